@@ -48,6 +48,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("task", "segmentation", "compress.tasks.segmentation:Segmentation", "cross-entropy of pixels, mean IoU"),
     Entry("task", "detection", "compress.tasks.detection:Detection", "focal loss and GIoU, mAP50"),
     Entry("task", "inspection", "compress.tasks.inspection:Inspection", "recall of defects at a fixed rate of false alarms"),
+    Entry("task", "anomaly", "compress.tasks.anomaly:Anomaly", "Bergmann et al. 2020, CVPR, arXiv:1911.02357"),
 
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
@@ -83,6 +84,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("model", "detector", "compress.models.sources.detector:build", "detectors of one stage, torchvision's among them",
           {"package": "torchvision"}),
     Entry("model", "segmenter", "compress.models.sources.segmenter:build", "small encoders with a decoder",
+          {"package": "torchvision"}),
+    Entry("model", "anomaly", "compress.models.sources.anomaly:build", "Wang et al. 2021, STFPM, arXiv:2103.04257",
           {"package": "torchvision"}),
     Entry("model", "hf", "compress.models.sources.hugging_face:build", "Wolf et al. 2020, transformers, arXiv:1910.03771",
           {"package": "transformers"}),

@@ -134,6 +134,8 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
     else:
         package = lookup("model", kind).options.get("package", kind) if kind in names("model") else kind
         parts[package] = _version(package)  # its code, and what `DEFAULT` means
+    if (reference := settings.reference) is not None:
+        parts["reference"] = model_fingerprint(reference, base)
     return parts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -43,8 +44,8 @@ class ModelSettings(FrozenModel):
     """Where a network comes from.
 
     Attributes:
-        source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `file:PATH` (with `architecture`), `onnx:PATH`, or
-            `python:FILE.py:FUNCTION` (needs --trust-code).
+        source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `detector:NAME`, `segmenter:small`, `anomaly:small`,
+            `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code).
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
             `DEFAULT`. For `file:`, the entry of a checkpoint that holds several state dicts, such as
             `state_dict_ema`. None for fresh weights, or for the entry that training scripts write first.
@@ -74,8 +75,17 @@ class ModelSettings(FrozenModel):
         kind = self.source.partition(":")[0]
         return self.weights != FRESH if kind == "hf" else self.weights is not None or kind in ("file", "python", "onnx")
 
+    @property
+    def reference(self) -> ModelSettings | None:
+        """The network that an `anomaly:` source takes its reference from; None where it takes none."""
+        block = self.args.get("reference") if self.source.startswith("anomaly:") else None
+        return ModelSettings.model_validate(block) if isinstance(block, Mapping) else None
+
     def without_weights(self) -> Self:
         """The same network with fresh weights."""
+        if (reference := self.reference) is not None:
+            fresh = reference.without_weights().model_dump(mode="json", exclude_defaults=True)
+            return self.model_copy(update={"args": self.args | {"reference": fresh}})
         update: dict[str, Any] = {"weights": FRESH if self.source.startswith("hf:") else None}
         if self.source.startswith("file:") and self.architecture:
             update = {"source": self.architecture, "architecture": None}
@@ -96,6 +106,7 @@ class ModelSettings(FrozenModel):
         if self.architecture is not None and (not is_file or self.architecture.startswith("file:")):
             msg = "`architecture` goes with a `file:` source, and is itself torchvision:, timm:, hf: or python:"
             raise ValueError(msg)
+        _ = self.reference  # its faults are those of this block
         if self.form == "onnx" and (self.args or self.small_stem):
             msg = "an ONNX file is taken as it is: leave out `args` and `small_stem`"
             raise ValueError(msg)

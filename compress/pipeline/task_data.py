@@ -12,9 +12,11 @@ from compress.config.task_requirements import check_task
 from compress.core.errors import DataError, RecipeError, ValidationIssue
 from compress.core.registry_field import name_of
 from compress.core.stage import Stage
+from compress.tasks.anomaly import Anomaly
 from compress.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
+    from compress.data.batch import Split
     from compress.data.interface import Data
     from compress.tasks.base import Task
 
@@ -28,9 +30,12 @@ def data_for_task(data: Data, task: Task, given: Path | None = None) -> Data:
         given: The ONNX file that the chain starts from, whose outputs are the targets of a task without labels.
 
     Raises:
-        DataError: They are for another task, or a task without labels has no file to compare with.
+        DataError: They are for another task; anomaly detection has no good part to train on; or a task without labels has no
+            file to compare with.
     """
     data = replace(data, spec=task.complete_spec(data.spec))
+    if isinstance(task, Anomaly):
+        return replace(data, train=_good_parts(data.train, task.for_spec(data.spec)))
     if not isinstance(task, Outputs):
         return data
     if given is None:
@@ -39,6 +44,23 @@ def data_for_task(data: Data, task: Task, given: Path | None = None) -> Data:
     from compress.backends.reference_targets import with_reference_targets
 
     return with_reference_targets(data, given, task)
+
+
+def _good_parts(train: Split, task: Anomaly) -> Split:
+    """The good parts of the training split; all of it where its samples cannot be selected, as in loaders of the user's own.
+
+    Raises:
+        DataError: There are none.
+    """
+    from compress.data.image_split import ImageSplit
+
+    if not isinstance(train, ImageSplit):
+        return train
+    good = train.of_class(task.good_index)
+    if not len(good):
+        msg = "task anomaly trains on good parts, and the training split has none; add some, or name their class as `good`"
+        raise DataError(msg)
+    return good
 
 
 def check_requirements(name: str, task: Task, data: Data, stages: Sequence[Stage]) -> None:

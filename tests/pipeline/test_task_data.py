@@ -1,5 +1,8 @@
 """Data, task and stages that do not fit together are refused before anything runs."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -7,10 +10,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from compress import Data, Distill, Quantize
 from compress.core.errors import DataError, RecipeError
+from compress.core.network_spec import image_spec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import TARGET
+from compress.data.factory import load_data
+from compress.data.settings import DataSettings
 from compress.pipeline.plan import from_objects
-from compress.pipeline.task_data import check_targets
+from compress.pipeline.task_data import check_targets, data_for_task
+from compress.tasks.anomaly import Anomaly
 from compress.tasks.classification import Classification
 
 
@@ -49,3 +56,21 @@ def test_targets_of_another_task_are_refused(data):
     check_targets(Classification(), data)
     with pytest.raises(DataError, match="task several needs targets target: float32 batch×2; the data give target: int64"):
         check_targets(SeveralClasses(), data)
+
+
+def test_anomaly_detection_trains_on_good_parts_alone():
+    parts = load_data(DataSettings(source="drawn_parts", image_size=16, samples=72), base=Path())
+    task = Anomaly("stain")
+    fitted = data_for_task(parts, task)
+    assert set(fitted.train.labels) == {2}
+    assert (fitted.validation, fitted.test) == (parts.validation, parts.test)
+    with pytest.raises(DataError, match="training split has none"):
+        data_for_task(replace(parts, train=parts.train.of_class(0)), task)
+
+
+def test_samples_of_a_loader_cannot_be_selected(data):
+    fitted = data_for_task(
+        replace(data, spec=image_spec(channels=3, height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))),
+        Anomaly(),
+    )
+    assert fitted.train is data.train

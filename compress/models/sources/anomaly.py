@@ -1,0 +1,93 @@
+"""`anomaly:small`: a reference network and small students for anomaly detection, see `compress.models.anomaly_networks`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+
+from compress.core.errors import ModelError
+from compress.core.fact import Fact
+from compress.core.frozen_model import FrozenModel
+from compress.core.network_spec import NetworkSpec
+from compress.models import fit_to_data
+from compress.models.anomaly_networks import AnomalyNetwork, BackboneLevels, ConvLevels
+from compress.models.factory import UnfittedModel, construct_model
+from compress.models.settings import ModelSettings
+from compress.tasks.classification import Classification
+
+if TYPE_CHECKING:
+    from compress.tasks.base import Task
+
+NAME = "small"
+
+
+class AnomalyArguments(FrozenModel):
+    """`args` of the source.
+
+    Attributes:
+        reference: A `model:` block of a classification network whose first layers are the reference; None for a small network
+            with random weights, which needs no file (Burda et al. 2019, random network distillation, arXiv:1810.12894).
+        reference_width: Channels of that small network at half the resolution.
+        width: Of the students, likewise.
+        students: How many; the map is the mean of theirs.
+        strides: Of the features that are compared.
+    """
+
+    reference: ModelSettings | None = None
+    reference_width: int = Field(default=16, ge=1)
+    width: int = Field(default=8, ge=1)
+    students: int = Field(default=1, ge=1, le=8)
+    strides: tuple[int, ...] = Field(default=(4, 8, 16), min_length=1)
+
+
+def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
+    """Build reference and students.
+
+    Raises:
+        ModelError: Unknown name, arguments that it does not take, or a reference without features of these strides.
+    """
+    if name != NAME:
+        msg = f"there is no anomaly network {name!r}; write anomaly:{NAME}, and choose the reference by args.reference"
+        raise ModelError(msg)
+    try:
+        arguments = AnomalyArguments.model_validate(settings.args)
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"anomaly:{name}: args.{'.'.join(map(str, first['loc']))}: {first['msg']}; it takes {_fields()}"
+        raise ModelError(msg) from error
+    if any(stride not in (2**power for power in range(1, 7)) for stride in arguments.strides) or list(
+        arguments.strides
+    ) != sorted(set(arguments.strides)):
+        msg = f"anomaly:{name}: strides {list(arguments.strides)}; they are powers of 2 from 2 to 64, ascending, such as [4, 8]"
+        raise ModelError(msg)
+    reference, notes = _reference(arguments, spec, base, trust_code=trust_code)
+    with torch.no_grad():
+        widths = [features.shape[1] for features in reference.eval()(_example(spec))]
+    students = [ConvLevels(spec.channels, arguments.width, widths, arguments.strides) for _ in range(arguments.students)]
+    return UnfittedModel(AnomalyNetwork(reference, students), 0, notes)
+
+
+def _reference(
+    arguments: AnomalyArguments, spec: NetworkSpec, base: Path, *, trust_code: bool
+) -> tuple[nn.Module, tuple[Fact, ...]]:
+    if arguments.reference is None:
+        return ConvLevels(spec.channels, arguments.reference_width, strides=arguments.strides), ()
+    draft = construct_model(arguments.reference, spec, task=Classification(), base=base, trust_code=trust_code)
+    notes = (*draft.notes, *fit_to_data.fit_channels(draft.module, spec.channels))
+    try:
+        return BackboneLevels(draft.module, _example(spec), arguments.strides), notes
+    except (ValueError, RuntimeError) as error:
+        msg = f"{arguments.reference.source} cannot be the reference of an anomaly network: {error}"
+        raise ModelError(msg) from error
+
+
+def _example(spec: NetworkSpec) -> Tensor:
+    return torch.zeros(1, *spec.image_shape)
+
+
+def _fields() -> str:
+    return ", ".join(AnomalyArguments.model_fields)
