@@ -20,7 +20,12 @@ from compress.tasks.operating_point import threshold_for_new
 pytestmark = pytest.mark.timeout(900)  # 20 s of one CPU core, many times as long where others use it
 SETTINGS = {"source": "drawn_parts", "image_size": 24, "channels": 1, "samples": 96, "validation": 0.5, "test": 0.44}
 STAGES = """\
-  - prune: {importance: IMPORTANCE, target: {macs: 0.7}, timing_seconds: 0, schedule: {kind: one_shot}, recover: {epochs: 1, batch_size: 16, LOSSES}}
+  - prune:
+      importance: IMPORTANCE
+      target: {macs: 0.7}
+      timing_seconds: 0
+      schedule: {kind: one_shot}
+      recover: {epochs: 1, batch_size: 16, LOSSES}
 DISTILL  - quantize: {calibration: {samples: 16}, accept_if: {keep: quantized, seconds: 0.05}}
   - export: {formats: [onnx]}
   - profile: {devices: [host], seconds: 0.05}

@@ -117,11 +117,11 @@ class Anomaly(DefectTask):
         return 0.5
 
     def agreement(self, reference: Tensors, other: Tensors) -> OutputAgreement:
-        """Differences of the maps; `top1` is the fraction of parts whose map is largest at the same place.
+        """Differences of the maps.
 
         Raises:
             ConversionError: Maps of different sizes, or values that are not finite.
         """
         from compress.tasks.output_agreement import compare_outputs
 
-        return compare_outputs(*(each[MAP].flatten(1).numpy() for each in (reference, other)))
+        return compare_outputs(*(each[MAP].flatten(1).numpy() for each in (reference, other))).without_classes()
