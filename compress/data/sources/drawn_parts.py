@@ -48,10 +48,11 @@ def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001
         "validation": max(len(PATTERN), round(settings.samples * settings.validation)),
         "test": max(len(PATTERN), round(settings.samples * settings.test)),
     }
-    needed, free = sum(counts.values()) * settings.image_size**2, psutil.virtual_memory().available
+    height, width = settings.size
+    needed, free = sum(counts.values()) * height * width, psutil.virtual_memory().available
     if needed > free / 2:
         msg = (
-            f"drawn_parts: {sum(counts.values())} images of {settings.image_size} × {settings.image_size} need "
+            f"drawn_parts: {sum(counts.values())} images of {height} × {width} need "
             f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; lower `samples` or `image_size`"
         )
         raise DataError(msg)
@@ -69,29 +70,30 @@ def draw_split(split: str, count: int, settings: DataSettings) -> ArrayPart:
         settings: Size and seed.
 
     Returns:
-        Images uint8 (count, 1, S, S) and classes int64 (count,).
+        Images uint8 (count, 1, H, W) and classes int64 (count,).
     """
-    size = settings.image_size
-    images = torch.empty((count, 1, size, size), dtype=torch.uint8)
+    images = torch.empty((count, 1, *settings.size), dtype=torch.uint8)
     kinds = np.array([PATTERN[index % len(PATTERN)] for index in range(count)], dtype=np.int64)
     for index, kind in enumerate(kinds):
         generator = np.random.default_rng(seed_of("drawn_parts", split, settings.seed, index))
-        images[index, 0] = torch.from_numpy(draw_part(generator, size, CLASSES[kind]))
+        images[index, 0] = torch.from_numpy(draw_part(generator, settings.size, CLASSES[kind]))
     return images, kinds
 
 
-def draw_part(generator: Generator, size: int, kind: str) -> NDArray[np.uint8]:
-    """One part.
+def draw_part(generator: Generator, shape: tuple[int, int], kind: str) -> NDArray[np.uint8]:
+    """One part, in the middle of the image, as large as its shorter side allows.
 
     Args:
         generator: Of all that is random.
-        size: S, pixels.
+        shape: (H, W), pixels.
         kind: One of `CLASSES`.
 
     Returns:
-        Image, uint8 (S, S).
+        Image, uint8 (H, W).
     """
-    y, x = np.mgrid[0 : size * OVERSAMPLING, 0 : size * OVERSAMPLING] / (size * OVERSAMPLING) - 0.5
+    height, width = shape
+    y, x = np.mgrid[0 : height * OVERSAMPLING, 0 : width * OVERSAMPLING] / (min(shape) * OVERSAMPLING)
+    x, y = x - width / min(shape) / 2, y - height / min(shape) / 2
     x, y = x - generator.uniform(-0.04, 0.04), y - generator.uniform(-0.04, 0.04)
     radius, turn = generator.uniform(0.36, 0.4), generator.uniform(0, 2 * math.pi)
     distance = np.hypot(x, y)
@@ -108,7 +110,7 @@ def draw_part(generator: Generator, size: int, kind: str) -> NDArray[np.uint8]:
         body &= ~_missing_piece(generator, x, y, radius)
     ground = generator.uniform(0.08, 0.15)
     scene = np.where(body, surface, ground)
-    pixels = scene.reshape(size, OVERSAMPLING, size, OVERSAMPLING).mean(axis=(1, 3)) + generator.normal(0, 0.02, (size, size))
+    pixels = scene.reshape(height, OVERSAMPLING, width, OVERSAMPLING).mean(axis=(1, 3)) + generator.normal(0, 0.02, shape)
     image: NDArray[np.uint8] = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     return image
 

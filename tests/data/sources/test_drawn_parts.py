@@ -33,7 +33,7 @@ def test_parts_repeat_from_their_seed_whatever_their_number():
 def test_a_defect_changes_a_small_place_of_the_same_part(kind):
     changed = []
     for seed in range(40):
-        good, bad = (draw_part(np.random.default_rng(seed), 64, each).astype(int) for each in ("good", kind))
+        good, bad = (draw_part(np.random.default_rng(seed), (64, 64), each).astype(int) for each in ("good", kind))
         assert good.shape == (64, 64)
         # The noise is drawn after the defect, so it differs everywhere: by 0.02 of the range, 5 levels.
         changed.append((abs(good - bad) > 35).mean())
@@ -47,3 +47,9 @@ def test_defects_cannot_be_told_by_the_brightness_of_the_image_alone():
     good, bad = means[kinds == 0], means[kinds != 0]
     below = (good[:, None] < bad[None, :]).mean()
     assert 0.4 < below < 0.6
+
+
+def test_images_need_not_be_square():
+    parts, _ = draw_split("train", 6, settings(image_size=[32, 64]))
+    assert parts.shape == (6, 1, 32, 64)
+    assert parts[:, :, :, :12].float().mean() < 50 < parts[:, :, 12:20, 24:40].float().mean()
