@@ -16,6 +16,7 @@ import typer
 from compress import __version__
 from compress.cli import measuring_commands as measuring
 from compress.cli import one_verb_commands as one_verb
+from compress.cli import review_commands as review
 from compress.cli.common import BAD_INPUT, BUDGET_MISSED, TrustCode, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
@@ -161,6 +162,10 @@ def check(
     show_check(open_terminal(quiet=quiet), run, result)
     if not result.whole:
         raise typer.Exit(BUDGET_MISSED)
+
+
+app.command()(review.compare)
+app.command()(review.gate)
 
 
 @app.command()

@@ -27,9 +27,10 @@ from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
 from compress.models.check_network import check_each_alone
+from compress.pipeline.review.judge_record import USELESS
 from compress.pipeline.split_metrics import ONNX_RUNTIME, measure_control, measure_splits
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
-from compress.pipeline.verdict import USELESS, is_chance
+from compress.pipeline.verdict import is_chance
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
 from compress.tasks.flat_outputs import flat_outputs

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from compress.config.yaml_writer import dump
 from compress.core.atomic_files import write_text
-from compress.core.checksums import CHECKSUMS, changed_files, has_checksum, hash_files, read_checksums, write_checksums
+from compress.core.checksums import CHECKSUMS, changed_files, hash_files, read_checksums, write_checksums
 from compress.core.errors import StoreError
 from compress.core.progress import Reporter
 from compress.core.record import RunRecord
 from compress.core.run_directory import RECORD, copy_files, remove_half_written
+from compress.pipeline.read_record import read_record, record_path
 from compress.pipeline.stage_output import StageOutput
 
 ARTIFACTS = "artifacts"
@@ -68,24 +69,6 @@ def _publish_artifacts(folder: Path, outputs: Sequence[StageOutput]) -> None:
             return
 
 
-def read_record(path: Path) -> RunRecord:
-    """The record of a run, checked against the checksums beside it where there are any.
-
-    Raises:
-        StoreError: There is none, it cannot be read, or it is not the one that was written.
-    """
-    try:
-        sums = read_checksums(path.parent) if (path.parent / CHECKSUMS).exists() else {}
-        record = RunRecord.load(path)
-    except OSError as error:
-        raise StoreError(f"no record at {path}: {error.strerror}; give a run directory such as reports/NAME/HASH") from error
-    except ValueError as error:  # damaged checksums, bytes that are no text, or pydantic's ValidationError
-        raise StoreError(f"{path} is not a run's record: {' '.join(str(error).split())[:200]}") from error
-    if RECORD in sums and not has_checksum(path, sums[RECORD]):
-        raise StoreError(f"{path} was changed since it was written; run its recipe again, which writes it anew")
-    return record
-
-
 def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
     """Render the report of a record again.
 
@@ -98,7 +81,7 @@ def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
     """
     from compress.pipeline.report.write import write
 
-    path = run / RECORD if run.is_dir() else run
+    path = record_path(run)
     folder, record = path.parent, read_record(path)
     try:
         report = write(record, out or folder, folder)

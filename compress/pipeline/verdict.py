@@ -9,13 +9,11 @@ from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
 from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
 from compress.pipeline.plan import Plan
+from compress.pipeline.review.judge_record import USELESS
 from compress.pipeline.stage_output import StageOutput
 
 if TYPE_CHECKING:
     from compress.tasks.base import Task
-
-USELESS = ("pipeline.one_class_for_all", "pipeline.at_chance")
-"""Warnings on a network that has learned nothing, or lost it."""
 
 
 def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: StageOutput | None, task: Task) -> Verdict:

@@ -22,7 +22,8 @@ from compress.distill.teachers.external import FileSoftLabels, write_soft_labels
 from compress.models import checkpoint
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
-from compress.pipeline.publish import read_record, rerender_report
+from compress.pipeline.publish import rerender_report
+from compress.pipeline.read_record import read_record
 from compress.profile import trtexec_results
 from compress.train.checkpoints import Checkpoints
 from tests.fuzz.harness import Case, change_bytes, change_tree

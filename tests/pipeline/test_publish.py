@@ -6,7 +6,8 @@ import pytest
 
 from compress.core.errors import StoreError
 from compress.core.record import RunRecord
-from compress.pipeline.publish import read_record, rerender_report
+from compress.pipeline.publish import rerender_report
+from compress.pipeline.read_record import read_record
 from tests.pipeline.report.conftest import record
 
 __all__ = ["record"]

@@ -34,14 +34,15 @@ def _section(section: Section) -> Iterator[str]:
         yield from (f"- {escape(item)}" for item in section.items)
         yield ""
     for table in section.tables:
-        yield from _table(table, titled=table.title != section.title)
+        yield from table_lines(table, titled=table.title != section.title)
     for picture in section.pictures:
         yield from (f"![{escape(picture.caption)}](figures/{picture.name}.png)", "", f"*{escape(picture.caption)}*", "")
     for title, text in section.code:
         yield from _code(title, text)
 
 
-def _table(table: Table, *, titled: bool) -> Iterator[str]:
+def table_lines(table: Table, *, titled: bool) -> Iterator[str]:
+    """A table with its notes."""
     if titled:
         yield from (f"**{escape(table.title)}**", "")
     yield _row(escape(name) for name in table.header)

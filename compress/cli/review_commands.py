@@ -1,0 +1,74 @@
+"""Commands on finished runs, from their records: `compare` and `gate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from compress.cli.common import BUDGET_MISSED, echo
+from compress.cli.common import terminal as open_terminal
+from compress.core.user_path import user_path
+
+RunPath = Annotated[Path, typer.Argument(parser=user_path, help="A run directory, or its record.json.")]
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(parser=user_path, help="Run directories, or their record.json; two or more.")],
+    baseline: Annotated[
+        Path | None, typer.Option(parser=user_path, help="The run to compare the others with; the first by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=user_path, help="Also write the comparison as Markdown.")] = None,
+) -> None:
+    """Compare runs: what differs by more than its interval, and which settings differ."""
+    from compress.cli.render_review import show_comparison
+    from compress.core.atomic_files import write_text
+    from compress.core.errors import StoreError
+    from compress.pipeline.read_record import read_record, record_path
+    from compress.pipeline.review.comparison_tables import comparison_markdown, comparison_tables
+
+    records = [read_record(record_path(run)) for run in runs]
+    first = read_record(record_path(baseline)) if baseline is not None else records.pop(0)
+    if not records:
+        raise StoreError("one run was given; give two or more, or another one with --baseline")
+    tables = comparison_tables(first, records)
+    show_comparison(open_terminal(), tables)
+    if out is not None:
+        write_text(out, comparison_markdown(tables))
+        echo(out)
+
+
+def gate(  # a typer command: each option is a parameter
+    run: RunPath,
+    budget: Annotated[
+        Path | None, typer.Option(parser=user_path, help="YAML with limits; the budget of the run's recipe by default.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(parser=user_path, help="A run that this one must not be worse than, beyond the intervals.")
+    ] = None,
+    summary: Annotated[Path | None, typer.Option(parser=user_path, help="Write a Markdown summary here.")] = None,
+    junit: Annotated[Path | None, typer.Option(parser=user_path, help="Write JUnit XML here.")] = None,
+    sarif: Annotated[Path | None, typer.Option(parser=user_path, help="Write SARIF 2.1.0 here.")] = None,
+    github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
+) -> None:
+    """Judge a run by a budget, for continuous integration. Exits with 1 and prints a line for each breach."""
+    from compress.core.atomic_files import write_text
+    from compress.pipeline.read_record import read_record, record_path
+    from compress.pipeline.review import gate_formats
+    from compress.pipeline.review.budget_file import read_budget
+    from compress.pipeline.review.gate import gate as judge
+
+    limits = read_budget(budget) if budget is not None else None
+    other = read_record(record_path(against)) if against is not None else None
+    result = judge(read_record(record_path(run)), limits, other)
+    for path, write in ((summary, gate_formats.markdown), (junit, gate_formats.junit), (sarif, gate_formats.sarif)):
+        if path is not None:
+            write_text(path, write(result))
+    for line in gate_formats.lines(result):
+        echo(line)
+    if github:
+        typer.echo(gate_formats.github(result), nl=False)
+    if not result.passed:
+        raise typer.Exit(BUDGET_MISSED)
+    echo(f"{result.run}: {len(result.findings)} of {len(result.findings)} passed")

@@ -1,0 +1,33 @@
+"""The record of a finished run, checked against the checksums beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compress.core.checksums import CHECKSUMS, has_checksum, read_checksums
+from compress.core.errors import StoreError
+from compress.core.record import RunRecord
+from compress.core.run_directory import RECORD
+
+
+def record_path(run: Path) -> Path:
+    """The record of a run directory; a file is taken for the record itself."""
+    return run / RECORD if run.is_dir() else run
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record of a run, checked against the checksums beside it where there are any.
+
+    Raises:
+        StoreError: There is none, it cannot be read, or it is not the one that was written.
+    """
+    try:
+        sums = read_checksums(path.parent) if (path.parent / CHECKSUMS).exists() else {}
+        record = RunRecord.load(path)
+    except OSError as error:
+        raise StoreError(f"no record at {path}: {error.strerror}; give a run directory such as reports/NAME/HASH") from error
+    except ValueError as error:  # damaged checksums, bytes that are no text, or pydantic's ValidationError
+        raise StoreError(f"{path} is not a run's record: {' '.join(str(error).split())[:200]}") from error
+    if RECORD in sums and not has_checksum(path, sums[RECORD]):
+        raise StoreError(f"{path} was changed since it was written; run its recipe again, which writes it anew")
+    return record

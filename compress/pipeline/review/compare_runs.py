@@ -1,0 +1,142 @@
+"""Compare finished runs: what differs by more than its interval, and which settings of the recipes differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from compress.core.format_quantity import quantity_label
+from compress.core.record import BenchmarkRow, Metric, Quantity, RunRecord
+from compress.pipeline.report.tables import final_metrics
+from compress.pipeline.review.difference import Difference, difference
+from compress.pipeline.review.judge_record import shipped_rows, task_metrics
+
+COMPARED = ("size_bytes", "parameters", "macs")
+ON_DEVICES = ("memory_bytes", "power_w", "energy_j")
+MISSING = "(not set)"
+
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class QuantityChange:
+    """One quantity of what ships, in two runs.
+
+    Attributes:
+        label: In words, with the device where it is of one.
+        name: Of the quantity.
+        device: Where it was measured; empty where it is of the network.
+        first: Of the baseline.
+        second: Of the other run.
+        change: Their difference.
+        metric: The metric that it is the value of; None for others.
+    """
+
+    label: str
+    name: str
+    device: str
+    first: Quantity | None
+    second: Quantity | None
+    change: Difference
+    metric: Metric | None = None
+
+
+@dataclass(frozen=True)
+class SettingChange:
+    """One setting of the resolved recipes that differs.
+
+    Attributes:
+        path: Key path, such as `stages[1].prune.target.macs`.
+        first: Its value in the baseline; `(not set)` where it has none.
+        second: Its value in the other run.
+    """
+
+    path: str
+    first: Setting
+    second: Setting
+
+
+def compare_quantities(baseline: RunRecord, run: RunRecord) -> tuple[QuantityChange, ...]:
+    """Metrics of the task, size, and what was measured on devices that both profiled, the deciding metric first."""
+    return (*_metrics(baseline, run), *_network(baseline, run), *_devices(baseline, run))
+
+
+def compare_settings(baseline: RunRecord, run: RunRecord) -> tuple[SettingChange, ...]:
+    """Settings of the resolved recipes that differ, in the order of the baseline."""
+    first, second = dict(_flatten(baseline.recipe)), dict(_flatten(run.recipe))
+    paths = [*first, *(path for path in second if path not in first)]
+    return tuple(
+        SettingChange(path, first.get(path, MISSING), second.get(path, MISSING))
+        for path in paths
+        if path != "name" and first.get(path, MISSING) != second.get(path, MISSING)
+    )
+
+
+def _metrics(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
+    first, second = final_metrics(baseline), final_metrics(run)
+    names = {metric.name for metric in task_metrics(baseline)}
+    for metric in task_metrics(run):
+        if metric.name in names:
+            values = first.get(metric.name), second.get(metric.name)
+            change = difference(*values, higher_is_better=metric.higher_is_better)
+            yield QuantityChange(f"test {metric.label}", metric.name, "", *values, change, metric)
+
+
+def _network(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
+    first, second = final_metrics(baseline), final_metrics(run)
+    for name in COMPARED:
+        if name in first or name in second:
+            values = first.get(name), second.get(name)
+            yield QuantityChange(quantity_label(name), name, "", *values, difference(*values, higher_is_better=False))
+
+
+def _devices(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
+    first = _artifacts(baseline)
+    for device, row in _artifacts(run).items():
+        if device not in first:
+            continue
+        other = first[device]
+        for name in (row.latency_name, *ON_DEVICES):
+            values = other.quantities.get(name), row.quantities.get(name)
+            if any(value is not None and value.value is not None for value in values):
+                reason = _other_conditions(baseline, run, other, row)
+                change = (
+                    Difference(Quantity.missing("1", reason), "not comparable")
+                    if reason
+                    else difference(*values, higher_is_better=False)
+                )
+                yield QuantityChange(f"{quantity_label(name)}, {device}", name, device, *values, change)
+
+
+def _artifacts(record: RunRecord) -> dict[str, BenchmarkRow]:
+    """The artifact's row by device; of several the latest."""
+    return {row.device: row for row in shipped_rows(record) if row.subject == "artifact"}
+
+
+def _other_conditions(baseline: RunRecord, run: RunRecord, first: BenchmarkRow, second: BenchmarkRow) -> str:
+    """Why two rows of one device profile do not compare; empty where they do."""
+    machines = [record.environment.get("processor", "") for record in (baseline, run)]
+    if first.local and second.local and machines[0] != machines[1]:
+        return f"measured on other hardware: {machines[0]} and {machines[1]}"
+    if first.other_hardware != second.other_hardware:
+        return (
+            f"measured on other hardware: {first.other_hardware or first.device} and {second.other_hardware or second.device}"
+        )
+    if first.runtime != second.runtime:
+        return f"by other runtimes: {first.runtime} and {second.runtime}"
+    if first.inputs != second.inputs:
+        return f"with other inputs: {first.inputs} and {second.inputs}"
+    return ""
+
+
+def _flatten(tree: object, path: str = "") -> Iterator[tuple[str, Setting]]:
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _flatten(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, Sequence) and not isinstance(tree, str):
+        for index, value in enumerate(tree):
+            yield from _flatten(value, f"{path}[{index}]")
+    elif tree is None or isinstance(tree, str | int | float | bool):
+        yield path, tree
+    else:
+        yield path, str(tree)

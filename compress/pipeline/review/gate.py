@@ -1,0 +1,126 @@
+"""Judge a run for continuous integration: breaches of a budget, and what got worse than in a baseline run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compress.core.budget import Budget
+from compress.core.errors import RecipeError, StoreError, ValidationIssue
+from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance
+from compress.core.record import Check, RunRecord
+from compress.core.sentences.limits import allowed_words, explain, limit_words
+from compress.pipeline.report.outline import metric_of
+from compress.pipeline.review.compare_runs import QuantityChange, compare_quantities
+from compress.pipeline.review.judge_record import judge_record
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One limit or one comparison, and whether it breaks the gate.
+
+    Attributes:
+        kind: Of a limit of the budget, or of a comparison with the baseline.
+        code: Stable name for tools: `limit/latency_p50_ms/host` or `baseline/accuracy`.
+        title: What was judged, in words.
+        text: Value, what is allowed, and how it came out.
+        breach: Whether it fails.
+        result: `met`, `not shown`, `missed`; or `better`, `worse`, `equal`, `no difference shown`, `not comparable`.
+    """
+
+    kind: Literal["limit", "baseline"]
+    code: str
+    title: str
+    text: str
+    breach: bool
+    result: str
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """All findings of a gate.
+
+    Attributes:
+        run: The run's name.
+        findings: Limits first, then comparisons with the baseline.
+    """
+
+    run: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def breaches(self) -> tuple[Finding, ...]:
+        """Those that fail."""
+        return tuple(finding for finding in self.findings if finding.breach)
+
+    @property
+    def passed(self) -> bool:
+        """Whether none fails."""
+        return not self.breaches
+
+
+def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = None) -> GateResult:
+    """Judge a run.
+
+    A limit is a breach where the budget does not pass it. A comparison is one where the run is worse than the baseline by more
+    than the interval of the difference, or by more than 1 % where there is no interval.
+
+    Args:
+        record: The run.
+        budget: Its limits; that of the run's own recipe where None.
+        baseline: A run to compare with; None for none.
+
+    Raises:
+        StoreError: There is neither a budget nor a baseline, or the run is of toy size.
+        RecipeError: The budget does not fit the run's task.
+    """
+    if record.smoke:
+        raise StoreError(f"the run {record.name!r} is of toy size (--smoke); its numbers mean nothing: run it without --smoke")
+    limits = budget or own_budget(record)
+    if limits is None and baseline is None:
+        raise StoreError("the recipe of the run has no budget; give one with --budget, or a run to compare with by --against")
+    findings: list[Finding] = []
+    if limits is not None:
+        findings += (_limit(record, check) for check in judge_record(record, limits).checks)
+    if baseline is not None:
+        findings += map(_comparison, compare_quantities(baseline, record))
+    return GateResult(record.name, tuple(findings))
+
+
+def own_budget(record: RunRecord) -> Budget | None:
+    """The budget of the run's recipe; None where it has none.
+
+    Raises:
+        RecipeError: An older version wrote it with keys that this one does not know.
+    """
+    limits = record.recipe.get("budget")
+    if not limits:
+        return None
+    try:
+        return Budget.model_validate(limits)
+    except ValueError as error:
+        message = f"the run's own budget cannot be read: {' '.join(str(error).split())[:200]}; give one with --budget"
+        raise RecipeError(record.name, [ValidationIssue(message)]) from error
+
+
+def _limit(record: RunRecord, check: Check) -> Finding:
+    unit = display_unit(check.quantity_name, check.quantity, metric_of(record, check.quantity_name))
+    value = format_with_provenance(check.quantity, unit)
+    text = f"{value}, allowed {allowed_words(check)}: {explain(check)}"
+    code = "/".join(part for part in ("limit", check.quantity_name, check.device) if part)
+    return Finding("limit", code, limit_words(check), text, not check.passed, check.result)
+
+
+def _comparison(comparison: QuantityChange) -> Finding:
+    change = comparison.change
+    values = " → ".join(
+        format_quantity(value, display_unit(comparison.name, value, comparison.metric)) if value else "not recorded"
+        for value in (comparison.first, comparison.second)
+    )
+    if change.direction == "not comparable":
+        text = f"{values}: {change.quantity.detail}"
+    else:
+        is_fraction = change.quantity.unit == "fraction"
+        text = f"{values}: {format_with_provenance(change.quantity, 'points' if is_fraction else change.quantity.unit)}"
+    code = "/".join(part for part in ("baseline", comparison.name, comparison.device) if part)
+    return Finding("baseline", code, comparison.label, text, change.direction == "worse", change.direction)

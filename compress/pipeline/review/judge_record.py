@@ -1,0 +1,93 @@
+"""The verdict on a finished run by any budget, from its record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compress.core.budget import Budget, check_budget
+from compress.core.errors import RecipeError, ValidationIssue
+from compress.core.fact import Fact
+from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, RunRecord, StageRecord, Verdict
+from compress.pipeline.report.outline import deciding_metric
+from compress.pipeline.report.tables import final_metrics
+
+USELESS = ("pipeline.one_class_for_all", "pipeline.at_chance")
+"""Warnings on a network that has learned nothing, or lost it."""
+
+
+def judge_record(record: RunRecord, budget: Budget) -> Verdict:
+    """Check a budget against what a run recorded.
+
+    The loss of the deciding metric is the recorded one, paired over samples. That of another metric is the difference of its
+    value to the teacher's.
+
+    Args:
+        record: The run; its last stage made what ships.
+        budget: The limits.
+
+    Raises:
+        RecipeError: The budget limits a metric that the run's task has not.
+    """
+    metrics = task_metrics(record)
+    if faults := list(budget.faults(str(record.recipe.get("task", "")), metrics)):
+        raise RecipeError("budget", [ValidationIssue(message, path=name) for name, message in faults])
+    shipped = final_metrics(record)
+    values = shipped | _losses(record, shipped, metrics)
+    verdict = check_budget(budget, metrics=values, rows=shipped_rows(record), limited=metrics)
+    useless = tuple(_not_useful(record, shipped, metrics[0]))
+    return Verdict(passed=verdict.passed and not useless, checks=(*useless, *verdict.checks))
+
+
+def task_metrics(record: RunRecord) -> tuple[Metric, ...]:
+    """The metrics of the run's task, the deciding one first."""
+    return (deciding_metric(record), *record.further_metrics)
+
+
+def shipped_rows(record: RunRecord) -> tuple[BenchmarkRow, ...]:
+    """Rows of the last profile, where no later stage changed the network."""
+    for stage in reversed(record.stages):
+        if stage.benchmark_rows:
+            return stage.benchmark_rows
+        if has_changed_network(stage):
+            return ()
+    return ()
+
+
+def has_changed_network(stage: StageRecord) -> bool:
+    """Whether a stage left another network than it was given: one whose metrics are all the same did not."""
+    names = stage.before.keys() & stage.after.keys()
+    return not names or any(stage.before[name].value != stage.after[name].value for name in names)
+
+
+def _losses(record: RunRecord, shipped: Metrics, metrics: tuple[Metric, ...]) -> Metrics:
+    losses: Metrics = {}
+    for metric in metrics:
+        if metric.loss_name in shipped:
+            continue
+        teacher = record.teacher.after.get(metric.name) if record.teacher else None
+        value = shipped.get(metric.name)
+        if teacher is None or teacher.value is None or value is None or value.value is None:
+            reason = f"the run recorded no {metric.label} of a teacher to compare with"
+            losses[metric.loss_name] = Quantity.missing(metric.unit, reason)
+        else:
+            loss = -metric.gain(teacher.value, value.value)
+            detail = "against the teacher: the difference of two values, without a paired interval"
+            losses[metric.loss_name] = Quantity.measured(loss, metric.unit, detail, runs=value.runs)
+    return losses
+
+
+def _not_useful(record: RunRecord, shipped: Metrics, metric: Metric) -> Iterator[Check]:
+    """A network that has learned nothing meets no budget, whatever that limits."""
+    for warning in _warnings(record):
+        if warning.code in USELESS:
+            value = shipped.get(metric.name) or Quantity.missing(metric.unit, "not recorded")
+            yield Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=warning)
+            return
+
+
+def _warnings(record: RunRecord) -> Iterator[Fact]:
+    """Warnings of the stages from the end up to the one that made what ships."""
+    for stage in reversed(record.stages):
+        yield from stage.warnings
+        if has_changed_network(stage):
+            return

@@ -1,0 +1,59 @@
+"""`compress gate` and `compress compare` as commands."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from compress.cli.commands import app
+
+EXAMPLE = str(Path(__file__).parents[2] / "reports" / "example" / "record.json")
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, [*arguments])
+
+
+def test_the_gate_writes_what_it_is_asked_for_and_fails_by_exit_code(tmp_path: Path) -> None:
+    budget = tmp_path / "budget.yaml"
+    budget.write_text("size_mb: 0.001\n")
+    files = [f"--{name}={tmp_path / name}" for name in ("summary", "junit", "sarif")]
+    done = run("gate", EXAMPLE, "--budget", str(budget), "--github", *files)
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[0].startswith("size: ")
+    assert "::error title=" in done.stdout
+    assert all((tmp_path / name).stat().st_size for name in ("summary", "junit", "sarif"))
+    assert json.loads((tmp_path / "sarif").read_text())["version"] == "2.1.0"
+
+
+def test_a_run_within_its_own_budget_passes() -> None:
+    done = run("gate", EXAMPLE)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("resnet50_to_mobilenet: 3 of 3 passed")
+
+
+def test_runs_are_compared_with_the_first_or_a_named_one(tmp_path: Path) -> None:
+    done = run("compare", EXAMPLE, EXAMPLE, "--out", str(tmp_path / "comparison.md"))
+    assert done.exit_code == 0
+    assert "no difference shown" in done.stdout
+    assert (tmp_path / "comparison.md").read_text(encoding="utf-8") == _markdown(tmp_path)
+
+
+def _markdown(folder: Path) -> str:
+    assert run("compare", EXAMPLE, "--baseline", EXAMPLE, "--out", str(folder / "other.md")).exit_code == 0
+    return (folder / "other.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("compare", EXAMPLE), "two or more"),
+        (("gate", "nowhere"), "no record at"),
+        (("gate", EXAMPLE, "--budget", "none.yaml"), "none.yaml"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(arguments: tuple[str, ...], words: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code != 0
+    assert words in str(done.exception)

@@ -1,0 +1,40 @@
+"""The gate."""
+
+import pytest
+
+from compress.core.budget import Budget
+from compress.core.errors import StoreError
+from compress.core.record import Quantity, RunRecord
+from compress.pipeline.review.gate import gate
+from tests.pipeline.review.conftest import with_shipped
+
+
+def test_the_committed_run_passes_its_own_budget_and_is_no_worse_than_itself(example: RunRecord) -> None:
+    result = gate(example, None, example)
+    assert result.passed
+    assert {finding.kind for finding in result.findings} == {"limit", "baseline"}
+
+
+def test_a_missed_limit_is_a_breach_with_a_stable_code(example: RunRecord) -> None:
+    result = gate(example, Budget(size_mb=0.01, latency_ms={"host": 100.0}))
+    assert [finding.code for finding in result.breaches] == ["limit/size_bytes"]
+    assert [finding.code for finding in result.findings] == ["limit/size_bytes", "limit/latency_p50_ms/host"]
+
+
+def test_what_got_worse_beyond_its_interval_is_a_breach(example: RunRecord) -> None:
+    worse = with_shipped(example, accuracy=Quantity.measured(0.9, "fraction", interval=(0.87, 0.92)))
+    result = gate(worse, Budget(size_mb=1.0), example)
+    assert [finding.code for finding in result.breaches] == ["baseline/accuracy"]
+    assert gate(example, Budget(size_mb=1.0), worse).passed
+
+
+def test_a_gate_needs_something_to_judge_by(example: RunRecord) -> None:
+    bare = example.model_copy(update={"recipe": {**example.recipe, "budget": None}})
+    with pytest.raises(StoreError, match="--budget"):
+        gate(bare, None)
+    assert gate(bare, None, example).passed
+
+
+def test_a_run_of_toy_size_is_not_judged(example: RunRecord) -> None:
+    with pytest.raises(StoreError, match="--smoke"):
+        gate(example.model_copy(update={"smoke": True}), Budget(size_mb=1.0))

@@ -1,0 +1,51 @@
+"""Verdicts from records alone."""
+
+import pytest
+
+from compress.core.budget import Budget
+from compress.core.errors import RecipeError
+from compress.core.fact import Fact
+from compress.core.record import RunRecord
+from compress.pipeline.review.gate import own_budget
+from compress.pipeline.review.judge_record import has_changed_network, judge_record
+
+
+def test_the_own_budget_gives_the_recorded_verdict(example: RunRecord) -> None:
+    budget = own_budget(example)
+    assert budget is not None
+    assert example.verdict is not None
+    verdict = judge_record(example, budget)
+    assert verdict.passed == example.verdict.passed
+    assert [check.quantity for check in verdict.checks] == [check.quantity for check in example.verdict.checks]
+
+
+def test_the_loss_of_another_metric_is_the_difference_to_the_teacher(example: RunRecord) -> None:
+    (check,) = judge_record(example, Budget(calibration_error_rise=0.5)).checks
+    assert example.teacher is not None
+    values = [example.teacher.after["calibration_error"].value, example.stages[-1].after["calibration_error"].value]
+    assert check.quantity.value == pytest.approx(values[1] - values[0])
+
+
+def test_a_limit_on_a_metric_that_the_task_has_not_is_refused(example: RunRecord) -> None:
+    with pytest.raises(RecipeError, match="miou"):
+        judge_record(example, Budget(miou_drop=0.1))
+
+
+def test_a_network_that_learned_nothing_meets_no_budget(example: RunRecord) -> None:
+    warning = Fact.of("pipeline.one_class_for_all", "7", samples=539)
+    index = max(number for number, stage in enumerate(example.stages) if has_changed_network(stage))
+    stages = [
+        stage.model_copy(update={"warnings": (warning,)}) if number == index else stage
+        for number, stage in enumerate(example.stages)
+    ]
+    verdict = judge_record(example.model_copy(update={"stages": tuple(stages)}), Budget(size_mb=100.0))
+    assert not verdict.passed
+    assert verdict.checks[0].reason == warning
+
+
+def test_rows_of_a_network_that_a_later_stage_changed_do_not_count(example: RunRecord) -> None:
+    quantize = next(stage for stage in example.stages if stage.name == "quantize")
+    verdict = judge_record(
+        example.model_copy(update={"stages": (*example.stages, quantize)}), Budget(latency_ms={"host": 10.0})
+    )
+    assert "was not profiled" in verdict.checks[0].quantity.detail
