@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
@@ -16,6 +16,9 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.statistics import runs_needed
 from compress.profile.cost_model import calibration_file
 from compress.profile.settings import sensor_targets
+
+if TYPE_CHECKING:
+    from compress.profile.remote.messages import Inspection, InspectOrder
 
 
 class Line(FrozenModel):
@@ -106,7 +109,7 @@ def _over_ssh(device: Device) -> list[Line]:
 
     where = device.connection
     assert isinstance(where, Ssh)  # noqa: S101  callers look first
-    order = {"job": "inspect", "trtexec": where.trtexec, "sensors": sensor_targets(device)}
+    order: InspectOrder = {"job": "inspect", "trtexec": where.trtexec, "sensors": sensor_targets(device)}
     try:
         with RemoteSession(device) as remote:
             found, facts = remote.work(order), remote.facts
@@ -129,11 +132,10 @@ def _over_ssh(device: Device) -> list[Line]:
     ]
 
 
-def _remote_runtime(runtime: str, found: dict[str, Any]) -> Line:
-    names = {"onnxruntime": ("onnxruntime", "no_onnxruntime"), "tensorrt": ("tensorrt", "no_trtexec")}
-    there, missing = names[runtime]
-    version = found.get(there)
-    return Line(what="runtime", met=version is not None, said=f"{runtime} {version}" if version else str(found.get(missing)))
+def _remote_runtime(runtime: str, found: Inspection) -> Line:
+    version = found.get("tensorrt") if runtime == "tensorrt" else found.get("onnxruntime")
+    missing = found.get("no_trtexec") if runtime == "tensorrt" else found.get("no_onnxruntime")
+    return Line(what="runtime", met=version is not None, said=f"{runtime} {version}" if version else str(missing))
 
 
 def _contract(device: Device) -> Iterator[Line]:

@@ -21,12 +21,16 @@ import sys
 import threading
 import time
 from collections import deque
-from io import FileIO
+from collections.abc import Mapping
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING
 
 from compress.profile.remote.agent_bootstrap import FULL, MARK
 from compress.profile.remote.agent_sensors import cpu_name
+
+if TYPE_CHECKING:
+    from compress.profile.remote.messages import AgentFacts, PutOrder
 
 CHUNK = 1 << 16
 LOG_LINES = 30
@@ -36,7 +40,9 @@ NAPS = 8
 def main() -> None:
     """Serve until the standard input ends: `agent.pyz serve FOLDER LEASE`."""
     folder, lease_s = sys.argv[1:]
-    AgentServer(folder, sys.stdin.buffer, lease_s=float(lease_s)).serve()
+    stream = sys.stdin.buffer  # the loader has read from it: it may hold the first order already
+    assert isinstance(stream, BufferedReader)  # noqa: S101  for the type checker
+    AgentServer(folder, stream, lease_s=float(lease_s)).serve()
 
 
 class AgentServer:
@@ -48,7 +54,7 @@ class AgentServer:
         lease_s: Longest silence, in seconds.
     """
 
-    def __init__(self, folder: str, stream: BinaryIO, *, lease_s: float) -> None:
+    def __init__(self, folder: str, stream: BufferedReader, *, lease_s: float) -> None:
         self.folder = Path(folder)
         self.stream = stream
         self.lease_s = lease_s
@@ -66,17 +72,15 @@ class AgentServer:
             self._say(hello=self._facts())
             while (line := self.stream.readline()).endswith(b"\n"):
                 self._heard += 1
-                self._handle_order(json.loads(line))
+                order = json.loads(line)
+                if order["do"] == "put":
+                    self._put(order)
+                elif order["do"] == "work":
+                    self._work(order)
         finally:
             self._shut_down()
 
-    def _handle_order(self, order: dict[str, Any]) -> None:
-        if order["do"] == "put":
-            self._put(order)
-        elif order["do"] == "work":
-            self._work(order)
-
-    def _put(self, order: dict[str, Any]) -> None:
+    def _put(self, order: PutOrder) -> None:
         """Receive a file; after a fault its bytes are still read, because the next order follows them."""
         path, left = self.folder / order["name"], order["size"]
         fault: OSError | None = None
@@ -85,7 +89,7 @@ class AgentServer:
             file = self._open(path)
         except OSError as error:
             fault = self._report_fault(order["name"], error)
-        while left and (chunk := self.stream.read1(min(CHUNK, left))):  # type: ignore[attr-defined]
+        while left and (chunk := self.stream.read1(min(CHUNK, left))):
             left -= len(chunk)
             self._heard += 1
             try:
@@ -116,7 +120,7 @@ class AgentServer:
         self._say(error=kind, text=f"{what}: {fault.strerror or fault}; {free / 1e6:.1f} MB free in {self.folder.parent}")
         return fault
 
-    def _work(self, order: dict[str, Any]) -> None:
+    def _work(self, order: Mapping[str, object]) -> None:
         """Start the worker; its standard input stays open as its lifeline, and whatever it writes goes to the folder."""
         own = {"TMPDIR": str(self.folder), "CUDA_CACHE_PATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-u", str(self.folder / "agent.pyz"), "work"]
@@ -179,7 +183,7 @@ class AgentServer:
                 time.sleep(0.1)
             self._say(gone=not self.folder.exists())
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> AgentFacts:
         system = os.uname()
         return {
             "folder": str(self.folder),
@@ -191,7 +195,7 @@ class AgentServer:
             "free_bytes": shutil.disk_usage(self.folder).free,
         }
 
-    def _say(self, **message: Any) -> None:
+    def _say(self, **message: object) -> None:
         self._write(f"{MARK}{json.dumps(message)}\n".encode())
 
     def _write(self, line: bytes) -> None:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.core.errors import CompressError
 from compress.profile.remote.agent_bootstrap import FULL, say
@@ -28,7 +28,21 @@ from compress.profile.remote.agent_sensors import clocks
 from compress.profile.remote.trtexec import NoTrtexec, Refused, find_trtexec, version
 
 if TYPE_CHECKING:
+    from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+    from compress.backends.runner_protocol import Array, Runner
     from compress.profile.latency.interleave import Samples
+    from compress.profile.remote.messages import (
+        FileResult,
+        FootprintFields,
+        Inspection,
+        InspectOrder,
+        Measurements,
+        NotMeasured,
+        OnnxruntimeOrder,
+        PowerSensor,
+        Series,
+        TrtexecOrder,
+    )
 
 MEMORY_RUNS = 8
 MEMORY_TIMEOUT_S = 600
@@ -42,13 +56,11 @@ def main() -> None:
     """Read the order, run the job, send the result."""
     order = json.loads(open(0, "rb", buffering=0, closefd=False).readline())  # noqa: SIM115
     threading.Thread(target=_follow_server, args=(Path.cwd(),), daemon=True).start()
-    jobs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-        "inspect": inspect,
-        "onnxruntime": onnxruntime,
-        "tensorrt": tensorrt,
-    }
     try:
-        say(result=jobs[order["job"]](order))
+        if order["job"] == "inspect":
+            say(result=inspect(order))
+        else:
+            say(result=tensorrt(order) if order["job"] == "tensorrt" else onnxruntime(order))
     except ImportError as error:
         say(error="no runtime", text=f"{error} ({sys.executable})")
     except NoTrtexec as error:
@@ -63,25 +75,32 @@ def main() -> None:
         say(error="failed", text=f"out of memory on the device ({error})")
 
 
-def inspect(order: dict[str, Any]) -> dict[str, Any]:
+def inspect(order: InspectOrder) -> Inspection:
     """Usable software: versions, or the reason why there is none."""
-    report: dict[str, Any] = {"clocks": clocks(), "platform": platform.platform()}
+    sensor = power_sensors(order["sensors"])
+    report: Inspection = {
+        "clocks": clocks(),
+        "platform": platform.platform(),
+        "power": sensor["power"],
+        "no_power": sensor["no_power"],
+    }
     try:
         import numpy as np
         import onnxruntime as ort
 
-        report |= {"numpy": np.__version__, "onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
+        report["numpy"], report["onnxruntime"] = np.__version__, ort.__version__
+        report["providers"] = ort.get_available_providers()
     except ImportError as error:
         report["no_onnxruntime"] = f"{error} ({sys.executable})"
     try:
-        path = find_trtexec(order.get("trtexec"))
-        report |= {"trtexec": path, "tensorrt": version(path)}
+        path = find_trtexec(order["trtexec"])
+        report["trtexec"], report["tensorrt"] = path, version(path)
     except (NoTrtexec, Refused) as error:
         report["no_trtexec"] = str(error)
-    return report | power_sensors(order["sensors"])
+    return report
 
 
-def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
+def onnxruntime(order: OnnxruntimeOrder) -> Measurements:
     """Time files in turns by the code of local measurements, then read power and memory.
 
     Args:
@@ -119,21 +138,24 @@ def onnxruntime(order: dict[str, Any]) -> dict[str, Any]:
         share = (time.process_time() - processor) / (time.perf_counter() - wall)
         after = clocks()
         arrivals = time_arrivals(actions, rate_hz=order["arrivals_per_s"], seconds=order["arrival_seconds"])
-        files = {name: _timed(taken, runners[name]) for name, taken in samples.items()}
-        for name, file in files.items():
-            file["arrivals"] = {pattern: _series(taken[name]) for pattern, taken in arrivals.items()}
         spent = power.measure(
             actions, power.open_sensors(order["sensors"]), seconds=order["power_seconds"], batch=order["batch"]
         )
-        for name, card in spent.items():
-            files[name]["power"] = {key: vars(quantity) for key, quantity in card.items()}
-    for name, path in order["files"].items():
-        shapes = feed_shapes(feeds[name])
-        files[name]["memory"] = memory(path, shapes, order["threads"])
+        settings = {name: runner.describe() for name, runner in runners.items()}
+    files: dict[str, FileResult] = {
+        name: {
+            **_series(taken),
+            "settings": settings[name],
+            "arrivals": {pattern: _series(others[name]) for pattern, others in arrivals.items()},
+            "power": {key: vars(quantity) for key, quantity in spent[name].items()},
+            "memory": memory(order["files"][name], feed_shapes(feeds[name]), order["threads"]),
+        }
+        for name, taken in samples.items()
+    }
     return {"files": files, "processor_share": share, "clocks": {"before": before, "after": after}}
 
 
-def tensorrt(order: dict[str, Any]) -> dict[str, Any]:
+def tensorrt(order: TrtexecOrder) -> Measurements:
     """Build an engine of each file on this device, then time them in turns by `trtexec`."""
     from compress.profile.remote.trtexec import measure
 
@@ -142,7 +164,7 @@ def tensorrt(order: dict[str, Any]) -> dict[str, Any]:
     return {"files": files, "processor_share": 1.0, "clocks": {"before": before, "after": clocks()}}
 
 
-def power_sensors(targets: Sequence[str]) -> dict[str, Any]:
+def power_sensors(targets: Sequence[str]) -> PowerSensor:
     """The first sensor that can be read, and what it covers; else why none can."""
     try:
         from compress.profile import power
@@ -156,7 +178,7 @@ def power_sensors(targets: Sequence[str]) -> dict[str, Any]:
     return {"power": f"{sensor.name}, {covers}", "no_power": ""}
 
 
-def memory(path: str, shapes: dict[str, Any], threads: int) -> dict[str, Any]:
+def memory(path: str, shapes: Mapping[str, object], threads: int) -> FootprintFields | NotMeasured:
     """Resident memory of a fresh process that loads and runs the file, or the reason why it is not known."""
     probe = [path, str(threads), str(MEMORY_RUNS), json.dumps(shapes), "CPUExecutionProvider"]
     command = [sys.executable, sys.path[0], "memory", *probe]
@@ -167,7 +189,8 @@ def memory(path: str, shapes: dict[str, Any], threads: int) -> dict[str, Any]:
     if done.returncode != 0:
         why = "it was killed, probably because memory ran out" if done.returncode < 0 else done.stderr.strip()[-300:]
         return {"reason": f"the process that ran it ended with {done.returncode}; {why}"}
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    footprint: FootprintFields = json.loads(done.stdout.splitlines()[-1])
+    return footprint
 
 
 class Progress:
@@ -183,7 +206,7 @@ class Progress:
             say(progress=round(fraction, 3))
 
 
-def _feeds(runner: Any, name: str, order: dict[str, Any]) -> dict[str, Any]:
+def _feeds(runner: OnnxRuntimeRunner, name: str, order: OnnxruntimeOrder) -> dict[str, Array]:
     """Inputs of a subject: the files sent, or zeros."""
     import numpy as np
 
@@ -192,19 +215,15 @@ def _feeds(runner: Any, name: str, order: dict[str, Any]) -> dict[str, Any]:
     return {key: np.load(path) for key, path in order["feeds"][name].items()}
 
 
-def _timed(taken: Samples, runner: Any) -> dict[str, Any]:
-    return _series(taken) | {"settings": runner.describe()}
-
-
-def _series(taken: Samples) -> dict[str, Any]:
+def _series(taken: Samples) -> Series:
     return {
         "milliseconds": taken.milliseconds.tolist(),
         "rounds": taken.rounds.tolist(),
-        "warmup": vars(taken.warmup),
+        "warmup": {"runs": taken.warmup.runs, "seconds": taken.warmup.seconds, "steady": taken.warmup.steady},
     }
 
 
-def _action(runner: Any, feeds: Mapping[str, Any]) -> Callable[[], object]:
+def _action(runner: Runner, feeds: Mapping[str, Array]) -> Callable[[], object]:
     return lambda: runner.run(feeds)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from functools import cache
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[3]
@@ -50,7 +49,6 @@ main()
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-@cache
 def agent() -> bytes:
     """The zip file; the same bytes for the same sources."""
     buffer = io.BytesIO()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from compress.backends.runner_protocol import Array, Feeds, zero_arrays
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
 from compress.profile.memory import memory
+from compress.profile.remote.messages import OnnxruntimeOrder, RunSettings, TrtexecOrder
 from compress.profile.remote.trtexec import ROUNDS
 from compress.profile.settings import remote_sensor_targets
 
@@ -30,52 +30,56 @@ class Job:
         order: Order of the worker.
     """
 
-    files: dict[str, Path] = field(default_factory=dict)
-    arrays: dict[str, Array] = field(default_factory=dict)
-    order: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path]
+    arrays: dict[str, Array]
+    order: OnnxruntimeOrder | TrtexecOrder
 
 
-def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, settings: dict[str, Any]) -> Job:
+def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, device: Device, settings: RunSettings) -> Job:
     """Build the job of a measurement.
 
     Args:
         files: ONNX files by subject.
         feeds: Inputs by subject; None feeds zeros of each file's own shapes.
         device: Where it runs.
-        settings: `batch`, `threads`, `seconds`, `warmup_seconds`, `min_runs`, `affinity`, `power_seconds`, `trtexec`.
+        settings: How to measure.
 
     Raises:
         ConversionError: Not an ONNX file, or its external data is missing.
         DeviceError: The device's runtime is not driven over SSH, or a file's input shapes are not known.
     """
     remote_paths = {name: f"models/{index}/{path.name}" for index, (name, path) in enumerate(files.items())}
-    job = Job()
-    for name, path in files.items():
-        for part in _parts(path):
-            relative = part.relative_to(path.parent)
-            job.files[f"{Path(remote_paths[name]).parent}/{relative}"] = part
-    arrays = feeds
-    if feeds is None and device.runtime == "tensorrt":
-        arrays = {name: _zeros(path, settings["batch"]) for name, path in files.items()}
-    paths = (
-        None if arrays is None else {name: _input_paths(arrays[name], job, raw=device.runtime == "tensorrt") for name in files}
-    )
-    job.order.update(settings, sensors=remote_sensor_targets(device), job=device.runtime)
+    sent = {
+        f"{Path(remote_paths[name]).parent}/{part.relative_to(path.parent)}": part
+        for name, path in files.items()
+        for part in _parts(path)
+    }
+    sensors = remote_sensor_targets(device)
     if device.runtime == "onnxruntime":
-        job.order.update(files=remote_paths, feeds=paths)
-    elif device.runtime == "tensorrt":
-        assert arrays is not None  # noqa: S101  see above
-        assert paths is not None  # noqa: S101
-        dynamic = {name: _dynamic(path) & set(arrays[name]) for name, path in files.items()}
-        shapes = {name: {key: arrays[name][key].shape for key in sorted(dynamic[name])} for name in files}
-        job.order.update(
-            build={name: build_arguments(remote_paths[name], shapes[name]) for name in files},
-            time={name: time_arguments(remote_paths[name], shapes[name], paths[name], settings) for name in files},
-        )
-    else:
+        arrays, paths = _name_inputs({} if feeds is None else {name: feeds[name] for name in files}, "npy")
+        order: OnnxruntimeOrder = {
+            **settings,
+            "job": "onnxruntime",
+            "sensors": sensors,
+            "files": remote_paths,
+            "feeds": None if feeds is None else paths,
+        }
+        return Job(sent, arrays, order)
+    if device.runtime != "tensorrt":
         msg = f"{device.name}: {device.runtime} is not driven over SSH; `runtime:` may be onnxruntime or tensorrt there"
         raise DeviceError(msg)
-    return job
+    inputs = feeds if feeds is not None else {name: _zeros(path, settings["batch"]) for name, path in files.items()}
+    arrays, paths = _name_inputs({name: inputs[name] for name in files}, "bin")
+    free = {name: sorted(_dynamic(path) & set(inputs[name])) for name, path in files.items()}
+    shapes = {name: {key: inputs[name][key].shape for key in keys} for name, keys in free.items()}
+    engines: TrtexecOrder = {
+        **settings,
+        "job": "tensorrt",
+        "sensors": sensors,
+        "build": {name: build_arguments(remote_paths[name], shapes[name]) for name in files},
+        "time": {name: time_arguments(remote_paths[name], shapes[name], paths[name], settings) for name in files},
+    }
+    return Job(sent, arrays, engines)
 
 
 def build_arguments(model: str, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -100,7 +104,7 @@ def build_arguments(model: str, shapes: Mapping[str, tuple[int, ...]]) -> list[s
 
 
 def time_arguments(
-    model: str, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, str], settings: Mapping[str, Any]
+    model: str, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, str], settings: RunSettings
 ) -> list[str]:
     """Arguments of `trtexec` that time an engine for one turn; copies are made and not counted.
 
@@ -138,15 +142,18 @@ def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
-def _input_paths(feeds: Feeds, job: Job, *, raw: bool) -> dict[str, str]:
-    """Path of each input of a subject; an array is sent once."""
-    paths = {}
-    for name, array in feeds.items():
-        known = next((place for place, other in job.arrays.items() if other is array), None)
-        place = known or f"inputs/{len(job.arrays)}.{'bin' if raw else 'npy'}"
-        job.arrays[place] = array
-        paths[name] = place
-    return paths
+def _name_inputs(feeds: Mapping[str, Feeds], suffix: str) -> tuple[dict[str, Array], dict[str, dict[str, str]]]:
+    """The arrays to send by their path on the device, each once, and the path of each input by subject."""
+    arrays: dict[str, Array] = {}
+    paths: dict[str, dict[str, str]] = {}
+    for subject, inputs in feeds.items():
+        paths[subject] = {}
+        for name, array in inputs.items():
+            known = next((place for place, other in arrays.items() if other is array), None)
+            place = known or f"inputs/{len(arrays)}.{suffix}"
+            arrays[place] = array
+            paths[subject][name] = place
+    return arrays, paths
 
 
 def _inputs(path: Path) -> dict[str, tuple[tuple[int | str | None, ...], str]]:

@@ -6,12 +6,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from compress.backends.feeds import describe_feeds
-from compress.backends.runner_protocol import Feeds
+from compress.backends.runner_protocol import Array, Feeds
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
 from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
@@ -25,6 +24,7 @@ from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.latency.timing import STEPS, Timing
 from compress.profile.memory import memory
 from compress.profile.remote.jobs import Job, build_job
+from compress.profile.remote.messages import AgentFacts, ClockReadings, FileResult, Measurements, RunSettings, Series
 from compress.profile.remote.session import RemoteSession
 from compress.profile.settings import MeasurementSettings, remote_sensor_targets
 from compress.profile.this_machine import ProfileRequest, ProfileResult, file_feeds, samples
@@ -128,7 +128,7 @@ def measure_rows(
         DeviceError: The device is not in reach, lost on the way, lacks what is needed, or refuses a model.
     """
     where = _ssh(device)
-    settings = {
+    settings: RunSettings = {
         "batch": batch,
         "threads": plan.threads,
         "seconds": plan.seconds,
@@ -195,7 +195,7 @@ def _ssh(device: Device) -> Ssh:
     raise DeviceError(msg)
 
 
-def _run_job(device: Device, job: Job, reporter: Reporter) -> tuple[dict[str, Any], dict[str, Any]]:
+def _run_job(device: Device, job: Job, reporter: Reporter) -> tuple[Measurements, AgentFacts]:
     """Send files and inputs, and measure them: the result of the worker and the facts of the agent."""
     host = _ssh(device).ssh
     with RemoteSession(device) as remote, tempfile.TemporaryDirectory() as folder:
@@ -217,7 +217,7 @@ def _run_job(device: Device, job: Job, reporter: Reporter) -> tuple[dict[str, An
             return remote.work(job.order, advance=show), remote.facts
 
 
-def _save_input(array: Any, path: Path) -> Path:
+def _save_input(array: Array, path: Path) -> Path:
     """Write an input: raw bytes for `trtexec`, else .npy."""
     if path.suffix == ".npy":
         np.save(path, array)
@@ -226,7 +226,7 @@ def _save_input(array: Any, path: Path) -> Path:
     return path
 
 
-def _timing(name: str, result: dict[str, Any], place: str, batch: int, rate_hz: float) -> Timing:
+def _timing(name: str, result: Measurements, place: str, batch: int, rate_hz: float) -> Timing:
     file_result = result["files"][name]
     samples = _samples(file_result)
     settings, together = file_result["settings"], len(result["files"])
@@ -240,24 +240,25 @@ def _timing(name: str, result: dict[str, Any], place: str, batch: int, rate_hz: 
     return timing.with_arrivals(arrivals, rate_hz=rate_hz)
 
 
-def _samples(series: Mapping[str, Any]) -> Samples:
+def _samples(series: Series) -> Samples:
     return Samples(np.array(series["milliseconds"]), np.array(series["rounds"]), Warmup(**series["warmup"]))
 
 
 def _row(
-    name: str, path: Path, file_result: dict[str, Any], timing: Timing, device: Device, place: str, inputs: Feeds | None
+    name: str, path: Path, file_result: FileResult, timing: Timing, device: Device, place: str, inputs: Feeds | None
 ) -> BenchmarkRow:
     quantities = latencies(timing, device.contract.percentiles)
     for latency in LATENCY_BY_ARRIVAL.values():
         quantities.setdefault(latency, Quantity.missing("ms", f"{place}: trtexec does not fill the caches with other data"))
     for key, figure in file_result["power"].items():
-        quantity = Quantity(**figure)
+        quantity = Quantity.model_validate(figure)
         quantities[key] = quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"})
-    if "reason" in file_result["memory"]:
-        reason = f"{place}: {file_result['memory']['reason']}"
+    reading = file_result["memory"]
+    if "reason" in reading:
+        reason = f"{place}: {reading['reason']}"
         quantities |= {key: Quantity.missing("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
     else:
-        footprint = memory.footprint_quantities(memory.Footprint(**file_result["memory"]))
+        footprint = memory.footprint_quantities(memory.Footprint(**reading))
         quantities |= {
             key: quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"}) for key, quantity in footprint.items()
         }
@@ -274,7 +275,7 @@ def _row(
     )
 
 
-def _clocks(device: Device, facts: dict[str, Any], readings: dict[str, dict[str, str]]) -> Fact:
+def _clocks(device: Device, facts: AgentFacts, readings: ClockReadings) -> Fact:
     """Clocks, temperature and power mode that the device reported before and after."""
     return Fact.of(
         "profile.remote_clocks",

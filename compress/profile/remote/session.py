@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, overload
 
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
@@ -33,6 +33,15 @@ from compress.core.errors import DeviceError
 from compress.profile.remote import ssh
 from compress.profile.remote.agent_bootstrap import MARK
 from compress.profile.remote.agent_zip import agent, loader
+from compress.profile.remote.messages import (
+    AgentFacts,
+    Inspection,
+    InspectOrder,
+    Measurements,
+    Message,
+    OnnxruntimeOrder,
+    TrtexecOrder,
+)
 
 HEARTBEAT_S = 5.0
 LEASE_S = 60.0
@@ -46,25 +55,19 @@ MEASURING = "measuring"
 CHUNK = 1 << 18
 SAID_LINES = 20
 
-Message = dict[str, Any]
-
 
 class RemoteSession:
     """A device with the agent running on it.
 
     Args:
         device: Its profile; `connection` holds how to reach it.
-
-    Attributes:
-        facts: Description of the device by the agent: `folder`, `architecture`, `system`, `python`, `cpu`, `processors`,
-            `free_bytes`.
     """
 
     def __init__(self, device: Device) -> None:
         assert isinstance(device.connection, Ssh)  # noqa: S101  callers look first
         self.device = device
         self.where = device.connection
-        self.facts: dict[str, Any] = {}
+        self._facts: AgentFacts | None = None
         self._inbox: queue.Queue[Message | None] = queue.Queue()
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._uname = ""
@@ -110,6 +113,14 @@ class RemoteSession:
         self._end()
 
     @property
+    def facts(self) -> AgentFacts:
+        """Description of the device by the agent."""
+        if self._facts is None:
+            msg = f"{self.name} is not connected: use the session in a with block"
+            raise RuntimeError(msg)
+        return self._facts
+
+    @property
     def name(self) -> str:
         """Device and host, for messages."""
         return f"{self.device.name} ({self.where.ssh})"
@@ -131,7 +142,15 @@ class RemoteSession:
                 pass  # an answer before the last byte is an error
         self._receive("put", time.monotonic() + PUT_S, f"receiving {path.name}")
 
-    def work(self, order: Message, *, advance: Callable[[float], None] = lambda _: None) -> Message:
+    @overload
+    def work(self, order: InspectOrder) -> Inspection: ...
+
+    @overload
+    def work(self, order: OnnxruntimeOrder | TrtexecOrder, *, advance: Callable[[float], None]) -> Measurements: ...
+
+    def work(
+        self, order: InspectOrder | OnnxruntimeOrder | TrtexecOrder, *, advance: Callable[[float], None] = lambda _: None
+    ) -> Inspection | Measurements:
         """Run a job.
 
         Args:
@@ -147,7 +166,7 @@ class RemoteSession:
         while True:
             message = self._receive(("progress", "result"), deadline, MEASURING)
             if "result" in message:
-                result: Message = message["result"]
+                result = message["result"]
                 self._receive("done", deadline, MEASURING)
                 return result
             advance(message["progress"])
@@ -158,13 +177,10 @@ class RemoteSession:
         limit = self.where.connect_timeout_s + START_S
         deadline = time.monotonic() + limit
         self._write(f"{len(code)}\n".encode() + code + _line(**header, lease_s=LEASE_S) + package, limit)
-        self.facts = self._receive("hello", deadline, "starting")["hello"]
-        expected, actual = self.where.architecture, self.facts["architecture"]
+        facts = self._facts = self._receive("hello", deadline, "starting")["hello"]
+        expected, actual = self.where.architecture, facts["architecture"]
         if expected is not None and expected != actual:
-            msg = (
-                f"{self.name}: wrong architecture: the profile says {expected}, the device says {actual} "
-                f"({self.facts['system']})"
-            )
+            msg = f"{self.name}: wrong architecture: the profile says {expected}, the device says {actual} ({facts['system']})"
             raise DeviceError(msg)
 
     def _receive(self, expected: str | tuple[str, ...], deadline: float, doing: str) -> Message:
@@ -180,14 +196,14 @@ class RemoteSession:
             if "error" in message:
                 raise DeviceError(f"{self.name}: {ssh.agent_fault(self.device, self.where, message, self._uname)}")
             if "done" in message and "done" not in kinds:
-                raise DeviceError(f"{self.name}: {_crash(message)}")
+                raise DeviceError(f"{self.name}: {ssh.worker_crash(message)}")
             if any(kind in message for kind in kinds):
                 return message
 
     def _late(self, doing: str) -> str:
         if not self._uname:
             return f"it did not answer within {self.where.connect_timeout_s + START_S:g} s after ssh was started"
-        if not self.facts:
+        if self._facts is None:
             return ssh.start_fault(self.where, None, self._uname, "\n".join(self._said))
         limit = f"`timeout_s: {self.where.timeout_s:g}` in the connection" if doing == MEASURING else f"{PUT_S:g} s"
         return f"timeout: it did not finish {doing} within {limit}"
@@ -197,7 +213,7 @@ class RemoteSession:
         code, words = self._stop_ssh(wait=True), self._error_text()
         if self._uname == "" and code == ssh.NO_CONNECTION:
             return ssh.connection_fault(self.where, words)
-        if not self.facts and code != ssh.NO_CONNECTION:
+        if self._facts is None and code != ssh.NO_CONNECTION:
             return ssh.start_fault(self.where, code, self._uname, "\n".join([*self._said, words]))
         note = f" ({short})" if (short := " ".join(words.split())[-300:]) else ""
         if code != ssh.NO_CONNECTION or not any(mark in words for mark in ssh.LOST):
@@ -205,9 +221,9 @@ class RemoteSession:
         return f"the connection was lost while {doing}{note}; the agent there cleans up by itself. Run the command again"
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101  for the type checker
+        assert isinstance(self._process.stdout, io.FileIO)  # noqa: S101  unbuffered
         try:
-            with io.BufferedReader(cast("io.RawIOBase", self._process.stdout)) as lines:
+            with io.BufferedReader(self._process.stdout) as lines:
                 for raw in lines:
                     self._hear("".join(filter(str.isprintable, raw.decode(errors="replace"))))
         finally:
@@ -215,7 +231,7 @@ class RemoteSession:
 
     def _hear(self, line: str) -> None:
         if line.startswith(MARK):
-            message = json.loads(line[len(MARK) :])
+            message: Message = json.loads(line[len(MARK) :])
             self._gone = self._gone or bool(message.get("gone"))
             self._inbox.put(message)
         elif line.startswith(ssh.UNAME):
@@ -246,7 +262,7 @@ class RemoteSession:
     def _end(self) -> None:
         """Close the connection, wait until everything is removed, and remove it where it is not."""
         self._closing.set()
-        folder = str(self.facts.get("folder", ""))
+        folder = "" if self._facts is None else self._facts["folder"]
         with contextlib.suppress(OSError, ValueError):
             assert self._process.stdin is not None  # noqa: S101  for the type checker
             self._process.stdin.close()
@@ -281,12 +297,5 @@ class RemoteSession:
         return self._stderr.read().decode(errors="replace")
 
 
-def _line(**message: Any) -> bytes:
+def _line(**message: object) -> bytes:
     return json.dumps(message).encode() + b"\n"
-
-
-def _crash(message: Message) -> str:
-    code, log = message["done"], " ".join(message["log"].split())[-500:]
-    if code < 0:
-        return f"the measuring process there was killed by signal {-code}, as happens when memory runs out ({log or 'no log'})"
-    return f"the measuring process there failed with {code}: {log or 'no log'}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
+from compress.profile.remote.messages import Message
 
 NO_PYTHON, NO_CONNECTION = 97, 255
 """Exit codes: of the line of shell below, and of ssh itself."""
@@ -138,7 +138,7 @@ def start_fault(where: Ssh, code: int | None, uname: str, said: str) -> str:
     return f"{where.python!r} there {how}; {machine} ({words or 'it printed nothing'})"
 
 
-def agent_fault(device: Device, where: Ssh, said: Mapping[str, str], uname: str) -> str:
+def agent_fault(device: Device, where: Ssh, said: Message, uname: str) -> str:
     """Meaning of an `error` of the agent, and the remedy."""
     kind, text = said["error"], said["text"]
     python = where.python
@@ -158,3 +158,11 @@ def agent_fault(device: Device, where: Ssh, said: Mapping[str, str], uname: str)
         "failed": "{text}",
     }
     return meanings[kind].format(text=text)
+
+
+def worker_crash(message: Message) -> str:
+    """What a worker's end with another code than 0 means."""
+    code, log = message["done"], " ".join(message["log"].split())[-500:]
+    if code < 0:
+        return f"the measuring process there was killed by signal {-code}, as happens when memory runs out ({log or 'no log'})"
+    return f"the measuring process there failed with {code}: {log or 'no log'}"

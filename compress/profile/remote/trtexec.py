@@ -15,7 +15,11 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compress.core.record import Metrics
+    from compress.profile.remote.messages import FileResult, QuantityFields, Series, TrtexecOrder
 
 USUAL = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 OLDEST = 10
@@ -67,7 +71,7 @@ def version(path: str) -> str:
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
 
-def measure(order: dict[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
+def measure(order: TrtexecOrder, progress: Callable[[float], None]) -> dict[str, FileResult]:
     """Build, then time in turns.
 
     Args:
@@ -123,12 +127,12 @@ def measure(order: dict[str, Any], progress: Callable[[float], None]) -> dict[st
     }
 
 
-def _periodic(path: str, order: dict[str, Any], name: str, median_ms: float, here: Path) -> dict[str, Any]:
+def _periodic(path: str, order: TrtexecOrder, name: str, median_ms: float, here: Path) -> Series:
     """One more run with a pause between inferences, so that they start at the order's rate."""
     pause_ms = max(0, round(1000 / order["arrivals_per_s"] - median_ms))
     trace = _traced(path, [*order["time"][name], f"--idleTime={pause_ms}"], here)
-    warmup = {"runs": 0, "seconds": 0.0, "steady": True}
-    return {"milliseconds": trace, "rounds": [0] * len(trace), "warmup": warmup}
+    rounds = [0] * len(trace)
+    return {"milliseconds": trace, "rounds": rounds, "warmup": {"runs": 0, "seconds": 0.0, "steady": True}}
 
 
 def _traced(path: str, arguments: list[str], here: Path) -> list[float]:
@@ -137,7 +141,7 @@ def _traced(path: str, arguments: list[str], here: Path) -> list[float]:
     return [float(run["computeMs"]) for run in trace]
 
 
-def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def power(actions: Mapping[str, Callable[[], list[float]]], order: TrtexecOrder) -> dict[str, dict[str, QuantityFields]]:
     """Power and energy of each engine from the middle half of one more run, whose ends load and free the engine.
 
         E = (P − P_idle) × mean time of an inference ÷ batch
@@ -187,7 +191,7 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: dict[str, Any
     return plain
 
 
-def _plain(card: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(card: Metrics) -> dict[str, QuantityFields]:
     return {name: vars(quantity) for name, quantity in card.items()}
 
 

@@ -60,7 +60,7 @@ def test_inspect_names_the_versions_of_what_is_there():
 
 def test_a_missing_runtime_is_reported_and_no_failure(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    report = inspect({"sensors": []})
+    report = inspect({"job": "inspect", "trtexec": None, "sensors": []})
     assert sys.executable in report["no_onnxruntime"]
     assert "onnxruntime" not in report
 
