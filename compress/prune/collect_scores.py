@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.prune.criteria import Importance, ScoringData
 from compress.prune.criteria.base import channel_scores
+from compress.prune.graph_types import Group
 from compress.prune.unstructured.weights import prunable
 from compress.train.distributed import resolve_device
 
@@ -80,7 +81,7 @@ class Scorer:
 def _record_unscored(importance: Importance) -> Scores:
     scores = Scores(importance)
 
-    def channels(root: str, group: Any) -> Tensor | None:
+    def channels(root: str, group: Group) -> Tensor | None:
         values = channel_scores(importance, root, group)
         if values is None:
             scores.unscored.add(root)

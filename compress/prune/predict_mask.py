@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from compress.prune.criteria.base import channel_scores
+from compress.prune.criteria.base import LAYERS, Layer, channel_scores
+from compress.prune.graph_types import Group
 from compress.prune.unstructured.weights import WeightMasks
 
 if TYPE_CHECKING:
     from compress.prune.base import Pruner
     from compress.prune.criteria import Importance
-
-_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance: Importance) -> dict[str, Tensor]:
@@ -34,7 +32,7 @@ def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance:
     channels: dict[str, Tensor | None] = {}
     weights: dict[str, Tensor] = {}
 
-    def of_channels(root: str, group: Any) -> Tensor | None:
+    def of_channels(root: str, group: Group) -> Tensor | None:
         if root not in channels:
             channels[root] = channel_scores(importance, root, group)
         return channels[root]
@@ -51,37 +49,35 @@ def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance:
     numbered = copy.deepcopy(module)
     with torch.no_grad():
         for part in numbered.modules():
-            if isinstance(part, _LAYERS):
+            if isinstance(part, LAYERS):
                 part.weight.copy_(_spread(torch.arange(_outputs(part)), part))
     smaller = pruner.prune(numbered, fraction, recorded)
     return _removed_masks(module, smaller.module)
 
 
 def _removed_masks(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
-    small: Mapping[str, nn.Module] = dict(after.named_modules())
+    small = {name: part for name, part in after.named_modules() if isinstance(part, LAYERS)}
     masks = {}
     for name, part in before.named_modules():
-        if isinstance(part, _LAYERS):
+        if isinstance(part, LAYERS):
             mask = torch.ones(_outputs(part), dtype=torch.bool)
             mask[_numbers(small[name])] = False
             masks[f"{name}.weight"] = _spread(mask, part).expand_as(part.weight).clone()
     return masks
 
 
-def _numbers(part: nn.Module) -> Tensor:
-    weight: Tensor = part.weight  # type: ignore[assignment]
-    by_output = weight.detach().transpose(0, 1) if getattr(part, "transposed", False) else weight.detach()
+def _numbers(part: Layer) -> Tensor:
+    weight = part.weight.detach()
+    by_output = weight.transpose(0, 1) if getattr(part, "transposed", False) else weight
     return by_output.flatten(1)[:, 0].round().long()
 
 
-def _outputs(part: nn.Module) -> int:
-    weight: Tensor = part.weight  # type: ignore[assignment]
-    return weight.shape[1 if getattr(part, "transposed", False) else 0]
+def _outputs(part: Layer) -> int:
+    return part.weight.shape[1 if getattr(part, "transposed", False) else 0]
 
 
-def _spread(values: Tensor, part: nn.Module) -> Tensor:
+def _spread(values: Tensor, part: Layer) -> Tensor:
     """One value for each output channel, shaped to broadcast against the weight."""
-    weight: Tensor = part.weight  # type: ignore[assignment]
-    shape = [1] * weight.dim()
+    shape = [1] * part.weight.dim()
     shape[1 if getattr(part, "transposed", False) else 0] = -1
     return values.view(shape)

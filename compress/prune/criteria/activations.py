@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from compress.core.errors import ModelError
-from compress.prune.criteria.base import LAYERS, Importance, ScoringData, group_scores, layers_of, refuse_weights, working_copy
+from compress.prune.criteria.base import (
+    LAYERS,
+    Importance,
+    Layer,
+    ScoringData,
+    group_scores,
+    layers_of,
+    refuse_weights,
+    working_copy,
+)
+from compress.prune.graph_types import Group
 
 RecordInput = Callable[[str, Tensor], None]
 
@@ -91,7 +101,7 @@ def per_input(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
     return x.view(groups, 1, -1).expand(groups, w.shape[0] // groups, -1).reshape(*w.shape[:2], *tail).to(w.dtype)
 
 
-def _read_by(group: Any, numbers: dict[str, Tensor]) -> Tensor | None:
+def _read_by(group: Group, numbers: dict[str, Tensor]) -> Tensor | None:
     """Mean over the layers that read a channel; None where no layer with recorded inputs reads it."""
     parts = layers_of(group)
     if not numbers:
@@ -143,24 +153,18 @@ def _record_inputs(module: nn.Module, record: RecordInput) -> Iterator[None]:
             handle.remove()
 
 
-def _layer(name: str, record: RecordInput) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-    def hook(part: nn.Module, inputs: tuple[Any, ...]) -> None:
-        x: Tensor = inputs[0]
-        last = isinstance(part, nn.Linear)
-        record(name, (x if last else x.movedim(x.dim() - _dims(part) - 1, -1)).flatten(0, -2))
+def _layer(name: str, record: RecordInput) -> Callable[[Layer, tuple[Tensor, ...]], None]:
+    def hook(part: Layer, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0]
+        record(name, (x if isinstance(part, nn.Linear) else x.movedim(x.dim() - len(part.kernel_size) - 1, -1)).flatten(0, -2))
 
     return hook
-
-
-def _dims(part: nn.Module) -> int:
-    kernel: tuple[int, ...] = part.kernel_size  # type: ignore[assignment]
-    return len(kernel)
 
 
 def _attention(name: str, record: RecordInput) -> Callable[..., None]:
     """Attention does not call its projections; the input of the second is its output with an identity as projection."""
 
-    def hook(part: nn.MultiheadAttention, inputs: tuple[Any, ...], named: dict[str, Any], _: Any) -> None:
+    def hook(part: nn.MultiheadAttention, inputs: tuple[Any, ...], named: dict[str, Any], _: object) -> None:
         query: Tensor = inputs[0] if inputs else named["query"]
         record(f"{name}.in_proj_weight", query.flatten(0, -2))
         out = part.out_proj

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
 from compress.data.batch import Batch
+from compress.prune.graph_types import ChannelScores, Group
 from compress.tasks.base import Task
 
+Layer = nn.modules.conv._ConvNd | nn.Linear
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 NORMS = (nn.modules.batchnorm._BatchNorm,)
 
@@ -57,7 +58,7 @@ class Importance:
         times: Milliseconds of each layer by name; scores are then divided by time, not by the target's measure.
     """
 
-    channels: Callable[[str, Any], Tensor | None]
+    channels: ChannelScores
     weights: Callable[[str, Tensor], Tensor]
     collect: Callable[[nn.Module, ScoringData], None] = field(default=_collect_nothing)
     gates: Callable[[str], Tensor] | None = None
@@ -71,7 +72,7 @@ def refuse_weights(name: str, w: Tensor) -> Tensor:
     raise TypeError(msg)
 
 
-def refuse_channels(root: str, group: Any) -> Tensor | None:  # noqa: ARG001
+def refuse_channels(root: str, group: Group) -> Tensor | None:  # noqa: ARG001
     """For a method without scores of channels; such recipes are refused before."""
     msg = f"{root}: this importance scores single weights, not channels"
     raise TypeError(msg)
@@ -89,13 +90,13 @@ def scores_by_name(scores: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tens
     return weights
 
 
-def layers_of(group: Any) -> dict[str, Any]:
+def layers_of(group: Group) -> dict[str, Layer]:
     """Convolutions and linear layers of a torch-pruning group, by name."""
-    targets = [dep.target for dep, _ in group]
+    targets = [member.dep.target for member in group]
     return {target.name.partition(" (")[0]: target.module for target in targets if isinstance(target.module, LAYERS)}
 
 
-def group_scores(group: Any, score: Callable[[str, Tensor], Tensor]) -> Tensor | None:
+def group_scores(group: Group, score: Callable[[str, Tensor], Tensor]) -> Tensor | None:
     """Scores of single weights, added up over each channel's weights and averaged over the layers of its group.
 
     Args:
@@ -115,7 +116,7 @@ def group_scores(group: Any, score: Callable[[str, Tensor], Tensor]) -> Tensor |
     return summed
 
 
-def channel_scores(importance: Importance, root: str, group: Any) -> Tensor | None:
+def channel_scores(importance: Importance, root: str, group: Group) -> Tensor | None:
     """Scores of the channels of a group's root, (width,); None where the importance has none.
 
     torch-pruning sizes its sums by the first layer of the group. A layer behind a concatenation reads each channel several

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from compress.prune.criteria.base import LAYERS, Importance, ScoringData, refuse_weights
+from compress.prune.criteria.base import LAYERS, Importance, Layer, ScoringData, refuse_weights
 from compress.prune.criteria.gradients import accumulate_gradients, per_sample_gradients
+from compress.prune.graph_types import Group
 
 _READS = frozenset({tp.prune_conv_in_channels, tp.prune_linear_in_channels})  # bound methods
 
@@ -70,16 +70,16 @@ def gate_gradients(module: nn.Module, data: ScoringData) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _record_gates(readers: Mapping[str, nn.Module], samples: int) -> Iterator[dict[str, Tensor | None]]:
+def _record_gates(readers: Mapping[str, Layer], samples: int) -> Iterator[dict[str, Tensor | None]]:
     """Gates of the layers that are called with one row of features, or one image, for each sample; None if no gradient comes.
 
     A layer that is called with anything else is not in it: which of its rows belong to which sample is not known.
     """
     gates: dict[str, Tensor | None] = {}
 
-    def hook(name: str, part: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    def hook(name: str, part: Layer, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         x = args[0]
-        if len(x) != samples or x.dim() != (2 if isinstance(part, nn.Linear) else 2 + len(part.kernel_size)):  # type: ignore[arg-type]
+        if len(x) != samples or x.dim() != (2 if isinstance(part, nn.Linear) else 2 + len(part.kernel_size)):
             return None
         gates.setdefault(name, None)
         if not x.requires_grad:
@@ -103,25 +103,29 @@ def _record_gates(readers: Mapping[str, nn.Module], samples: int) -> Iterator[di
             handle.remove()
 
 
-def input_gate_gradient(part: nn.Module) -> Tensor:
+def input_gate_gradient(part: Layer) -> Tensor:
     """Gradient of a gate on each input of a convolution or linear layer that holds gradients, (in_channels,)."""
-    weight: Any = part.weight
-    product: Tensor = (weight * weight.grad).detach()
+    weight = part.weight
+    if weight.grad is None:
+        msg = f"a {type(part).__name__} holds no gradient; call backward first"
+        raise ValueError(msg)
+    product = (weight * weight.grad).detach()
     if getattr(part, "transposed", False):
         return product.flatten(1).sum(1)
     groups: int = getattr(part, "groups", 1)
     return product.view(groups, len(product) // groups, product.shape[1], -1).sum((1, 3)).flatten()
 
 
-def _group_fisher(group: Any, gates: dict[str, Tensor]) -> Tensor | None:
+def _group_fisher(group: Group, gates: dict[str, Tensor]) -> Tensor | None:
     width = len(group[0].root_idxs)
     total: Tensor | None = None
-    for dep, indices, roots in ((member.dep, member.idxs, member.root_idxs) for member in group):
+    for member in group:
+        dep = member.dep
         gate = gates.get(dep.target.name.partition(" (")[0]) if dep.handler in _READS else None
         if gate is None:
             continue
         total = torch.zeros(len(gate), width) if total is None else total
-        pairs = [(index, root) for index, root in zip(indices, roots, strict=True) if root is not None]
+        pairs = [(index, root) for index, root in zip(member.idxs, member.root_idxs, strict=True) if root is not None]
         here, there = torch.tensor(pairs).T
         total.index_add_(1, there, gate[:, here])
     return None if total is None else total.square().sum(0)

@@ -80,7 +80,7 @@ def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task
     with all_require_grad(module), torch.enable_grad():
         for batch in batches:
             on_device = batch.to(device)
-            task.loss(task.forward(module, on_device.inputs), on_device.targets).backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(task.loss(task.forward(module, on_device.inputs), on_device.targets))
             count += 1
     module.to("cpu")
     for parameter in module.parameters():
@@ -100,7 +100,7 @@ def per_sample_gradients(module: nn.Module, data: ScoringData) -> Iterator[None]
             sample = on_device.rows(slice(index, index + 1))
             module.zero_grad(set_to_none=True)
             with all_require_grad(module), torch.enable_grad():
-                data.task.loss(data.task.forward(module, sample.inputs), sample.targets).backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(data.task.loss(data.task.forward(module, sample.inputs), sample.targets))
             for parameter in module.parameters():
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             yield

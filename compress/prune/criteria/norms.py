@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import torch
 import torch_pruning as tp
-from torch import Tensor, nn
+from torch import Tensor
 
-from compress.prune.criteria.base import LAYERS, Importance, refuse_weights
+from compress.prune.criteria.base import LAYERS, Importance, Layer, refuse_weights
+from compress.prune.graph_types import Group
 
 
 def magnitude(seed: int = 0) -> Importance:  # noqa: ARG001
@@ -111,19 +111,18 @@ def distances(w: Tensor) -> Tensor:
     return torch.cdist(f, f).sum(1)
 
 
-def _channels(group: Any) -> Tensor | None:
+def _channels(group: Group) -> Tensor | None:
     total: Tensor | None = None
-    for index, (dep, indices) in enumerate(group):
-        part = dep.target.module
-        roots = group[index].root_idxs
-        if dep.handler not in _FILTERS or not isinstance(part, LAYERS) or any(root is None for root in roots):
+    for member in group:
+        dep, part = member.dep, member.dep.target.module
+        roots = [root for root in member.root_idxs if root is not None]
+        if dep.handler not in _FILTERS or not isinstance(part, LAYERS) or len(roots) < len(member.root_idxs):
             continue
-        scores = distances(_filters(part)[indices])
+        scores = distances(_filters(part)[list(member.idxs)])
         total = torch.zeros(len(group[0].idxs), dtype=torch.float64) if total is None else total
         total.index_add_(0, torch.tensor(roots), scores / scores.mean().clamp_min(torch.finfo(scores.dtype).tiny))
     return None if total is None else total / total.mean().clamp_min(torch.finfo(total.dtype).tiny)
 
 
-def _filters(part: nn.Module) -> Tensor:
-    weight: Tensor = part.weight  # type: ignore[assignment]
-    return weight.transpose(0, 1) if getattr(part, "transposed", False) else weight
+def _filters(part: Layer) -> Tensor:
+    return part.weight.transpose(0, 1) if getattr(part, "transposed", False) else part.weight

@@ -230,7 +230,9 @@ class ChannelPruner:
             copied.grad = None if parameter.grad is None else parameter.grad.clone()
         choices = []
         for group in groups.find_groups(build_graph(work, self.spec), work):
-            scores = channel_scores(importance, group.root, group.tp_group) if group.root in self.prunable else None
+            if group.root not in self.prunable or group.tp_group is None:
+                continue
+            scores = channel_scores(importance, group.root, group.tp_group)
             if scores is not None:
                 sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
                 sets = keep_one_of_each(sets, group.parts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch_pruning as tp
 from torch import nn
@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.prune.graph_types import Graph, Group
 from compress.prune.structured.tolerant_graph import INSTEAD, LAYERS, first_line, no_depth_warning
 
 Side = Literal["out", "in"]
@@ -39,7 +40,7 @@ class ChannelGroup:
         coupled: (name, side, channels of it that are removed with one channel of the root) for every module.
         parts: Channels of the root that are all of the channels of another layer, as behind a concatenation: one of each stays.
         fixed_reason: Why the group keeps its width; None if it may shrink.
-        tp_group: torch-pruning's group over all channels, for scoring; empty where it cannot be followed.
+        tp_group: torch-pruning's group over all channels, for scoring; None where it cannot be followed.
     """
 
     root: str
@@ -49,7 +50,7 @@ class ChannelGroup:
     coupled: tuple[tuple[str, Side, float], ...]
     parts: frozenset[frozenset[int]]
     fixed_reason: Fact | None
-    tp_group: Any
+    tp_group: Group | None
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Watchdog:
             raise ModelError(msg)
 
 
-def find_groups(graph: Any, module: nn.Module, watchdog: Watchdog | None = None) -> list[ChannelGroup]:
+def find_groups(graph: Graph, module: nn.Module, watchdog: Watchdog | None = None) -> list[ChannelGroup]:
     """All groups of coupled channels; a layer whose channels cannot be followed is a group of its own with a reason.
 
     Raises:
@@ -99,9 +100,9 @@ def find_groups(graph: Any, module: nn.Module, watchdog: Watchdog | None = None)
             item = channels_of(graph, layer, range(width))
         except Exception as error:  # torch-pruning fails in many ways at operations that it does not know
             reason = Fact.of("prune.not_followed", error=first_line(error))
-            groups.append(ChannelGroup(names[layer], width, (names[layer],), 1, (), frozenset(), reason, ()))
+            groups.append(ChannelGroup(names[layer], width, (names[layer],), 1, (), frozenset(), reason, None))
             continue
-        members |= {dep.target.module for dep, _ in item if graph.is_out_channel_pruning_fn(dep.handler)}
+        members |= {member.dep.target.module for member in item if graph.is_out_channel_pruning_fn(member.dep.handler)}
         groups.append(_describe(graph, names, tied, item))
     return groups
 
@@ -131,21 +132,21 @@ def _tied_parameters(module: nn.Module) -> dict[nn.Module, str]:
     return {part: next(other for other, rest in entries if rest is not part) for entries in shared for _, part in entries}
 
 
-def _describe(graph: Any, names: Mapping[nn.Module, str], tied: Mapping[nn.Module, str], item: Any) -> ChannelGroup:
+def _describe(graph: Graph, names: Mapping[nn.Module, str], tied: Mapping[nn.Module, str], item: Group) -> ChannelGroup:
     root = item[0].dep.target.module
     width = graph.get_out_channels(root)
     coupled: list[tuple[str, Side, float]] = []
     fixed: Fact | None = None
     repeats, layers, parts = 1, [], set()
     for member in item:
-        (dep, indices), roots = member, frozenset(root for root in member.root_idxs if root is not None)
+        dep, roots = member.dep, frozenset(root for root in member.root_idxs if root is not None)
         part, is_out = dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)
         if is_out and (not dep.target.outputs or dep.target.type == tp.ops.OPTYPE.OUTPUT):
             fixed = OUTPUT
         if part not in names:
             continue
         fixed = fixed or _fixed_reason(part, names[part], tied, is_out=is_out)
-        coupled.append((names[part], "out" if is_out else "in", len(indices) / width))
+        coupled.append((names[part], "out" if is_out else "in", len(member.idxs) / width))
         if isinstance(part, LAYERS) and 0 < len(roots) < width:
             parts.add(roots)
         if is_out and isinstance(part, LAYERS):
@@ -174,13 +175,13 @@ def _repeats(part: nn.Module) -> int:
     return part.num_groups if isinstance(part, nn.GroupNorm) else 1
 
 
-def channels_of(graph: Any, layer: nn.Module, channels: Sequence[int]) -> Any:
+def channels_of(graph: Graph, layer: nn.Module, channels: Sequence[int]) -> Group:
     """torch-pruning's group of output channels of a layer."""
     with no_depth_warning():
         return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, list(channels))
 
 
-def remove_channels(module: nn.Module, graph: Any, picks: Mapping[str, Sequence[int]]) -> None:
+def remove_channels(module: nn.Module, graph: Graph, picks: Mapping[str, Sequence[int]]) -> None:
     """Remove channels of `module` in place.
 
     Args:

@@ -10,10 +10,8 @@ Channels whose removal is not shown to be equivalent are left alone, also where 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +19,10 @@ from torch import Tensor, nn
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
+from compress.prune.graph_types import Graph, Group
 from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
-from compress.prune.structured.tolerant_graph import LAYERS, build_graph, first_line, record_last_module
+from compress.prune.structured.mask_channels import mask_channels, read_weights
+from compress.prune.structured.tolerant_graph import build_graph, first_line, record_last_module
 from compress.tasks.flat_outputs import run_flat
 from compress.tasks.output_names import name_outputs
 
@@ -31,7 +31,6 @@ TOLERANCE = 1e-8
 LEAST_EFFECT = 1e-6
 """Smallest effect of a group on the outputs, likewise, that the trial can judge."""
 _BATCHNORM = (nn.modules.batchnorm._BatchNorm,)
-_NORMS = (nn.LayerNorm, nn.GroupNorm)
 Inputs = tuple[Tensor, ...]
 
 
@@ -119,7 +118,7 @@ def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -
     try:
         groups = {root: channels_of(graph, net.get_submodule(root), channels) for root, channels in picks.items()}
         effects = {root: _effect(graph, group) for root, group in groups.items()}
-        with _masked(graph, groups.values()) as unknown_norms, torch.no_grad():
+        with mask_channels(graph, groups.values()) as unknown_norms, torch.no_grad():
             expected = run_flat(net, x)
         remove_channels(net, graph, picks)
     except ModelError:
@@ -177,110 +176,22 @@ def _trial_copy(module: nn.Module, *, randomize: bool) -> nn.Module:
     return net
 
 
-def _read_weights(graph: Any, group: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weights that multiply the channels of a group: the parameter, and a mask of its shape."""
-    for dep, indices in group:
-        part = dep.target.module
-        if graph.is_out_channel_pruning_fn(dep.handler):
-            continue
-        if isinstance(part, nn.RNNBase):
-            yield from (
-                (parameter, _columns(parameter, indices, groups=1))
-                for name, parameter in part.named_parameters()
-                if name.startswith("weight_ih_l0")
-            )
-        elif isinstance(part, LAYERS):
-            transposed = bool(getattr(part, "transposed", False))
-            yield part.weight, _columns(part.weight, indices, groups=getattr(part, "groups", 1), transposed=transposed)
-
-
-def _columns(weight: Tensor, indices: Sequence[int], *, groups: int, transposed: bool = False) -> Tensor:
-    """True at the weights that multiply these input channels."""
-    mask = torch.zeros(weight.shape, dtype=torch.bool)
-    if transposed:
-        mask[list(indices)] = True
-        return mask
-    width, rows = weight.shape[1], weight.shape[0] // groups
-    for index in indices:
-        first = index // width * rows
-        mask[first : first + rows, index % width] = True
-    return mask
-
-
 def _add_gradients(net: nn.Module, x: Inputs) -> None:
     """Gradients of a random projection of the outputs."""
     net.requires_grad_(requires_grad=True).zero_grad()
     with torch.enable_grad():
         outputs = run_flat(net, x)
         noise = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1), dtype=outputs.dtype)
-        (outputs * noise).sum().backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward((outputs * noise).sum())
 
 
-def _effect(graph: Any, group: Any) -> float:
+def _effect(graph: Graph, group: Group) -> float:
     """First-order change of the projection of `_add_gradients` when nothing reads the channels."""
-    return abs(sum(_gate_gradient(weight, mask) for weight, mask in _read_weights(graph, group)))
+    return abs(sum(_gate_gradient(weight, mask) for weight, mask in read_weights(graph, group)))
 
 
 def _gate_gradient(weight: Tensor, mask: Tensor) -> float:
     return 0.0 if weight.grad is None else float((weight.detach() * weight.grad)[mask].sum())
-
-
-@contextmanager
-def _masked(graph: Any, groups: Iterable[Any]) -> Iterator[list[str]]:
-    """Zero the weights that read the channels, for good, and leave the channels out of normalisation while it runs.
-
-    The list holds the normalisations whose statistics are not known.
-    """
-    unknown: list[str] = []
-    masks: dict[nn.LayerNorm | nn.GroupNorm, Tensor] = {}
-    for group in groups:
-        for weight, mask in _read_weights(graph, group):
-            weight.detach().masked_fill_(mask, 0.0)
-        for dep, indices in group:
-            if isinstance(dep.target.module, _NORMS):
-                mask = masks.setdefault(dep.target.module, torch.ones(graph.get_out_channels(dep.target), dtype=torch.float64))
-                mask[list(indices)] = 0.0
-    try:
-        for part, mask in masks.items():
-            part.__dict__["forward"] = _without(part, mask, unknown)
-        yield unknown
-    finally:
-        for part in masks:
-            del part.__dict__["forward"]
-
-
-def _without(part: nn.LayerNorm | nn.GroupNorm, mask: Tensor, unknown: list[str]) -> Callable[[Tensor], Tensor]:
-    """Forward of a normalisation over the channels that the mask marks."""
-    original = part.forward
-
-    def forward(x: Tensor) -> Tensor:
-        own = original(x)
-        everything = torch.ones_like(mask)
-        for dim in (1, -1):
-            if x.shape[dim] == len(mask) and torch.allclose(_normalize(part, x, everything, dim), own, atol=1e-9):
-                return _normalize(part, x, mask, dim)
-        unknown.append(type(part).__name__)
-        return x
-
-    return forward
-
-
-def _normalize(part: nn.LayerNorm | nn.GroupNorm, x: Tensor, mask: Tensor, dim: int) -> Tensor:
-    """Layer or group normalisation with mean and variance over the channels along `dim` that the mask marks."""
-    y = x.movedim(dim, -1)
-    shape = y.shape
-    if isinstance(part, nn.GroupNorm):  # over the positions and the channels of each group
-        y, m = y.reshape(shape[0], -1, part.num_groups, shape[-1] // part.num_groups), mask.view(1, 1, part.num_groups, -1)
-        over: tuple[int, ...] = (1, 3)
-        count = m.sum(3, keepdim=True) * y.shape[1]
-    else:
-        m, over, count = mask, (-1,), mask.sum()
-    mean = (y * m).sum(over, keepdim=True) / count
-    variance = ((y - mean).square() * m).sum(over, keepdim=True) / count
-    y = ((y - mean) / (variance + part.eps).sqrt()).reshape(shape)
-    weight, bias = part.weight, part.bias
-    y = y if weight is None else y * weight
-    return (y if bias is None else y + bias).movedim(-1, dim)
 
 
 def check_forward(module: nn.Module, spec: NetworkSpec) -> None:

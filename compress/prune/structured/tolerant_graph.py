@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch_pruning as tp
@@ -19,6 +18,7 @@ from torch_pruning.dependency import index_mapping
 from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
 from compress.core.network_spec import NetworkSpec
+from compress.prune.graph_types import Dependency, Graph, Group, HybridIndex, Node, PruningFunction
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
@@ -40,7 +40,7 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
     channel that is broadcast over others (spatial attention) is not coupled to them.
     """
 
-    def build_dependency(self, *args: Any, **kwargs: Any) -> Any:
+    def build_dependency(self, *args: object, **kwargs: object) -> Graph:
         super().build_dependency(*args, **kwargs)
         for node in self.module2node.values():
             around = [dep for other in (*node.inputs, *node.outputs) for dep in other.dependencies if dep.target is node]
@@ -54,14 +54,14 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
                 _uncouple_broadcasts(node)
         return self
 
-    def _trace(self, *args: Any, **kwargs: Any) -> Any:
-        nodes = super()._trace(*args, **kwargs)
+    def _trace(self, *args: object, **kwargs: object) -> dict[object, Node]:
+        nodes: dict[object, Node] = super()._trace(*args, **kwargs)
         for node in nodes.values():
             if node.type == tp.ops.OPTYPE.RESHAPE and not any(isinstance(out.module, _FLAT) for out in node.outputs):
                 node.type = tp.ops.OPTYPE.ELEMENTWISE
         return nodes
 
-    def get_pruning_group(self, module: nn.Module, pruning_fn: Any, idxs: Sequence[int]) -> Any:
+    def get_pruning_group(self, module: nn.Module, pruning_fn: PruningFunction, idxs: Sequence[int]) -> Group:
         """As torch-pruning's, with a bound on its length and a check of the indices.
 
         Raises:
@@ -93,7 +93,7 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
                     raise NotFollowedError("they have no end, as in a recurrence")
         return self._merge(members)
 
-    def _check_range(self, dep: Any, indices: Sequence[_HybridIndex]) -> None:
+    def _check_range(self, dep: Dependency, indices: Sequence[HybridIndex]) -> None:
         if not isinstance(dep.target.module, (*LAYERS, nn.modules.batchnorm._BatchNorm)):
             return
         is_out = self.is_out_channel_pruning_fn(dep.handler)
@@ -102,7 +102,7 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
             msg = f"they lie outside {self._module2name[dep.target.module]!r}"
             raise NotFollowedError(msg)
 
-    def _merge(self, members: Sequence[tuple[Any, Any]]) -> Any:
+    def _merge(self, members: Sequence[tuple[Dependency, Sequence[HybridIndex]]]) -> Group:
         group = tp.dependency.Group()
         for dep, indices in members:
             group.add_and_merge(dep, indices)
@@ -111,18 +111,19 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
             item = GroupItem(dep, to_plain_idxs(indices))
             item.root_idxs = to_root_idxs(indices)
             group[index] = item
-        return group
+        merged: Group = group
+        return merged
 
 
-def _hybrid(indices: Sequence[int]) -> list[_HybridIndex]:
+def _hybrid(indices: Sequence[int]) -> list[HybridIndex]:
     return [_HybridIndex(idx=index, root_idx=index) for index in indices]
 
 
-def _repeats_nothing(dep: Any) -> bool:
+def _repeats_nothing(dep: Dependency) -> bool:
     return getattr(dep.index_mapping[0], "repeat", 1) < 1
 
 
-def _uncouple_broadcasts(node: Any) -> None:
+def _uncouple_broadcasts(node: Node) -> None:
     """Remove the edges between a one-channel map and the operations that broadcast it over more channels."""
     chain, seen = [node], set()
     while chain:
@@ -138,7 +139,7 @@ def _uncouple_broadcasts(node: Any) -> None:
                 chain.append(target)
 
 
-def _elements(node: Any) -> int:
+def _elements(node: Node) -> int:
     """Elements of an operation's output."""
     return int(torch.Size(node.grad_fn._input_metadata[0].shape).numel())
 
@@ -167,7 +168,7 @@ def no_depth_warning() -> Iterator[None]:
         yield
 
 
-def build_graph(module: nn.Module, spec: NetworkSpec) -> Any:
+def build_graph(module: nn.Module, spec: NetworkSpec) -> Graph:
     """Dependency graph of a module in eval mode.
 
     Raises:

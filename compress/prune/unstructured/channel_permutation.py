@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
+from compress.prune.graph_types import Dependency
 from compress.prune.structured import dependency_graph as groups
 from compress.prune.structured.tolerant_graph import LAYERS, build_graph
 from compress.tasks.flat_outputs import run_flat
@@ -164,10 +164,11 @@ def _apply(parts: Sequence[_Part], order: Tensor) -> None:
 
 def _parts(group: groups.ChannelGroup, owners: Mapping[int, str]) -> list[_Part] | None:
     """Every tensor that holds channels of a group; None where they cannot be reordered."""
-    if group.fixed_reason or group.repeats > 1:
+    if group.fixed_reason or group.repeats > 1 or group.tp_group is None:
         return None
     parts: dict[tuple[int, int, int], _Part] = {}
-    for dep, indices in group.tp_group:
+    for member in group.tp_group:
+        dep, indices = member.dep, member.idxs
         target, start = dep.target.module, indices[0]
         plain = [int(index) for index in indices] == list(range(start, start + group.width))
         tensors = list(_tensors(target, dep))
@@ -178,7 +179,7 @@ def _parts(group: groups.ChannelGroup, owners: Mapping[int, str]) -> list[_Part]
     return list(parts.values())
 
 
-def _tensors(target: Any, dep: Any) -> Iterator[tuple[Tensor, int]]:
+def _tensors(target: nn.Module | nn.Parameter, dep: Dependency) -> Iterator[tuple[Tensor, int]]:
     """Tensors of one member of a group, with the dimension that its channels lie along."""
     if isinstance(target, nn.Parameter):
         yield target, dep.target.pruning_dim
