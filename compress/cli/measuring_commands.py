@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from compress.cli.common import BUDGET_MISSED, TrustCode, echo
 from compress.cli.common import terminal as open_terminal
 from compress.core.user_path import user_path
+
+if TYPE_CHECKING:
+    from compress.core.entries import Row
+    from compress.core.fact import Fact
+    from compress.core.record import BenchmarkRow
+    from compress.core.signature import Signature
+    from compress.profile.layers_and_soak import FileDetails
 
 
 def profile(  # one parameter per flag: typer reads them from here
@@ -39,32 +47,25 @@ def profile(  # one parameter per flag: typer reads them from here
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Measure ONNX files on this machine or over SSH, and estimate them on devices out of reach."""
-    from compress.cli.render import show_benchmark, show_file_details, show_signatures, show_size_sweep, show_sweep
     from compress.cli.terminal import Terminal
     from compress.config.devices import load_device
-    from compress.core.atomic_files import write_with
     from compress.profile.file_inputs import load_feeds
     from compress.profile.input_shapes import parse_shapes
-    from compress.profile.latency.axis_sweep import draw_sweep
     from compress.profile.latency.sweep import sweep_files
     from compress.profile.layers_and_soak import profile_file_details
     from compress.profile.parse_duration import parse_duration
     from compress.profile.profile_files import named, plan_files, profile_files, sweep_sizes
 
-    console = open_terminal()
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
     device_profiles = [load_device(name.strip()) for name in devices.split(",")]
     length = parse_duration(soak) if soak else None
-    say = Terminal(open_terminal(stderr=True) if as_json else console)
+    say = Terminal(open_terminal(stderr=as_json))
     inputs = plan_files(models, parse_shapes(shape), load_feeds(feeds) if feeds else {})
     subjects = profile_files(models, device_profiles, threads=counts[0], seconds=seconds, reporter=say, inputs=inputs)
     by_path = {path: inputs[name].feeds_of for name, path in named(models).items()}
     points, skipped = sweep_files(models, device_profiles, sizes, counts, feeds=by_path, seconds=seconds, reporter=say)
     by_size, left_out = sweep_sizes(models, device_profiles, inputs, threads=counts[0], seconds=seconds, reporter=say)
-    if figure is not None and by_size:
-        picture = draw_sweep(by_size)
-        write_with(figure, lambda aside: aside.write_bytes(picture))
-    near = profile_file_details(
+    details = profile_file_details(
         named(models),
         {name: plan.feeds() for name, plan in inputs.items()},
         layered=layers,
@@ -73,17 +74,56 @@ def profile(  # one parameter per flag: typer reads them from here
         seconds=seconds,
         reporter=say,
     )
-    if as_json:
-        rows = [subject.model_dump(mode="json") for subject in subjects]
-        signatures = {name: plan.signature.model_dump(mode="json") for name, plan in inputs.items()}
-        by_name = {"profile": rows, "sweep": points, "sizes": by_size, "signatures": signatures}
-        echo(json.dumps({**by_name, **near.as_json()}, indent=1))
-    else:
-        show_signatures(console, {name: plan.signature for name, plan in inputs.items()})
-        show_benchmark(console, subjects)
-        show_sweep(console, points, (*skipped, *left_out))
-        show_size_sweep(console, by_size)
-        show_file_details(console, near)
+    signatures = {name: plan.signature for name, plan in inputs.items()}
+    results = _Results(subjects, points, by_size, signatures, details, (*skipped, *left_out))
+    results.show(as_json=as_json)
+    if figure is not None and by_size:
+        results.draw(figure)
+
+
+class _Results(NamedTuple):
+    """What `profile` measured.
+
+    Attributes:
+        profile: The profile table.
+        sweep: Points of the sweep over batch sizes and threads.
+        sizes: Points of the sweep over the size of an input.
+        signatures: Inputs and outputs of each file.
+        details: Layers and soak tests.
+        skipped: What was not swept, and why.
+    """
+
+    profile: Sequence[BenchmarkRow]
+    sweep: Sequence[Row]
+    sizes: Sequence[Row]
+    signatures: Mapping[str, Signature]
+    details: FileDetails
+    skipped: tuple[Fact, ...]
+
+    def show(self, *, as_json: bool) -> None:
+        """Print it."""
+        from pydantic_core import to_jsonable_python
+
+        from compress.cli.render import show_benchmark, show_file_details, show_signatures, show_size_sweep, show_sweep
+
+        if as_json:
+            measured = {name: value for name, value in self._asdict().items() if name not in ("details", "skipped")}
+            echo(json.dumps({**to_jsonable_python(measured), **self.details.as_json()}, indent=1))
+            return
+        console = open_terminal()
+        show_signatures(console, self.signatures)
+        show_benchmark(console, self.profile)
+        show_sweep(console, self.sweep, self.skipped)
+        show_size_sweep(console, self.sizes)
+        show_file_details(console, self.details)
+
+    def draw(self, figure: Path) -> None:
+        """Write a picture of the latency by size."""
+        from compress.core.atomic_files import write_with
+        from compress.profile.latency.axis_sweep import draw_sweep
+
+        picture = draw_sweep(self.sizes)
+        write_with(figure, lambda aside: aside.write_bytes(picture))
 
 
 def quantize_report(
@@ -140,7 +180,7 @@ def verify(  # one parameter per flag: typer reads them from here
     from compress.verify.inputs import load_samples
 
     fed = load_samples(model, samples, recipe=data, images=images, trust_code=trust_code)
-    verification = verify_file(model, *fed, isa=isa, processor=processor, timeout_s=timeout)
+    verification = verify_file(model, fed, isa=isa, processor=processor, timeout_s=timeout)
     if as_json:
         echo(verification.model_dump_json(indent=1))
     else:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from functools import cache, cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import cache
 
-from compress.config.devices import host, load_device
+from compress.config.devices import host
 from compress.core.environment import environment, is_main, versions, world_size
 from compress.core.errors import StoreError
 from compress.core.fact import Fact
@@ -20,22 +18,17 @@ from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory
 from compress.core.sentences import render
-from compress.core.stage import Candidate, Context, OnnxOptions, Outcome, Stage
+from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.core.user_code_key import user_code_key
 from compress.pipeline.plan import NetworkPlan, Plan
+from compress.pipeline.run_state import RunState
 from compress.pipeline.stage_key import stage_key, start_key, teacher_key
-from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, Reference, StageOutput, save_output
-from compress.pipeline.task_data import check_requirements, check_targets
-from compress.pipeline.verdict import best_trained, reach_verdict
-
-if TYPE_CHECKING:
-    from compress.config.devices import Device
-    from compress.data.interface import Data
-    from compress.tasks.base import Task
+from compress.pipeline.stage_output import PendingStage, Reference, StageOutput, save_output
+from compress.pipeline.verdict import reach_verdict
 
 
-class PipelineExecutor:
-    """The state of one run: outputs of the stages so far, and the data once it is needed.
+class PipelineExecutor(RunState):
+    """Runs the stages of one run, or reuses finished ones.
 
     Args:
         plan: What to do.
@@ -46,44 +39,16 @@ class PipelineExecutor:
     """
 
     def __init__(self, plan: Plan, directory: RunDirectory, *, device: str, reporter: Reporter, smoke: bool) -> None:
-        self.plan = plan
-        self.directory = directory
-        self.device = device
-        self.reporter = reporter
-        self.smoke = smoke
-        self.teachers: list[StageOutput] = []
-        self.outputs: list[StageOutput] = []
+        super().__init__(plan, directory, device=device, reporter=reporter, smoke=smoke)
         # Read before anything runs: the code may change its own globals.
         self._user_code = [user_code_key(stage, plan.base, trust_code=plan.trust_code) for stage in plan.stages]
-
-    @cached_property
-    def data(self) -> Data:
-        """The splits, once their targets are known to be those of the task."""
-        data = self.plan.load_data()
-        check_requirements(self.plan.name, self.task, data, self.plan.stages)
-        check_targets(self.task, data)
-        return data
-
-    @property
-    def task(self) -> Task:
-        """The task."""
-        return self.plan.task
-
-    @cached_property
-    def targets(self) -> tuple[Device, ...]:
-        """Profiles of all devices that the plan names."""
-        return tuple(load_device(name, self.plan.base) for name in self.plan.targets)
-
-    @cached_property
-    def onnx(self) -> OnnxOptions:
-        """How torch networks become ONNX files: as the first stage says that decides it."""
-        return next((stage.onnx_options for stage in self.plan.stages if stage.onnx_options), OnnxOptions())
 
     def train_teacher(self, network: NetworkPlan) -> None:
         """Train a teacher, or reuse a finished one."""
         training = network.training
         stage: Stage | None = lookup("stage", "train").load()(**training.model_dump()) if training else None
-        parameters = {"network": network.key, "train": training.model_dump(mode="json") if training else None}
+        settings = training.model_dump(mode="json") if training else None
+        parameters: dict[str, object] = {"network": network.key, "train": settings}
         count = len(self.teachers)
         pending = PendingStage(
             index=0,
@@ -173,7 +138,9 @@ class PipelineExecutor:
 
     def _reference(self, network: NetworkPlan) -> Reference:
         build = cache(lambda: network.build_architecture(self.data.spec)[0])
-        return Reference(build, network.architecture, self.plan.recipe["task"])
+        task = self.plan.recipe["task"]
+        assert isinstance(task, str | dict)  # noqa: S101  as `Task.key` gives it
+        return Reference(build, network.architecture, task)
 
     def _build_candidate(self, network: NetworkPlan) -> tuple[Candidate, tuple[Fact, ...]]:
         """A network as the plan builds it, with notes on it."""
@@ -208,7 +175,7 @@ class PipelineExecutor:
         if pending.trains:
             candidate, _ = pending.build_input()
             folder = self.directory.work_dir(pending.index, pending.name, pending.key)
-            pending.run(candidate, self._context(pending, folder, candidate))
+            pending.run(candidate, self.context(pending, folder, candidate))
         self._barrier()
         record = self.directory.own(pending.index, pending.name, pending.key)
         if record is None:
@@ -229,7 +196,7 @@ class PipelineExecutor:
         folder = self.directory.work_dir(pending.index, pending.name, pending.key)
         self._barrier()
         candidate, notes = pending.build_input()
-        context = self._context(pending, folder, candidate)
+        context = self.context(pending, folder, candidate)
         outcome = pending.run(candidate, context)
         unchanged = pending.previous is not None and outcome.candidate is candidate
         check_outputs(outcome.candidate, pending.name, context.data.validation)
@@ -263,53 +230,3 @@ class PipelineExecutor:
         )
         self._barrier()
         return record
-
-    def baseline(self) -> StageOutput | None:
-        """What the metric is compared with: the teacher, else the best trained network before the first compressing stage."""
-        return self.teachers[0] if self.teachers else best_trained(self.outputs, self.plan, self.task.metric_info)
-
-    def _data(self, previous: StageOutput | None) -> Data:
-        """The splits; the training images are those of an earlier stage's distilled set, where one made a set."""
-        file = previous.training_set() if previous else None
-        if file is None:
-            return self.data
-        from compress.data.sources.distilled_set import with_distilled_train
-
-        return with_distilled_train(self.data, file)
-
-    def _context(self, pending: PendingStage, folder: Path, candidate: Candidate) -> Context:
-        previous = pending.previous
-        input_file = previous.onnx() if previous else None
-
-        def to_onnx(network: Candidate) -> Path:
-            if network is candidate and input_file is not None and (self.onnx.opset is None or network.module is None):
-                return input_file
-            from compress.backends.export_onnx import export_onnx
-
-            path, split, cache = folder / FLOAT_ONNX, self.data.validation, self.directory.out / ".cache"
-            notes = export_onnx(network.network(), network.spec, path, split=split, options=self.onnx, cache=cache)
-            pending.export_notes.extend(notes)
-            return path
-
-        return Context(
-            data=self._data(previous),
-            task=self.task.for_spec(self.data.spec),
-            folder=folder,
-            cache=self.directory.out / ".cache",
-            seed=self.plan.seed + pending.index,
-            to_onnx=to_onnx,
-            onnx=self.onnx,
-            teachers=tuple(teacher.candidate() for teacher in self.teachers),
-            teacher_files=tuple(path for teacher in self.teachers if (path := teacher.onnx())),
-            float_file=previous.float_onnx() if previous else None,
-            load_float_network=previous.float_network if previous and previous.torch_folder() else None,
-            torch_folder=previous.torch_folder() if previous else None,
-            targets=self.targets,
-            budget=self.plan.budget,
-            device=self.device,
-            reporter=self.reporter,
-            previous_records=tuple(output.record for output in (*self.teachers, *self.outputs)),
-            smoke=self.smoke,
-            base=self.plan.base,
-            trust_code=self.plan.trust_code,
-        )

@@ -1,6 +1,5 @@
-"""The network that the accuracy of the later ones is compared with; the ONNX files that stages start from."""
+"""A stage that runs out of memory; the ONNX files that stages start from."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,70 +14,27 @@ from compress.backends import onnx_session
 from compress.config.recipe import LoadedRecipe, loads
 from compress.core.errors import OutOfMemoryError
 from compress.core.progress import NullReporter
-from compress.core.record import Quantity, StageRecord
 from compress.core.run_directory import RunDirectory
 from compress.pipeline.executor import PipelineExecutor
 from compress.pipeline.plan import from_recipe
-from compress.pipeline.stage_output import PendingStage, StageOutput
+from compress.pipeline.stage_output import PendingStage
 
 RECIPE = """\
 name: mine
 data: {source: digits}
 model: {source: "torchvision:resnet18"}
-stages: [{train: {epochs: 1}}, {train: {epochs: 2}}, {prune: {target: {macs: 0.5}}}, {train: {epochs: 1}}, quantize]
+stages: [{train: {epochs: 1}}]
 """
 
 
-def output(name: str, validation: float) -> StageOutput:
-    after = {"accuracy_validation": Quantity.measured(validation, "fraction")}
-    record = StageRecord(
-        index=0, name=name, key=name, parent_key="", form="torch", parameters={}, before={}, after=after, seed=0, versions={},
-        started="x", wall_time_s=0.0,
-    )  # fmt: skip
-    return StageOutput(record, Path(name), build_reference=NotImplemented)
-
-
-def executor(tmp_path: Path, *validation: float, trained: bool = False) -> PipelineExecutor:
-    plan = from_recipe(LoadedRecipe(loads(RECIPE), RECIPE, Path("r.yaml"), tmp_path))
-    plan = replace(plan, model=replace(plan.model, trained=trained))
-    made = PipelineExecutor(plan, RunDirectory(tmp_path, "a", "b"), device="cpu", reporter=NullReporter(), smoke=False)
-    names = ("start", "first", "second", "prune", "recovered", "quantize")
-    made.outputs += [output(name, value) for name, value in zip(names, validation, strict=False)]
-    return made
-
-
-@pytest.mark.parametrize(
-    ("validation", "trained", "name"),
-    [
-        ((), True, None),
-        ((0.99,), False, None),
-        ((0.99, 0.7), False, "first"),
-        ((0.1, 0.7, 0.8), True, "second"),
-        ((0.1, 0.9, 0.8), True, "first"),
-        ((0.95, 0.9, 0.8), True, "start"),
-        ((0.1, 0.7, 0.8, 0.95, 0.99, 0.99), True, "second"),
-    ],
-)
-def test_without_a_teacher_it_is_the_best_trained_network_before_compression(tmp_path, validation, trained, name):
-    baseline = executor(tmp_path, *validation, trained=trained).baseline()
-    assert (baseline and baseline.record.name) == name
-
-
-def test_a_teacher_is_always_it(tmp_path):
-    pipeline = executor(tmp_path, 0.99, 0.99, trained=True)
-    pipeline.teachers.append(output("teacher", 0.5))
-    baseline = pipeline.baseline()
-    assert baseline is not None
-    assert baseline.record.name == "teacher"
-
-
 def test_a_stage_out_of_memory_names_the_setting_that_is_too_large(tmp_path):
-    pipeline = executor(tmp_path)
+    plan = from_recipe(LoadedRecipe(loads(RECIPE), RECIPE, Path("r.yaml"), tmp_path))
+    executor = PipelineExecutor(plan, RunDirectory(tmp_path, "a", "b"), device="cpu", reporter=NullReporter(), smoke=False)
     pending = PendingStage(
         1, "train", "k" * 64, {"batch_size": 4096}, lambda: torch.empty(10**15), NotImplemented, NotImplemented
     )  # fmt: skip
     with pytest.raises(OutOfMemoryError, match=r"the stage train ran out of memory .* batch_size, now 4096"):
-        pipeline._run_or_reuse(pending)
+        executor._run_or_reuse(pending)
 
 
 class Flipped(nn.Module):

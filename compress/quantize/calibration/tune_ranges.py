@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import onnxruntime
 import torch
@@ -111,18 +110,8 @@ def tune_ranges(
     z = torch.cat([_run_float(session, x.rows(part)) for part in _split(torch.arange(x.size), batch_size)])
     held_out = max(1, x.size // HELD_OUT // unit) * unit
     before = _decibels(module, x.rows(slice(held_out)), z[:held_out], batch_size)
-    optimizer = torch.optim.Adam(_parameter_groups(module), betas=(0.9, 0.99))
-    updates = epochs * math.ceil((x.size - held_out) / batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-    with (reporter or NullReporter()).bar("learn ranges and biases", updates) as bar:
-        for _ in range(epochs):
-            for batch in _split(held_out + torch.randperm(x.size - held_out, generator=order), batch_size):
-                loss = _log_errors(_run(module, x.rows(batch)), z[batch]).mean()
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-                bar.advance(note=f"{_to_decibels(float(loss.detach())):.1f} dB")
+    bars = reporter or NullReporter()
+    _learn(module, x.rows(slice(held_out, None)), z[held_out:], batch_size, epochs=epochs, order=order, reporter=bars)
     after = _decibels(module, x.rows(slice(held_out)), z[:held_out], batch_size)
     better = after > before
     note = Fact.of(
@@ -135,6 +124,31 @@ def tune_ranges(
         held_out=held_out,
     )
     return TunedRanges(_with_learned(static, runtime, exclude, module) if better else static, before, after, notes=(note,))
+
+
+def _learn(
+    module: OnnxModule,
+    x: Batch,
+    z: Tensor,
+    batch_size: int,
+    *,
+    epochs: int,
+    order: torch.Generator,
+    reporter: Reporter,
+) -> None:
+    """Minimize the mean logarithm of the relative error of the outputs for `x`, whose float outputs are `z`, in place."""
+    optimizer = torch.optim.Adam(_parameter_groups(module), betas=(0.9, 0.99))
+    updates = epochs * math.ceil(x.size / batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+    with reporter.bar("learn ranges and biases", updates) as bar:
+        for _ in range(epochs):
+            for batch in _split(torch.randperm(x.size, generator=order), batch_size):
+                loss = _log_errors(_run(module, x.rows(batch)), z[batch]).mean()
+                optimizer.zero_grad(set_to_none=True)
+                torch.autograd.backward(loss)
+                optimizer.step()
+                schedule.step()
+                bar.advance(note=f"{_to_decibels(float(loss.detach())):.1f} dB")
 
 
 def _stack(samples: Sequence[Feeds], shapes: InputShapes) -> Batch:
@@ -175,7 +189,7 @@ def _with_rounded_weights(static: StaticInt8Plan) -> StaticInt8Plan:
     return replace(static, model=graphs.with_initializers(static.model, arrays))
 
 
-def _parameter_groups(module: OnnxModule) -> list[dict[str, Any]]:
+def _parameter_groups(module: OnnxModule) -> list[dict[str, object]]:
     """Parameters to learn: scales of activations, and biases that are not constants of the graph."""
     quantizers = [part for part in module.quantizers.values() if isinstance(part, FakeQuantize)]
     thetas = [quantizer.theta for quantizer in quantizers if quantizer.theta.requires_grad]
