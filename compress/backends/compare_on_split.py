@@ -49,8 +49,6 @@ def collect_outputs(
     *,
     batch_size: int = 64,
     limit: int | None = None,
-    device: str | torch.device = "cpu",
-    runtime: str = "onnxruntime",
     optimized: bool = True,
 ) -> CollectedOutputs:
     """Outputs of a network on the first samples of a split, no more than `COLLECTED_BYTES` of them.
@@ -61,8 +59,6 @@ def collect_outputs(
         task: Names the outputs.
         batch_size: Samples per batch.
         limit: Only so many first samples.
-        device: Where a torch module runs.
-        runtime: What runs a file.
         optimized: Fuse operators.
 
     Raises:
@@ -71,15 +67,13 @@ def collect_outputs(
     """
     outputs: list[Tensors] = []
     targets: list[Tensors] = []
-    held = 0
-    batches = iterate_split(
-        network, split, task, batch_size=batch_size, limit=limit, device=device, runtime=runtime, optimized=optimized
-    )
-    for answers, batch in batches:
+    held = samples = 0
+    for answers, batch in iterate_split(network, split, task, batch_size=batch_size, optimized=optimized):
         outputs.append(answers)
         targets.append(batch.to("cpu").targets)
         held += sum(values.nbytes for values in answers.values())
-        if held >= COLLECTED_BYTES:
+        samples += batch.size
+        if held >= COLLECTED_BYTES or (limit is not None and samples >= limit):
             break
     joined, answers = _concatenate(outputs), _concatenate(targets)
     collected = CollectedOutputs(joined, answers)

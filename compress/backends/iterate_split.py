@@ -58,7 +58,6 @@ def iterate_split(
     task: Task,
     *,
     batch_size: int = 256,
-    limit: int | None = None,
     device: str | torch.device = "cpu",
     runtime: str = "onnxruntime",
     optimized: bool = True,
@@ -73,7 +72,6 @@ def iterate_split(
         split: Samples.
         task: Runs a module, and names the outputs.
         batch_size: Samples per batch, where the network's own is not fixed.
-        limit: Stop after the batch that holds this sample.
         device: Where a torch module runs.
         runtime: What runs a file, as in a device profile.
         optimized: Fuse operators in ONNX Runtime; False runs each operator as the file has it.
@@ -93,8 +91,6 @@ def iterate_split(
         for batch in split.ordered(fixed or (1 if _has_batch_ranges(network) else batch_size)):
             yield infer(batch), batch
             samples += batch.size
-            if limit is not None and samples >= limit:
-                break
     if not samples:
         msg = "a split without samples cannot be evaluated; give it at least one"
         raise DataError(msg)

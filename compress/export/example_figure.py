@@ -42,7 +42,7 @@ def save_examples(shipped: Candidate, context: Context) -> None:
     if not isinstance(task, HasOverlays) or "image_input" not in task.capabilities_for(spec):
         return
     runtime, file = shipped.artifact
-    parts = iterate_split(file, context.data.validation, task, batch_size=IMAGES, limit=1, runtime=runtime)
+    parts = iterate_split(file, context.data.validation, task, batch_size=IMAGES, runtime=runtime)
     outputs, batch = next(iter(parts))
     images = to_pixels(batch.input[:IMAGES].cpu(), spec)
     rows = {"true": task.true_overlays(batch.to("cpu").targets), "artifact": task.overlays(outputs)}

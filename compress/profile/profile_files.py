@@ -124,9 +124,8 @@ def sweep_sizes(
         batch = device.contract.batch
         feeds = {size: swept[path].feeds(batch, sizes={axis: size}) for size in sizes.points()}
         samples = swept[path].samples(batch)
-        points, failed = sweep_axis(
-            path, axis, feeds, device, batch=samples, threads=threads, seconds=seconds, reporter=reporter
-        )  # fmt: skip
+        plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
+        points, failed = sweep_axis(path, axis, feeds, device, plan, batch=samples, reporter=reporter)
         rows, skipped = (*rows, *points), (*skipped, *failed)
     return rows, skipped
 

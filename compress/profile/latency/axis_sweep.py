@@ -9,6 +9,7 @@ from pathlib import Path
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, pinned
 from compress.config.devices import Device
+from compress.core.entries import Row
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
@@ -16,7 +17,7 @@ from compress.core.record import Quantity
 from compress.profile.latency.timing import time_runners
 from compress.profile.settings import MeasurementSettings
 
-Rows = tuple[dict[str, object], ...]
+Rows = tuple[Row, ...]
 
 
 def sweep_axis(
@@ -24,10 +25,9 @@ def sweep_axis(
     axis: str,
     feeds: Mapping[int, Feeds],
     device: Device,
+    plan: MeasurementSettings,
     *,
     batch: int,
-    threads: int,
-    seconds: float,
     reporter: Reporter,
 ) -> tuple[Rows, tuple[Fact, ...]]:
     """Time a file at every size of an axis on this machine; each size has a session of its own.
@@ -37,9 +37,8 @@ def sweep_axis(
         axis: Name of the axis.
         feeds: Inputs by size.
         device: Profile of this machine.
+        plan: Settings; `seconds` is the counted time of each size.
         batch: Samples in one run.
-        threads: Within an operator.
-        seconds: Counted time of each size.
         reporter: Shows a bar.
 
     Returns:
@@ -50,12 +49,11 @@ def sweep_axis(
         ConversionError: The file cannot be loaded.
         DeviceError: The runtime or a processor to pin to does not exist.
     """
-    plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
     skipped = []
     with pinned(plan.affinity), ExitStack() as stack:
         runners = {}
         for size, inputs in feeds.items():
-            runner = stack.enter_context(open_runner(plan.runtime, path, threads=threads))
+            runner = stack.enter_context(open_runner(plan.runtime, path, threads=plan.threads))
             try:
                 runner.run(inputs)
             except (ConversionError, DeviceError) as error:
