@@ -1,0 +1,36 @@
+"""Sentences of the pipeline: the unit of a difference, and limits read back from a record."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from compress.core.fact import Fact
+from compress.core.sentences import render
+
+GAIN = {"difference": -0.4, "samples": 539, "low": -1.3, "high": 0.5}
+
+
+@pytest.mark.parametrize(("unit", "shown"), [("points", "-0.40 points on"), ("px", "-0.40 px on"), ("1", "-0.40 on")])
+def test_a_difference_has_its_unit_and_a_plain_number_none(unit: str, shown: str) -> None:
+    text = render(Fact.of("pipeline.no_gain_over_control", "top-1 accuracy", unit=unit, **GAIN))  # type: ignore[arg-type]
+    assert shown in text
+    assert "gain of top-1 accuracy over the control" in text
+    assert "539 test samples (95 % interval -1.30 to +0.50)" in text
+
+
+def test_a_difference_of_an_older_record_is_in_points() -> None:
+    assert "-0.40 points on" in render(Fact.of("pipeline.no_gain_over_control", "accuracy", **GAIN))  # type: ignore[arg-type]
+
+
+def test_limits_are_the_same_when_read_back_from_json() -> None:
+    fact = Fact.of("pipeline.no_metric_limit", "accuracy", names=("accuracy", "accuracy_drop"))
+    text = render(fact)
+    assert text.endswith("nothing of it; set accuracy or accuracy_drop")
+    assert render(Fact.model_validate(json.loads(fact.model_dump_json()))) == text
+
+
+def test_a_network_at_chance_shows_both_figures() -> None:
+    fact = Fact.of("pipeline.at_chance", "accuracy", value=0.1234567, samples=200, chance=0.1)
+    assert "its accuracy is 0.1235 on 200 test samples, and guessing gives 0.1" in render(fact)
