@@ -10,13 +10,17 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnxruntime
 
 REFUSED = 3
 """Exit status when the runtime cannot load or run the model; the reason is the last line of standard error."""
 
 
-def run_batches(session: Any, inputs: Any) -> Any:
+def run_batches(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
     """First output for every sample, one sample at a time as on a device, or in batches of the size that the file fixes.
 
     Args:

@@ -6,21 +6,21 @@ import json
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
 
+from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DeviceError, nearest
 from compress.core.frozen_model import FrozenModel
 from compress.core.record import Metrics, Quantity
-from compress.tasks.classification import ACCURACY
 from compress.tasks.output_agreement import compare_outputs
 from compress.verify import agent
+from compress.verify.inputs import VerificationSamples
 from compress.verify.machines import DEFAULT_PROCESSOR, Machine, aarch64, native
 
-Array = npt.NDArray[Any]
 ISAS = ("aarch64", "native")
 NO_TIMING = "outputs were compared; emulation says nothing about time"
 
@@ -34,7 +34,8 @@ class Verification(FrozenModel):
         inputs: Where the inputs are from.
         reference: Runtime and machine of the reference.
         tested: Runtime and machine that was compared with it.
-        quantities: `top1_agreement`, `max_abs`, `mean_abs`, `cosine`; with targets `accuracy_reference` and `accuracy_tested`.
+        quantities: `top1_agreement`, `max_abs`, `mean_abs`, `cosine`; with targets `METRIC_reference` and `METRIC_tested`,
+            METRIC being the deciding metric of the task.
         note: What the result does not cover.
     """
 
@@ -54,9 +55,7 @@ class Verification(FrozenModel):
 
 def verify(
     model: Path,
-    inputs: Array,
-    targets: Array | None = None,
-    origin: str = "the caller's inputs",
+    samples: VerificationSamples,
     *,
     isa: str = "aarch64",
     processor: str = DEFAULT_PROCESSOR,
@@ -66,9 +65,7 @@ def verify(
 
     Args:
         model: ONNX file with one input.
-        inputs: Float32 (N, …), N ≥ 1.
-        targets: Classes, int64 (N,).
-        origin: Where the inputs are from, for the record.
+        samples: What to feed, N ≥ 1. The task's metric is measured where they have targets and the file has one output.
         isa: Instruction set to verify on: `aarch64` under emulation, or `native`, this machine in a process of its own.
         processor: Which Arm processor to emulate.
         timeout_s: Longest run on the tested machine, s.
@@ -84,25 +81,31 @@ def verify(
     if isa not in ISAS:
         msg = f"unknown instruction set {isa!r}: {nearest(isa, ISAS)}"
         raise DeviceError(msg)
+    inputs = samples.values
     if len(inputs) == 0:
         msg = "there are no inputs to verify on; give at least one"
         raise ConversionError(msg)
     machine = native() if isa == "native" else aarch64(processor)
     try:
-        expected = agent.run_batches(onnx_session.create_session(model), inputs)
+        session = onnx_session.create_session(model)
+        expected = agent.run_batches(session, inputs)
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise
         msg = f"{model} does not run on inputs of shape {inputs.shape}: {error}"
         raise ConversionError(msg) from error
     outputs, facts = run_on_machine(machine, model, inputs, timeout_s)
+    detail = f"{machine.title} against this machine, {samples.origin}"
+    quantities = _agreement(expected, outputs, detail)
+    if len(session.get_outputs()) == 1:
+        quantities |= _metric(samples, {"reference": expected, "tested": outputs}, detail)
     return Verification(
         model=str(model),
         isa=isa,
-        inputs=origin,
+        inputs=samples.origin,
         reference=f"ONNX Runtime {onnxruntime.__version__}, this machine",
         tested=f"ONNX Runtime {facts['onnxruntime']}, {machine.title}",
-        quantities=_quantities(expected, outputs, targets, f"{machine.title} against this machine, {origin}"),
+        quantities=quantities,
         note=NO_TIMING if machine.emulated else "the same machine in another process",
     )
 
@@ -159,7 +162,7 @@ def _failure(machine: Machine, model: Path, status: int, stderr: str) -> Convers
     return DeviceError(f"{machine.title}: failed with exit status {status}: {last}")
 
 
-def _quantities(expected: Array, outputs: Array, targets: Array | None, detail: str) -> Metrics:
+def _agreement(expected: Array, outputs: Array, detail: str) -> Metrics:
     rows = [values.reshape(len(values), -1) for values in (expected, outputs)]
     agreement = compare_outputs(*rows)
     count = agreement.samples
@@ -170,8 +173,16 @@ def _quantities(expected: Array, outputs: Array, targets: Array | None, detail: 
     }
     if agreement.top1 is not None:
         quantities["top1_agreement"] = Quantity.measured(agreement.top1, "fraction", detail, runs=count)
-    if targets is not None:
-        for machine, values in zip(("reference", "tested"), rows, strict=True):
-            correct = float((values.argmax(axis=1) == targets).mean())
-            quantities[f"{ACCURACY.name}_{machine}"] = Quantity.measured(correct, ACCURACY.unit, detail, runs=count)
+    return quantities
+
+
+def _metric(samples: VerificationSamples, outputs: Mapping[str, Array], detail: str) -> Metrics:
+    """The deciding metric of the task on each machine; nothing where the targets are unknown."""
+    if samples.task is None or samples.targets is None:
+        return {}
+    metric, quantities = samples.task.deciding, dict[str, Quantity]()
+    for machine, values in outputs.items():
+        named = samples.task.name_outputs((torch.from_numpy(values),))
+        value = metric.value(metric.scores(named, samples.targets).numpy())
+        quantities[f"{metric.info.name}_{machine}"] = Quantity.measured(value, metric.info.unit, detail, runs=len(values))
     return quantities

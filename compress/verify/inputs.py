@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DataError, message_line
 from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import Resize
+from compress.data.batch import Tensors
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Array = npt.NDArray[Any]
+    from compress.tasks.base import Task
+
 NOISE_SEED = 0
 
 
@@ -27,13 +30,15 @@ class VerificationSamples(NamedTuple):
 
     Attributes:
         values: Float32 (N, …), as the network takes them.
-        targets: Classes, int64 (N,); None where they are unknown.
         origin: In words.
+        task: The task of the recipe that they are from; None where they are from no recipe.
+        targets: Targets of the task by name, (N, …) each; None where they are unknown.
     """
 
     values: Array
-    targets: Array | None
-    origin: str
+    origin: str = "the caller's inputs"
+    task: Task | None = None
+    targets: Tensors | None = None
 
 
 def load_samples(
@@ -67,7 +72,7 @@ def load_samples(
         return _of_images(images, shape, count, session.get_modelmeta().custom_metadata_map)
     generator = np.random.default_rng(NOISE_SEED)
     return VerificationSamples(
-        generator.standard_normal((count, *shape), np.float32), None, f"{count} samples of noise, mean 0, deviation 1"
+        generator.standard_normal((count, *shape), np.float32), f"{count} samples of noise, mean 0, deviation 1"
     )
 
 
@@ -90,24 +95,26 @@ def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[in
 
 
 def _of_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: bool) -> VerificationSamples:
+    import torch
+
     from compress.config.recipe import load
     from compress.pipeline.plan import from_recipe
 
     loaded = load(recipe, trust_code=trust_code)
-    data = from_recipe(loaded, trust_code=trust_code).load_data()
+    plan = from_recipe(loaded, trust_code=trust_code)
+    data = plan.load_data()
     if data.spec.shape != shape:
         msg = f"{recipe} gives inputs of {data.spec.shape}, the model takes {shape}; name the recipe that made the model"
         raise DataError(msg)
     positions = evenly_spaced(len(data.test), count)
-    values, targets, start = [], [], 0
+    parts, start = [], 0
     for batch in data.test.ordered(64):
-        end = start + len(batch.target)
-        rows = positions[(positions >= start) & (positions < end)] - start
-        values.append(batch.input.numpy()[rows])
-        targets.append(batch.target.numpy()[rows])
+        end = start + batch.size
+        parts.append(batch.rows(torch.from_numpy(positions[(positions >= start) & (positions < end)] - start)))
         start = end
+    targets = {name: torch.cat([part.targets[name] for part in parts]) for name in parts[0].targets}
     origin = f"{len(positions)} of {len(data.test)} samples of the test split of {loaded.recipe.name} ({data.source})"
-    return VerificationSamples(np.concatenate(values), np.concatenate(targets), origin)
+    return VerificationSamples(torch.cat([part.input for part in parts]).numpy(), origin, plan.task, targets)
 
 
 def evenly_spaced(available: int, count: int) -> npt.NDArray[np.int64]:
@@ -135,9 +142,7 @@ def _of_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, metada
         if "compress" in metadata
         else "scaled to [0, 1], as the file says nothing of normalisation"
     )
-    return VerificationSamples(
-        values, None, f"{len(selected)} of {len(files)} images, {_RESIZED[preprocessing.resize]}, {scaled}"
-    )
+    return VerificationSamples(values, f"{len(selected)} of {len(files)} images, {_RESIZED[preprocessing.resize]}, {scaled}")
 
 
 class _Preprocessing(FrozenModel):

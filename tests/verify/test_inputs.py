@@ -92,7 +92,9 @@ def test_test_split_of_a_recipe_comes_with_its_targets(tmp_path: Path) -> None:
     result = load_samples(tmp_path / "m.onnx", 20, recipe=str(recipe(tmp_path, 32)), images=())
     assert result.values.shape == (20, 3, 32, 32)
     assert result.targets is not None
-    assert len(result.targets) == 20
+    assert result.targets["target"].shape == (20,)
+    assert result.task is not None
+    assert result.task.name == "classification"
     assert "digits" in result.origin
 
 

@@ -16,6 +16,7 @@ from filelock import FileLock
 from compress.core.errors import BusyError, DeviceError, StoreError
 from compress.verify import machines, setup
 from compress.verify.cross_isa import verify
+from compress.verify.inputs import VerificationSamples
 
 VERSION = metadata.version("onnxruntime")
 
@@ -151,6 +152,6 @@ def test_real_emulator_answers_as_this_machine(model: Path, inputs: np.ndarray, 
     if shutil.which("qemu-aarch64-static") is None or shutil.which("apt-get") is None:
         pytest.skip("needs qemu and apt: apt-get install qemu-user-static debian-archive-keyring")
     setup.set_up()
-    result = verify(model, inputs, processor=processor)
+    result = verify(model, VerificationSamples(inputs), processor=processor)
     assert result.top1 == 1.0
     assert result.quantities["max_abs"].value < 1e-4
