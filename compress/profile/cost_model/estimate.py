@@ -6,12 +6,10 @@ Calibrated (`compress devices calibrate host`; see `fit`):
 
 Uncalibrated:
 
-    t = Σ over operators of  max(operations ÷ (peak × efficiency), bytes ÷ (bandwidth × efficiency)) + overhead
+    t = Σ over operators of their time by the roofline (see `roofline`)
 
-Williams, Waterman & Patterson 2009, "Roofline: an insightful visual performance model for multicore architectures", CACM
-52(4):65. Peaks and efficiencies are those of the device profile, each with its source; those of this machine are measured.
-Depthwise convolutions have the fp32 vector rate in any precision: with one input channel per sum, neither tensor cores nor
-dot-product instructions apply. The error on a device without calibration is not known; the profile names an error factor.
+Peaks and efficiencies are those of the device profile, each with its source; those of this machine are measured. The error on a
+device without calibration is not known; the profile names an error factor.
 """
 
 from __future__ import annotations
@@ -19,22 +17,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
-from compress.config.devices.profile_schema import Efficiency, SourcedValue
 from compress.core.errors import DeviceError
 from compress.core.record import Quantity
 from compress.profile.cost_model import calibration_file
 from compress.profile.cost_model.calibration_file import Calibration
 from compress.profile.cost_model.executed_work import executed_work
-from compress.profile.cost_model.operator_work import CONVOLUTIONS, Number, OperatorWork, bytes_of, operator_work
+from compress.profile.cost_model.operator_work import CONVOLUTIONS, OperatorWork, operator_work
+from compress.profile.cost_model.roofline import operator_time, required
 from compress.profile.cost_model.roofline_peaks import with_measured_peaks
 
-T = TypeVar("T")
-GIGA = 1e9
-MILLI = 1e-3
 MILLI_PER_NANO = 1e-6
 
 
@@ -62,7 +56,8 @@ def estimate(path: Path, device: Device, feeds: Feeds | None = None) -> Estimate
 
     Args:
         path: ONNX file.
-        device: Its profile.
+        device: Its profile. Peaks of this machine that the profile lacks are measured at each call; pass a profile with them
+            (`with_measured_peaks`) where several networks are estimated.
         feeds: Inputs of the run whose operators are counted; None counts them at batch 1 from inferred shapes.
 
     Raises:
@@ -144,15 +139,14 @@ def roofline_estimate(work: Sequence[OperatorWork], device: Device, reason: str 
     Raises:
         DeviceError: The profile lacks a figure.
     """
-    efficiency = _required(device.efficiency, device, "efficiency", reason)
-    overhead = efficiency.overhead_us.value * MILLI
+    efficiency = required(device.efficiency, device, "efficiency", reason)
     operators: list[tuple[OperatorWork, float]] = []
-    bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": overhead * len(work)}
+    bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": 0.0}
     for item in work:
-        arithmetic = item.operations / _rate(item, device, efficiency) / MILLI
-        moving = item.elements * bytes_of(item.number, device.precision.floats) / _bandwidth(device, efficiency) / MILLI
-        bound_by["arithmetic" if arithmetic >= moving else "bandwidth"] += max(arithmetic, moving)
-        operators.append((item, max(arithmetic, moving) + overhead))
+        time = operator_time(item, device, efficiency)
+        bound_by[time.bound] += time.kernel_ms
+        bound_by["overhead"] += time.overhead_ms
+        operators.append((item, time.kernel_ms + time.overhead_ms))
     total, factor = sum(ms for _, ms in operators), efficiency.error_factor
     threads = f", {_threads(device.threads)}" if device.kind == "cpu" else ""
     model = (
@@ -167,34 +161,3 @@ def compute_types(work: Sequence[OperatorWork], device: Device) -> str:
     kinds = {item.number for item in work if item.kind != "other"}
     floats = device.precision.floats
     return {frozenset({"int8"}): "int8", frozenset({"float"}): floats}.get(frozenset(kinds), f"int8 and {floats}")
-
-
-def _rate(item: OperatorWork, device: Device, efficiency: Efficiency) -> float:
-    """Expected operations per second of this operator's kernel."""
-    workers = device.threads if device.kind == "cpu" else 1
-    if item.kind in ("dense", "grouped"):
-        return _peak(item.number, device).value * efficiency.dense.value * workers * GIGA
-    vector = _required(device.peaks.fp32_gflops, device, "peaks.fp32_gflops")
-    return vector.value * efficiency.depthwise.value * workers * GIGA
-
-
-def _peak(number: Number, device: Device) -> SourcedValue:
-    """Peak of a number type; int8 on a device without such a peak runs at the float rate."""
-    peaks = device.peaks
-    floats = peaks.fp16_gflops if device.precision.floats == "fp16" else peaks.fp32_gflops
-    return _required(
-        (peaks.int8_gops or floats) if number == "int8" else floats, device, f"peaks.{device.precision.floats}_gflops"
-    )
-
-
-def _bandwidth(device: Device, efficiency: Efficiency) -> float:
-    share = efficiency.bandwidth.value if efficiency.bandwidth is not None else 1.0
-    return _required(device.peaks.memory_bandwidth_gb_s, device, "peaks.memory_bandwidth_gb_s").value * share * GIGA
-
-
-def _required(value: T | None, device: Device, key: str, reason: str = "") -> T:
-    if value is None:
-        why = f" ({reason})" if reason else ""
-        msg = f"device {device.name!r} has no {key}, which an estimate needs; add it to its profile with unit and source{why}"
-        raise DeviceError(msg)
-    return value

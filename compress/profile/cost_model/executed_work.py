@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import onnx
+import onnxruntime
 from onnx import inliner
 
 from compress.backends import onnx_files
@@ -23,7 +23,7 @@ from compress.backends.runner_protocol import Feeds
 from compress.core.errors import CompressError
 from compress.core.record import Quantity
 from compress.profile.cost_model.operator_work import COUNTED, QUANTIZERS, GraphWork, OperatorWork
-from compress.profile.layers.ort_profile import Event, ProfilingRunner, kernel_name
+from compress.profile.layers.ort_profile import Event, ProfilingRunner, TypedShapes, kernel_name
 
 TAG = re.compile(r"work(\d+)_")
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
@@ -80,7 +80,9 @@ def executed_work(path: Path, feeds: Feeds) -> ExecutedWork:
         shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         for node, index in zip(graph.node, indices, strict=True):
             for event in by_node.get(index, ())[:1]:
-                shapes |= _shapes(node.input, event, "input_type_shape") | _shapes(node.output, event, "output_type_shape")
+                shapes |= _shapes(node.input, event["args"].get("input_type_shape", [])) | _shapes(
+                    node.output, event["args"].get("output_type_shape", [])
+                )
         runs = {place: len(by_node.get(index, ())) for place, index in enumerate(indices)}
         operators += GraphWork(graph, shapes, path, runs=runs, exact=True).work()
     ran = [nodes[index] for index in sorted(by_node)]
@@ -104,7 +106,7 @@ def macs_quantity(path: Path, feeds: Feeds) -> Quantity:
 class _AsWrittenRunner(ProfilingRunner):
     """Profiles the nodes of the file: nothing is fused, and weights stay inputs of their kernels instead of being packed."""
 
-    def _options(self) -> Any:
+    def _options(self) -> onnxruntime.SessionOptions:
         self.level = "off"
         options = super()._options()
         options.add_session_config_entry("session.disable_prepacking", "1")
@@ -131,10 +133,10 @@ def _by_node(events: Sequence[Event]) -> dict[int, list[Event]]:
     return by_node
 
 
-def _shapes(names: Sequence[str], event: Event, key: str) -> dict[str, tuple[int, ...]]:
+def _shapes(names: Sequence[str], typed: TypedShapes) -> dict[str, tuple[int, ...]]:
     """Shapes of a node's tensors; an omitted one has no name and no shape. Sequences have none, so that none is told apart."""
     present = [name for name in names if name]
-    shapes = [tuple(shape) for entry in event["args"].get(key) or () for shape in entry.values()]
+    shapes = [tuple(shape) for entry in typed for shape in entry.values()]
     return dict(zip(present, shapes, strict=True)) if len(present) == len(shapes) else {}
 
 

@@ -1,4 +1,4 @@
-"""Measured peaks of this machine: what ONNX Runtime's own kernels reach on micro-benchmarks. Measured once a process.
+"""Measured peaks of this machine: what ONNX Runtime's own kernels reach on micro-benchmarks.
 
     3×3 convolutions, 64 channels, 32×32       → fp32 rate of dense kernels
     the same, quantized                        → int8 rate
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,8 @@ ERROR_FACTOR = 2.0
 
 def with_measured_peaks(device: Device, *, threads: int = 1, seconds: float = 0.3) -> Device:
     """The profile of this machine with measured peaks, so that its estimates can be set against measured latencies.
+
+    Each call measures anew, for seconds. Networks that are compared by their estimates are estimated with one result.
 
     Args:
         device: The profile of this machine.
@@ -65,7 +67,6 @@ def with_measured_peaks(device: Device, *, threads: int = 1, seconds: float = 0.
     return device.model_copy(update={"peaks": peaks, "efficiency": efficiency, "threads": threads})
 
 
-@cache  # a parent and the networks made from it must be estimated with the same peaks, and a measurement takes seconds
 def _rates(threads: int, seconds: float) -> dict[str, float]:
     """GFLOP/s, GOP/s, GB/s and µs."""
     models = {

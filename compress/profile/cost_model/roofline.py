@@ -1,0 +1,83 @@
+"""Time of an operator by the roofline: the longer of computing and moving its data, and the overhead of starting it.
+
+    t = max(operations ÷ (peak × efficiency), bytes ÷ (bandwidth × efficiency)) + overhead
+
+Williams, Waterman & Patterson 2009, "Roofline: an insightful visual performance model for multicore architectures", CACM
+52(4):65. Depthwise convolutions have the fp32 vector rate in any precision: with one input channel per sum, neither tensor
+cores nor dot-product instructions apply.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeVar
+
+from compress.config.devices import Device
+from compress.config.devices.profile_schema import Efficiency, SourcedValue
+from compress.core.errors import DeviceError
+from compress.profile.cost_model.operator_work import Number, OperatorWork, bytes_of
+
+T = TypeVar("T")
+GIGA = 1e9
+MILLI = 1e-3
+
+
+class OperatorTime(NamedTuple):
+    """Time of one operator.
+
+    Attributes:
+        kernel_ms: Of computing or of moving data, whichever takes longer.
+        bound: Which of the two.
+        overhead_ms: Of starting it.
+    """
+
+    kernel_ms: float
+    bound: Literal["arithmetic", "bandwidth"]
+    overhead_ms: float
+
+
+def operator_time(item: OperatorWork, device: Device, efficiency: Efficiency) -> OperatorTime:
+    """Time of an operator on a device.
+
+    Raises:
+        DeviceError: The profile lacks a peak.
+    """
+    arithmetic = item.operations / _rate(item, device, efficiency) / MILLI
+    moving = item.elements * bytes_of(item.number, device.precision.floats) / _bandwidth(device, efficiency) / MILLI
+    overhead = efficiency.overhead_us.value * MILLI
+    return OperatorTime(max(arithmetic, moving), "arithmetic" if arithmetic >= moving else "bandwidth", overhead)
+
+
+def _rate(item: OperatorWork, device: Device, efficiency: Efficiency) -> float:
+    """Expected operations per second of this operator's kernel."""
+    workers = device.threads if device.kind == "cpu" else 1
+    if item.kind in ("dense", "grouped"):
+        return _peak(item.number, device).value * efficiency.dense.value * workers * GIGA
+    vector = required(device.peaks.fp32_gflops, device, "peaks.fp32_gflops")
+    return vector.value * efficiency.depthwise.value * workers * GIGA
+
+
+def _peak(number: Number, device: Device) -> SourcedValue:
+    """Peak of a number type; int8 on a device without such a peak runs at the float rate."""
+    peaks = device.peaks
+    floats = peaks.fp16_gflops if device.precision.floats == "fp16" else peaks.fp32_gflops
+    return required(
+        (peaks.int8_gops or floats) if number == "int8" else floats, device, f"peaks.{device.precision.floats}_gflops"
+    )
+
+
+def _bandwidth(device: Device, efficiency: Efficiency) -> float:
+    share = efficiency.bandwidth.value if efficiency.bandwidth is not None else 1.0
+    return required(device.peaks.memory_bandwidth_gb_s, device, "peaks.memory_bandwidth_gb_s").value * share * GIGA
+
+
+def required(value: T | None, device: Device, key: str, reason: str = "") -> T:
+    """A figure of the profile.
+
+    Raises:
+        DeviceError: The profile lacks it; `key` is its place, `reason` why there is no calibration in its stead.
+    """
+    if value is None:
+        why = f" ({reason})" if reason else ""
+        msg = f"device {device.name!r} has no {key}, which an estimate needs; add it to its profile with unit and source{why}"
+        raise DeviceError(msg)
+    return value
