@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel
 
@@ -68,10 +68,6 @@ class Rows:
     logits: Tensor
     targets: Tensor
     samples: Tensor | None = None
-
-    def of_samples(self, values: Tensor) -> Tensor:
-        """Values of the samples, (N,), for each row, (R,)."""
-        return values if self.samples is None else values[self.samples]
 
 
 class NoOptions(FrozenModel):
@@ -171,7 +167,7 @@ class Task(ABC):
         return agreement if "class_rows" in self.capabilities else agreement.without_classes()
 
     @property
-    def key(self) -> str | dict[str, Any]:
+    def key(self) -> str | dict[str, object]:
         """Identifies it, as JSON: its name, with options where it has some, and with a hash of code that is the user's own."""
         from compress.core.object_fingerprint import fingerprint_object, is_library
 
@@ -181,7 +177,7 @@ class Task(ABC):
         return {self.name: options} if options else self.name
 
     @property
-    def options(self) -> Mapping[str, Any]:
+    def options(self) -> Mapping[str, object]:
         """Its options that are not the defaults, as JSON: what distinguishes two tasks of one class."""
         chosen = {name: getattr(self, name) for name in self.settings.model_fields}
         return self.settings.model_validate(chosen).model_dump(mode="json", exclude_defaults=True)

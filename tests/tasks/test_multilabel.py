@@ -62,4 +62,5 @@ def test_imitating_the_rows_is_the_divergence_of_two_bernoulli_distributions():
     expected = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
     assert torch.allclose(losses.double().view_as(expected), expected, atol=1e-5)
     assert torch.equal(rows[0].targets.view_as(y), y.long())
-    assert torch.equal(rows[0].of_samples(y[:, 0]).view_as(y), y[:, :1].expand_as(y))
+    assert rows[0].samples is not None
+    assert torch.equal(y[:, 0][rows[0].samples].view_as(y), y[:, :1].expand_as(y))

@@ -84,16 +84,6 @@ class Timing:
         """Median latency, ms."""
         return self.percentile(50)
 
-    @property
-    def p90(self) -> Quantity:
-        """90th percentile, ms."""
-        return self.percentile(90)
-
-    @property
-    def p99(self) -> Quantity:
-        """99th percentile, ms."""
-        return self.percentile(99)
-
     def percentile(self, percent: float) -> Quantity:
         """One percentile; see `percentiles`."""
         return self.percentiles((percent,))[percent]

@@ -22,7 +22,7 @@ def timing(milliseconds, rounds=None, batch=1):
 def test_percentiles_are_those_of_numpy_and_lie_in_their_intervals():
     samples = np.random.default_rng(1).gamma(4.0, size=2000)
     found = timing(samples)
-    for quantity, percent in ((found.p50, 50), (found.p90, 90), (found.p99, 99)):
+    for quantity, percent in ((found.p50, 50), (found.percentile(90), 90), (found.percentile(99), 99)):
         assert quantity.value == np.percentile(samples, percent)
         assert quantity.low <= quantity.value <= quantity.high
         assert quantity.how == "measured"
@@ -68,7 +68,7 @@ def test_files_are_measured_together_with_their_settings(tiny: Path):
     for result in found.values():
         assert len(result.milliseconds) >= 40
         assert np.all(result.milliseconds > 0)
-        assert result.p90.how == "measured"
+        assert result.percentile(90).how == "measured"
         assert result.settings["threads"] == "1"
         assert result.settings["spinning"] == "off"
         assert result.settings["graph optimization"] == "all"
