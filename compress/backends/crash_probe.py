@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnxruntime
 
+Feed = tuple[Sequence[int], str, float]
+"""Shape, NumPy type and value of one input."""
 
-def run_first(path: str, tries: list[dict[str, Any]]) -> int:
+
+def run_first(path: str, tries: Sequence[Mapping[str, Feed]]) -> int:
     """Load a file and run it on the first inputs that it takes: their number."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -37,7 +40,7 @@ def run_first(path: str, tries: list[dict[str, Any]]) -> int:
     return -1
 
 
-def _zeros(session: Any) -> dict[str, Any]:
+def _zeros(session: onnxruntime.InferenceSession) -> dict[str, Feed]:
     """Zeros in the shapes of the file, of size 1 where an axis is free."""
     kinds = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
     return {

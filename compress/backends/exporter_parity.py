@@ -190,7 +190,7 @@ class _ValueReads(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _depends_on_content(function: str, args: tuple[Any, ...]) -> bool:
+def _depends_on_content(function: str, args: tuple[object, ...]) -> bool:
     masks = args[1] if function == "__getitem__" and isinstance(args[1], tuple) else args[1:]
     by_mask = function == "__getitem__" and any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
     return function in READS or function in SIZES or by_mask or (function == "where" and len(args) == 1)

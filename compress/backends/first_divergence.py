@@ -11,21 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from torch import Tensor, nn
 
 from compress.backends import onnx_files, onnx_session
 from compress.backends.fold_batchnorm import prepare_for_export
+from compress.backends.runner_protocol import Array
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
-Array = npt.NDArray[Any]
 Outputs = Mapping[str, Array]
 """Float outputs by node, in the order in which they are computed."""
 

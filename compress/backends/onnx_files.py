@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -43,7 +42,7 @@ def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
     onnx.helper.set_model_props(model, entries)
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_metadata(path: Path) -> dict[str, object]:
     """The metadata that `write_metadata` wrote, decoded: lists, `resize`, `layout` and `compress` as text.
 
     Raises:

@@ -90,11 +90,6 @@ def output_names(node: ir.Node) -> tuple[str, ...]:
     return tuple(str(value.name) for value in node.outputs)
 
 
-def input_name(model: ir.Model) -> str:
-    """Name of the network's first input."""
-    return str(model.graph.inputs[0].name)
-
-
 def attributes(node: ir.Node) -> dict[str, Any]:
     """Values of a node's attributes by name: numbers, tuples, text, tensors."""
     return {attribute.name: attribute.value for attribute in node.attributes.values()}
@@ -159,15 +154,23 @@ def with_outputs(model: ir.Model, names: Iterable[str], *, only: bool = False) -
 
 
 def make_node(
-    operator: str, inputs: Sequence[ir.Value | None], outputs: Sequence[str], name: str = "", **settings: Any
+    operator: str,
+    inputs: Sequence[ir.Value | None],
+    outputs: Sequence[str],
+    name: str = "",
+    **settings: float | str,
 ) -> ir.Node:
     """A node to insert with `graph.insert_before` or `graph.insert_after`; `settings` are its attributes."""
     return ir.node(operator, list(inputs), settings, outputs=[ir.Value(name=output) for output in outputs], name=name)
 
 
-def replace_node(model: ir.Model, node: ir.Node, *nodes: ir.Node) -> None:
-    """Put nodes in the place of one, in place; the last one's output takes the name and the readers of its first output."""
-    ir.convenience.replace_nodes_and_values(model.graph, node, [node], nodes, node.outputs[:1], nodes[-1].outputs[:1])
+def name_producer(value: ir.Value, name: str | None) -> None:
+    """Name the node that writes a tensor."""
+    node = value.producer()
+    if node is None:
+        msg = f"no node writes {value.name!r}"
+        raise ValueError(msg)
+    node.name = name
 
 
 def set_constant(value: ir.Value, array: np.ndarray) -> None:

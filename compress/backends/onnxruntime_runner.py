@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import onnxruntime
 
@@ -87,7 +87,7 @@ class OnnxRuntimeRunner:
         self.spinning = spinning
         self.level = level
         self.provider = provider
-        self._session: Any = None
+        self._session: onnxruntime.InferenceSession | None = None
         self._outputs: list[str] = []
 
     def __enter__(self) -> Self:
@@ -100,16 +100,17 @@ class OnnxRuntimeRunner:
         provider = provider_name(self.provider)
         providers = list(dict.fromkeys((provider, "CPUExecutionProvider")))
         try:
-            self._session = onnxruntime.InferenceSession(str(self.path), self._options(), providers=providers)
+            session = onnxruntime.InferenceSession(str(self.path), self._options(), providers=providers)
         except Exception as error:
             if not (_from_runtime(error) or isinstance(error, MemoryError)):
                 raise
             raise explain_error(self.path, error) from error
-        if provider not in (running := self._session.get_providers()):
+        if provider not in (running := session.get_providers()):
             self._session = None
             msg = f"{provider} did not start and ONNX Runtime fell back to {', '.join(running)}: is its driver installed?"
             raise DeviceError(msg)
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._session = session
+        self._outputs = [output.name for output in session.get_outputs()]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
@@ -127,11 +128,11 @@ class OnnxRuntimeRunner:
             ConversionError: The inputs do not fit.
             DeviceError: Memory ran out.
         """
-        session = self._session
+        session = self._loaded()
         try:
             outputs: list[Array] = session.run(self._outputs, feeds)
         except Exception as error:
-            if session is None or not (_from_runtime(error) or isinstance(error, MemoryError | ValueError)):
+            if not (_from_runtime(error) or isinstance(error, MemoryError | ValueError)):
                 raise
             raise run_error(self.path, feeds, self.shapes(), error) from error
         return outputs
@@ -140,7 +141,7 @@ class OnnxRuntimeRunner:
         """Settings as recorded."""
         return {
             "runtime": f"ONNX Runtime {onnxruntime.__version__}",
-            "provider": ", ".join(self._session.get_providers()),
+            "provider": ", ".join(self._loaded().get_providers()),
             "threads": str(self.threads),
             "between operators": "1, sequential",
             "spinning": "on" if self.spinning else "off",
@@ -150,7 +151,7 @@ class OnnxRuntimeRunner:
 
     def shapes(self) -> dict[str, tuple[tuple[int | str | None, ...], str]]:
         """Shape and NumPy type of each input."""
-        return {item.name: (tuple(item.shape), TYPES.get(item.type, item.type)) for item in self._session.get_inputs()}
+        return {item.name: (tuple(item.shape), TYPES.get(item.type, item.type)) for item in self._loaded().get_inputs()}
 
     def sample(self, batch: int = 1) -> dict[str, Array]:
         """Zeros to feed.
@@ -160,7 +161,13 @@ class OnnxRuntimeRunner:
         """
         return base.zero_feeds(self, batch)
 
-    def _options(self) -> Any:
+    def _loaded(self) -> onnxruntime.InferenceSession:
+        if self._session is None:
+            msg = f"{self.path} is not loaded: use the runner in a with block"
+            raise RuntimeError(msg)
+        return self._session
+
+    def _options(self) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1

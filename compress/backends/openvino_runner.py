@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from compress.backends.onnxruntime_runner import explain_error
 from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array, Feeds, describe_affinity, run_error
 from compress.core.errors import MissingPackageError
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel, Core, InferRequest
 
 
 class OpenVinoRunner:
@@ -29,8 +32,8 @@ class OpenVinoRunner:
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         self.path = path
         self.threads = threads
-        self._model: Any = None
-        self._request: Any = None
+        self._model: CompiledModel | None = None
+        self._request: InferRequest | None = None
         self._version = ""
 
     def __enter__(self) -> Self:
@@ -52,8 +55,8 @@ class OpenVinoRunner:
             settings["INFERENCE_NUM_THREADS"] = str(self.threads)
         try:
             core = _shared_core()
-            self._model = core.compile_model(core.read_model(self.path), "CPU", settings)
-            self._request = self._model.create_infer_request()
+            model = core.compile_model(core.read_model(self.path), "CPU", settings)
+            self._model, self._request = model, model.create_infer_request()
         except (RuntimeError, MemoryError) as error:
             raise explain_error(self.path, error, runtime="OpenVINO") from error
         return self
@@ -73,8 +76,9 @@ class OpenVinoRunner:
             ConversionError: The inputs do not fit.
             DeviceError: Memory ran out.
         """
+        _, request = self._loaded()
         try:
-            outputs = self._request.infer(feeds, share_inputs=True, share_outputs=False)
+            outputs = request.infer(feeds, share_inputs=True, share_outputs=False)
         except (RuntimeError, MemoryError) as error:
             raise run_error(self.path, feeds, self.shapes(), error) from error
         return [outputs[index] for index in range(len(outputs))]
@@ -82,10 +86,11 @@ class OpenVinoRunner:
     def describe(self) -> dict[str, str]:
         """Settings as recorded, as the compiled model reports them."""
         names = ("PERFORMANCE_HINT", "NUM_STREAMS", "ENABLE_CPU_PINNING", "ENABLE_HYPER_THREADING", "INFERENCE_PRECISION_HINT")
-        settings = {name.replace("_", " ").lower(): _plain(self._model.get_property(name)) for name in names}
+        model, _ = self._loaded()
+        settings = {name.replace("_", " ").lower(): _plain(model.get_property(name)) for name in names}
         return {
             "runtime": f"OpenVINO {self._version.split('-')[0]}",
-            "threads": _plain(self._model.get_property("INFERENCE_NUM_THREADS")),
+            "threads": _plain(model.get_property("INFERENCE_NUM_THREADS")),
             **settings,
             "affinity": describe_affinity(),
         }
@@ -97,7 +102,7 @@ class OpenVinoRunner:
                 tuple(size.get_length() if size.is_static else None for size in port.get_partial_shape()),
                 np.dtype(port.get_element_type().to_dtype()).name,
             )
-            for port in self._model.inputs
+            for port in self._loaded()[0].inputs
         }
 
     def sample(self, batch: int = 1) -> dict[str, Array]:
@@ -108,9 +113,15 @@ class OpenVinoRunner:
         """
         return base.zero_feeds(self, batch)
 
+    def _loaded(self) -> tuple[CompiledModel, InferRequest]:
+        if self._model is None or self._request is None:
+            msg = f"{self.path} is not loaded: use the runner in a with block"
+            raise RuntimeError(msg)
+        return self._model, self._request
+
 
 @cache
-def _shared_core() -> Any:
+def _shared_core() -> Core:
     """One `Core` for the process: each loads its plugins and threads anew, and some builds of OpenVINO crash on the second.
 
     See https://github.com/openvinotoolkit/openvino/issues/35338.
@@ -120,6 +131,6 @@ def _shared_core() -> Any:
     return openvino.Core()
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A property in words: `Type` objects print as <Type: 'float32'>."""
     return str(value).removeprefix("<Type: '").removesuffix("'>")

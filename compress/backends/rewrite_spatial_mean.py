@@ -9,12 +9,15 @@ is ReduceMean over axes 2 and 3 of a tensor of rank 4, and GlobalAveragePool by 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
 from compress.backends import onnx_graph as graphs
+
+if TYPE_CHECKING:
+    from onnxscript.rewriter._pattern_ir import ValuePattern
 
 SPATIAL_AXES = [2, 3]
 
@@ -28,27 +31,27 @@ def reducemean_to_gap(model: ir.Model) -> None:
     pattern.RewriteRuleSet([_rule(ranks)]).apply_to_model(model)
 
 
-def _rule(ranks: Mapping[str, int]) -> Any:
+def _rule(ranks: Mapping[str, int]) -> pattern.RewriteRule:
     """The rule for a network whose tensors have these ranks."""
 
-    def mean(op: Any, x: Any) -> Any:
+    def mean(op: pattern.OpsetPatternBuilder, x: ValuePattern) -> ValuePattern:
         return op.ReduceMean(x, _allow_other_inputs=True, _allow_other_attributes=True, _outputs=["y"])
 
-    def is_spatial(_context: object, x: ir.Value, y: ir.Value) -> Any:
+    def is_spatial(_context: object, x: ir.Value, y: ir.Value) -> pattern.MatchResult:
         result, axes = pattern.MatchResult(), _axes(y)
         if ranks.get(str(x.name)) != 4:
             return result.fail("the tensor has not the four dimensions (N, C, H, W)", x)
         return result if sorted(axis % 4 for axis in axes) == SPATIAL_AXES else result.fail(f"the axes are {axes}", y)
 
-    def pool(op: Any, x: ir.Value, y: ir.Value) -> Any:
+    def pool(op: pattern.RewriterContext, x: ir.Value, y: ir.Value) -> ir.Value:
         node = y.producer()
         keeps_axes = node is None or graphs.attributes(node).get("keepdims", 1)
-        pooled = op.GlobalAveragePool(x, _outputs=[str(y.name) if keeps_axes else f"{y.name}_pooled"])
-        pooled.producer().name = node.name if node is not None else None
+        pooled: ir.Value = op.GlobalAveragePool(x, _outputs=[str(y.name) if keeps_axes else f"{y.name}_pooled"])
+        graphs.name_producer(pooled, node.name if node is not None else None)
         if keeps_axes:
             return pooled
-        flat = op.Flatten(pooled, _outputs=[str(y.name)])
-        flat.producer().name = f"{pooled.producer().name}/flatten"
+        flat: ir.Value = op.Flatten(pooled, _outputs=[str(y.name)])
+        graphs.name_producer(flat, f"{node.name if node is not None else None}/flatten")
         return flat
 
     return pattern.RewriteRule(mean, pool, is_spatial)

@@ -18,15 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.memory_errors import is_out_of_memory
 
-Array = npt.NDArray[Any]
+Array = np.ndarray
 Feeds = Mapping[str, Array]
 """Inputs by name."""
 Shapes = Mapping[str, tuple[tuple[int | str | None, ...], str]]

@@ -6,8 +6,9 @@ The CUDA paths are written against torch's public API; where no GPU was at hand 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -20,6 +21,16 @@ CUDA: Any = torch.cuda
 """Under a name without types: its streams and events are not annotated."""
 WARM_RUNS = 3
 """Runs on a side stream before a CUDA graph is captured, as torch's documentation asks for."""
+
+
+class TorchSettings(TypedDict, total=False):
+    """Settings of `TorchRunner` but the device."""
+
+    threads: int
+    floats: Literal["fp32", "fp16"]
+    channels_last: bool
+    compiled: bool
+    graph: bool
 
 
 class TorchRunner:
@@ -53,7 +64,7 @@ class TorchRunner:
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.compiled = compiled
         self.graph = graph
-        self._network: Any = None
+        self._network: Callable[..., object] | None = None
         self._captured: _CudaGraph | None = None
         self._threads_before = 0
 
@@ -117,7 +128,10 @@ class TorchRunner:
         layout = self.layout if tensor.ndim == 4 else torch.contiguous_format
         return tensor.to(self.device, kind, memory_format=layout)
 
-    def _forward(self, tensors: list[torch.Tensor]) -> Any:
+    def _forward(self, tensors: list[torch.Tensor]) -> object:
+        if self._network is None:
+            msg = f"{type(self.module).__name__} is not loaded: use the runner in a with block"
+            raise RuntimeError(msg)
         with torch.inference_mode():
             if not self.graph:
                 return self._network(*tensors)
@@ -134,7 +148,7 @@ class TorchCudaRunner(TorchRunner):
         settings: As of `TorchRunner`, without `device`.
     """
 
-    def __init__(self, module: nn.Module, **settings: Any) -> None:
+    def __init__(self, module: nn.Module, **settings: Unpack[TorchSettings]) -> None:
         super().__init__(module, device="cuda", **settings)
 
     def apart(self, feeds: Feeds) -> TimedPhases:
@@ -162,7 +176,7 @@ class TorchCudaRunner(TorchRunner):
 class _CudaGraph:
     """A CUDA graph of one forward pass, with inputs and outputs at fixed addresses."""
 
-    def __init__(self, network: Any, tensors: list[torch.Tensor]) -> None:
+    def __init__(self, network: Callable[..., object], tensors: list[torch.Tensor]) -> None:
         self.inputs = [tensor.clone() for tensor in tensors]
         side = CUDA.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -174,17 +188,20 @@ class _CudaGraph:
         with torch.cuda.graph(self.graph):
             self.outputs = network(*self.inputs)
 
-    def __call__(self, tensors: list[torch.Tensor]) -> Any:
+    def __call__(self, tensors: list[torch.Tensor]) -> object:
         for held, given in zip(self.inputs, tensors, strict=True):
             held.copy_(given)
         self.graph.replay()
         return self.outputs
 
 
-def _arrays(outputs: Any) -> list[Array]:
+def _arrays(outputs: object) -> list[Array]:
     """Outputs on the host, in float32: a tensor, or a list, tuple or mapping of them."""
     if isinstance(outputs, torch.Tensor):
-        outputs = [outputs]
-    elif isinstance(outputs, dict):
+        return [(outputs.float() if outputs.is_floating_point() else outputs).cpu().numpy()]
+    if isinstance(outputs, dict):
         outputs = list(outputs.values())
-    return [(tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy() for tensor in outputs]
+    if not isinstance(outputs, list | tuple):
+        msg = f"a network gives a tensor, or a list, tuple or mapping of tensors, not {type(outputs).__name__}"
+        raise TypeError(msg)
+    return [array for output in outputs for array in _arrays(output)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ Out = Annotated[Path, typer.Option(parser=user_path, help="Folder of all runs.")
 Smoke = Annotated[bool, typer.Option("--smoke", help="Toy size: figures mean nothing.")]
 
 
-def quantize(
+def quantize(  # one parameter per flag: typer reads them from here
     model: Model,
     data: DataPath = None,
     device: Devices = "host",
@@ -32,10 +32,10 @@ def quantize(
     trust_code: TrustCode = False,
 ) -> None:
     """Quantize a network, compare it with the float one, and write the artifact, as a recipe would."""
-    settings: dict[str, Any] = {"scheme": scheme}
+    settings: dict[str, object] = {"scheme": scheme}
     if samples is not None:
         settings["calibration"] = {"samples": samples}
-    stages: list[dict[str, Any]] = [{"quantize": settings}, {"export": {}}, {"profile": {"devices": _names(device)}}]
+    stages: list[dict[str, object]] = [{"quantize": settings}, {"export": {}}, {"profile": {"devices": _names(device)}}]
     _run("quantize", model, data, stages, out, smoke=smoke, trust_code=trust_code)
 
 
@@ -57,7 +57,7 @@ def prune(
     if not sign or not 0.0 < fraction < 1.0:
         msg = f"{target:.60} is no target; write for example --target macs=0.5"
         raise typer.BadParameter(msg)
-    stages: list[dict[str, Any]] = [
+    stages: list[dict[str, object]] = [
         {"prune": {"target": {key: fraction}}},
         {"export": {}},
         {"profile": {"devices": _names(device)}},
@@ -74,7 +74,7 @@ def export(
     trust_code: TrustCode = False,
 ) -> None:
     """Write the artifact of a network as it is: file, script, labels, manifest."""
-    stages: list[dict[str, Any]] = [{"export": {}}, {"profile": {"devices": _names(device)}}]
+    stages: list[dict[str, object]] = [{"export": {}}, {"profile": {"devices": _names(device)}}]
     _run("export", model, data, stages, out, smoke=smoke, trust_code=trust_code)
 
 
@@ -103,7 +103,7 @@ def _names(devices: str) -> list[str]:
 
 
 def _run(
-    command: str, model: str, data: str | None, stages: list[dict[str, Any]], out: Path, *, smoke: bool, trust_code: bool
+    command: str, model: str, data: str | None, stages: list[dict[str, object]], out: Path, *, smoke: bool, trust_code: bool
 ) -> None:
     """Write the recipe, print it, run it, and show the result."""
     from compress.config.file_recipe import write_recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -85,7 +85,7 @@ def show_signatures(console: Console, signatures: Mapping[str, Signature]) -> No
         console.print()
 
 
-def show_size_sweep(console: Console, points: Sequence[Mapping[str, Any]]) -> None:
+def show_size_sweep(console: Console, points: Sequence[Mapping[str, object]]) -> None:
     """One row for each size of a free axis."""
     if points:
         header = ("file", "device", "axis", "size", "batch", "runs", "latency p50", "throughput")
@@ -94,7 +94,7 @@ def show_size_sweep(console: Console, points: Sequence[Mapping[str, Any]]) -> No
         table(console, "latency by size", header, rows)
 
 
-def show_sweep(console: Console, points: Sequence[Mapping[str, Any]], skipped: Sequence[Fact]) -> None:
+def show_sweep(console: Console, points: Sequence[Mapping[str, object]], skipped: Sequence[Fact]) -> None:
     """One row for each batch size and thread count, and what was left out."""
     if points:
         header = ("file", "device", "batch", "threads", "runs", "latency p50", "throughput")
@@ -128,26 +128,27 @@ def show_file_details(console: Console, details: FileDetails) -> None:
         console.print(render(note), markup=False, highlight=False, soft_wrap=True)
 
 
-def _layer(row: Mapping[str, Any]) -> list[str]:
+def _layer(row: Mapping[str, object]) -> list[str]:
     share, took = (Quantity.model_validate(row[key]) for key in ("share", "time"))
-    return [row["module"], row["nodes"], row["operators"], row["runs_in"], format_quantity(share), format_with_provenance(took)]
+    return [*_texts(row, "module", "nodes", "operators", "runs_in"), format_quantity(share), format_with_provenance(took)]
 
 
 def show_quantization(console: Console, report: QuantizeReport) -> None:
     """What runs in int8 and what not, layer by layer; the conversions, and the whole."""
 
-    def took(row: Mapping[str, Any], key: str) -> str:
+    def took(row: Mapping[str, object], key: str) -> str:
         quantity = Quantity.model_validate(row[key])
         return "—" if quantity.value is None else f"{quantity.value:.4f}"
 
     header = ("module", "nodes", "kernels", "runs in", "float ms", "quantized ms", "conversions ms", "why not int8")
-    rows = [[row["module"], row["nodes"], row["operators"], row["runs_in"], took(row, "before_ms"), took(row, "after_ms"),
-             took(row, "conversions_ms"), row["why"]] for row in report.layers]  # fmt: skip
+    rows = [[*_texts(row, "module", "nodes", "operators", "runs_in"), took(row, "before_ms"), took(row, "after_ms"),
+             took(row, "conversions_ms"), *_texts(row, "why")] for row in report.layers]  # fmt: skip
     table(console, f"{report.quantized}, made from {report.parent}", header, rows, words=True)
     console.print()
     columns = ("conversions around", "isolated", "quantize", "dequantize", "cost ms", "operators ms", "why")
-    rows = [[row["around"], "isolated" if row["isolated"] else "", str(row["quantize"]), str(row["dequantize"]),
-             took(row, "conversions_ms"), took(row, "operators_ms"), row["why"]] for row in report.conversions]  # fmt: skip
+    rows = [[*_texts(row, "around"), "isolated" if row["isolated"] else "", *_texts(row, "quantize", "dequantize"),
+             took(row, "conversions_ms"), took(row, "operators_ms"), *_texts(row, "why")]
+            for row in report.conversions]  # fmt: skip
     table(console, "what is left of quantize and dequantize, the most costly first", columns, rows, words=True)
     console.print()
     for note in report.notes:
@@ -158,11 +159,15 @@ def _reading(number: float | None, unit: str) -> str:
     return "not measured" if number is None else f"{number:.0f} {unit}"
 
 
-def _point(point: Mapping[str, Any]) -> list[str]:
-    return [point["file"], point["device"], *(str(point[name]) for name in ("batch", "threads", "runs")), *_timed(point)]
+def _texts(row: Mapping[str, object], *names: str) -> list[str]:
+    return [str(row[name]) for name in names]
 
 
-def _timed(point: Mapping[str, Any]) -> list[str]:
+def _point(point: Mapping[str, object]) -> list[str]:
+    return [*_texts(point, "file", "device", "batch", "threads", "runs"), *_timed(point)]
+
+
+def _timed(point: Mapping[str, object]) -> list[str]:
     return [format_with_provenance(Quantity.model_validate(point[name])) for name in ("latency_p50_ms", "throughput_per_s")]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from compress.config.yaml_writer import dump
 from compress.core.errors import DataError
@@ -12,7 +11,7 @@ from compress.core.registry import names
 from compress.core.signature import Signature
 from compress.core.user_path import user_path
 
-Tree = dict[str, Any]
+Tree = dict[str, object]
 
 
 def write_recipe(command: str, model: str, data: str | None, stages: Sequence[Tree], folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from collections.abc import Sequence
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -61,7 +61,7 @@ class _Described(GenerateJsonSchema):
         return json_schema
 
 
-def describe(model: type[BaseModel], *, title: str, examples: list[Any]) -> dict[str, Any]:
+def describe(model: type[BaseModel], *, title: str, examples: Sequence[object]) -> dict[str, object]:
     """JSON schema (draft 2020-12) of what a file for `model` may hold.
 
     Args:

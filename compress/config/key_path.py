@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 KeyPath = tuple[str | int, ...]
 
 
@@ -12,7 +10,7 @@ def format_path(path: KeyPath) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def quote(value: Any) -> str:
+def quote(value: object) -> str:
     """A value as an error quotes it: YAML's words, and not the whole of something long."""
     text = (
         {None: "nothing", True: "true", False: "false"}[value]
@@ -27,7 +25,14 @@ def shorten(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def has_key(node: Any, part: str | int) -> bool:
+def child(node: object, part: str | int) -> object:
+    """What a block or a list has under a key or an index; None where it has none."""
+    if isinstance(node, list | tuple):
+        return node[part] if isinstance(part, int) and part < len(node) else None
+    return node.get(part) if isinstance(node, dict) else None
+
+
+def has_key(node: object, part: str | int) -> bool:
     """Whether `node` is a block with this key, or a list with this index."""
     if isinstance(node, list | tuple):
         return isinstance(part, int) and part < len(node)

@@ -34,10 +34,10 @@ def override(document: Document, changes: Iterable[str]) -> None:
         document.lines[path] = None
 
 
-def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
+def _put(tree: dict[str, object], parts: Sequence[str], value: object) -> KeyPath:
     """Put a value into the tree; returns its key path."""
     path: KeyPath = ()
-    node = tree
+    node: Any = tree
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
         keys: list[str | int] = [part] if isinstance(node, dict) else _entry_keys(node, part, parts[position + 1 :], path)
@@ -59,7 +59,7 @@ def _put(tree: Any, parts: Sequence[str], value: Any) -> KeyPath:
     return path
 
 
-def _entry_keys(node: list[Any], part: str, rest: Sequence[str], path: KeyPath) -> list[str | int]:
+def _entry_keys(node: list[object], part: str, rest: Sequence[str], path: KeyPath) -> list[str | int]:
     """Keys that lead from a list to what `part` names: an index, and the entry's single name where it has one."""
     names = [_entry_name(entry) for entry in node]
     if re.fullmatch("-?[0-9]{1,9}", part):
@@ -85,7 +85,7 @@ def _entry_keys(node: list[Any], part: str, rest: Sequence[str], path: KeyPath) 
     return [indices[0], part]
 
 
-def _entry_name(entry: Any) -> str | None:
+def _entry_name(entry: object) -> str | None:
     """Name of an entry written `- name` or `- name: {…}`."""
     if isinstance(entry, str):
         return entry

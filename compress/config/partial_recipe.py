@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from compress.config.cross_checks import PartialRecipe, StageEntry
-from compress.config.key_path import KeyPath, has_key
+from compress.config.key_path import KeyPath, child
 from compress.core.budget import Budget
 from compress.core.errors import CompressError
 from compress.core.registry import lookup, names
@@ -22,7 +22,7 @@ Part = TypeVar("Part", bound=BaseModel)
 DEFAULT_TASK = TaskChoice(name="classification")
 
 
-def read_partially(tree: dict[str, Any], faulty_paths: Iterable[KeyPath]) -> PartialRecipe:
+def read_partially(tree: dict[str, object], faulty_paths: Iterable[KeyPath]) -> PartialRecipe:
     """Take the faulty values out and read each part by itself.
 
     Args:
@@ -31,7 +31,7 @@ def read_partially(tree: dict[str, Any], faulty_paths: Iterable[KeyPath]) -> Par
     """
     valid = _without(tree, faulty_paths)
     teacher = valid.get("teacher")
-    networks: list[tuple[KeyPath, Any]] = [(("model",), valid.get("model"))]
+    networks: list[tuple[KeyPath, object]] = [(("model",), valid.get("model"))]
     if isinstance(teacher, list):
         networks += [(("teacher", index), settings) for index, settings in enumerate(teacher)]
     else:
@@ -47,7 +47,7 @@ def read_partially(tree: dict[str, Any], faulty_paths: Iterable[KeyPath]) -> Par
     )
 
 
-def _task(tree: dict[str, Any], valid: dict[str, Any]) -> Task | None:
+def _task(tree: dict[str, object], valid: dict[str, object]) -> Task | None:
     """The task; None where its name is faulty, so that nothing is held against another one."""
     if "task" not in valid:
         return None if "task" in tree else DEFAULT_TASK.make()
@@ -58,39 +58,39 @@ def _task(tree: dict[str, Any], valid: dict[str, Any]) -> Task | None:
         return None
 
 
-def _network(value: Any) -> Any:
+def _network(value: object) -> object:
     """Settings of a network, without the key that only teachers have."""
     return {key: setting for key, setting in value.items() if key != "train"} if isinstance(value, dict) else value
 
 
-def _entries(stages: Any, valid: Any) -> Iterator[StageEntry]:
+def _entries(stages: object, valid: object) -> Iterator[StageEntry]:
     """Stages of known names; each has its parameters where they are valid without the faulty values."""
-    for index, entry in enumerate(stages if isinstance(stages, list) and isinstance(valid, list) else ()):
-        named, left = _named(entry), _named(valid[index])
+    for index, entry in enumerate(stages if isinstance(stages, list) else ()):
+        named, left = _named(entry), _named(child(valid, index))
         for name in named if len(named) == 1 else ():
             if name in names("stage"):
                 kind = lookup("stage", name).load()
                 yield StageEntry(("stages", index, name), name, kind, _try(kind, left[name] or {}) if name in left else None)
 
 
-def _named(entry: Any) -> dict[str, Any]:
+def _named(entry: object) -> dict[str, object]:
     return {entry: None} if isinstance(entry, str) else entry if isinstance(entry, dict) else {}
 
 
-def _try(kind: type[Part], value: Any) -> Part | None:
+def _try(kind: type[Part], value: object) -> Part | None:
     try:
         return kind.model_validate(value)
     except ValidationError:
         return None
 
 
-def _without(tree: dict[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
+def _without(tree: dict[str, object], paths: Iterable[KeyPath]) -> dict[str, object]:
     """A copy without the keys at `paths`; list entries stay, so that indices keep their meaning."""
     valid = copy.deepcopy(tree)
     for path in paths:
-        node: Any = valid
+        node: object = valid
         for part in path[:-1]:
-            node = node[part] if has_key(node, part) else None
+            node = child(node, part)
         if isinstance(node, dict) and path:
             node.pop(path[-1], None)
     return valid

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from compress.config.key_path import KeyPath, has_key, quote
+from compress.config.key_path import KeyPath, child, has_key, quote
 from compress.core.errors import nearest
 from compress.core.metric_limits import MetricLimits
 from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryField
 
 Finding = tuple[KeyPath, str]
+Located = tuple[KeyPath, ErrorDetails]
 
 _EXPECTED = {
     "int": "a whole number",
@@ -41,11 +43,11 @@ _BOUNDS = {
 class _Type(NamedTuple):
     """One alternative of an annotation, and the metadata of its `Annotated`."""
 
-    annotation: Any
-    extra: tuple[Any, ...] = ()
+    annotation: object
+    extra: tuple[object, ...] = ()
 
 
-def findings(error: ValidationError, model: type[BaseModel], tree: Any) -> list[Finding]:
+def findings(error: ValidationError, model: type[BaseModel], tree: object) -> list[Finding]:
     """Put pydantic's errors into words.
 
     Args:
@@ -66,7 +68,7 @@ def findings(error: ValidationError, model: type[BaseModel], tree: Any) -> list[
     ]
 
 
-def loose_numbers(tree: Any, model: type[BaseModel]) -> list[Finding]:
+def loose_numbers(tree: object, model: type[BaseModel]) -> list[Finding]:
     """`true` and `false` where a number belongs, which pydantic would take for 1 and 0."""
     return [
         (path, f"expected a number, got {quote(value)}")
@@ -87,7 +89,7 @@ def _inside(path: KeyPath, outer: KeyPath) -> bool:
     return len(path) > len(outer) and path[: len(outer)] == outer
 
 
-def _leaves(tree: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+def _leaves(tree: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
     if isinstance(tree, dict | list):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield from _leaves(value, (*path, key))
@@ -108,7 +110,7 @@ def _numeric_only(types: list[_Type]) -> bool:
     return bool(kinds & {int, float}) and bool not in kinds and Any not in kinds
 
 
-def _branches(annotation: Any, extra: tuple[Any, ...] = ()) -> Iterator[_Type]:
+def _branches(annotation: object, extra: tuple[object, ...] = ()) -> Iterator[_Type]:
     """Alternatives of an annotation, unions taken apart."""
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
@@ -139,7 +141,7 @@ def _step(outer: _Type, part: str | int) -> Iterator[_Type]:
         yield from _branches(get_args(annotation)[1])
 
 
-def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[KeyPath, tuple[KeyPath, str] | None]:
+def _locate(loc: Iterable[str | int], tree: object, kind: str) -> tuple[KeyPath, tuple[KeyPath, str] | None]:
     """Key path in the tree, without pydantic's names of union members; the first of these is returned beside it."""
     parts = list(loc)
     path: KeyPath = ()
@@ -148,7 +150,7 @@ def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[KeyPath, tu
     for position, part in enumerate(parts):
         missing = kind == "missing" and position == len(parts) - 1
         if has_key(node, part):
-            node = node[part]
+            node = child(node, part)
         elif part == node or (missing and (node is None or isinstance(node, dict))):
             node = None
         else:
@@ -158,9 +160,11 @@ def _locate(loc: Iterable[str | int], tree: Any, kind: str) -> tuple[KeyPath, tu
     return path, member
 
 
-def _one_alternative(located: list[tuple[KeyPath, tuple[KeyPath, str] | None, Any]]) -> Iterator[tuple[KeyPath, Any]]:
+def _one_alternative(
+    located: list[tuple[KeyPath, tuple[KeyPath, str] | None, ErrorDetails]],
+) -> Iterator[tuple[KeyPath, ErrorDetails]]:
     """Of a union, keep the errors of the member whose shape fits the value; others do not concern it."""
-    unions: dict[KeyPath, dict[str, list[tuple[KeyPath, Any]]]] = {}
+    unions: dict[KeyPath, dict[str, list[Located]]] = {}
     for path, member, details in located:
         if member is not None:
             unions.setdefault(member[0], {}).setdefault(member[1], []).append((path, details))
@@ -183,18 +187,18 @@ def _one_alternative(located: list[tuple[KeyPath, tuple[KeyPath, str] | None, An
                 yield member[0], {**details, "type": "alternatives", "ctx": {"expected": expected}}
 
 
-def _mismatch(details: Mapping[str, Any]) -> bool:
+def _mismatch(details: ErrorDetails) -> bool:
     return str(details["type"]).endswith(("_type", "_parsing", "literal_error"))
 
 
-def _expected_kind(details: Mapping[str, Any]) -> str:
+def _expected_kind(details: ErrorDetails) -> str:
     kind = str(details["type"])
     if kind == "literal_error":
         return str(details["ctx"]["expected"])
     return _EXPECTED.get(re.sub("_(type|parsing|from_float|parsing_size)$", "", kind), kind)
 
 
-def _describe(path: KeyPath, details: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
     """One sentence."""
     kind, context, value = details["type"], details.get("ctx", {}), quote(details["input"])
     if kind == "extra_forbidden":
@@ -222,14 +226,14 @@ def _describe(path: KeyPath, details: Mapping[str, Any], model: type[BaseModel])
     return _plain(details)
 
 
-def _choice(expected: str, value: Any) -> str:
+def _choice(expected: str, value: object) -> str:
     allowed = re.findall(r"'([^']*)'", expected)
     if isinstance(value, str) and allowed:
         return f"unknown value {value!r}: {nearest(value, allowed)}"
     return f"expected {expected}, got {quote(value)}"
 
 
-def _plain(details: Mapping[str, Any]) -> str:
+def _plain(details: ErrorDetails) -> str:
     """The validator's own message."""
     message = str(details["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     own = details["type"] in ("value_error", "assertion_error", "entry", "unknown_method")

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, ValidationError
 
@@ -181,7 +181,7 @@ def digest(recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def schema() -> dict[str, Any]:
+def schema() -> dict[str, object]:
     """JSON schema (draft 2020-12) of a recipe file, for editors; the descriptions are those of the classes."""
     examples = [parse(path.read_text(encoding="utf-8"), str(path)).tree for path in shipped()]
     return describe(Recipe, title="compress recipe", examples=examples)
@@ -196,7 +196,7 @@ def resolved_yaml(recipe: Recipe) -> str:
     return dump(recipe.model_dump(mode="json"))
 
 
-def _validate(tree: dict[str, Any], base: Path | None, *, trust_code: bool) -> tuple[Recipe | None, list[Finding]]:
+def _validate(tree: dict[str, object], base: Path | None, *, trust_code: bool) -> tuple[Recipe | None, list[Finding]]:
     """The recipe, if its values are fine, and every finding."""
     renamed = list(find_renamed(tree))
     issues = renamed + loose_numbers(tree, Recipe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from compress.config.key_path import KeyPath
 
@@ -48,7 +48,7 @@ RENAMED: tuple[Renamed, ...] = (
 )
 
 
-def find_renamed(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+def find_renamed(tree: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """The key path of each old key or name, and a message with the new one.
 
     Args:

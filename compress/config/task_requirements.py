@@ -12,7 +12,7 @@ and a method that is a function by the option `requires` of its row in the regis
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
@@ -51,7 +51,7 @@ def with_task_losses(block: Block, task: Task) -> Block:
     """The block with other default losses where the task has no logits of classes: squared error in place of KL divergence."""
     if "class_rows" in task.capabilities:
         return block
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     for field in type(block).model_fields:
         value = getattr(block, field)
         if field == "losses" and field not in block.model_fields_set:

@@ -10,7 +10,6 @@ import errno
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -45,7 +44,7 @@ class Document:
         issues: What is wrong with the text itself, such as a key given twice.
     """
 
-    tree: Any = None
+    tree: dict[str, object] = field(default_factory=dict)
     lines: dict[KeyPath, int | None] = field(default_factory=dict)
     issues: list[ValidationIssue] = field(default_factory=list)
 
@@ -57,7 +56,7 @@ class Document:
         return ValidationIssue(message, format_path(path), 1 if known is None else self.lines[known])
 
 
-def value_of(text: str) -> Any:
+def value_of(text: str) -> object:
     """Read one value, such as that of `key=value`.
 
     Raises:
@@ -121,14 +120,15 @@ def parse_mapping(text: str, kind: DocumentKind) -> Document:
     node = compose(text, kind)
     if node is None:
         raise UnreadableError(ValidationIssue(f"the {kind.noun} is empty; it needs at least {kind.keys}"))
-    document.tree = _TreeBuilder(document, kind).build(node, ())
-    if not isinstance(document.tree, dict):
-        message = f"a {kind.noun} is a mapping with keys such as {kind.keys}, got {_describe(document.tree)}"
+    tree = _TreeBuilder(document, kind).build(node, ())
+    if not isinstance(tree, dict):
+        message = f"a {kind.noun} is a mapping with keys such as {kind.keys}, got {_describe(tree)}"
         raise UnreadableError(ValidationIssue(message, line=node.start_mark.line + 1))
+    document.tree = tree
     return document
 
 
-def _describe(tree: Any) -> str:
+def _describe(tree: object) -> str:
     return f"a list of {len(tree)}" if isinstance(tree, list) else quote(tree)
 
 
@@ -142,7 +142,7 @@ class _TreeBuilder:
         self.open: set[int] = set()
         self.constructor = yaml_reader().constructor
 
-    def build(self, node: Node, path: KeyPath) -> Any:
+    def build(self, node: Node, path: KeyPath) -> object:
         """The value of one node.
 
         Args:
@@ -165,7 +165,7 @@ class _TreeBuilder:
         if kind not in KINDS:
             self._add_issue(f"the tag {node.tag} is not read; a {self.kind.noun} holds plain values", path, node)
         if isinstance(node, MappingNode):
-            value: Any = self._mapping(node, path)
+            value: object = self._mapping(node, path)
         elif isinstance(node, SequenceNode):
             value = [self._entry(child, (*path, index)) for index, child in enumerate(node.value)]
         elif isinstance(node, ScalarNode):
@@ -173,12 +173,12 @@ class _TreeBuilder:
         self.open.discard(id(node))
         return value
 
-    def _entry(self, node: Node, path: KeyPath) -> Any:
+    def _entry(self, node: Node, path: KeyPath) -> object:
         self.document.lines[path] = node.start_mark.line + 1
         return self.build(node, path)
 
-    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
+        mapping: dict[str, object] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             key = self.build(key_node, path)
@@ -195,7 +195,7 @@ class _TreeBuilder:
             mapping[key] = self.build(value_node, key_path)
         return mapping
 
-    def _scalar(self, node: ScalarNode, kind: str, path: KeyPath) -> Any:
+    def _scalar(self, node: ScalarNode, kind: str, path: KeyPath) -> object:
         if kind not in KINDS:
             return None
         try:

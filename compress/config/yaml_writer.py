@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import Any
 
 from ruamel.yaml.representer import SafeRepresenter
 
@@ -13,16 +12,16 @@ from compress.config.yaml_nodes import yaml_reader
 class _Representer(SafeRepresenter):
     """Keeps the order of keys, and writes equal values twice rather than with an anchor."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)
         self.sort_base_mapping_type_on_output = False
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
         """No value becomes an anchor."""
         return True
 
 
-def dump(tree: Any) -> str:
+def dump(tree: object) -> str:
     """YAML text that `parse` reads back as the same values."""
     writer = yaml_reader()
     writer.default_flow_style = False

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -111,7 +111,7 @@ class MetricLimits(FrozenModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_empty(cls, settings: Any) -> Any:
+    def _drop_empty(cls, settings: object) -> object:
         """Leave out limits that are null, as in recipes written with every default."""
         if not isinstance(settings, Mapping):
             return settings

@@ -149,7 +149,7 @@ class NetworkSpec(FrozenModel):
         return tuple(output.name for output in self.signature.outputs)
 
 
-def image_spec(
+def image_spec(  # each keyword is one field of the specification
     *,
     channels: int,
     height: int,

@@ -21,8 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 
 from compress.core.environment import versions
 
@@ -259,7 +258,7 @@ def _nested(code: CodeType) -> list[CodeType]:
     return [code, *(part for inner in code.co_consts if isinstance(inner, CodeType) for part in _nested(inner))]
 
 
-def _contents(cell: Any) -> object:
+def _contents(cell: CellType) -> object:
     try:
         return cell.cell_contents
     except ValueError:  # not filled yet

@@ -8,12 +8,12 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
@@ -24,7 +24,17 @@ INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dae1"
 COLORS = ("#1d5fa8", "#c2571a", "#2b8a57", "#7d4fa3", "#a8871d", "#b23a5e", "#3a8fa3")
 SUBJECT_COLORS = {"teacher": "#7b8794", "student": "#d08a3c", "artifact": "#1d5fa8"}
 DPI = 144
-LABEL_STYLE: dict[str, Any] = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+
+
+class LabelStyle(TypedDict):
+    """Arguments of a matplotlib text."""
+
+    fontsize: float
+    color: str
+    path_effects: list[AbstractPathEffect]
+
+
+LABEL_STYLE: LabelStyle = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
 """Style of a label in a figure: readable where a line runs behind it."""
 LINEAR_BELOW = 5.0
 """Values that span less than this factor are drawn on a linear axis."""
@@ -69,13 +79,13 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
-def style_axes(axes: Axes, *, grid: str = "both") -> None:
+def style_axes(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
     """Axes without a box, with a faint grid and small type."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(FAINT)
-    axes.grid(visible=True, axis=grid, color=FAINT, linewidth=0.6)  # type: ignore[arg-type]
+    axes.grid(visible=True, axis=grid, color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", colors=GREY, labelsize=8, length=0)
     axes.xaxis.label.set(color=INK, fontsize=9)

@@ -6,10 +6,11 @@ The report is rendered from these alone, without a model. All of them are frozen
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.entries import Tables
 from compress.core.fact import Fact, Facts
 from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
@@ -19,10 +20,10 @@ Metrics = dict[str, "Quantity"]
 """Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
 
 
-def _renamed(**names: str) -> Any:
+def _renamed(**names: str) -> object:
     """A validator that reads fields under the names which older records have for them, given as `old="new"`."""
 
-    def read(values: Any) -> Any:
+    def read(values: object) -> object:
         return {names.get(name, name): value for name, value in values.items()} if isinstance(values, dict) else values
 
     return model_validator(mode="before")(read)
@@ -191,7 +192,7 @@ class StageRecord(FrozenModel):
     key: str
     parent_key: str
     form: Literal["torch", "onnx"]
-    parameters: dict[str, Any]
+    parameters: dict[str, object]
     before: Metrics
     after: Metrics
     results: Metrics = Field(default_factory=dict)
@@ -200,7 +201,7 @@ class StageRecord(FrozenModel):
     notes: Facts = ()
     warnings: Facts = ()
     curves: dict[str, Curve] = Field(default_factory=dict)
-    tables: dict[str, tuple[dict[str, Any], ...]] = Field(default_factory=dict)
+    tables: Tables = Field(default_factory=dict)
     seed: int
     versions: dict[str, str]
     started: str
@@ -318,10 +319,10 @@ class RunRecord(FrozenModel):
     """
 
     name: str
-    recipe: dict[str, Any]
+    recipe: dict[str, object]
     recipe_text: str
     spec: NetworkSpec
-    data: dict[str, Any]
+    data: dict[str, object]
     metric: Metric | None = None
     further_metrics: tuple[Metric, ...] = ()
     teacher: StageRecord | None

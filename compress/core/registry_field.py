@@ -140,7 +140,7 @@ class RegistryField:
     def _shape(self, value: object) -> str:
         return f"a {self.family} is written `name: {{parameters}}` with one name, got {value!r}"
 
-    def _write(self, value: BaseModel) -> Any:
+    def _write(self, value: BaseModel) -> object:
         return {name_of(self.family, value): value.model_dump(mode="json")}
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -39,7 +38,7 @@ LOCK = ".lock"
 OTHER = "was made from other data, with another device profile or by another version"
 
 
-def key_of(parts: dict[str, Any]) -> str:
+def key_of(parts: dict[str, object]) -> str:
     """SHA-256 of the canonical JSON of `parts` and the package version, as 64 hex digits."""
     text = json.dumps({"version": __version__, **parts}, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -12,8 +12,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from compress.core.entries import Tables
 from compress.core.fact import Fact
 from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
@@ -156,7 +157,7 @@ class Outcome:
     notes: tuple[Fact, ...] = ()
     warnings: tuple[Fact, ...] = ()
     curves: dict[str, Curve] = field(default_factory=dict)
-    tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
     training_set: Path | None = None
 
 
@@ -191,7 +192,7 @@ class Stage(FrozenModel):
         """The same stage at toy size."""
         return self
 
-    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:  # noqa: ARG002
         """Inputs that its result depends on besides its parameters, as JSON; part of its key. Computed without torch."""
         return {}
 
@@ -199,7 +200,7 @@ class Stage(FrozenModel):
         """Why these targets do not support its parameters; None where they do. Computed without torch."""
         return None
 
-    def file_hashes(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
+    def file_hashes(self, base: Path) -> dict[str, object]:  # noqa: ARG002
         """Hashes of the files that its parameters name, relative to `base`; part of its key. Computed without torch.
 
         Raises:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import CompressError, TrustError, nearest
@@ -22,7 +21,7 @@ _DYNAMIC = frozenset({"importlib", "__import__", "exec", "eval", "runpy"})
 """Names whose use may import a file that no `import` statement names."""
 
 
-def load_function(reference: str, base: Path, trust_code: bool) -> Callable[..., Any]:
+def load_function(reference: str, base: Path, trust_code: bool) -> Callable[..., object]:
     """Import a Python file and return one of its functions or classes. The file can import the files beside it.
 
     Args:
@@ -35,7 +34,7 @@ def load_function(reference: str, base: Path, trust_code: bool) -> Callable[...,
         CompressError: No such file or function, or the file fails when imported.
     """
     module, name = load_module(reference, base, trust_code), reference.rpartition(":")[2]
-    function: Callable[..., Any] | None = getattr(module, name, None)
+    function: Callable[..., object] | None = getattr(module, name, None)
     if function is None or not callable(function):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         msg = f"{source_file(reference, base)} has no function {name!r}: {nearest(name, functions)}"

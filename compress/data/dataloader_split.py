@@ -6,7 +6,6 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +55,7 @@ class LoaderSplit:
 
     views: int | None = None
 
-    def __init__(self, loader: DataLoader[Any], name: str, layout: BatchLayout) -> None:
+    def __init__(self, loader: DataLoader[object], name: str, layout: BatchLayout) -> None:
         self.name, self._loader, self.layout = name, loader, layout
         if not isinstance(loader, DataLoader):
             msg = f"the {name} loader is {type(loader).__name__}; wrap the dataset: DataLoader(dataset, batch_size=64)"
@@ -76,7 +75,7 @@ class LoaderSplit:
         self.range = (0.0, 0.0)
         self.inputs, self.probed, self.fingerprint = self._probe()
 
-    def _own_dataset(self) -> Dataset[Any]:
+    def _own_dataset(self) -> Dataset[object]:
         """The dataset; the part of it where the loader's sampler takes only some samples."""
         dataset, sampler = self._loader.dataset, self._loader.sampler
         if isinstance(sampler, SubsetRandomSampler):
@@ -101,7 +100,7 @@ class LoaderSplit:
     def ordered(self, batch_size: int) -> Iterator[Batch]:
         """Every sample once, in order; transforms of the dataset itself stay as they are."""
         loader = self._loader
-        plain: DataLoader[Any] = DataLoader(
+        plain: DataLoader[object] = DataLoader(
             self._dataset,
             batch_size,
             num_workers=loader.num_workers,
@@ -150,7 +149,7 @@ class LoaderSplit:
                 for index in torch.linspace(0, self._size - 1, min(self._size, count)).round().int().tolist()
             ]
 
-    def _whole_dataset(self) -> tuple[Dataset[Any], Indices]:
+    def _whole_dataset(self) -> tuple[Dataset[object], Indices]:
         """The dataset of which this is a part, and the position there of each sample, (N,)."""
         dataset, indices = self._dataset, np.arange(self._size)
         while isinstance(dataset, Subset):
@@ -165,7 +164,7 @@ class LoaderSplit:
         """Inputs of a sample, hashes of some, and the fingerprint."""
         shapes: dict[tuple[tuple[int, ...], ...], int] = {}
         probed: list[bytes] = []
-        labels: list[Any] = []
+        labels: list[object] = []
         inputs: tuple[TensorSpec, ...] = ()
         code = fingerprint_object((self._dataset, self._loader.collate_fn)).sha256
         with seeded_transform(seed_of("probe")):
@@ -203,7 +202,7 @@ class LoaderSplit:
         except Exception as error:  # whatever the user's dataset raises
             raise self._failure(error, f"at sample {index}") from error
 
-    def _batches(self, loader: DataLoader[Any], seed: int) -> Iterator[object]:
+    def _batches(self, loader: DataLoader[object], seed: int) -> Iterator[object]:
         """Iterate with torch's global generator started from `seed`, as seen by the loader only."""
         with seeded_transform(seed):
             batches = iter(loader)
@@ -249,7 +248,7 @@ def _digest(tensors: Tensors) -> bytes:
     return digest.digest()
 
 
-def _listed(batch: Batch) -> list[Any]:
+def _listed(batch: Batch) -> list[object]:
     """Class numbers; hashes of targets of another kind."""
     targets = [*batch.targets.values()]
     if len(targets) == 1 and targets[0].ndim == 1 and not targets[0].is_floating_point():

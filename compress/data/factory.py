@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
@@ -52,7 +51,7 @@ def _file_hash(path: Path) -> str:
         raise DataError(msg) from error
 
 
-def _images_beside(path: Path) -> dict[str, Any]:
+def _images_beside(path: Path) -> dict[str, object]:
     """The same for the images that a JSON file of COCO names, of the folders that are searched for them."""
     if not path.is_file():
         return {}
@@ -61,7 +60,7 @@ def _images_beside(path: Path) -> dict[str, Any]:
     return {"images": [*beside, *(files_hash(folder) for folder in folders if folder.is_dir())]}
 
 
-def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, Any]:
+def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, object]:
     """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
 
     Folders of images, with masks, boxes or without: a hash over names, sizes and modification times. `python:`: the file's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec, Resize
@@ -43,10 +43,10 @@ class Data:
     settings: DataSettings | None = None
 
     @staticmethod
-    def from_loaders(
-        train: DataLoader[Any],
-        validation: DataLoader[Any],
-        test: DataLoader[Any],
+    def from_loaders(  # public API: each keyword is one fact about the data that loaders do not tell
+        train: DataLoader[object],
+        validation: DataLoader[object],
+        test: DataLoader[object],
         *,
         classes: Sequence[str] = (),
         task: str | Task = "classification",

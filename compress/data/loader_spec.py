@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch.utils.data import DataLoader
 
@@ -39,7 +39,7 @@ class Normalization:
 
 
 def read_loaders(
-    loaders: Mapping[str, DataLoader[Any]],
+    loaders: Mapping[str, DataLoader[object]],
     task: Task,
     classes: Sequence[object],
     signature: Signature | Sequence[str] | None,

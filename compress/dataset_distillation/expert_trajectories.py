@@ -49,7 +49,7 @@ def train_on_real_images(task: SynthesisTask, network: ConvNet, *, epochs: int, 
                 chance = torch.rand(len(rows), PROBABILITIES, generator=generator).to(task.device)
                 augmented = differentiable_augment(x[rows].to(task.device), task.operations, chance)
                 optimizer.zero_grad()
-                F.cross_entropy(network(augmented), y[rows].to(task.device)).backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(F.cross_entropy(network(augmented), y[rows].to(task.device)))
                 optimizer.step()
             trajectory.append(flatten_weights(network))
             bar.advance()

@@ -125,5 +125,5 @@ def _train_step(
     rows = torch.randperm(len(images), generator=generator)[:256].to(images.device)
     chance = torch.rand(1, PROBABILITIES, generator=generator).to(images.device)
     optimizer.zero_grad()
-    F.cross_entropy(network(differentiable_augment(images[rows], operations, chance)), targets[rows]).backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(F.cross_entropy(network(differentiable_augment(images[rows], operations, chance)), targets[rows]))
     optimizer.step()

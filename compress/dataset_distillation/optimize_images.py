@@ -10,15 +10,16 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from compress.core.entries import integer, items, mapping
 from compress.core.errors import TrainingError
 from compress.core.sentences import render
 from compress.dataset_distillation.job import SynthesisTask, SyntheticSet
-from compress.train.checkpoints import Checkpoints
+from compress.train.checkpoints import Checkpoints, as_tensor
 
 if TYPE_CHECKING:
     from compress.dataset_distillation.base import OptimizedImages
@@ -45,7 +46,7 @@ def optimize_set(task: SynthesisTask, method: OptimizedImages) -> SyntheticSet:
     learned = {
         name: torch.tensor(value, device=task.device, requires_grad=True) for name, value in method.learned_parameters().items()
     }
-    groups: list[dict[str, Any]] = [{"params": [images], "lr": method.lr}]
+    groups: list[dict[str, object]] = [{"params": [images], "lr": method.lr}]
     if learned:
         groups.append({"params": list(learned.values()), "lr": getattr(method, "lr_lr", method.lr)})
     losses_of_round, y = method.losses(task), targets.to(task.device)
@@ -105,11 +106,11 @@ def optimize(
     if note is not None:
         task.reporter.line(render(note))
     if state is not None:
-        first, losses = state["round"], state["losses"]
-        optimizer.load_state_dict(state["optimizer"])
+        first, losses = integer(state, "round"), [float(str(loss)) for loss in items(state, "losses")]
+        optimizer.load_state_dict(dict(mapping(state, "optimizer")))
         with torch.no_grad():
-            for tensor, value in zip(tensors, state["tensors"], strict=True):
-                tensor.copy_(value)
+            for tensor, value in zip(tensors, items(state, "tensors"), strict=True):
+                tensor.copy_(as_tensor(value, "tensors"))
     saved = time.monotonic()
     with task.reporter.bar(label, iterations) as bar:
         bar.advance(len(losses), "continued" if losses else "")
@@ -136,6 +137,6 @@ def _step(loss: Tensor, optimizer: torch.optim.Optimizer, label: str, index: int
         msg = f"{label}: the loss is {value} at update {index}; try a lower lr in `method`"
         raise TrainingError(msg)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     optimizer.step()
     return value

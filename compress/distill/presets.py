@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from compress.core.registry_field import name_of
 from compress.train.curriculum.settings import Curriculum
 from compress.train.loss_term import LossTerm
 
-FUNMATCH: dict[str, Any] = {
+MIXED = {"mixup": 1.0}
+FUNMATCH: dict[str, object] = {
     "losses": ({"response": {"temperature": 1.0}},),
-    "curriculum": {"mixup": 1.0},
+    "curriculum": MIXED,
     "epochs": 100,
     "schedule": "cosine",
 }
@@ -21,12 +21,12 @@ Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consis
 """
 
 
-def apply_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
+def apply_preset(settings: Mapping[str, object]) -> dict[str, object]:
     """Settings of a stage completed by its mode; explicit settings stay."""
     if settings.get("mode") != "funmatch":
         return dict(settings)
     curriculum = settings.get("curriculum", {})
-    mixed = {**FUNMATCH["curriculum"], **curriculum} if isinstance(curriculum, Mapping) else curriculum
+    mixed = {**MIXED, **curriculum} if isinstance(curriculum, Mapping) else curriculum
     return {**FUNMATCH, **settings, "curriculum": mixed}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -63,7 +63,7 @@ class Distill(Stage, Training):
 
     @model_validator(mode="before")
     @classmethod
-    def _apply_preset(cls, settings: Any) -> Any:
+    def _apply_preset(cls, settings: object) -> object:
         return apply_preset(settings) if isinstance(settings, Mapping) else settings
 
     @model_validator(mode="after")
@@ -110,7 +110,7 @@ class Distill(Stage, Training):
         student = replace(candidate, module=module)
         return Outcome(student, results=results, notes=history.notes, curves=curves, tables=tables)
 
-    def file_hashes(self, base: Path) -> dict[str, Any]:
+    def file_hashes(self, base: Path) -> dict[str, object]:
         """Hashes of the files that the teacher depends on."""
         return self.teacher.file_hashes(base)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import compress
+from compress.core.entries import mapping, text
 from compress.core.errors import CompressError
 from compress.core.record import StageRecord
 from compress.core.registry import lookup
@@ -48,7 +49,7 @@ def licence_notes(runtime: str, data_source: str, earlier: Iterable[StageRecord]
     """
     notes = [LicenceNote("infer.py, build_engine.sh", f"compress {compress.__version__}", package_licence("compress"))]
     for record in earlier:
-        if network := record.parameters.get("network"):
+        if network := mapping(record.parameters, "network"):
             notes += _of_network(network, "teacher" if record.name.startswith("teacher") else "network")
     kind = data_source.partition(":")[0]
     origin = f"{data_source}: {_source('data', kind)}"
@@ -85,21 +86,22 @@ def as_text(notes: Iterable[LicenceNote]) -> str:
     )
 
 
-def _of_network(key: Mapping[str, Any], role: str) -> list[LicenceNote]:
-    settings = key.get("settings")
-    if settings is None:
+def _of_network(key: Mapping[str, object], role: str) -> list[LicenceNote]:
+    settings = mapping(key, "settings")
+    if not settings:
         return [LicenceNote(f"{role}: architecture and weights", f"the caller's own {key.get('class', 'module')}", CHECK)]
-    source = settings["architecture"] or settings["source"]
+    own = text(settings, "source")
+    source = str(settings["architecture"] or own)
     kind = source.partition(":")[0]
     package = ARCHITECTURES.get(kind)
     notes = [LicenceNote(f"{role}: architecture", source, package_licence(package) if package else CHECK)]
     if settings["weights"]:
-        origin = f"{settings['weights']} of {settings['source']}"
+        origin = f"{settings['weights']} of {own}"
         notes.append(
             LicenceNote(f"{role}: pretrained weights", origin, f"{CHECK}, and so are the terms of the data behind them")
         )
-    elif settings["source"].startswith(("file:", "python:")):
-        notes.append(LicenceNote(f"{role}: first weights", settings["source"], CHECK))
+    elif own.startswith(("file:", "python:")):
+        notes.append(LicenceNote(f"{role}: first weights", own, CHECK))
     else:
         notes.append(LicenceNote(f"{role}: first weights", "drawn at random in this run", "none of others"))
     return notes

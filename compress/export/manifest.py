@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -74,13 +73,13 @@ def _fixed_batch(model: onnx.ModelProto) -> int | None:
     return (sizes[0].dim_value or None) if sizes else None
 
 
-def _describe_tensor(spec: TensorSpec, batch: int | None) -> dict[str, Any]:
+def _describe_tensor(spec: TensorSpec, batch: int | None) -> dict[str, object]:
     """Name, type and shape of an input or output; images are in the layout NCHW."""
     shape = [batch if axis == BATCH and batch else axis for axis in spec.shape]
     return {"name": spec.name, "type": spec.dtype, "shape": shape}
 
 
-def _describe_preprocessing(spec: NetworkSpec) -> list[Any]:
+def _describe_preprocessing(spec: NetworkSpec) -> list[object]:
     """Steps from a file to the input."""
     if spec.preprocessing is None:
         return ["arrays by the names of the inputs"]
@@ -108,7 +107,7 @@ def _describe_resizing(spec: NetworkSpec) -> str:
     }[spec.resize]
 
 
-def _engine(folder: Path) -> dict[str, Any]:
+def _engine(folder: Path) -> dict[str, object]:
     """How to build the engine, where one must be."""
     if not (folder / "build_engine.sh").exists():
         return {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy.typing as npt
-
+from compress.backends.runner_protocol import Array
+from compress.core.entries import Row
 from compress.core.errors import ConversionError
 from compress.tasks.output_agreement import OutputAgreement
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from compress.data.batch import Split
     from compress.tasks.base import Task
 
-Array = npt.NDArray[Any]
 SAMPLES = 256
 """Samples that outputs are compared on."""
 SEARCHED = 16
@@ -85,7 +84,7 @@ class ParityTable:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
 
     def start(self, first: FormOutputs) -> FormOutputs:
         """A row for the form that the others are compared with."""
@@ -109,7 +108,7 @@ class ParityTable:
         """A row for a pair that nobody compared."""
         self.rows.append({"pair": pair, "limit": f"not measured: {reason}"})
 
-    def _row(self, pair: str, answers: FormOutputs, parity: OutputAgreement | None, limit: str) -> dict[str, Any]:
+    def _row(self, pair: str, answers: FormOutputs, parity: OutputAgreement | None, limit: str) -> dict[str, object]:
         collected, metric = answers.collected, self.task.deciding
         scores = metric.scores(collected.outputs, collected.targets)
         return {

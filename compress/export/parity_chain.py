@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.backends import first_divergence as nodes
 from compress.core.errors import DeviceError, MissingPackageError
@@ -23,6 +23,7 @@ from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
     from compress.backends.compare_on_split import CollectedOutputs
+    from compress.backends.runner_protocol import Runner
     from compress.export.settings import Tolerance
 
 FLOAT, INT8 = "ONNX float32", "ONNX int8"
@@ -152,7 +153,7 @@ def compare_runtime(runtime: str, path: Path, context: Context, pairs: ParityTab
     pairs.add(written, answers, NO_LIMIT)
 
 
-def _in_batches(runner: Any, written: FormOutputs, context: Context) -> CollectedOutputs:
+def _in_batches(runner: Runner, written: FormOutputs, context: Context) -> CollectedOutputs:
     from compress.backends.compare_on_split import collect_outputs
 
     limit = len(written.collected)

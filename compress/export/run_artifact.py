@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from compress.backends.onnx_files import read_metadata
+from compress.core.entries import items
 from compress.core.errors import ConversionError, DataError, TrustError
 from compress.core.network_spec import ImagePreprocessing, NetworkSpec
 from compress.core.registry import lookup, names
@@ -115,7 +116,7 @@ def read_spec(path: Path) -> NetworkSpec:
         image = {key: entries[key] for key in ("mean", "std", "resize") if key in entries}
         return NetworkSpec(
             signature=Signature.model_validate(entries["signature"]),
-            classes=tuple(entries["classes"]),
+            classes=tuple(map(str, items(entries, "classes"))),
             preprocessing=ImagePreprocessing(**image) if image else None,
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.backends.open_runner import file_for
+from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
 from compress.core.stage import Candidate, Context
@@ -33,7 +34,7 @@ class RuntimeChoices:
     """
 
     runtimes: dict[str, str] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     skipped: list[Fact] = field(default_factory=list)
     notes: list[Fact] = field(default_factory=list)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from compress.core.entries import Tables
 from compress.core.fact import Fact
 from compress.core.record import Metrics
 from compress.core.registry import lookup
@@ -49,7 +50,7 @@ class Export(Stage):
         """How the run exports torch networks."""
         return OnnxOptions(self.opset, self.tolerance.relative, self.tolerance.absolute)
 
-    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:
         """Which artifacts are written; for profiles of this machine that name several runtimes, what decides among them."""
         from compress.config.devices import fingerprint
 
@@ -91,7 +92,7 @@ class Export(Stage):
             compare_runtime(runtime, outcome.file_for(runtime), context, pairs)
         notes += _ship_network(candidate, context)
         save_examples(outcome, context)
-        tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(choices.rows)} if choices.rows else {})
+        tables: Tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(choices.rows)} if choices.rows else {})
         return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
 
     def _choose_runtimes(self, candidate: Candidate, context: Context) -> RuntimeChoices:

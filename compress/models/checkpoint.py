@@ -13,7 +13,7 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 import torch
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationError
@@ -130,13 +130,13 @@ def _types(module: nn.Module) -> dict[str, str]:
     return {name: checkpoint_type(child) for name, child in module.named_modules()}
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: object) -> TypeGuard[Plain | tuple[bool | int | float, ...]]:
     if isinstance(value, (tuple, list)):
         return all(type(entry) in (bool, int, float) for entry in value)
     return type(value) in (bool, int, float)
 
 
-def _attributes(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, str, Any, Any]]:
+def _attributes(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, str, object, object]]:
     """Submodule, attribute, its value and the reference's, for every attribute of their own that both have."""
     children = dict(module.named_modules())
     for name, other in reference.named_modules():
@@ -218,7 +218,7 @@ def _list_first(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + ", …" * (len(names) > 6)
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> safe_open:
     if not path.is_file():
         msg = f"no checkpoint {path}"
         raise ModelError(msg)

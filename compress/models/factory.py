@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError, nearest
@@ -111,14 +111,14 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, b
     return draft
 
 
-def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, Any]:
+def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, object]:
     """What else than the settings the network depends on, as JSON; computed without torch.
 
     Raises:
         ModelError: The weights file or Python file is missing.
     """
     kind, rest = split_source(settings.source)
-    parts: dict[str, Any] = {"torch": _version("torch")}
+    parts: dict[str, object] = {"torch": _version("torch")}
     if kind == "onnx":
         return {"file": onnx_hash(user_path(rest, base))}
     if kind == "file":

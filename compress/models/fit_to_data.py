@@ -86,5 +86,6 @@ def _fresh(layer: nn.Linear | nn.Conv2d, outputs: int) -> nn.Module:
     bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
         return nn.Linear(layer.in_features, outputs, bias=bias)
-    size, stride, padding = layer.kernel_size, layer.stride, layer.padding
-    return nn.Conv2d(layer.in_channels, outputs, size, stride, padding, bias=bias)  # type: ignore[arg-type]
+    (height, width), (down, right) = layer.kernel_size, layer.stride
+    around = layer.padding if isinstance(layer.padding, str) else (layer.padding[0], layer.padding[1])
+    return nn.Conv2d(layer.in_channels, outputs, (height, width), (down, right), around, bias=bias)

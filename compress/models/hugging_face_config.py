@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compress.core.errors import MissingPackageError, ModelError, TrustError, message_line
 from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
 from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
 from compress.core.user_path import user_path
 from compress.models.settings import CONFIG, ModelSettings
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 SEQUENCE = "sequence"
 TYPICAL_SEQUENCE = 128
@@ -54,7 +57,7 @@ def _normalisation(name: str, base: Path, channels: int) -> tuple[tuple[float, .
     return (mean, std) if len(mean) == len(std) == channels and min(std) > 0 else (half, half)
 
 
-def _text_spec(config: Any, classes: tuple[str, ...]) -> NetworkSpec:
+def _text_spec(config: PretrainedConfig, classes: tuple[str, ...]) -> NetworkSpec:
     """Inputs of a text classifier: a free axis of tokens, as long as its table of positions."""
     most = int(getattr(config, "max_position_embeddings", None) or 512)
     if "roberta" in config.model_type or config.model_type in ("camembert", "longformer", "mpnet"):
@@ -77,7 +80,7 @@ def _text_spec(config: Any, classes: tuple[str, ...]) -> NetworkSpec:
     )
 
 
-def read_config(name: str, settings: ModelSettings, base: Path, *, trust_code: bool) -> Any:
+def read_config(name: str, settings: ModelSettings, base: Path, *, trust_code: bool) -> PretrainedConfig:
     """The configuration of a checkpoint, with the entries of `args` in place of its own.
 
     Raises:
@@ -105,7 +108,7 @@ def read_config(name: str, settings: ModelSettings, base: Path, *, trust_code: b
     return config
 
 
-def where(name: str, base: Path) -> dict[str, Any]:
+def where(name: str, base: Path) -> dict[str, object]:
     """Arguments that name a checkpoint: a folder, which is read without a network, or a name on the hub."""
     folder = user_path(name, base)
     if folder.is_dir():
@@ -127,7 +130,7 @@ def unreadable(name: str, base: Path, error: Exception) -> ModelError | TrustErr
     )
 
 
-def is_image_classifier(config: Any, name: str) -> bool:
+def is_image_classifier(config: PretrainedConfig, name: str) -> bool:
     """Whether a configuration is that of an image classifier; of a text classifier otherwise."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as IMAGES,
@@ -145,7 +148,7 @@ def is_image_classifier(config: Any, name: str) -> bool:
     raise ModelError(msg)
 
 
-def image_size(config: Any) -> tuple[int, int] | None:
+def image_size(config: PretrainedConfig) -> tuple[int, int] | None:
     """Height and width in pixels that a configuration names; None where it names none."""
     size = getattr(config, "image_size", None)
     if size is None:

@@ -22,6 +22,19 @@ _FUSED = "activation_relu_or_gelu"
 """How torch's transformer layers tell their fused kernel what the activation is: 1 ReLU, 2 GELU, 0 any other."""
 
 
+def part_named(name: str) -> ReplaceablePart:
+    """The part of this name.
+
+    Raises:
+        ValueError: There is none; the message lists them.
+    """
+    for part in PARTS:
+        if part == name:
+            return part
+    msg = f"there is no part {name!r} to put in another's place; there are {', '.join(PARTS)}"
+    raise ValueError(msg)
+
+
 def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> None:
     """Put parts in their places, in place. What stood in several of them at once is replaced by one part for all.
 

@@ -8,8 +8,6 @@ needs no more.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -87,7 +85,7 @@ def empty_shape(dim: int, *, returns_tuple: bool) -> tuple[int, ...]:
 class SkippedBlock(nn.Module):
     """Passes its input on, in a tuple where the original block returns one."""
 
-    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor | tuple[Tensor]:
+    def forward(self, x: Tensor, *_: object, **__: object) -> Tensor | tuple[Tensor]:
         """The input."""
         return (x,) if any(parameter.dim() > 1 and parameter.shape[-1] for parameter in self.parameters()) else x
 
@@ -96,7 +94,7 @@ class PrunedMHA(nn.MultiheadAttention):
     """Self-attention whose heads together are narrower than its input."""
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, *_: Any, attn_mask: Tensor | None = None, **others: Any
+        self, query: Tensor, key: Tensor, value: Tensor, *_: object, attn_mask: Tensor | None = None, **others: object
     ) -> tuple[Tensor, None]:
         """Attention over (N, L, E), or (L, N, E) without `batch_first`; the weights are not given back.
 

@@ -12,10 +12,9 @@ import pathlib
 import pickle
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ WRAPPERS = (
 """Entries under which training scripts put a state dict; of several the first is used."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 """What DataParallel, `torch.compile`, Lightning and other wrappers put before the names of the network's own tensors."""
-_PLAIN_TYPES: tuple[Any, ...] = (
+_PLAIN_TYPES: tuple[Callable[..., object], ...] = (
     argparse.Namespace,
     pathlib.PosixPath,
     pathlib.PurePosixPath,

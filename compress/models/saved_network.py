@@ -13,7 +13,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
@@ -52,12 +52,12 @@ class NetworkDescription(FrozenModel):
     compress: str = __version__
     class_name: str
     architecture: ModelSettings | None = None
-    task: str | dict[str, Any] = "classification"
+    task: str | dict[str, object] = "classification"
     spec: NetworkSpec
 
 
 def write_description(
-    module: nn.Module, folder: Path, spec: NetworkSpec, *, architecture: ModelSettings | None, task: str | dict[str, Any]
+    module: nn.Module, folder: Path, spec: NetworkSpec, *, architecture: ModelSettings | None, task: str | dict[str, object]
 ) -> None:
     """Write `network.json` beside the weights.
 

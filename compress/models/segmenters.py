@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -81,11 +79,11 @@ class MapsToLogits(nn.Module):
         network: FCN, DeepLabV3 or LR-ASPP; its auxiliary classifier is left out.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.backbone: nn.Module = network.backbone
-        self.classifier: nn.Module = network.classifier
-        self.takes_all_maps = "low" in getattr(network.backbone, "return_layers", {}).values()
+        self.backbone = network.get_submodule("backbone")
+        self.classifier = network.get_submodule("classifier")
+        self.takes_all_maps = "low" in getattr(self.backbone, "return_layers", {}).values()
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits, float32 (N, K, H, W).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -61,7 +61,7 @@ class ModelSettings(FrozenModel):
     source: str
     weights: str | None = None
     architecture: str | None = None
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: dict[str, object] = Field(default_factory=dict)
     small_stem: bool = False
 
     @field_validator("source", "architecture")
@@ -86,7 +86,7 @@ class ModelSettings(FrozenModel):
         if (reference := self.reference) is not None:
             fresh = reference.without_weights().model_dump(mode="json", exclude_defaults=True)
             return self.model_copy(update={"args": self.args | {"reference": fresh}})
-        update: dict[str, Any] = {"weights": FRESH if self.source.startswith("hf:") else None}
+        update: dict[str, object] = {"weights": FRESH if self.source.startswith("hf:") else None}
         if self.source.startswith("file:") and self.architecture:
             update = {"source": self.architecture, "architecture": None}
             update["weights"] = FRESH if self.architecture.startswith("hf:") else None

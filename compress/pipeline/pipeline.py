@@ -63,7 +63,7 @@ class Pipeline:
         seed: Of everything random.
     """
 
-    def __init__(
+    def __init__(  # public API: each keyword is one key of a recipe
         self,
         name: str,
         *,

@@ -7,11 +7,11 @@ already finished builds nothing, except networks and data of the user's own code
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from compress.config.key_path import format_path
 from compress.config.task_requirements import with_task_losses
@@ -52,7 +52,7 @@ class NetworkPlan:
         file: The ONNX file that the chain starts from, in place of a torch network.
     """
 
-    key: dict[str, Any]
+    key: Mapping[str, object]
     build: BuildNetwork
     build_architecture: BuildNetwork
     trained: bool
@@ -80,7 +80,7 @@ class Plan:
     name: str
     seed: int
     task: Task
-    data_key: dict[str, Any]
+    data_key: dict[str, object]
     load_data: Callable[[], Data]
     model: NetworkPlan
     teachers: tuple[NetworkPlan, ...]
@@ -89,7 +89,7 @@ class Plan:
     targets: tuple[str, ...]
     base: Path
     digest: str
-    recipe: dict[str, Any]
+    recipe: dict[str, object]
     recipe_text: str
     trust_code: bool = False
 
@@ -113,7 +113,9 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         if any(str(source).startswith("python:") for source in (settings.source, settings.architecture)):
             # The code alone does not say what it reads.
             copies = _copies(*plan.build(load_data().spec))
-            return replace(plan, key=plan.key | copies.key, build=copies.build, build_architecture=copies.build_architecture)
+            return replace(
+                plan, key={**plan.key, **copies.key}, build=copies.build, build_architecture=copies.build_architecture
+            )
         return plan
 
     return Plan(
@@ -170,7 +172,7 @@ def _network(
     )
 
 
-def from_objects(
+def from_objects(  # each argument is one of `Pipeline`, the public API
     name: str,
     model: nn.Module | str,
     data: Data,
@@ -191,8 +193,7 @@ def from_objects(
     from compress.config.recipe import targets
     from compress.core.run_directory import key_of
 
-    if isinstance(task, str):
-        task = cast("Task", lookup("task", task).load()())
+    task = _task(task)
     given = given_file(model, Path.cwd()) if isinstance(model, str) else None
     data = data_for_task(data, task, given)
     stages = tuple(with_task_losses(stage, task) for stage in stages)
@@ -202,11 +203,12 @@ def from_objects(
     )
     network = _from_source(model, task, seed) if isinstance(model, str) else _from_module(model, data.spec)
     teacher_networks = [_from_module(module, data.spec) for module in teachers]
-    recipe: dict[str, Any] = {
+    data_key: dict[str, object] = {"source": data.source, "fingerprints": split_fingerprints(data)}
+    recipe: dict[str, object] = {
         "name": name,
         "seed": seed,
         "task": task.key,
-        "data": {"source": data.source, "fingerprints": split_fingerprints(data)},
+        "data": data_key,
         "model": network.key,
         "teacher": [teacher.key for teacher in teacher_networks],
         "stages": [{name_of("stage", stage): stage.model_dump(mode="json")} for stage in stages],
@@ -216,7 +218,7 @@ def from_objects(
         name=name,
         seed=seed,
         task=task,
-        data_key=recipe["data"],
+        data_key=data_key,
         load_data=lambda: data,
         model=network,
         teachers=tuple(teacher_networks),
@@ -228,6 +230,14 @@ def from_objects(
         recipe=recipe,
         recipe_text="",
     )
+
+
+def _task(task: str | Task) -> Task:
+    """A task by its name, or as it is."""
+    if not isinstance(task, str):
+        return task
+    loaded: Task = lookup("task", task).load()()
+    return loaded
 
 
 def _from_source(source: str, task: Task, seed: int) -> NetworkPlan:

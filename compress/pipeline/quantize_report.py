@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,7 +14,7 @@ from compress.core.fact import Fact
 from compress.core.record import Metrics, StageRecord
 from compress.core.run_directory import RECORD, STAGE_FOLDERS
 from compress.core.sentences import render
-from compress.pipeline.stage_output import read_manifest
+from compress.pipeline.stage_output import CandidateManifest, read_manifest
 from compress.profile.layers.tables import Rows
 from compress.quantize.analysis.layer_report import compare_layers, known_reasons
 from compress.quantize.target_requirements import MODEL_FILES
@@ -47,7 +45,7 @@ class QuantizeReport:
     results: Metrics
     notes: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Plain JSON."""
         results = {name: quantity.model_dump(mode="json") for name, quantity in self.results.items()}
         files = {"quantized": str(self.quantized), "float": str(self.parent)}
@@ -130,15 +128,15 @@ def _parent_of(folder: Path) -> Path:
         [path for path in _stages(folder.parent) if path.name < folder.name and "teacher" not in path.name]
     ):
         manifest = _manifest(earlier)
-        name = manifest.get("files", {}).get("onnxruntime")
-        if manifest.get("form") == "torch" and name:
+        name = None if manifest is None else manifest.get("files", {}).get("onnxruntime")
+        if manifest is not None and manifest.get("form") == "torch" and name:
             return earlier / str(name)
     msg = f"the float file that {folder / FILE} was made from is not in {folder.parent}; name it with --float FLOAT.onnx"
     raise StoreError(msg)
 
 
-def _manifest(folder: Path) -> Mapping[str, Any]:
+def _manifest(folder: Path) -> CandidateManifest | None:
     try:
         return read_manifest(folder)
     except (OSError, ValueError):
-        return {}
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.core.environment import versions
 from compress.core.registry_field import name_of
@@ -18,12 +18,12 @@ KEY_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch-pruning")
 """Packages whose version decides what a stage computes; those of the network are in its own key."""
 
 
-def root_key(plan: Plan) -> dict[str, Any]:
+def root_key(plan: Plan) -> dict[str, object]:
     """What every result of a run depends on: data, task and seed."""
     return {"data": plan.data_key, "task": plan.task.key, "seed": plan.seed}
 
 
-def teacher_key(parameters: dict[str, Any], plan: Plan) -> str:
+def teacher_key(parameters: dict[str, object], plan: Plan) -> str:
     """Key of a teacher.
 
     Args:
@@ -50,7 +50,7 @@ def stage_key(
     plan: Plan,
     targets: tuple[Device, ...],
     onnx: OnnxOptions,
-    code: Mapping[str, Any],
+    code: Mapping[str, object],
     *,
     smoke: bool = False,
 ) -> str:
@@ -66,7 +66,7 @@ def stage_key(
         smoke: A run at toy size, in which stages leave out tests and shorten timings whatever their parameters say.
     """
     name, parameters = name_of("stage", stage), stage.model_dump(mode="json")
-    inputs: dict[str, Any] = {
+    inputs: dict[str, object] = {
         "versions": {package: version for package, version in versions().items() if package in KEY_PACKAGES},
         **stage.cache_inputs(targets),
         **stage.file_hashes(plan.base),

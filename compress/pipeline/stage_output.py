@@ -6,15 +6,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
 from compress.core.atomic_files import write_text, write_with
+from compress.core.entries import mapping
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metrics, StageRecord
-from compress.core.stage import Candidate, Context, Outcome
+from compress.core.stage import Candidate, Context, Form, Outcome
 from compress.models.saved_network import PROGRAM, WEIGHTS, write_description
 from compress.models.settings import ModelSettings
 
@@ -24,6 +25,26 @@ if TYPE_CHECKING:
 FLOAT_ONNX = "model.onnx"
 MANIFEST = "candidate.json"
 SCORES = "correct.npy"
+
+
+class CandidateManifest(TypedDict):
+    """Candidate of a stage, as its folder says.
+
+    Attributes:
+        form: `torch` or `onnx`.
+        same: Whether it is the candidate of the stage before.
+        files: Names of its ONNX files by runtime.
+        spec: Its `NetworkSpec`.
+        runtimes: The selected runtime by device profile, where a profile names several.
+        train: Name of the distilled set to train on from here, where the stage made one.
+    """
+
+    form: Form
+    same: bool
+    files: dict[str, str]
+    spec: dict[str, object]
+    runtimes: NotRequired[dict[str, str]]
+    train: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -38,7 +59,7 @@ class Reference:
 
     build: Callable[[], nn.Module]
     architecture: ModelSettings | None = None
-    task: str | dict[str, Any] = "classification"
+    task: str | dict[str, object] = "classification"
 
     def __call__(self) -> nn.Module:
         """Build it."""
@@ -66,7 +87,7 @@ class PendingStage:
     index: int
     name: str
     key: str
-    parameters: dict[str, Any]
+    parameters: dict[str, object]
     build_input: Callable[[], tuple[Candidate, tuple[Fact, ...]]]
     run: Callable[[Candidate, Context], Outcome]
     build_reference: Callable[[], nn.Module]
@@ -83,7 +104,7 @@ class PendingStage:
     @property
     def memory_advice(self) -> str:
         """What to do where it runs out of memory."""
-        size = self.parameters.get("batch_size") or (self.parameters.get("train") or {}).get("batch_size")
+        size = self.parameters.get("batch_size") or mapping(self.parameters, "train").get("batch_size")
         smaller = f"lower its batch_size, now {size}, or" if size else "lower batch_size in the part of it that trains, or"
         return f"{smaller} data.image_size, or use a machine with more memory; finished stages are kept"
 
@@ -193,13 +214,14 @@ def save_output(
     if candidate.module is not None and not unchanged:
         notes = _save_network(candidate.module, folder, candidate.spec, build_reference)
         names = {"onnxruntime": FLOAT_ONNX} if (folder / FLOAT_ONNX).exists() else {}
-    manifest: dict[str, Any] = {
+    manifest: CandidateManifest = {
         "form": candidate.form,
         "same": unchanged,
         "files": names,
         "spec": candidate.spec.model_dump(mode="json"),
     }
-    manifest |= {"runtimes": dict(candidate.runtimes)} if candidate.runtimes and not unchanged else {}
+    if candidate.runtimes and not unchanged:
+        manifest["runtimes"] = dict(candidate.runtimes)
     if training_set is not None:
         manifest["train"] = str(training_set.relative_to(folder))
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
@@ -233,11 +255,12 @@ def save_scores(scores: np.ndarray, folder: Path) -> None:
     write_with(folder / SCORES, write)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> CandidateManifest:
     """What a stage's folder says of its candidate: form, files by runtime, input specification.
 
     Raises:
         OSError: The folder has no manifest.
         ValueError: It is not JSON.
     """
-    return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    manifest: CandidateManifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return manifest

@@ -15,6 +15,7 @@ import numpy as np
 
 from compress.backends.open_runner import file_for, open_runner
 from compress.backends.runner_protocol import Array, Feeds
+from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
@@ -61,7 +62,7 @@ class RuntimeChoice:
     """
 
     runtime: str
-    rows: tuple[dict[str, object], ...]
+    rows: tuple[Row, ...]
     skipped: tuple[Fact, ...]
     notes: tuple[Fact, ...]
 

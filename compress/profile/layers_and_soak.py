@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from compress.backends.runner_protocol import Feeds
+from compress.core.entries import Tables
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
@@ -31,7 +31,7 @@ class DetailedProfile:
     notes: tuple[Fact, ...] = ()
     skipped: tuple[Fact, ...] = ()
     curves: dict[str, Curve] = field(default_factory=dict)
-    tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
 
 
 def profile_detail(
@@ -96,7 +96,7 @@ class FileDetails:
     soaks: Mapping[str, Soak]
     notes: tuple[Fact, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Plain JSON: `layers`, `soak` and `notes`."""
         soaks = {
             name: {

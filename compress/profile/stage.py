@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, PositiveInt
 
 from compress.config.devices import Device, fingerprint, load_device
+from compress.core.entries import Tables
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity
@@ -61,7 +62,7 @@ class Profile(Stage):
         notes: list[Fact] = []
         skipped: list[Fact] = []
         results: Metrics = {}
-        tables: dict[str, tuple[dict[str, Any], ...]] = {}
+        tables: Tables = {}
         curves: dict[str, Curve] = {}
         request = this_machine.ProfileRequest(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
         for device in self._devices(context.targets):
@@ -126,7 +127,7 @@ class Profile(Stage):
         soak = None if self.soak_seconds is None else min(self.soak_seconds, 1.0)
         return self.model_copy(update={"seconds": min(self.seconds, 0.1), "soak_seconds": soak})
 
-    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:
         """The devices, which the measurements depend on besides the files; for this machine its detected hardware."""
         return {device.name: fingerprint(device) for device in self._devices(targets)}
 

@@ -15,6 +15,7 @@ from compress.backends.open_runner import file_for
 from compress.backends.read_graph import graph_shapes
 from compress.backends.runner_protocol import Array, Feeds, pinned
 from compress.config.devices import Device
+from compress.core.entries import Row, Tables
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow
@@ -69,7 +70,7 @@ class ProfileResult:
     timings: Mapping[str, Timing]
     notes: tuple[Fact, ...]
     skipped: tuple[Fact, ...] = ()
-    tables: Mapping[str, tuple[dict[str, object], ...]] = field(default_factory=dict)
+    tables: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     runtime: str | None = None
     artifact: Path | None = None
 
@@ -98,7 +99,7 @@ def profile(
     plan = MeasurementSettings.of(device, threads=request.threads, seconds=request.seconds)
     skipped: tuple[Fact, ...] = ()
     notes: tuple[Fact, ...] = ()
-    tables: dict[str, tuple[dict[str, object], ...]] = {}
+    tables: Tables = {}
     with pinned(plan.affinity):
         if request.runtime is not None:
             plan = replace(plan, runtime=request.runtime)
@@ -160,5 +161,5 @@ def batches(split: Split, batch: int, path: Path) -> list[Feeds]:
     return full or [fit_feeds(samples(split, batch), shapes, path)]
 
 
-def _with_device(device: Device, rows: tuple[dict[str, object], ...]) -> tuple[dict[str, object], ...]:
+def _with_device(device: Device, rows: tuple[Row, ...]) -> tuple[Row, ...]:
     return tuple({"device": device.name, **row} for row in rows)

@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from compress.core.entries import Row
 from compress.core.errors import DeviceError
 from compress.core.record import BenchmarkRow, Quantity
 from compress.core.statistics import drifting_percentile_interval
@@ -77,7 +78,7 @@ class _Engine(_Exported):
         return [layer for layer in self.layers if isinstance(layer, _Layer)]
 
 
-_RUNS, _ROWS, _ENGINE = TypeAdapter(list[_Run]), TypeAdapter(list[dict[str, Any]]), TypeAdapter(_Engine)
+_RUNS, _ROWS, _ENGINE = TypeAdapter(list[_Run]), TypeAdapter(list[dict[str, object]]), TypeAdapter(_Engine)
 _LAYER_TIMES = TypeAdapter(list[_LayerTime])
 
 
@@ -121,7 +122,7 @@ def read_times(path: Path, *, warmup_ms: float = 0.0) -> EngineRuns:
     return EngineRuns(np.array([run.latency_ms for run in runs]), parts, (ends - starts) / 1000)
 
 
-def read_layers(folder: Path) -> tuple[dict[str, Any], ...]:
+def read_layers(folder: Path) -> tuple[Row, ...]:
     """Layers of the engine, slowest first: `layer`, `kind`, `onnx_nodes`, `median_ms`, `share`.
 
     Args:
@@ -141,9 +142,9 @@ def read_layers(folder: Path) -> tuple[dict[str, Any], ...]:
             "median_ms": time.median_ms,
             "share": time.percentage / 100,
         }
-        for time in times
+        for time in sorted(times, key=lambda time: -time.median_ms)
     ]
-    return tuple(sorted(rows, key=lambda row: -row["median_ms"]))
+    return tuple(rows)
 
 
 def subject(folder: Path, device: str, *, batch: int | None = None) -> BenchmarkRow:
@@ -202,7 +203,7 @@ def _read(path: Path, adapter: TypeAdapter[T]) -> T:
         raise DeviceError(msg) from error
 
 
-def _validate(path: Path, adapter: TypeAdapter[T], content: bytes | list[dict[str, Any]]) -> T:
+def _validate(path: Path, adapter: TypeAdapter[T], content: bytes | list[dict[str, object]]) -> T:
     try:
         return adapter.validate_json(content) if isinstance(content, bytes) else adapter.validate_python(content)
     except ValidationError as error:

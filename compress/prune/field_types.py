@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -14,7 +14,7 @@ _LARGEST = 32
 _PATTERN = re.compile(r"^([1-9]\d?)(:|x)([1-9]\d?)$")
 
 
-def _read_ratios(value: Any) -> Any:
+def _read_ratios(value: object) -> object:
     """Replace the name of a JSON file by the ceilings in it, so that the recipe on record holds the numbers."""
     if not isinstance(value, str):
         return value
@@ -37,7 +37,7 @@ MaxRatios = Annotated[Ratio | dict[str, Annotated[float, Field(ge=0.0, lt=1.0)]]
 """Largest fraction of a layer that may be removed: of every layer, or by glob of layer names, the first match counting."""
 
 
-def _read_pattern(value: Any) -> str:
+def _read_pattern(value: object) -> str:
     """A pattern in its own spelling; YAML 1.1 reads an unquoted 2:4 as the number of seconds in two minutes and four."""
     text = f"{value // _MINUTES}:{value % _MINUTES}" if type(value) is int else str(value)
     match = _PATTERN.match(text)

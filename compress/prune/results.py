@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from compress.backends.run_split import run_split
+from compress.core.entries import Row, integer, number
 from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.stage import Candidate, Context
@@ -25,7 +26,7 @@ LAYER, BLOCK = "layer", "block"
 _WITH_CHANNELS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
-def figures(module: nn.Module, candidate: Candidate, protected: frozenset[str]) -> dict[str, Any]:
+def figures(module: nn.Module, candidate: Candidate, protected: frozenset[str]) -> dict[str, object]:
     """Counts of one network, as a row of the table of steps holds them."""
     counts = count_network(module, candidate.spec)
     return {"macs": counts.macs, "parameters": counts.parameters, "sparsity": _sparsity(module, protected)}
@@ -78,29 +79,29 @@ def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> 
     return (Fact.of("prune.widths_not_multiples", round_to=round_to, layers=odd),) if odd else ()
 
 
-def removed_fractions(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def removed_fractions(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
     """Fraction of each layer that was removed, by name, from the rows of the table of layers."""
     return {_subject(row): round(_removed_fraction(row), 4) for row in rows}
 
 
-def _subject(row: Mapping[str, Any]) -> str:
+def _subject(row: Mapping[str, object]) -> str:
     return str(row[LAYER if LAYER in row else BLOCK])
 
 
-def _removed_fraction(row: Mapping[str, Any]) -> float:
+def _removed_fraction(row: Mapping[str, object]) -> float:
     if "sparsity" in row:
-        return float(row["sparsity"])
-    return 1 - row["out_after"] / row["out_before"] if "out_after" in row else 1.0
+        return number(row, "sparsity")
+    return 1 - number(row, "out_after") / number(row, "out_before") if "out_after" in row else 1.0
 
 
-def by_step(rows: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, float]]) -> tuple[dict[str, Any], ...]:
+def by_step(rows: Sequence[Mapping[str, object]], steps: Sequence[Mapping[str, float]]) -> tuple[Row, ...]:
     """The rows of the table of layers, each with the fraction of the layer that was removed after every step."""
     if len(steps) < 2:
         return tuple(map(dict, rows))
     return tuple({**row, "gone_after_each_step": [step.get(_subject(row), 0.0) for step in steps]} for row in rows)
 
 
-def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str, Any], ...]:
+def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[Row, ...]:
     """One row for each layer: before and after."""
     if stage.granularity == "channel":
         return (*channel_rows(parent, module), *heads.head_rows(parent, module))
@@ -109,7 +110,7 @@ def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[dict[str
     )
 
 
-def channel_rows(before: nn.Module, after: nn.Module) -> tuple[dict[str, Any], ...]:
+def channel_rows(before: nn.Module, after: nn.Module) -> tuple[Row, ...]:
     """Output and input channels of each convolution and linear layer."""
     small = dict(after.named_modules())
     rows = []
@@ -125,7 +126,7 @@ def unrounded(module: nn.Module, before: nn.Module, round_to: int) -> tuple[str,
     return tuple(
         f"{row['layer']} ({row['out_after']})"
         for row in channel_rows(before, module)
-        if row["out_after"] != row["out_before"] and row["out_after"] % round_to
+        if row["out_after"] != row["out_before"] and integer(row, "out_after") % round_to
     )
 
 

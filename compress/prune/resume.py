@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 from torch import nn
 
 from compress.core.atomic_files import write_text
+from compress.core.entries import Row
 from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
 from compress.core.record import Curve
@@ -39,7 +40,7 @@ class ResumeState(FrozenModel):
     """
 
     key: str
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
     curves: dict[str, Curve] = Field(default_factory=dict)
     notes: Facts = ()
     gone: tuple[dict[str, float], ...] = ()
@@ -71,8 +72,8 @@ class LatencyLog(FrozenModel):
     dense_ms: float | None = None
     layer_ms: dict[str, float] | None = None
     round_to: int = 1
-    rounding: tuple[dict[str, Any], ...] = ()
-    speed: tuple[dict[str, Any], ...] = ()
+    rounding: tuple[Row, ...] = ()
+    speed: tuple[Row, ...] = ()
 
 
 def key_of(stage: Prune, context: Context, parent: nn.Module) -> str:

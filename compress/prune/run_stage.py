@@ -10,10 +10,11 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
+from compress.core.entries import Row, integer, number
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.metric_limits import allowed_loss
@@ -116,7 +117,7 @@ class PruningRun:
         """Fraction that is removed after the next step; None when there is none."""
         schedule, s_f = self.stage.schedule, self.setup.removed
         if schedule.kind == "accuracy_aware":
-            return schedules.next_ratio(_tries(state), s_f=s_f, n=schedule.steps, retries=schedule.value("retries"))
+            return schedules.next_ratio(_tries(state), s_f=s_f, n=schedule.steps, retries=int(schedule.value("retries")))
         if state.step >= schedule.count:
             return None
         ratio: float = lookup("schedule", schedule.curve).load()(state.step + 1, schedule.count, s_f=s_f)
@@ -198,12 +199,12 @@ class PruningRun:
             return None
         steps = -(-self.context.data.train.batches(recovery.batch_size) // recovery.accumulate) * recovery.epochs
         exchanges = dynamic.DropGrowSchedule(
-            schedule.value("update_every"), schedule.value("drop_fraction"), round(schedule.value("end_fraction") * steps)
+            int(schedule.value("update_every")), schedule.value("drop_fraction"), round(schedule.value("end_fraction") * steps)
         )
         masks = {name: ~gone for name, gone in pruned.after_step.gone.items()}
         return dynamic.DropGrow(pruned.module, masks, schedule.kind, exchanges, self.context.seed + k)
 
-    def _layer_rows(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
+    def _layer_rows(self, module: nn.Module) -> tuple[Row, ...]:
         """Rows of what is left of each layer, or of the blocks that were dropped."""
         return self.setup.dropped_blocks(module) or results.layers(self.stage, self.parent, module)
 
@@ -212,7 +213,7 @@ class PruningRun:
         return -self.metric.gain(self._dense_metric(state), value)
 
     def _dense_metric(self, state: ResumeState) -> float:
-        return float(state.rows[0][f"{self.metric.name}_pruned"])
+        return number(state.rows[0], f"{self.metric.name}_pruned")
 
     def _allowed_loss(self, state: ResumeState) -> float:
         """Largest loss of the metric that an accuracy-aware step may keep."""
@@ -223,11 +224,11 @@ class PruningRun:
         schedule = self.stage.schedule
         if schedule.kind != "accuracy_aware":
             return ()
-        losses = [self._metric_loss(state, row[f"{self.metric.name}_recovered"]) for row in state.rows[1:]]
+        losses = [self._metric_loss(state, number(row, f"{self.metric.name}_recovered")) for row in state.rows[1:]]
         cliff = schedules.find_cliff(_tries(state), losses, s_f=self.setup.removed, drop=self._allowed_loss(state))
         return (cliff,) if cliff else ()
 
-    def _row(self, k: int, removed: float, module: nn.Module, before: float, after: float, *, kept: bool) -> dict[str, Any]:
+    def _row(self, k: int, removed: float, module: nn.Module, before: float, after: float, *, kept: bool) -> dict[str, object]:
         """Row of the table of steps; the metric before and after recovery."""
         return {
             "step": k,
@@ -245,10 +246,10 @@ class PruningRun:
         return Curve(
             x_label="pruning step",
             y_label=f"validation {self.metric.label} after recovery",
-            x=tuple(float(row["step"]) for row in rows),
-            y=tuple(row[f"{self.metric.name}_recovered"] for row in rows),
+            x=tuple(float(integer(row, "step")) for row in rows),
+            y=tuple(number(row, f"{self.metric.name}_recovered") for row in rows),
         )
 
 
 def _tries(state: ResumeState) -> list[tuple[float, bool]]:
-    return [(row["removed"], row["kept"]) for row in state.rows[1:]]
+    return [(number(row, "removed"), row["kept"] is True) for row in state.rows[1:]]

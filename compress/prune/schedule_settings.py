@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -38,9 +38,9 @@ def is_iterative(granularity: str, importance: str) -> bool:
     return granularity == "channel" and has_option("importance", importance, "loss_change")
 
 
-def _own_parameters(kind: str) -> Mapping[str, Any]:
+def _own_parameters(kind: str) -> Mapping[str, float]:
     """Parameters that belong to this kind of schedule, with their defaults."""
-    parameters: Mapping[str, Any] = lookup("schedule", kind).options.get("parameters", {})
+    parameters: Mapping[str, float] = lookup("schedule", kind).options.get("parameters", {})
     return parameters
 
 
@@ -86,7 +86,7 @@ class Schedule(FrozenModel):
                 raise ValueError(msg)
         return self
 
-    def value(self, name: str) -> Any:
+    def value(self, name: str) -> float:
         """A parameter of this kind, or its default."""
         parameter = getattr(self, name)
         return _own_parameters(self.kind)[name] if parameter is None else parameter
@@ -99,7 +99,7 @@ class Schedule(FrozenModel):
     def smoke(self) -> Self:
         """One step; rewinding and the first update of masks as early as possible."""
         own = _own_parameters(self.kind)
-        small: dict[str, Any] = {name: 1 for name in ("rewind", "update_every") if name in own and self.value(name)}
+        small: dict[str, int] = {name: 1 for name in ("rewind", "update_every") if name in own and self.value(name)}
         return self.model_copy(update={"steps": 1, **small})
 
     @property

@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
+from compress.core.entries import Row, number, text
 from compress.core.fact import Fact
 from compress.core.metric_limits import allowed_loss
 from compress.core.record import Metric
@@ -73,15 +74,15 @@ class Sensitivity(Stage):
         rows = tuple(table)
         allowed = allowed_loss(self.drop, metric, lambda: dense)
         ceilings = max_ratios(rows, dense, allowed, metric)
-        text = {"max_ratio": ceilings, "drop": allowed, f"dense_{metric.name}": dense, "rows": rows}
-        write_text(context.folder / TABLE, json.dumps(text, indent=1))
+        table_file = {"max_ratio": ceilings, "drop": allowed, f"dense_{metric.name}": dense, "rows": rows}
+        write_text(context.folder / TABLE, json.dumps(table_file, indent=1))
         with atomic_write(context.folder / FIGURE) as aside:
             aside.write_bytes(draw(rows, dense, metric))
         note = Fact.of("prune.sensitivity_table", TABLE, figure=FIGURE)
         return Outcome(candidate, skipped=skipped, notes=(note,), tables={"sensitivity": rows})
 
 
-def max_ratios(rows: Sequence[dict[str, Any]], dense: float, drop: float, metric: Metric) -> dict[str, float]:
+def max_ratios(rows: Sequence[Row], dense: float, drop: float, metric: Metric) -> dict[str, float]:
     """Largest ratio of each layer up to which no ratio loses more than `drop`; 0 where the smallest one does already.
 
     Args:
@@ -92,14 +93,14 @@ def max_ratios(rows: Sequence[dict[str, Any]], dense: float, drop: float, metric
     """
     ratios: dict[str, float] = {}
     over: set[str] = set()
-    for row in sorted(rows, key=lambda row: row["ratio"]):
-        layer = row["layer"]
-        over |= {layer} if -metric.gain(dense, row[metric.name]) > drop + 1e-9 else set()
-        ratios[layer] = ratios.get(layer, 0.0) if layer in over else row["ratio"]
-    return {row["layer"]: ratios[row["layer"]] for row in rows}
+    for row in sorted(rows, key=lambda row: number(row, "ratio")):
+        layer, ratio = text(row, "layer"), number(row, "ratio")
+        over |= {layer} if -metric.gain(dense, number(row, metric.name)) > drop + 1e-9 else set()
+        ratios[layer] = ratios.get(layer, 0.0) if layer in over else ratio
+    return {layer: ratios[layer] for layer in dict.fromkeys(text(row, "layer") for row in rows)}
 
 
-def draw(rows: Sequence[dict[str, Any]], dense: float, metric: Metric) -> bytes:
+def draw(rows: Sequence[Row], dense: float, metric: Metric) -> bytes:
     """A PNG: one line for each layer, lighter towards the end of the network, the metric over the fraction removed.
 
     Of many layers the `NAMED` most sensitive ones are named, the others grey.
@@ -108,17 +109,19 @@ def draw(rows: Sequence[dict[str, Any]], dense: float, metric: Metric) -> bytes:
 
     from compress.core.plot_style import FAINT, escape_text, new_figure, style_axes, to_png
 
-    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    layers = list(dict.fromkeys(text(row, "layer") for row in rows))
     figure = new_figure(7.2, 3.6)
     axes = figure.subplots()
     shades = colormaps["viridis"]
-    worst = {layer: min(metric.gain(dense, row[metric.name]) for row in rows if row["layer"] == layer) for layer in layers}
+    points = {layer: [(0.0, dense)] for layer in layers}
+    for row in rows:
+        points[text(row, "layer")].append((number(row, "ratio"), number(row, metric.name)))
+    worst = {layer: min(metric.gain(dense, value) for _, value in own[1:]) for layer, own in points.items()}
     named = sorted(layers, key=lambda layer: worst[layer])[:NAMED]
     for index, layer in enumerate(layers):
-        own = [(0.0, dense), *((row["ratio"], row[metric.name]) for row in rows if row["layer"] == layer)]
         style = {"color": shades(0.9 * index / max(len(layers) - 1, 1)), "label": escape_text(layer), "zorder": 3}
         looks = style if layer in named else {"color": FAINT}
-        axes.plot(*zip(*own, strict=True), linewidth=1.2, marker="o", markersize=2.5, **looks)
+        axes.plot(*zip(*points[layer], strict=True), linewidth=1.2, marker="o", markersize=2.5, **looks)
     axes.set_xlabel("fraction of the layer removed, all others whole")
     axes.set_ylabel(f"validation {metric.label}")
     if not metric.higher_is_better:

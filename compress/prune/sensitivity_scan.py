@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def scan(
     stage: Sensitivity, parent: nn.Module, candidate: Candidate, context: Context, limits: Constraints
-) -> tuple[list[dict[str, Any]], tuple[Fact, ...]]:
+) -> tuple[list[dict[str, object]], tuple[Fact, ...]]:
     """Metric of the network with one layer pruned, for each layer and ratio: rows, and the skipped layers.
 
     Raises:

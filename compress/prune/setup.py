@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
 from compress.config.devices import Device, load_device
 from compress.core.atomic_files import write_text
+from compress.core.entries import Row, Tables, integer, number
 from compress.core.environment import is_main, world_size
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
@@ -90,7 +91,7 @@ class PruningSetup:
             return compare_networks.median_ms(timings[compare_networks.BASELINE])
         return compare_networks.estimated_ms(self.parent, self.spec, self.device)
 
-    def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[dict[str, Any], ...]]:
+    def _rounding(self, dense_ms: float | None) -> tuple[int, tuple[Row, ...]]:
         stage = self.stage
         if isinstance(stage.round_to, int):
             return stage.round_to, ()
@@ -126,7 +127,7 @@ class PruningSetup:
 
     def _pruner(self) -> Pruner:
         stage = self.stage
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if stage.target.timed:
             options["meter"] = lambda module: self._from_first(partial(self._part_of_dense, module))
         if stage.granularity in ("block", "n:m"):
@@ -168,7 +169,7 @@ class PruningSetup:
         except CompressError as error:
             self._notes.append(Fact.of("prune.step_not_timed", f"step {step}", error=str(error)))
             return
-        earlier = tuple(row for row in self.log.speed if row["step"] < step)
+        earlier = tuple(row for row in self.log.speed if integer(row, "step") < step)
         if not speedup.has_no_speedup(earlier[-1] if earlier else None, row):
             row["cause"] = ""
         self.log = self.log.model_copy(update={"speed": (*earlier, row)})
@@ -193,12 +194,12 @@ class PruningSetup:
         if not self.log.speed:
             return {"pruning_speedup": Quantity.missing("1", self._untimed())}
         last = self.log.speed[-1]
-        interval = (last["low"], last["high"]) if last["low"] is not None else None
+        interval = (number(last, "low"), number(last, "high")) if last["low"] is not None else None
         detail = "time of the dense network ÷ time of the pruned one, ONNX Runtime on this machine, 1 thread, batch 1, in turns"
         by_macs = "pruning_speedup ÷ (multiply-accumulates of the dense network ÷ those of the pruned one)"
         return {
-            "pruning_speedup": Quantity.measured(last["measured_speedup"], "1", detail, interval=interval),
-            "speedup_efficiency": Quantity.measured(last["efficiency"], "fraction", by_macs),
+            "pruning_speedup": Quantity.measured(number(last, "measured_speedup"), "1", detail, interval=interval),
+            "speedup_efficiency": Quantity.measured(number(last, "efficiency"), "fraction", by_macs),
         }
 
     def _untimed(self) -> str:
@@ -219,13 +220,13 @@ class PruningSetup:
         """The notes that the report shows first: a missed latency target, steps without speed-up."""
         return (*self._warnings, *speedup.no_speedup(self.log.speed))
 
-    def dropped_blocks(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
+    def dropped_blocks(self, module: nn.Module) -> tuple[Row, ...]:
         """Rows of the blocks that a network lacks, for `granularity: layer`."""
         return self.pruner.rows(module) if isinstance(self.pruner, BlockPruner) else ()
 
-    def tables(self) -> dict[str, tuple[dict[str, Any], ...]]:
+    def tables(self) -> Tables:
         """Rows of the times of the steps, and of the roundings that were benchmarked."""
-        tables: dict[str, tuple[dict[str, Any], ...]] = {"speed": self.log.speed, "rounding": self.log.rounding}
+        tables: Tables = {"speed": self.log.speed, "rounding": self.log.rounding}
         tables["latency_target"] = (self._final_latency.model_dump(),) if self._final_latency else ()
         return {name: rows for name, rows in tables.items() if rows}
 

@@ -9,11 +9,12 @@ one session. Times decide which weights are removed only for targets of time, `r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from compress.config.devices import Device
+from compress.core.entries import number, number_or_none, text
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.models.count_macs import count_network
@@ -33,7 +34,7 @@ RIDGE = 5.0
 class SpeedupMeter(NetworkTimer):
     """Times pruned networks against the dense one."""
 
-    def row(self, network: nn.Module, device: Device) -> dict[str, Any]:
+    def row(self, network: nn.Module, device: Device) -> dict[str, object]:
         """Speed-up of one pruned network: predicted, measured, and their ratio."""
         comparison = self.compare(network)
         by_macs = self.macs / max(count_network(network, self.spec).macs, 1)
@@ -86,23 +87,25 @@ def diagnose(misaligned: int, work: Sequence[OperatorWork], latency_ms: float) -
     return "unknown: channels are aligned, operators large and dense; look at compress profile --layers"
 
 
-def has_no_speedup(before: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
+def has_no_speedup(before: Mapping[str, object] | None, row: Mapping[str, object]) -> bool:
     """Whether a step removed multiply-accumulates without a speed-up over the step before, or the dense network."""
-    predicted, measured = (before["predicted_speedup"], before["measured_speedup"]) if before else (1.0, 1.0)
-    return bool(row["predicted_speedup"] > predicted and row["measured_speedup"] <= measured)
+    predicted, measured = (
+        (1.0 if before is None else number(before, name)) for name in ("predicted_speedup", "measured_speedup")
+    )
+    return number(row, "predicted_speedup") > predicted and number(row, "measured_speedup") <= measured
 
 
-def no_speedup(rows: Sequence[Mapping[str, Any]]) -> tuple[Fact, ...]:
+def no_speedup(rows: Sequence[Mapping[str, object]]) -> tuple[Fact, ...]:
     """A fact for each step that removed multiply-accumulates without a speed-up."""
     return tuple(
         Fact.of(
             "prune.no_speedup",
             f"step {row['step']}",
-            macs_ratio=row["predicted_speedup"],
-            speedup=row["measured_speedup"],
-            low=row.get("low"),
-            high=row.get("high"),
-            cause=row["cause"],
+            macs_ratio=number(row, "predicted_speedup"),
+            speedup=number(row, "measured_speedup"),
+            low=number_or_none(row, "low"),
+            high=number_or_none(row, "high"),
+            cause=text(row, "cause"),
         )
         for before, row in zip((None, *rows), rows, strict=False)
         if has_no_speedup(before, row)

@@ -225,7 +225,7 @@ class Prune(Stage):
         """Ceilings by glob, in order."""
         return self.max_ratio if isinstance(self.max_ratio, dict) else {}
 
-    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:  # noqa: ARG002
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:  # noqa: ARG002
         """The device, where the result depends on it."""
         depends = self.target.timed or self.round_to == "device" or self.cost_aware == "latency"
         device = self.target.device if depends else "host" if self.round_to == "measure" else None

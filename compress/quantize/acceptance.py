@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compress.backends.feeds import fit_feeds
 from compress.backends.iterate_split import input_arrays
@@ -20,6 +19,7 @@ from compress.backends.open_runner import file_for, open_runner
 from compress.backends.run_split import SplitScores, run_split
 from compress.backends.runner_protocol import FileRunner
 from compress.core.budget import MB, Budget
+from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
 from compress.core.metric_limits import MetricLimit, allowed_loss
@@ -88,7 +88,7 @@ class AcceptanceResult:
     """
 
     passed: bool
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
     results: Metrics
     skipped: tuple[Fact, ...]
     note: Fact
@@ -97,7 +97,7 @@ class AcceptanceResult:
     quantized_figures: BudgetFigures
     fastest: Mapping[str, str]
 
-    def table(self, ships: str) -> tuple[dict[str, Any], ...]:
+    def table(self, ships: str) -> tuple[Row, ...]:
         """The rows with `chosen`, given which network ships, `FLOAT` or `QUANTIZED`."""
         chosen = (ships, self.fastest[ships])
         return tuple({**row, "chosen": (row["network"], row["runtime"]) == chosen} for row in self.rows)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 from onnx import ModelProto
@@ -16,6 +16,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.feeds import first_feeds, make_batches
 from compress.backends.runner_protocol import Feeds
 from compress.core.atomic_files import write_with
+from compress.core.entries import Tables
 from compress.core.environment import is_main
 from compress.core.fact import Fact
 from compress.core.record import Curve, Metrics
@@ -67,7 +68,7 @@ class _Report:
     notes: list[Fact] = field(default_factory=list)
     warnings: list[Fact] = field(default_factory=list)
     curves: dict[str, Curve] = field(default_factory=dict)
-    tables: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
 
     def outcome(self, candidate: Candidate) -> Outcome:
         return Outcome(

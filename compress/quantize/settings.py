@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -184,7 +184,7 @@ class PTQSettings(FrozenModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_passes(cls, settings: Any) -> Any:
+    def _refuse_unknown_passes(cls, settings: object) -> object:
         if isinstance(settings, Mapping):
             unknown = settings.keys() - cls.model_fields.keys() - set(names("ptq_pass"))
             errors = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -90,7 +90,7 @@ class Quantize(Stage):
 
     def smoke(self) -> Self:
         """The same with few samples and steps."""
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         if self.scheme in ("auto", "int8"):
             changes["calibration"] = self.calibration.model_copy(
                 update={"samples": 16, "learn_epochs": min(self.calibration.learn_epochs, 1)}
@@ -105,11 +105,11 @@ class Quantize(Stage):
                 changes["recover"] = self.recover.smoke()
         return self.model_copy(update=changes)
 
-    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:
         """Runtimes, whether this machine multiplies int8 without saturating, and where the acceptance test measures."""
         from compress.config.devices import fingerprint
 
-        inputs: dict[str, Any] = {"runtimes": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
+        inputs: dict[str, object] = {"runtimes": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
         inputs |= {"symmetric": symmetric_activations(targets), "per_tensor": per_tensor_weights(targets)}
         timed = self.accept_if is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
         if timed and (device := local_device(targets)) is not None:

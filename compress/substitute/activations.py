@@ -15,7 +15,6 @@ too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ ACTIVATION_FUNCTIONS: Mapping[str, tuple[Callable[[Tensor], Tensor], ...]] = {
     "gelu": (F.gelu, lambda x: F.gelu(x, approximate="tanh"), lambda x: x * torch.sigmoid(1.702 * x)),
 }
 """Functions by name; the third GELU is Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2."""
-_CALLED: Mapping[Any, str] = {F.hardswish: "hardswish", F.silu: "silu", F.gelu: "gelu"}
+_CALLED: Mapping[Callable[..., object], str] = {F.hardswish: "hardswish", F.silu: "silu", F.gelu: "gelu"}
 _NAMES = {"hardswish": "Hardswish", "silu": "SiLU", "gelu": "GELU"}
 _SIGMOIDS = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_)
 _PRODUCTS = (torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__imul__, Tensor.__rmul__)

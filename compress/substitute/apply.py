@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from torch import Tensor, nn
 
+from compress.core.entries import Row
 from compress.core.sentences import render
 from compress.models import module_replacement as parts
 from compress.substitute import depthwise, squeeze_excite
@@ -29,7 +29,7 @@ class Replacement:
 
     kind: str
     layer: str
-    row: dict[str, Any]
+    row: Row
     removed: bool = False
     dropped: bool = False
 
@@ -47,9 +47,8 @@ def replace_without_fit(network: nn.Module, kind: str, to: str, names: Sequence[
         for name in names:
             depthwise.fit_kernel(_convolution(network, name), None, "crop")
     else:
-        parts.set_submodule(
-            network, dict.fromkeys(names, cast("parts.ReplaceablePart", "identity" if kind == SQUEEZE_EXCITE else to))
-        )
+        part = parts.part_named("identity" if kind == SQUEEZE_EXCITE else to)
+        parts.set_submodule(network, dict.fromkeys(names, part))
 
 
 def shrink_depthwise(network: nn.Module, names: Sequence[str], batches: Sequence[Tensor], method: str) -> list[Replacement]:
@@ -91,7 +90,7 @@ def remove_gates(
 
 def replace_activations(network: nn.Module, kind: str, to: str, names: Sequence[str]) -> list[Replacement]:
     """Replace activations of one kind."""
-    parts.set_submodule(network, dict.fromkeys(names, cast("parts.ReplaceablePart", to)))
+    parts.set_submodule(network, dict.fromkeys(names, parts.part_named(to)))
     return [Replacement(kind, name, {"layer": name, "was": kind, "now": to}) for name in names]
 
 

@@ -11,13 +11,14 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from torch import nn
 
 from compress.config.devices import Device, host
 from compress.core.atomic_files import write_text
+from compress.core.entries import Row, number_or_none, text
 from compress.core.environment import is_main, world_size
 from compress.core.errors import DeviceError
 from compress.core.fact import Value
@@ -40,7 +41,7 @@ DECIDING_SECONDS = 0.5
 """Shortest timing on which a decision is based."""
 BEFORE = "before"
 _SHORTEST = 0.05
-Rows = tuple[dict[str, Any], ...]
+Rows = tuple[Row, ...]
 
 
 class Decision(FrozenModel):
@@ -81,7 +82,7 @@ class Decisions(FrozenModel):
 
     key: str
     choices: tuple[Decision, ...]
-    rows: tuple[dict[str, Any], ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 def decide(
@@ -122,7 +123,7 @@ def _speedups(
     spec: NetworkSpec,
     context: Context,
     kinds: Sequence[str],
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """A row for each kind and target."""
     variants = {kind: _variant(network, kind, operators) for kind in kinds}
     seconds = _SHORTEST if context.smoke else max(stage.timing_seconds, DECIDING_SECONDS)
@@ -140,7 +141,7 @@ def _variant(network: nn.Module, kind: str, operators: ReplaceableOperators) -> 
     return module
 
 
-def _measure(files: Mapping[str, Path], spec: NetworkSpec, seconds: float) -> dict[str, dict[str, Any]]:
+def _measure(files: Mapping[str, Path], spec: NetworkSpec, seconds: float) -> dict[str, dict[str, object]]:
     timings = stopwatch.measure_interleaved(files, spec.signature, seconds=seconds)
     gains = {kind: speedup(timings[BEFORE], timing) for kind, timing in timings.items() if kind != BEFORE}
     return {
@@ -149,9 +150,9 @@ def _measure(files: Mapping[str, Path], spec: NetworkSpec, seconds: float) -> di
     }
 
 
-def _estimate(files: Mapping[str, Path], device: Device) -> dict[str, dict[str, Any]]:
+def _estimate(files: Mapping[str, Path], device: Device) -> dict[str, dict[str, object]]:
     kinds = [kind for kind in files if kind != BEFORE]
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "how": "estimated",
         "speedup": None,
         "low": None,
@@ -169,14 +170,18 @@ def _estimate(files: Mapping[str, Path], device: Device) -> dict[str, dict[str, 
 def _decide_by_speedup(kind: str, rows: Rows, worth: float) -> Decision:
     """Decision of `auto`: replace if at least one target gains."""
     own = [row for row in rows if row["kind"] == kind]
-    gains = any(row["speedup"] and (row["low"] or row["speedup"]) > 1 and 1 - 1 / row["speedup"] >= worth for row in own)
+    speedups = [number_or_none(row, "speedup") or None for row in own]
+    gains = any(
+        speedup and (number_or_none(row, "low") or speedup) > 1 and 1 - 1 / speedup >= worth
+        for row, speedup in zip(own, speedups, strict=True)
+    )
     return Decision(
         kind=kind,
         to=AUTO[kind] if gains else "",
         worth=worth,
-        targets=tuple(row["target"] for row in own),
-        speedups=tuple(row["speedup"] or None for row in own),
-        details=tuple(row["how"] if row["speedup"] else row["note"] for row in own),
+        targets=tuple(text(row, "target") for row in own),
+        speedups=tuple(speedups),
+        details=tuple(text(row, "how" if row["speedup"] else "note") for row in own),
     )
 
 

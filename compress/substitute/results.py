@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from torch import nn
 
 from compress.backends.run_split import SplitScores
 from compress.config.devices import Device
+from compress.core.entries import Tables
 from compress.core.environment import is_main
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
@@ -31,8 +32,6 @@ from compress.train.history import History
 
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute
-
-Tables = dict[str, tuple[dict[str, Any], ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +121,7 @@ def _slower(gain: Quantity) -> tuple[Fact, ...]:
     return (Fact.of("substitute.slower", speedup=gain.value, low=gain.low, high=gain.high),)
 
 
-def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, Any]:
+def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, object]:
     """Speed-up on another target by the cost model."""
     try:
         before, after = (stopwatch.estimated_file_ms(files[name], device) for name in ("original", "substituted"))

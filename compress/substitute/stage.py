@@ -5,7 +5,7 @@ find operators ─► decide (recipe or `auto`) ─► replace, each with a fit 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -109,7 +109,7 @@ class Substitute(Stage):
         """Whether `auto` decides about any kind."""
         return any(self.successor(kind) == "auto" for kind in OPERATOR_KINDS)
 
-    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, Any]:
+    def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:
         """The targets, if `auto` decides by their latency."""
         return {"devices": [fingerprint(device) for device in targets]} if self.automatic else {}
 

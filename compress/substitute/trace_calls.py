@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from compress.core.errors import ModelError
 
@@ -30,7 +30,7 @@ class FunctionCall:
     """
 
     module: str
-    function: Callable[..., Any]
+    function: Callable[..., object]
     inputs: tuple[Tensor, ...]
     output: Tensor
 
@@ -118,8 +118,12 @@ class _RecordFunctions(TorchFunctionMode):
         self.call_trace, self.running = call_trace, running
 
     def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         """Call the function and record the call for each tensor that it returns."""
         output = func(*args, **(kwargs or {}))
         inputs = tuple(_tensors((*args, *(kwargs or {}).values())))
@@ -128,7 +132,7 @@ class _RecordFunctions(TorchFunctionMode):
         return output
 
 
-def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+def _tensors(values: Sequence[object]) -> Iterator[Tensor]:
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -140,17 +144,17 @@ def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
 def _recording_modules(network: nn.Module, call_trace: CallTrace, running: list[str]) -> Iterator[None]:
     running_calls: list[ModuleCall] = []
 
-    def on_enter(name: str, inputs: Sequence[Any]) -> None:
+    def on_enter(name: str, inputs: Sequence[object]) -> None:
         running.append(name)
         running_calls.append(ModuleCall(name, len(call_trace.calls), next(_tensors(inputs), None)))
         call_trace.module_calls.append(running_calls[-1])
 
-    def on_exit(output: Any) -> None:
+    def on_exit(output: object) -> None:
         running.pop()
         module_call = running_calls.pop()
         module_call.last, module_call.y = len(call_trace.calls), next(_tensors([output]), None)
 
-    hooks: list[Any] = []
+    hooks: list[RemovableHandle] = []
     for name, module in network.named_modules():
         if name:
             hooks.append(module.register_forward_pre_hook(lambda _, inputs, name=name: on_enter(name, inputs)))

@@ -7,7 +7,7 @@ task: {regression: {period: 360}}      →   Regression(period=360)
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, SerializeAsAny, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -50,13 +50,13 @@ class TaskChoice(FrozenModel):
         return task
 
     @property
-    def source(self) -> str | dict[str, Any]:
+    def source(self) -> str | dict[str, object]:
         """As a recipe writes it: the name where all options are the defaults."""
         chosen = self.options.model_dump(mode="json", exclude_defaults=True)
         return {self.name: self.options.model_dump(mode="json")} if chosen else self.name
 
     @staticmethod
-    def read(source: str | dict[str, Any], base: Path = Path(), *, trust_code: bool = False) -> TaskChoice:
+    def read(source: str | dict[str, object], base: Path = Path(), *, trust_code: bool = False) -> TaskChoice:
         """The choice that a recipe writes so.
 
         Args:
@@ -100,7 +100,7 @@ class TaskField(RegistryField):
     def _shape(self, value: object) -> str:
         return f"a task is written `name` or `name: {{options}}` with one name, got {value!r}"
 
-    def _write(self, value: BaseModel) -> Any:
+    def _write(self, value: BaseModel) -> object:
         return value.source if isinstance(value, TaskChoice) else super()._write(value)
 
 

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compress.core.atomic_files import sha256, write_text, write_with
+from compress.core.entries import State, mapping
 from compress.core.fact import Fact
 from compress.core.object_fingerprint import fingerprint_object
 from compress.train.history import History
@@ -38,6 +39,42 @@ def network_hash(module: nn.Module) -> str:
 def clone_state(module: nn.Module) -> dict[str, Tensor]:
     """A copy of the current weights and buffers."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def tensor_of(state: State, name: str) -> Tensor:
+    """An entry of a state that is a tensor.
+
+    Raises:
+        KeyError: There is no such entry.
+        TypeError: It is something else.
+    """
+    return as_tensor(state[name], name)
+
+
+def as_tensor(value: object, name: str) -> Tensor:
+    """A value from a state that must be a tensor.
+
+    Raises:
+        TypeError: It is something else; `name` is its place in the state.
+    """
+    if not isinstance(value, Tensor):
+        msg = f"{name!r} must be a tensor, not {type(value).__name__}"
+        raise TypeError(msg)
+    return value
+
+
+def tensors_of(state: State, name: str) -> dict[str, Tensor]:
+    """Tensors by name of an entry of a state; empty where it is None or absent.
+
+    Raises:
+        TypeError: It holds something else.
+    """
+    entries = mapping(state, name)
+    tensors = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
+    if len(tensors) < len(entries):
+        msg = f"{name!r} must hold tensors alone; not a tensor: {', '.join(sorted(entries.keys() - tensors.keys()))}"
+        raise TypeError(msg)
+    return tensors
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
@@ -89,11 +126,11 @@ class Checkpoints:
         """Identity, history and the hash of the weights file; written last."""
         return self.folder / f"{self.label}.done.json"
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: State) -> None:
         """Write the state at the end of an epoch: tensors and plain containers only."""
         write_with(self.checkpoint_path, lambda path: torch.save({"identity": self.identity, **state}, path))
 
-    def load(self) -> tuple[dict[str, Any] | None, Fact | None]:
+    def load(self) -> tuple[State | None, Fact | None]:
         """The state to continue from; or None, with a fact that says why an existing file is not used."""
         path = self.checkpoint_path
         if not path.exists():
@@ -103,7 +140,7 @@ class Checkpoints:
                 damaged = archive.testzip()  # torch writes checksums but does not verify them
             if damaged is not None:
                 return None, Fact.of("train.checkpoint_damaged", path.name, detail=damaged)
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
             identity = state.pop("identity")
         except Exception as error:  # a damaged archive or pickle may raise anything
             return None, Fact.of("train.checkpoint_damaged", path.name, detail=type(error).__name__)
@@ -144,10 +181,10 @@ class StatefulHook(Protocol):
     def __call__(self) -> None:
         """Called after one optimizer step."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Tensors and plain containers."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Continue from a state of `state_dict`."""
 
 
@@ -158,12 +195,12 @@ def fingerprint_with_hook(fingerprint: str, after_step: Callable[[], None] | Non
     return hashlib.sha256(f"{fingerprint}\n{after_step.identity}".encode()).hexdigest()
 
 
-def hook_state(after_step: Callable[[], None] | None) -> dict[str, Any]:
+def hook_state(after_step: Callable[[], None] | None) -> State:
     """State of a hook for a checkpoint; empty where it has none."""
     return after_step.state_dict() if isinstance(after_step, StatefulHook) else {}
 
 
-def restore_hook(after_step: Callable[[], None] | None, state: dict[str, Any]) -> None:
+def restore_hook(after_step: Callable[[], None] | None, state: State) -> None:
     """Restore the state of a hook."""
     if isinstance(after_step, StatefulHook):
         after_step.load_state_dict(state)

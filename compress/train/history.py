@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
 
 from pydantic import TypeAdapter
 
+from compress.core.entries import Row, State
 from compress.core.fact import Fact, Facts
 from compress.core.record import Curve
 
@@ -32,21 +33,23 @@ class History:
     epochs: int = 0
     best_epoch: int = 0
     best_metric: float = 0.0
-    notes: tuple[Fact, ...] = ()
-    matched: tuple[dict[str, Any], ...] = ()
+    notes: Facts = ()
+    matched: tuple[Row, ...] = ()
     teacher_s: float = field(default=0.0, compare=False)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain JSON."""
         curves = {name: curve.model_dump(mode="json") for name, curve in self.curves.items()}
         return {**asdict(self), "curves": curves, "notes": _FACTS.dump_python(self.notes, mode="json")}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """Read the JSON of `to_json`."""
-        curves = {name: Curve.model_validate(curve) for name, curve in value["curves"].items()}
-        notes = _FACTS.validate_python(value["notes"])
-        return cls(**{**value, "curves": curves, "notes": notes, "matched": tuple(value["matched"])})
+    def from_json(cls, value: Mapping[str, object]) -> History:
+        """Read the JSON of `to_json`.
+
+        Raises:
+            ValueError: It is not of that form.
+        """
+        return _HISTORY.validate_python(dict(value))
 
 
 @dataclass
@@ -73,14 +76,18 @@ class TrainingProgress:
     notes: list[Fact] = field(default_factory=list)
     teacher_s: float = 0.0
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Plain containers, for a checkpoint."""
         return {**asdict(self), "notes": _FACTS.dump_python(tuple(self.notes), mode="json")}
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> Self:
-        """Continue from a state of `state_dict`."""
-        return cls(**{**state, "notes": list(_FACTS.validate_python(state["notes"]))})
+    def from_state_dict(cls, state: State) -> TrainingProgress:
+        """Continue from a state of `state_dict`.
+
+        Raises:
+            ValueError: It is not of that form.
+        """
+        return _PROGRESS.validate_python(dict(state))
 
     def add(self, loss: float, loss_validation: float, metric: float, *, higher_is_better: bool = True) -> bool:
         """Add one epoch; True when its metric is the best so far."""
@@ -94,9 +101,13 @@ class TrainingProgress:
             self.best_epoch, self.best_metric = self.epoch, metric
         return better
 
-    def history(self, metric: str, matched: tuple[dict[str, Any], ...] = ()) -> History:
+    def history(self, metric: str, matched: tuple[Row, ...] = ()) -> History:
         """The finished training, `metric` being the name of the task's metric."""
         series = {"loss": self.losses, "loss_validation": self.losses_validation, f"{metric}_validation": self.metrics}
         epochs = tuple(float(epoch) for epoch in range(1, self.epoch + 1))
         curves = {name: Curve(x_label="epoch", y_label=name, x=epochs, y=tuple(y)) for name, y in series.items()}
         return History(curves, self.epoch, self.best_epoch, self.best_metric, tuple(self.notes), matched, self.teacher_s)
+
+
+_HISTORY = TypeAdapter(History)
+_PROGRESS = TypeAdapter(TrainingProgress)

@@ -11,17 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from compress.backends.run_split import run_split
+from compress.core.entries import State, mapping
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
 from compress.core.progress import Bar, NullReporter, Reporter
-from compress.train.checkpoints import Checkpoints, clone_state, fingerprint_with_hook, hook_state, restore_hook
+from compress.train.checkpoints import Checkpoints, clone_state, fingerprint_with_hook, hook_state, restore_hook, tensors_of
 from compress.train.distributed import accelerated, broadcast_weights, run_on_main
 from compress.train.history import History, TrainingProgress
 from compress.train.memory_format import to_cpu, to_device
@@ -230,7 +230,7 @@ class _Loop:
         notes = (*(() if note is None else (note,)), *self.train_step.facts_before_training())
         self.progress.notes += [fact for fact in notes if fact not in self.progress.notes]
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State:
         """The content of a checkpoint. If the best weights are those of this epoch, they are not stored twice."""
         scaler, average = self.accelerator.scaler, self.train_step.average
         return {
@@ -251,20 +251,20 @@ class _Loop:
             self.progress.notes.append(note)
         if state is None:
             return
-        self.progress = TrainingProgress.from_state_dict(state["progress"])
-        self.module.load_state_dict(state["module"])
-        self.train_step.optimizer.load_state_dict(state["optimizer"])
-        self.train_step.matcher.loss_modules.load_state_dict(state["learned"])
+        self.progress = TrainingProgress.from_state_dict(mapping(state, "progress"))
+        self.module.load_state_dict(mapping(state, "module"))
+        self.train_step.optimizer.load_state_dict(dict(mapping(state, "optimizer")))
+        self.train_step.matcher.loss_modules.load_state_dict(mapping(state, "learned"))
         self.train_step.teacher_timer.seconds = self.progress.teacher_s
         if self.train_step.teacher is not None:
-            self.train_step.teacher.load_state_dict(state["teacher"])
-        restore_hook(self.train_step.after_step, state["hook"])
+            self.train_step.teacher.load_state_dict(mapping(state, "teacher"))
+        restore_hook(self.train_step.after_step, mapping(state, "hook"))
         if self.train_step.average is not None:
-            self.train_step.average.load_state_dict(state["average"])
+            self.train_step.average.load_state_dict(mapping(state, "average"))
         if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+            self.accelerator.scaler.load_state_dict(dict(mapping(state, "scaler")))
         if self.training.keep == "best":
-            self.best = state["best"] or clone_state(self.evaluated)
+            self.best = tensors_of(state, "best") or clone_state(self.evaluated)
 
     def _latest_values(self) -> dict[str, float]:
         progress = self.progress

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from compress.core.errors import MissingPackageError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Tracker:
@@ -21,7 +24,7 @@ class Tracker:
     """
 
     def __init__(self, name: str | None, folder: Path) -> None:
-        self._writer: Any = None
+        self._writer: SummaryWriter | None = None
         if name is None:
             return
         try:

@@ -24,7 +24,7 @@ def test_it_is_freed_by_with(tiny: Path):
     runner = OnnxRuntimeRunner(tiny)
     with runner:
         assert runner.describe()["provider"] == "CPUExecutionProvider"
-    with pytest.raises(AttributeError):
+    with pytest.raises(RuntimeError, match="is not loaded: use the runner in a with block"):
         runner.run({})
 
 

@@ -57,7 +57,7 @@ def test_it_is_freed_by_with(tiny: Path):
     runner = OpenVinoRunner(tiny)
     with runner:
         pass
-    with pytest.raises(AttributeError):
+    with pytest.raises(RuntimeError, match="is not loaded: use the runner in a with block"):
         runner.run({"x": INPUTS})
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -82,10 +81,10 @@ def _complete(device: Device) -> Device:
     return device.model_copy(update={"hardware": hardware, "peaks": peaks, "title": f"this machine: {hardware.cpu}"})
 
 
-def fingerprint(device: Device) -> dict[str, Any]:
+def fingerprint(device: Device) -> dict[str, object]:
     """Properties of a device that a result depends on, as JSON, for stage keys. No runtime is imported."""
     profile = device.model_dump_json(exclude={"hardware": True, "peaks": {"memory_bytes"}})
-    inputs: dict[str, Any] = {"name": device.name, "profile": hashlib.sha256(profile.encode()).hexdigest()[:16]}
+    inputs: dict[str, object] = {"name": device.name, "profile": hashlib.sha256(profile.encode()).hexdigest()[:16]}
     if device.hardware is not None:
         inputs |= {"cpu": device.hardware.cpu, "cores": device.hardware.cores}
         inputs |= {name: _version(name) for name in ("onnxruntime", *(name.partition(":")[0] for name in device.runtimes))}

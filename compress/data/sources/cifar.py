@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +46,7 @@ def folder(base: Path) -> Path:
     return user_path(path) if path else base / "data"
 
 
-def _load(dataset: Any, settings: DataSettings, origin: DataSource) -> Data:
+def _load(dataset: type[datasets.CIFAR10], settings: DataSettings, origin: DataSource) -> Data:
     training, test = (_open(dataset, folder(origin.base), train) for train in (True, False))
     images, labels = _part(training)
     rest, held = stratified_hold_out(labels, settings.validation, settings.seed)
@@ -60,7 +59,7 @@ def _load(dataset: Any, settings: DataSettings, origin: DataSource) -> Data:
     )
 
 
-def _open(dataset: Any, root: Path, train: bool) -> Any:
+def _open(dataset: type[datasets.CIFAR10], root: Path, train: bool) -> datasets.CIFAR10:
     try:
         with warnings.catch_warnings():
             # The files are pickles of an old NumPy, read by torchvision.
@@ -75,5 +74,5 @@ def _open(dataset: Any, root: Path, train: bool) -> Any:
         raise DataError(msg) from error
 
 
-def _part(dataset: Any) -> ArrayPart:
+def _part(dataset: datasets.CIFAR10) -> ArrayPart:
     return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), np.asarray(dataset.targets, dtype=np.int64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -65,7 +64,7 @@ def read_metadata(path: Path) -> DistilledMetadata:
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
-            header: dict[str, Any] = json.loads(opened.read(min(length, LONGEST)))
+            header = json.loads(opened.read(min(length, LONGEST)))
         return DistilledMetadata.model_validate_json(header["__metadata__"]["about"])
     except (OSError, struct.error, ValueError, KeyError, TypeError, ValidationError) as error:
         msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with dataset_distillation"

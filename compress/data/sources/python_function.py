@@ -11,7 +11,7 @@ images that do not fit there, use `imagefolder:` or return a `Data`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,16 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 
 RESIZE: Resize = "center_crop_unless_square"
+
+
+class LabelledImages(Protocol):
+    """A dataset of (image, label), such as those of torchvision."""
+
+    def __len__(self) -> int:
+        """Samples."""
+
+    def __getitem__(self, index: int, /) -> tuple[object, int]:
+        """Image and label."""
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
@@ -53,7 +63,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     return from_arrays(*parts, classes=names, settings=settings, resize=RESIZE)
 
 
-def _read(dataset: Any, what: str, classes: int, settings: DataSettings) -> ArrayPart:
+def _read(dataset: LabelledImages, what: str, classes: int, settings: DataSettings) -> ArrayPart:
     """A whole dataset as (N, C, H, W) and labels."""
     transform = EvaluationTransform(settings.size, RESIZE)
     images: list[Tensor] = []

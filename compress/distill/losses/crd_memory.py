@@ -6,7 +6,6 @@ Tian, Krishnan & Isola 2020, "Contrastive Representation Distillation", arXiv:19
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,8 +113,8 @@ class MemoryBank(nn.Module):
         if world_size() > 1:
             msg = f"a `memory` works in one process only, this launch has {world_size()}; run without accelerate launch"
             raise TrainingError(msg)
-        samples: Any = batch.samples
+        samples = batch.samples
         if samples is None:
             msg = "a `memory` needs numbered samples, and this data source does not number them; leave `memory` out"
             raise TrainingError(msg)
-        return samples.to(self.vectors.device)  # type: ignore[no-any-return]
+        return samples.to(self.vectors.device)

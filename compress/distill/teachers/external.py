@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from compress.data.batch import Batch, Split
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.logit_shards import LogitFolder
+
+if TYPE_CHECKING:
+    from pyarrow import ChunkedArray
 
 SMALLEST = torch.finfo(torch.float32).tiny
 NAME = "probabilities"
@@ -154,7 +158,7 @@ class FunctionModule(nn.Module):
         spec: Normalisation of the inputs, and the classes.
     """
 
-    def __init__(self, function: Callable[..., Any], spec: NetworkSpec) -> None:
+    def __init__(self, function: Callable[..., object], spec: NetworkSpec) -> None:
         super().__init__()
         self.function, self.classes = function, spec.classes
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1))
@@ -169,7 +173,7 @@ class FunctionModule(nn.Module):
 
 
 def function_teacher(
-    function: Callable[..., Any], key: str, spec: NetworkSpec, context: Context, k: int | None = None
+    function: Callable[..., object], key: str, spec: NetworkSpec, context: Context, k: int | None = None
 ) -> CachedTeacher:
     """A function as a teacher; it is called once for each sample and view, and its results are cached.
 
@@ -210,7 +214,7 @@ def _classes(text: str) -> object:
         return None
 
 
-def _rows(column: Any) -> NDArray[np.float32]:
+def _rows(column: ChunkedArray) -> NDArray[np.float32]:
     """A column of lists as (N, K).
 
     Raises:
@@ -230,7 +234,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} holds no soft labels named {NAME!r} ({type(error).__name__}); write it with write_soft_labels")
 
 
-def _arrow() -> tuple[Any, Any]:
+def _arrow() -> tuple[ModuleType, ModuleType]:
     try:
         import pyarrow
         import pyarrow.parquet

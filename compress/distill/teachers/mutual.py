@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from compress.core.entries import State, integer, mapping
 from compress.data.batch import Batch, Tensors
 from compress.data.interface import Data
 from compress.distill.losses.response import response
@@ -71,7 +71,7 @@ class Peers(Teacher):
             others = torch.stack([other for position, other in enumerate(all_logits) if position != index]).mean(dim=0)
             loss = response(logits, others, T=self.temperature).mean()
             loss = loss + self.task.loss(self._outputs[index - 1], batch.targets)
-            (loss / self.training.accumulate).backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss / self.training.accumulate)
         self._logits, self._outputs = [], []
 
     def after_step(self, student: nn.Module) -> None:  # noqa: ARG002
@@ -83,15 +83,15 @@ class Peers(Teacher):
         optimizer.zero_grad()
         self.step += 1
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Weights and optimizer."""
         return {"peers": self._peers.state_dict(), "optimizer": self._started_optimizer().state_dict(), "step": self.step}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore weights and optimizer."""
-        self._peers.load_state_dict(state["peers"])
-        self._started_optimizer().load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self._peers.load_state_dict(mapping(state, "peers"))
+        self._started_optimizer().load_state_dict(dict(mapping(state, "optimizer")))
+        self.step = integer(state, "step")
 
     def _started_optimizer(self) -> torch.optim.Optimizer:
         if self._optimizer is None:

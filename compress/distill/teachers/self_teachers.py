@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from compress.core.entries import State, mapping
 from compress.core.environment import world_size
 from compress.core.errors import TrainingError
 from compress.core.stage import Context
 from compress.data.batch import Batch
 from compress.models.settings import ModelSettings
 from compress.tasks.base import Task
+from compress.train.checkpoints import tensor_of
 from compress.train.optimizers import moving_average
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.rows import distillable_rows
@@ -54,14 +55,14 @@ class SnapshotTeacher(Teacher):
             self._network.load_state_dict(student.state_dict())
             self.ready = True
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The snapshot."""
         return {"ready": self.ready, "network": self._network.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore it."""
-        self.ready = state["ready"]
-        self._network.load_state_dict(state["network"])
+        self.ready = state["ready"] is True
+        self._network.load_state_dict(mapping(state, "network"))
 
 
 class MovingAverageTeacher(Teacher):
@@ -94,13 +95,13 @@ class MovingAverageTeacher(Teacher):
         """Update the average."""
         self._averaged().update_parameters(student)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The average."""
         return {"average": self._averaged().state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore it."""
-        self._averaged().load_state_dict(state["average"])
+        self._averaged().load_state_dict(mapping(state, "average"))
 
     def _averaged(self) -> AveragedModel:
         if self._average is None:
@@ -150,13 +151,14 @@ class EnsembleTeacher(Teacher):
         self._sums[samples] = self.momentum * self._sums[samples] + (1 - self.momentum) * student.softmax(dim=1)
         self._times[samples] += 1
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The sums."""
         return {"sums": self._sums, "times": self._times}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore them."""
-        self._sums, self._times = state["sums"].to(self._sums.device), state["times"].to(self._times.device)
+        self._sums = tensor_of(state, "sums").to(self._sums.device)
+        self._times = tensor_of(state, "times").to(self._times.device)
 
     def _samples(self, batch: Batch) -> Tensor:
         if batch.samples is None:

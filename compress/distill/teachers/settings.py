@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -58,7 +58,7 @@ class TeacherConfig(FrozenModel):
         """Networks to train first, each with the previous one as its teacher; the last one teaches the student."""
         return ()
 
-    def file_hashes(self, base: Path) -> dict[str, Any]:  # noqa: ARG002
+    def file_hashes(self, base: Path) -> dict[str, object]:  # noqa: ARG002
         """Hashes of the files that its logits depend on.
 
         Raises:
@@ -228,7 +228,7 @@ class SoftLabelFile(TeacherConfig):
         path = user_path(self.file, context.base)
         return FileSoftLabels(path, context.data.train, candidate.spec.classes)
 
-    def file_hashes(self, base: Path) -> dict[str, Any]:
+    def file_hashes(self, base: Path) -> dict[str, object]:
         """Hash of the file; a missing file is reported when the stage runs."""
         path = user_path(self.file, base)
         return {"soft_label_file": sha256(path)} if path.is_file() else {}

@@ -6,9 +6,9 @@ that a checkpoint brings runs only with --trust-code. Each network is wrapped in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ from compress.models.hugging_face_config import (
 from compress.models.read_weights import first_few
 from compress.models.settings import CONFIG, FRESH, ModelSettings
 from compress.tasks.base import Task
+
+if TYPE_CHECKING:
+    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, PretrainedConfig
 
 _MARKS = ("_is_hf_initialized", "_use_kernels", "_weight_conversions")
 """What transformers notes on a module while it loads weights: a network with fresh weights lacks some of it."""
@@ -107,13 +110,16 @@ def build(
     return UnfittedModel(module, int(config.num_labels), notes)
 
 
-def _auto(is_image: bool) -> Any:
+def _auto(is_image: bool) -> type[AutoModelForImageClassification | AutoModelForSequenceClassification]:
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
-    return AutoModelForImageClassification if is_image else AutoModelForSequenceClassification
+    auto: type[AutoModelForImageClassification | AutoModelForSequenceClassification] = AutoModelForSequenceClassification
+    return AutoModelForImageClassification if is_image else auto
 
 
-def _pretrained(name: str, config: Any, base: Path, *, is_image: bool, trust_code: bool) -> tuple[nn.Module, tuple[Fact, ...]]:
+def _pretrained(
+    name: str, config: PretrainedConfig, base: Path, *, is_image: bool, trust_code: bool
+) -> tuple[nn.Module, tuple[Fact, ...]]:
     """The network with its weights as float32, and notes on what was missing, left over or converted."""
     saved_as = str(config.dtype).removeprefix("torch.")
     try:
@@ -140,7 +146,7 @@ def _pretrained(name: str, config: Any, base: Path, *, is_image: bool, trust_cod
     return network, tuple(notes)
 
 
-def _loading_notes(name: str, network: nn.Module, report: Mapping[str, Any]) -> list[Fact]:
+def _loading_notes(name: str, network: nn.Module, report: Mapping[str, Iterable[str]]) -> list[Fact]:
     """Notes on weights that are fresh or not used; a network with other fresh weights than its head is refused."""
     missing, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     body = f"{getattr(network, 'base_model_prefix', '')}."
@@ -155,7 +161,7 @@ def _loading_notes(name: str, network: nn.Module, report: Mapping[str, Any]) -> 
     return notes
 
 
-def _fit_size(config: Any, name: str, spec: NetworkSpec, *, has_weights: bool) -> None:
+def _fit_size(config: PretrainedConfig, name: str, spec: NetworkSpec, *, has_weights: bool) -> None:
     """Let a network with a table of positions take the data's images, where it has no weights yet.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -21,6 +21,7 @@ from compress.backends.check_file import check_onnx_file
 from compress.backends.feeds import batch_samples, make_batches
 from compress.backends.file_signature import read_signature
 from compress.backends.read_graph import all_nodes
+from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, ModelError
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
@@ -40,7 +41,7 @@ COMPARED = 2
 FILE = "model.onnx"
 
 
-def build(name: str, *_: Any, **__: Any) -> UnfittedModel:
+def build(name: str, *_: object, **__: object) -> UnfittedModel:
     """Refuse: the file is no torch network.
 
     Raises:
@@ -194,7 +195,7 @@ def _name_nodes(model: ir.Model) -> None:
         taken.add(node.name)
 
 
-def _check_same(path: Path, prepared: Path, samples: list[dict[str, Any]]) -> None:
+def _check_same(path: Path, prepared: Path, samples: list[dict[str, Array]]) -> None:
     """Compare the prepared file with the given one.
 
     Raises:
@@ -219,6 +220,6 @@ def _check_same(path: Path, prepared: Path, samples: list[dict[str, Any]]) -> No
             raise ConversionError(msg)
 
 
-def _flat(outputs: list[Any]) -> np.ndarray:
+def _flat(outputs: list[Array]) -> np.ndarray:
     """All outputs of one sample in a row, (1, M)."""
     return np.concatenate([np.ravel(output).astype(np.float64) for output in outputs])[None]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
+from compress.core.entries import integer
 from compress.core.errors import ModelError
 from compress.core.network_spec import NetworkSpec
 from compress.core.trusted_code import load_function
@@ -25,7 +25,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     """
     function = load_function(name, base, trust_code)
     outputs = spec.head_size or len(spec.classes)
-    arguments: dict[str, Any] = {"num_classes": outputs, "in_channels": spec.image_channels, "spec": spec, "task": task}
+    arguments: dict[str, object] = {"num_classes": outputs, "in_channels": spec.image_channels, "spec": spec, "task": task}
     named = inspect.signature(function).parameters
     arguments = {key: value for key, value in arguments.items() if key in named} | settings.args
     try:
@@ -37,4 +37,4 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     if not isinstance(module, nn.Module):
         msg = f"python:{name} must return a torch.nn.Module, it returned {type(module).__name__}"
         raise ModelError(msg)
-    return UnfittedModel(module, int(settings.args.get("num_classes", outputs)))
+    return UnfittedModel(module, integer({"num_classes": outputs, **settings.args}, "num_classes"))

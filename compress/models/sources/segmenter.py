@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
+from compress.core.entries import integer
 from compress.core.errors import ModelError, nearest
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
@@ -29,10 +30,10 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     if name not in SEGMENTERS:
         msg = f"there is no segmenter {name!r}: {nearest(name, SEGMENTERS)}"
         raise ModelError(msg)
-    arguments: dict[str, Any] = {"num_classes": len(spec.classes), "in_channels": spec.channels} | settings.args
+    arguments: dict[str, object] = {"num_classes": len(spec.classes), "in_channels": spec.channels} | settings.args
     try:
         module = SEGMENTERS[name](**arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"segmenter:{name} cannot be built with {arguments}: {error}; see model.args"
         raise ModelError(msg) from error
-    return UnfittedModel(module, int(arguments["num_classes"]))
+    return UnfittedModel(module, integer(arguments, "num_classes"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from torch import nn
+
+from compress.core.entries import integer
 from compress.core.errors import MissingPackageError, ModelError, nearest
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
@@ -38,21 +40,21 @@ def build(
     if settings.weights not in (None, "DEFAULT"):
         msg = f"timm weights are DEFAULT or left out, not {settings.weights!r}; a tag stands in the name: timm:{name}.a1_in1k"
         raise ModelError(msg)
-    arguments: dict[str, Any] = {"num_classes": spec.head_size or len(spec.classes), "in_chans": spec.channels}
+    arguments: dict[str, object] = {"num_classes": spec.head_size or len(spec.classes), "in_chans": spec.channels}
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
         arguments["img_size"] = (spec.height, spec.width)
     arguments |= settings.args
     module = _created(name, settings.weights is not None, arguments)
     notes = (Fact.of("models.fitted_by_timm", name),) * (settings.weights is not None)
-    return UnfittedModel(module, int(arguments["num_classes"]), notes)
+    return UnfittedModel(module, integer(arguments, "num_classes"), notes)
 
 
-def _created(name: str, pretrained: bool, arguments: dict[str, Any]) -> Any:
+def _created(name: str, pretrained: bool, arguments: dict[str, object]) -> nn.Module:
     import timm
 
     try:
-        return timm.create_model(name, pretrained=pretrained, **arguments)
+        module: nn.Module = timm.create_model(name, pretrained=pretrained, **arguments)
     except OSError as error:
         msg = (
             f"cannot download the weights of timm:{name} ({error}); without a network, use source: 'file:PATH' with "
@@ -62,3 +64,4 @@ def _created(name: str, pretrained: bool, arguments: dict[str, Any]) -> Any:
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         msg = f"timm:{name} cannot be built with {arguments}: {error}; see model.args and data.image_size"
         raise ModelError(msg) from error
+    return module

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 from torchvision import models
 from torchvision.models import maxvit, vision_transformer
 
+from compress.core.entries import integer
 from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
@@ -23,7 +23,7 @@ from compress.models.sources import torchvision_segmentation
 from compress.models.sources.torchvision_weights import download_weights, find_weights, normalisation_facts
 from compress.tasks.base import Task
 
-TASK_NETWORKS: Mapping[str, Any] = {"segmentation": torchvision_segmentation.NETWORKS}
+TASK_NETWORKS: Mapping[str, object] = {"segmentation": torchvision_segmentation.NETWORKS}
 """Where torchvision keeps the networks of tasks whose output is no vector."""
 VIT: Mapping[str, Mapping[str, int]] = {
     "vit_b_16": {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
@@ -34,9 +34,10 @@ VIT: Mapping[str, Mapping[str, int]] = {
 }
 """What torchvision's builders fix, so that `args` may change it (a patch of 8 pixels, fewer layers)."""
 
-MAXVIT: Mapping[str, Any] = {
+MAXVIT_CHANNELS = [64, 128, 256, 512]
+MAXVIT: Mapping[str, object] = {
     "stem_channels": 64,
-    "block_channels": [64, 128, 256, 512],
+    "block_channels": MAXVIT_CHANNELS,
     "block_layers": [2, 2, 5, 2],
     "head_dim": 32,
     "stochastic_depth_prob": 0.2,
@@ -66,7 +67,7 @@ def build(
         return _pretrained(name, settings, spec)
     arguments = {"num_classes": spec.head_size or len(spec.classes)} | settings.args
     builder, notes = _builder(name, arguments, spec)
-    return UnfittedModel(_called(name, builder, arguments), int(arguments["num_classes"]), notes)
+    return UnfittedModel(_called(name, builder, arguments), integer(arguments, "num_classes"), notes)
 
 
 def _refuse_unknown(name: str, task: Task) -> None:
@@ -84,19 +85,19 @@ def _refuse_unknown(name: str, task: Task) -> None:
     raise ModelError(f"{msg}: {nearest(name.lower(), known)}")
 
 
-def _builder(name: str, arguments: dict[str, Any], spec: NetworkSpec) -> tuple[Callable[..., nn.Module], tuple[Fact, ...]]:
+def _builder(name: str, arguments: dict[str, object], spec: NetworkSpec) -> tuple[Callable[..., nn.Module], tuple[Fact, ...]]:
     """What to call, after `arguments` were completed for networks that are laid out for one image size."""
     if name in ("googlenet", "inception_v3"):
         arguments |= {"aux_logits": False, "init_weights": True}
     if name in VIT:
         arguments |= {**VIT[name], "image_size": spec.height, **arguments}
-        _refuse_unfit_patches(name, spec, int(arguments["patch_size"]))
+        _refuse_unfit_patches(name, spec, integer(arguments, "patch_size"))
         return vision_transformer.VisionTransformer, ()
     if name == "maxvit_t":
         fixed = dict(MAXVIT) | {"input_size": (spec.height, spec.width)}
         notes: tuple[Fact, ...] = ()
         if "partition_size" not in arguments:
-            partition = _partition(spec, len(MAXVIT["block_channels"]))
+            partition = _partition(spec, len(MAXVIT_CHANNELS))
             notes = (Fact.of("models.partition_size", name, after=partition, pixels=spec.height),) * (partition != 7)
             fixed["partition_size"] = partition
         arguments |= {**fixed, **arguments}
@@ -125,7 +126,7 @@ def _partition(spec: NetworkSpec, blocks: int) -> int:
     return max(size for size in range(1, 8) if common % size == 0)
 
 
-def _called(name: str, builder: Callable[..., nn.Module], arguments: dict[str, Any]) -> nn.Module:
+def _called(name: str, builder: Callable[..., nn.Module], arguments: dict[str, object]) -> nn.Module:
     try:
         return builder(**arguments)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
@@ -156,4 +157,4 @@ def _pretrained(name: str, settings: ModelSettings, spec: NetworkSpec) -> Unfitt
     except RuntimeError as error:
         msg = f"the weights {weights} of torchvision:{name} do not fit args {settings.args} at {spec.height} pixels: {error}"
         raise ModelError(msg) from error
-    return UnfittedModel(module, arguments["num_classes"], (*notes, *normalisation_facts(entry, spec)))
+    return UnfittedModel(module, len(entry.meta["categories"]), (*notes, *normalisation_facts(entry, spec)))

@@ -7,12 +7,12 @@ a detector that torchvision trains with one (SSDLite) is built for K classes wit
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNet
+from torchvision.models.detection.ssd import SSD
 
 from compress.core.errors import ModelError
 from compress.models.detectors import PRIOR, DetectorOutputs, repeat_anchors
@@ -32,7 +32,12 @@ class AnchorDetector(nn.Module):
     """
 
     def __init__(
-        self, detector: Any, size: tuple[int, int], *, channels: int, offset_scale: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+        self,
+        detector: SSD | RetinaNet,
+        size: tuple[int, int],
+        *,
+        channels: int,
+        offset_scale: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0),
     ) -> None:
         super().__init__()
         self.backbone: nn.Module = detector.backbone
@@ -53,7 +58,7 @@ class AnchorDetector(nn.Module):
         return outputs["cls_logits"], outputs["bbox_regression"] * self.offset_scale, repeat_anchors(self.anchors, image)
 
 
-def _anchors(detector: Any, size: tuple[int, int], channels: int) -> Tensor:
+def _anchors(detector: SSD | RetinaNet, size: tuple[int, int], channels: int) -> Tensor:
     """The anchors that torchvision computes for an image of this size, (A, 4), pixels."""
     image = torch.zeros(1, channels, *size)
     training = detector.training
@@ -65,7 +70,7 @@ def _anchors(detector: Any, size: tuple[int, int], channels: int) -> Tensor:
     return anchors
 
 
-def ssdlite320_mobilenet_v3_large(classes: int, size: tuple[int, int], *, channels: int = 3, **arguments: Any) -> nn.Module:
+def ssdlite320_mobilenet_v3_large(classes: int, size: tuple[int, int], *, channels: int = 3, **arguments: object) -> nn.Module:
     """SSDLite with a MobileNetV3-Large backbone (arXiv:1905.02244), for any image size.
 
     Args:
@@ -82,7 +87,7 @@ def ssdlite320_mobilenet_v3_large(classes: int, size: tuple[int, int], *, channe
     return AnchorDetector(detector, size, channels=channels, offset_scale=SSD_OFFSET_SCALE)
 
 
-def retinanet_resnet50_fpn(classes: int, size: tuple[int, int], *, channels: int = 3, **arguments: Any) -> nn.Module:
+def retinanet_resnet50_fpn(classes: int, size: tuple[int, int], *, channels: int = 3, **arguments: object) -> nn.Module:
     """RetinaNet with a ResNet-50 FPN backbone (arXiv:1708.02002), batch norm not frozen.
 
     Args:

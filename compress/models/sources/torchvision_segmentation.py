@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torchvision import models
 from torchvision.models import segmentation
 
+from compress.core.entries import integer
 from compress.core.errors import ModelError
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
@@ -26,7 +25,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec) -> UnfittedMode
     """
     if settings.weights is None:
         arguments = {"num_classes": len(spec.classes), "weights_backbone": None} | settings.args
-        return UnfittedModel(_construct(name, arguments), int(arguments["num_classes"]))
+        return UnfittedModel(_construct(name, arguments), integer(arguments, "num_classes"))
     weights = str(settings.weights)
     entry = find_weights(name, weights)
     state = {key: value for key, value in download_weights(name, entry).items() if not key.startswith(AUXILIARY)}
@@ -40,7 +39,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec) -> UnfittedMode
     return UnfittedModel(module, classes, normalisation_facts(entry, spec))
 
 
-def _construct(name: str, arguments: dict[str, Any]) -> MapsToLogits:
+def _construct(name: str, arguments: dict[str, object]) -> MapsToLogits:
     try:
         return MapsToLogits(models.get_model_builder(name)(**arguments))
     except OSError as error:  # URLError: weights of the backbone

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from torch import Tensor
 from torchvision import models
 
 from compress.core.errors import ModelError, nearest
@@ -11,7 +10,7 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 
 
-def find_weights(name: str, weights: str) -> Any:
+def find_weights(name: str, weights: str) -> models.WeightsEnum:
     """An entry of the weights that torchvision offers for a network.
 
     Args:
@@ -28,14 +27,14 @@ def find_weights(name: str, weights: str) -> Any:
     return choices[weights]
 
 
-def download_weights(name: str, entry: Any) -> dict[str, Any]:
+def download_weights(name: str, entry: models.WeightsEnum) -> dict[str, Tensor]:
     """The state dict of an entry of torchvision's weights.
 
     Raises:
         ModelError: No network, or a broken download.
     """
     try:
-        state: dict[str, Any] = entry.get_state_dict(progress=False, check_hash=True)
+        state: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a broken download is a RuntimeError
         msg = (
             f"cannot download the weights of torchvision:{name} ({error}); without a network, fetch {entry.url} elsewhere and "
@@ -46,7 +45,7 @@ def download_weights(name: str, entry: Any) -> dict[str, Any]:
     return state
 
 
-def normalisation_facts(entry: Any, spec: NetworkSpec) -> tuple[Fact, ...]:
+def normalisation_facts(entry: models.WeightsEnum, spec: NetworkSpec) -> tuple[Fact, ...]:
     """A fact where the weights were trained on images that were normalised otherwise."""
     preset = entry.transforms()
     mean, std = tuple(preset.mean), tuple(preset.std)

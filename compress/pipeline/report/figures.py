@@ -21,6 +21,7 @@ from compress.core.plot_style import (
     LABEL_STYLE,
     SUBJECT_COLORS,
     FigureFile,
+    LabelStyle,
     error_bar,
     escape_text,
     label_metric_axis,
@@ -134,7 +135,7 @@ def _point(axes: Axes, point: _Point, factor: float, scale: float, *, inverted: 
     axes.errorbar(x, y, (below, above), error_bar(point.x, factor), "o", ms=6, color=color, mfc=fill, elinewidth=1)
     position = (x, y + above[0]) if point.in_chain != inverted else (x, y - below[0])
     shift, side = (3, "bottom") if point.in_chain else (-3, "top")
-    style = {**LABEL_STYLE, "color": color}
+    style: LabelStyle = {**LABEL_STYLE, "color": color}
     return axes.annotate(
         escape_text(point.name), position, (0, shift), textcoords="offset points", ha="center", va=side, **style
     )

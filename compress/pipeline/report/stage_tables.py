@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -48,7 +47,7 @@ def own_tables(stage: StageRecord, metric: Metric) -> tuple[Table, ...]:
     return tuple(_own_table(name, rows, metric) for name, rows in stage.tables.items() if rows)
 
 
-def _own_table(name: str, rows: Sequence[Mapping[str, Any]], metric: Metric) -> Table:
+def _own_table(name: str, rows: Sequence[Mapping[str, object]], metric: Metric) -> Table:
     notes = Notes(metric)
     shown = SHOWN_OF.get(name, ROWS_SHOWN)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
@@ -64,7 +63,7 @@ def _words(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _json_cell(notes: Notes, name: str, item: Any) -> Cell:
+def _json_cell(notes: Notes, name: str, item: object) -> Cell:
     """A cell of plain JSON; a written `Quantity` becomes one again."""
     if isinstance(item, Mapping) and "how" in item:
         try:

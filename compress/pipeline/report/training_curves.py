@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from compress.core.entries import Row, number
 from compress.core.plot_style import (
     COLORS,
     INK,
@@ -47,18 +47,18 @@ def _picture(stage: StageRecord, what: str, caption: str, png: bytes) -> FigureF
     return FigureFile(name, f"stage-{stage.index}", f"Stage {stage.index}, {stage.name}: {caption}", png)
 
 
-def _number(item: Any) -> float | None:
+def _number(item: object) -> float | None:
     return float(item) if isinstance(item, int | float) and not isinstance(item, bool) else None
 
 
-def _steps(stage: StageRecord, rows: tuple[dict[str, Any], ...], metric: Metric) -> FigureFile:
+def _steps(stage: StageRecord, rows: tuple[Row, ...], metric: Metric) -> FigureFile:
     """The metric before and after each step's recovery; beside it the remaining size of the network.
 
     Lines connect the steps that were kept; an undone step is a hollow marker.
     """
     figure = new_figure(7.2, 2.8)
     metric_axes, size_axes = figure.subplots(1, 2)
-    x, (scale, _) = [float(row["step"]) for row in rows], metric_scale(metric)
+    x, (scale, _) = [float(number(row, "step")) for row in rows], metric_scale(metric)
     undone = [row.get("kept") is False for row in rows]
 
     def draw(axes: Axes, y: list[float], name: str, color: str) -> None:

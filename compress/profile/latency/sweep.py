@@ -10,6 +10,7 @@ from pathlib import Path
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, pinned
 from compress.config.devices import Device
+from compress.core.entries import Row
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter, Reporter
@@ -25,7 +26,7 @@ def sweep(
     plan: MeasurementSettings,
     *,
     reporter: Reporter,
-) -> tuple[tuple[dict[str, object], ...], tuple[Fact, ...]]:
+) -> tuple[tuple[Row, ...], tuple[Fact, ...]]:
     """Time every batch size at every thread count.
 
     Each point runs in a session of its own; idle sessions sleep. Points of one batch size share their inputs.
@@ -106,7 +107,7 @@ def sweep_files(
     feeds: Mapping[Path, Callable[[int], Feeds]],
     seconds: float = 2.0,
     reporter: Reporter | None = None,
-) -> tuple[tuple[dict[str, object], ...], tuple[Fact, ...]]:
+) -> tuple[tuple[Row, ...], tuple[Fact, ...]]:
     """Sweep ONNX files on this machine, each on its own inputs; other devices are listed as left out.
 
     Args:

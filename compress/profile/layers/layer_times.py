@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +30,16 @@ from compress.backends.runner_protocol import Array, Feeds
 from compress.core.fact import Fact
 from compress.profile.layers import kernel_to_node as origins
 from compress.profile.layers.kernel_to_node import CONVERSIONS, WEIGHTED, NodeOrigin
-from compress.profile.layers.ort_profile import GRAPH, Event, ProfilingRunner, interquartile_mean, kernel_name, split_runs
+from compress.profile.layers.ort_profile import (
+    GRAPH,
+    Event,
+    KernelArguments,
+    ProfilingRunner,
+    TypedShapes,
+    interquartile_mean,
+    kernel_name,
+    split_runs,
+)
 
 MAX_EVENTS = 20_000
 """Most kernel events recorded for one file: about 12 MB of JSON."""
@@ -248,13 +256,12 @@ def profiler_overhead_ms(kernels_ms: Array, whole_ms: float) -> float:
     return largest if excess(largest) > 0 else float(brentq(excess, 0.0, largest))
 
 
-def kernel_compute_type(args: Mapping[str, Any]) -> str:
+def kernel_compute_type(args: KernelArguments) -> str:
     """Number type of a kernel, from its first input and output: `int8`, or `float → int8` if they differ."""
 
-    def first_type(key: str) -> str:
-        shapes = args.get(key) or [{}]
-        name = next(iter(shapes[0]), "?")
+    def first_type(shapes: TypedShapes) -> str:
+        name = next(iter(shapes[0]), "?") if shapes else "?"
         return "int8" if name in ("int8", "uint8") else str(name)
 
-    before, after = first_type("input_type_shape"), first_type("output_type_shape")
+    before, after = first_type(args.get("input_type_shape") or []), first_type(args.get("output_type_shape") or [])
     return before if before == after else f"{before} → {after}"

@@ -5,20 +5,38 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, TypedDict
 
 import numpy as np
+import onnxruntime
 
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError
 
 GRAPH = "optimized.onnx"
-Event = dict[str, Any]
-"""One event of the profile, as ONNX Runtime writes it: `cat`, `name`, `dur` in µs, `args`."""
+TypedShapes = list[dict[str, list[int]]]
+"""Shape of each tensor by its number type."""
 CONTROL_FLOW = ("If", "Loop", "Scan")
 WRITE_ERRORS = ("Failed to write", "No space left", "File too large", "Error writing", "save model")
 """Messages of the runtime when it cannot write a file."""
+
+
+class KernelArguments(TypedDict, total=False):
+    """What the profile says of a kernel."""
+
+    op_name: str
+    input_type_shape: TypedShapes
+    output_type_shape: TypedShapes
+
+
+class Event(TypedDict, total=False):
+    """One event of the profile, as ONNX Runtime writes it; `dur` in µs."""
+
+    cat: str
+    name: str
+    dur: float
+    args: KernelArguments
 
 
 class ProfilingRunner(OnnxRuntimeRunner):
@@ -55,7 +73,7 @@ class ProfilingRunner(OnnxRuntimeRunner):
         Raises:
             OSError: The runtime could not write them all.
         """
-        path = Path(self._session.end_profiling())
+        path = Path(self._loaded().end_profiling())
         try:
             events: list[Event] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -63,7 +81,7 @@ class ProfilingRunner(OnnxRuntimeRunner):
         path.unlink()
         return events
 
-    def _options(self) -> Any:
+    def _options(self) -> onnxruntime.SessionOptions:
         options = super()._options()
         options.optimized_model_filepath = str(self.folder / GRAPH)
         options.enable_profiling = True

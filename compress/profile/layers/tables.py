@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from compress.backends.runner_protocol import Array
+from compress.core.entries import Row
 from compress.core.record import Quantity
 from compress.profile.layers.layer_times import LayerTimes, TimedKernel
 from compress.profile.layers.ort_profile import interquartile_mean
 
-Rows = tuple[dict[str, Any], ...]
+Rows = tuple[Row, ...]
 """Rows of a table as plain JSON, quantities included."""
 RESAMPLES = 300
 """Bootstrap resamples of an interval."""
@@ -45,7 +45,7 @@ def table(layers: LayerTimes) -> Rows:
         time = duration(kernels, detail)
         share = Quantity.measured((time.value or 0.0) / layers.summed_ms, "fraction", "of the sum of all layers")
         rows.append({"module": module, **_description(kernels), "time": time, "share": share})
-    return rows_as_json(sorted(rows, key=lambda row: -(row["time"].value or 0.0)))
+    return rows_as_json(sorted(rows, key=lambda row: -milliseconds(row, "time")))
 
 
 def compare(before: LayerTimes, after: LayerTimes, names: tuple[str, str] = ("student_ms", "artifact_ms")) -> Rows:
@@ -79,7 +79,7 @@ def compare(before: LayerTimes, after: LayerTimes, names: tuple[str, str] = ("st
             for name, kernels, layers in zip(names, (kernels_before, kernels_after), (before, after), strict=True)
         }
         rows.append({"module": module, **_description(kernels_after or kernels_before), **times})
-    return rows_as_json(sorted(rows, key=lambda row: -max(row[name].value or 0.0 for name in names)))
+    return rows_as_json(sorted(rows, key=lambda row: -max(milliseconds(row, name) for name in names)))
 
 
 def _description(kernels: list[TimedKernel]) -> dict[str, str]:
@@ -99,7 +99,13 @@ def detail_of(layers: LayerTimes) -> str:
     )
 
 
-def rows_as_json(rows: Iterable[Mapping[str, Any]]) -> Rows:
+def milliseconds(row: Row, name: str) -> float:
+    """A time in a row that is not JSON yet; 0 where it was not measured."""
+    time = row[name]
+    return time.value or 0.0 if isinstance(time, Quantity) else 0.0
+
+
+def rows_as_json(rows: Iterable[Mapping[str, object]]) -> Rows:
     """Rows with quantities as plain JSON, which the report reads again."""
     return tuple(
         {key: item.model_dump(mode="json") if isinstance(item, Quantity) else item for key, item in row.items()} for row in rows

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 from compress.core.errors import DeviceError
 from compress.core.record import Quantity
@@ -66,7 +66,7 @@ def watch_gpu_memory(process: int, *, enabled: bool = True) -> Iterator[GpuPeak]
         library.nvmlShutdown()
 
 
-def _open_nvml() -> tuple[Any, Any]:
+def _open_nvml() -> tuple[ModuleType, object]:
     try:
         import pynvml
     except ImportError as error:
@@ -79,7 +79,7 @@ def _open_nvml() -> tuple[Any, Any]:
         raise DeviceError(str(error)) from error
 
 
-def _follow(library: Any, handle: Any, process: int, gpu_peak: GpuPeak, done: threading.Event) -> None:
+def _follow(library: ModuleType, handle: object, process: int, gpu_peak: GpuPeak, done: threading.Event) -> None:
     try:
         before = library.nvmlDeviceGetMemoryInfo(handle).used
         while not done.wait(1 / RATE_HZ):
@@ -92,7 +92,7 @@ def _follow(library: Any, handle: Any, process: int, gpu_peak: GpuPeak, done: th
         gpu_peak.reason = f"it stopped after {gpu_peak.readings} readings: {error}"
 
 
-def _process_bytes(library: Any, handle: Any, process: int) -> int | None:
+def _process_bytes(library: ModuleType, handle: object, process: int) -> int | None:
     """Bytes of the process; None where NVML hides processes or their memory, as in containers and on Windows."""
     listed = library.nvmlDeviceGetComputeRunningProcesses(handle)
     mine = [entry.usedGpuMemory for entry in listed if entry.pid == process]

@@ -19,9 +19,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 STATUS = Path("/proc/self/status")
 
@@ -35,7 +38,7 @@ def resident(key: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def options(threads: int) -> Any:
+def options(threads: int) -> "onnxruntime.SessionOptions":
     """Session options of the timed sessions."""
     import onnxruntime
 

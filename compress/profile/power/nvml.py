@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
 
 from compress.core.errors import DeviceError
 
@@ -27,8 +27,8 @@ class Nvml:
     counts: bool = True
     rate_hz: float = 20.0
     shortest_s: float = 2.0
-    _library: Any = field(default=None, repr=False)
-    _handle: Any = field(default=None, repr=False)
+    _library: ModuleType | None = field(default=None, repr=False)
+    _handle: object = field(default=None, repr=False)
 
     def available(self) -> str | None:
         """None when energy or power can be read and is not zero."""
@@ -90,7 +90,7 @@ class Nvml:
             msg = f"no NVIDIA GPU is visible ({error})"
             raise DeviceError(msg) from error
 
-    def _call(self, name: str) -> Any:
+    def _call(self, name: str) -> float | str:
         if self._library is None:
             msg = "read before it was opened"
             raise DeviceError(msg)
@@ -98,10 +98,10 @@ class Nvml:
             value = getattr(self._library, name)(self._handle)
         except self._library.NVMLError as error:
             raise DeviceError(str(error)) from error
-        return value.decode() if isinstance(value, bytes) else value
+        return value.decode() if isinstance(value, bytes) else value  # some releases give text as bytes
 
 
-def device_handle(library: Any) -> Any:
+def device_handle(library: ModuleType) -> object:
     """NVML's handle of CUDA's device 0: NVML itself does not look at CUDA_VISIBLE_DEVICES."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
     if first.startswith(("GPU-", "MIG-")):

@@ -19,13 +19,14 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from compress.core.entries import State, integer
 from compress.core.fact import Fact
 from compress.prune.schedule_settings import SparseTraining, has_option
+from compress.train.checkpoints import tensors_of
 
 
 def masked_l2(weights: Iterable[Tensor], masks: Iterable[Tensor], lam: float) -> Tensor:
@@ -99,13 +100,13 @@ class GrowingPenalty:
         masks = (mask.to(w.device) for mask, w in zip(self.gone.values(), weights, strict=True))
         return masked_l2(weights, masks, factor_at(self.settings, self.t))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Steps so far, and the selection."""
         return {"t": self.t, "gone": {name: mask.cpu() for name, mask in self.gone.items()}}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Continue from a stored state."""
-        self.t, self.gone = state["t"], state["gone"]
+        self.t, self.gone = integer(state, "t"), tensors_of(state, "gone")
 
 
 def mask_selection_step(settings: SparseTraining) -> int:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.registry import lookup
+from compress.prune.criteria.base import LAYERS, Layer
 from compress.prune.schedule_settings import SparseTraining
 from compress.prune.unstructured.weights import prunable
 from compress.train.loss_term import LossInputs, LossTerm
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
-_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def l1(weights: Iterable[Tensor]) -> Tensor:
@@ -79,7 +79,7 @@ def build_penalty(settings: SparseTraining, module: nn.Module, protected: frozen
     if acts_on == "batch norm":
         tensors = [part.weight for _, part in parts if isinstance(part, _NORMS) and part.affine]
     elif acts_on == "filters":
-        tensors = [_rows(part) for _, part in parts if isinstance(part, _LAYERS)]
+        tensors = [_rows(part) for _, part in parts if isinstance(part, LAYERS)]
     else:
         tensors = list(prunable(module, protected).values())
     if not tensors:
@@ -90,6 +90,5 @@ def build_penalty(settings: SparseTraining, module: nn.Module, protected: frozen
     return SparsityPenalty.of(settings, lambda: settings.lam * penalty(tensors))
 
 
-def _rows(part: nn.Module) -> Tensor:
-    weight: Tensor = part.weight  # type: ignore[assignment]
-    return weight.transpose(0, 1) if getattr(part, "transposed", False) else weight
+def _rows(part: Layer) -> Tensor:
+    return part.weight.transpose(0, 1) if getattr(part, "transposed", False) else part.weight

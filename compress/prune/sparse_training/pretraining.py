@@ -116,7 +116,7 @@ def _penalty(
 
 def _train_dense(stage: Prune, context: Context, parent: nn.Module) -> InitialState:
     """Train the dense network and store the weights of the step to rewind to."""
-    step, path = stage.schedule.value("rewind"), context.folder / REWIND
+    step, path = int(stage.schedule.value("rewind")), context.folder / REWIND
     module = copy.deepcopy(parent)
     start = {name: value.clone() for name, value in module.state_dict().items()}
     own = stage.recover if stage.recover.teacher != "parent" else stage.recover.model_copy(update={"teacher": "none"})

@@ -11,7 +11,6 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -95,11 +94,12 @@ def _matching(part: nn.Module, names: Sequence[str], last: str, *, times: int) -
     return layout if layout.count(part) > 0 and width % layout.count(part) == 0 else None
 
 
-def _inside(part: nn.Module, path: str) -> Any:
+def _inside(part: nn.Module, path: str) -> nn.Module | None:
     """A submodule, or None where there is none of that name."""
-    for key in path.split("."):
-        part = getattr(part, key, None)  # type: ignore[assignment]  # None ends it
-    return part
+    try:
+        return part.get_submodule(path)
+    except AttributeError:
+        return None
 
 
 def attentions(module: nn.Module) -> dict[str, HeadLayout]:
@@ -247,7 +247,7 @@ def _difference(net: nn.Module, x: tuple[Tensor, ...], names: Sequence[str]) -> 
     return None
 
 
-def head_rows(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:
+def head_rows(before: nn.Module, after: nn.Module) -> list[dict[str, object]]:
     """Heads of each attention module, in the form of the table of layers."""
     heads_after = count_heads_of(after, tuple(count_heads(before)))
     return [

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from torch import nn
 
 from compress.config.devices import Device
+from compress.core.entries import Row
 from compress.core.errors import ModelError
 from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
@@ -51,7 +51,7 @@ def benchmark_multiples(
     measure: CostMeasure,
     ranking: Ranking,
     limits: Constraints,
-) -> tuple[int, tuple[dict[str, Any], ...]]:
+) -> tuple[int, tuple[Row, ...]]:
     """Prune to the same cost with each rounding and time the results in turns.
 
     Channels are ranked by magnitude, since the time depends on widths only.

@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from compress.core.entries import Row
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
@@ -53,7 +54,7 @@ def removable_blocks(module: nn.Module, spec: NetworkSpec) -> tuple[str, ...]:
     calls: dict[str, list[_Call]] = {}
 
     def record(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        def hook(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
             first = output[0] if isinstance(output, tuple) and output else output
             if inputs and isinstance(inputs[0], Tensor) and isinstance(first, Tensor):
                 calls.setdefault(name, []).append(_Call(inputs[0], inputs[0].detach().clone(), first))
@@ -136,7 +137,7 @@ def block_importance(module: nn.Module, blocks: tuple[str, ...], x: tuple[Tensor
     return changes
 
 
-def _pass_input(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+def _pass_input(_: nn.Module, inputs: tuple[object, ...], output: object) -> object:
     return (inputs[0],) if isinstance(output, tuple) else inputs[0]
 
 
@@ -206,7 +207,7 @@ class BlockPruner:
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
         self.sizes = {name: sum(p.numel() for p in parent.get_submodule(name).parameters()) for name in self.prunable}
 
-    def rows(self, module: nn.Module) -> tuple[dict[str, Any], ...]:
+    def rows(self, module: nn.Module) -> tuple[Row, ...]:
         """The dropped blocks of a network, with the parameters of each."""
         dropped = [name for name in self.prunable if is_skipped(module.get_submodule(name))]
         return tuple({"block": name, "parameters": self.sizes[name]} for name in dropped)

@@ -16,8 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from compress.core.entries import State, integer
 from compress.core.record import Curve
+from compress.train.checkpoints import tensors_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class DropGrow:
         self.dense: dict[str, Tensor] = {}
         self.t = 0
         self.identity = f"{growth} {exchanges} {seed}"
-        self.handles: list[Any] = []
+        self.handles: list[RemovableHandle] = []
         for name in masks:
             w: Any = module.get_parameter(name)
             self.handles.append(w.register_post_accumulate_grad_hook(self._gradient_of(name)))
@@ -144,10 +147,10 @@ class DropGrow:
             self.masks[name] = self.masks[name].to(w.device)
         return self.masks[name]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Steps so far, and the masks."""
         return {"t": self.t, "masks": {name: mask.cpu() for name, mask in self.masks.items()}}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Go on from there."""
-        self.t, self.masks = state["t"], dict(state["masks"])
+        self.t, self.masks = integer(state, "t"), tensors_of(state, "masks")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compress.core.atomic_files import write_with
+from compress.core.entries import State, integer, number
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
 from compress.core.record import Metric
@@ -42,13 +42,13 @@ class WeightRewinder:
         if self.done == self.step:
             write_weights(self.module, self.path)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Steps so far."""
         return {"done": self.done}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Count on."""
-        self.done = state["done"]
+        self.done = integer(state, "done")
 
 
 def write_weights(module: nn.Module, path: Path) -> None:
@@ -86,13 +86,21 @@ def write_masks(gone: Mapping[str, Tensor], path: Path) -> None:
     write_with(path, lambda aside: save_file(masks, aside))
 
 
-def find_winning_ticket(rows: Sequence[Mapping[str, Any]], metric: Metric) -> Fact:
+def find_winning_ticket(rows: Sequence[Mapping[str, object]], metric: Metric) -> Fact:
     """Which round found a winning ticket: the sparsest one whose metric is at least as good as that of the dense network."""
     column = f"{metric.name}_recovered"
-    dense = rows[0][column]
-    winning = [row for row in rows[1:] if metric.gain(dense, row[column]) >= 0]
+    dense = number(rows[0], column)
+    winning = [row for row in rows[1:] if metric.gain(dense, number(row, column)) >= 0]
     if not winning:
         return Fact.of("prune.no_winning_ticket", metric.label, dense=dense)
     best = winning[-1]
-    values = {"round": best["step"], "value": best[column], "sparsity": best["sparsity"], "dense": dense}
-    return Fact.of("prune.winning_ticket", metric.label, **values, file=f"masks-{best['step']}.safetensors")
+    step = integer(best, "step")
+    return Fact.of(
+        "prune.winning_ticket",
+        metric.label,
+        round=step,
+        value=number(best, column),
+        sparsity=number(best, "sparsity"),
+        dense=dense,
+        file=f"masks-{step}.safetensors",
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 
@@ -12,6 +11,7 @@ from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.compare_on_split import compare_on_split
 from compress.backends.feeds import batch_samples
+from compress.core.entries import Row
 from compress.core.record import Metrics, Quantity
 from compress.data.batch import Split
 from compress.quantize.analysis.sqnr import energy_ratio_db, layer_sqnr
@@ -24,7 +24,7 @@ SQNR_SAMPLES = 16
 
 def compare_with_float(
     parent: Path, quantized: Path, split: Split, task: Task, scheme: str, *, layers: ir.Model, batch_size: int = 64
-) -> tuple[Metrics, tuple[dict[str, Any], ...]]:
+) -> tuple[Metrics, tuple[Row, ...]]:
     """Measure agreement, the metric of both files with its paired drop, size, and SQNR of the outputs and of each layer.
 
     Args:

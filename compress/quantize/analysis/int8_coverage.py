@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from compress.core.fact import Fact
 from compress.core.record import Metrics, Quantity
@@ -20,7 +19,7 @@ from compress.core.sentences import render
 from compress.profile.layers.layer_times import CONVERTING as CONVERSION_MODULE
 from compress.profile.layers.layer_times import OWN, LayerTimes, TimedKernel
 from compress.profile.layers.ort_profile import interquartile_mean
-from compress.profile.layers.tables import Rows, detail_of, duration, rows_as_json
+from compress.profile.layers.tables import Rows, detail_of, duration, milliseconds, rows_as_json
 from compress.quantize.analysis.float_fallback import WITH_WEIGHTS, FallbackReasons
 from compress.quantize.analysis.float_regions import (
     CONVERTING,
@@ -66,7 +65,7 @@ def compute_coverage(before: LayerTimes, after: LayerTimes, reasons: FallbackRea
     regions = FloatRegions(after.kernels)
     rows = [_layer_row(old, new, before, after, regions, reasons) for old, new in _layers(before.kernels, after.kernels)]
     conversions = [_conversion_row(region, after, reasons) for region in regions.regions if region.conversions]
-    conversions.sort(key=lambda row: -(row["conversions_ms"].value or 0.0))
+    conversions.sort(key=lambda row: -milliseconds(row, "conversions_ms"))
     by_type: dict[str, list[TimedKernel]] = {"int8": [], "conversion": [], "float": []}
     for kernel in after.kernels:
         kind = compute_type(kernel)
@@ -108,7 +107,7 @@ def _layer_row(
     after: LayerTimes,
     regions: FloatRegions,
     reasons: FallbackReasons,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     missing = Quantity.missing("ms", "no kernel of its own: fused or removed")
     no_conversion = Quantity.measured(0.0, "ms", "none stands here")
     conversions = [conversion for kernel in new for conversion in regions.conversions_of.get(id(kernel), ())]
@@ -128,7 +127,7 @@ def _layer_row(
     }
 
 
-def _conversion_row(region: FloatRegion, after: LayerTimes, reasons: FallbackReasons) -> dict[str, Any]:
+def _conversion_row(region: FloatRegion, after: LayerTimes, reasons: FallbackReasons) -> dict[str, object]:
     directions = Counter(
         "dequantize" if kernel.compute_type.startswith("int8") else "quantize" for kernel in region.conversions
     )

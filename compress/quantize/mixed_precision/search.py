@@ -6,11 +6,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.backends import onnx_files
 from compress.backends.feeds import first_feeds
 from compress.backends.open_runner import open_runner
+from compress.core.entries import Row
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.metric_limits import allowed_loss
@@ -48,7 +49,7 @@ class MixedPrecisionResult:
 
     float_layers: Layers
     note: Fact
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
     within_budget: bool
 
 

@@ -108,7 +108,7 @@ def _learn(problem: BlockProblem, factor: float, iterations: int, seed: int) -> 
             beta = 2 + 18 * 0.5 * (1 + math.cos(progress * math.pi))
             loss = loss + LAMBDA * sum(((1 - (2 * h_layer - 1).abs().pow(beta)).sum() for h_layer in h), torch.zeros(()))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
     up = [_rectified_sigmoid(v_layer.detach()) >= 0.5 for v_layer in v]
     return [(floor + up_layer).clamp(*bounds) for floor, up_layer in zip(floors, up, strict=True)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -37,7 +37,7 @@ class PassInputs:
     """
 
     batches: Sequence[Feeds]
-    setting: Any = True
+    setting: float = True
     exclude: Sequence[str] = ()
     reporter: Reporter = field(default_factory=NullReporter)
 

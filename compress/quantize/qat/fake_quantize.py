@@ -18,17 +18,29 @@ Symbols: x any shape; s > 0, a scalar or one value per index of an axis, shaped 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+
+class _FakeQuantizeContext(Protocol):
+    """What the forward pass leaves for the backward pass: v, q, the limits and the shape of s."""
+
+    limits: tuple[float, float]
+    shape: torch.Size
+    saved_tensors: tuple[Tensor, Tensor]
+    needs_input_grad: tuple[bool, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep tensors for the backward pass."""
 
 
 class _FakeQuantizeFunction(torch.autograd.Function):
     """The formulas above; saves v and q instead of the intermediate values that autograd would save."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
+    def forward(ctx: _FakeQuantizeContext, x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
         v = x / s
         q = v.round().clamp(low, high)
         ctx.save_for_backward(v, q)
@@ -36,7 +48,7 @@ class _FakeQuantizeFunction(torch.autograd.Function):
         return q * s
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: _FakeQuantizeContext, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (grad,) = grads
         v, q = ctx.saved_tensors
         inside = (v >= ctx.limits[0]) & (v <= ctx.limits[1])

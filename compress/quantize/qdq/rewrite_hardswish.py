@@ -14,13 +14,16 @@ Symbols: s, z scale and zero point of x; q uint8; α > 0, β in (0, 1].
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
 from compress.backends import onnx_graph as graphs
+
+if TYPE_CHECKING:
+    from onnxscript.rewriter._pattern_ir import ValuePattern
 
 LEVELS = 255
 """Largest integer of HardSigmoid's result, which is in [0, 1]."""
@@ -52,23 +55,24 @@ def hardsigmoid_to_qadd(model: ir.Model) -> None:
     model.graph.remove(unread, safe=True)  # the runtime would run them although nothing reads them
 
 
-def _hardswish(op: Any, x: Any) -> Any:
+def _hardswish(op: pattern.OpsetPatternBuilder, x: ValuePattern) -> ValuePattern:
     return op.HardSwish(x, _outputs=["y"])
 
 
-def _gate_and_product(op: Any, x: ir.Value, y: ir.Value) -> Any:
+def _gate_and_product(op: pattern.RewriterContext, x: ir.Value, y: ir.Value) -> ir.Value:
     name = "" if (node := y.producer()) is None else node.name
     gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5, _outputs=[f"{y.name}_gate"])
-    product = op.Mul(x, gate)
-    gate.producer().name, product.producer().name = f"{name}/gate", f"{name}/product"
+    product: ir.Value = op.Mul(x, gate)
+    for value, suffix in ((gate, "gate"), (product, "product")):
+        graphs.name_producer(value, f"{name}/{suffix}")
     return product
 
 
-def _hardsigmoid(op: Any, x: Any) -> Any:
+def _hardsigmoid(op: pattern.OpsetPatternBuilder, x: ValuePattern) -> ValuePattern:
     return op.HardSigmoid(x, _allow_other_attributes=True, _outputs=["y"])
 
 
-def _is_between_integers(_context: object, x: ir.Value, y: ir.Value) -> Any:
+def _is_between_integers(_context: object, x: ir.Value, y: ir.Value) -> pattern.MatchResult:
     result, (alpha, beta), before = pattern.MatchResult(), _slope_and_offset(y), x.producer()
     if before is None or before.op_type != "DequantizeLinear":
         return result.fail("its input is float", x)
@@ -77,7 +81,7 @@ def _is_between_integers(_context: object, x: ir.Value, y: ir.Value) -> Any:
     return result if alpha > 0 and 0 < beta <= 1 else result.fail(f"α = {alpha:g} or β = {beta:g} is out of range", y)
 
 
-def _integer_sum(op: Any, x: ir.Value, y: ir.Value) -> Any:
+def _integer_sum(op: pattern.RewriterContext, x: ir.Value, y: ir.Value) -> ir.Value:
     """DQ(q, α s, z) + DQ(255, β/255, 0); x is DQ(q, s, z)."""
     (alpha, beta), before = _slope_and_offset(y), x.producer()
     assert before is not None  # noqa: S101  # see _is_between_integers
@@ -90,8 +94,8 @@ def _integer_sum(op: Any, x: ir.Value, y: ir.Value) -> Any:
     }  # the quantizer has a `{y}_scale`
     slope, *offset = (op.initializer(ir.tensor(array, name=f"{y.name}_{name}")) for name, array in arrays.items())
     scaled = op.DequantizeLinear(q, slope, z, _outputs=[f"{y.name}_scaled"])
-    total = op.Add(scaled, op.DequantizeLinear(*offset, _outputs=[f"{y.name}_offset"]))
-    total.producer().name = "" if (node := y.producer()) is None else node.name
+    total: ir.Value = op.Add(scaled, op.DequantizeLinear(*offset, _outputs=[f"{y.name}_offset"]))
+    graphs.name_producer(total, "" if (node := y.producer()) is None else node.name)
     return total
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +87,7 @@ class LayerCatalog:
         outputs: dict[str, tuple[Tensor, int]] = {}
         names = {layer: name for name, layer in self.module.named_modules() if name}
 
-        def record(layer: nn.Module, _: Any, output: Any) -> None:
+        def record(layer: nn.Module, _: object, output: object) -> None:
             tensor = first_tensor(output)
             if tensor is not None and tensor.ndim > 1 and len(tensor) == len(self._inputs[0]):
                 outputs.pop(names[layer], None)  # the last run of a layer decides its place in the order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -46,7 +46,7 @@ def capture(module: nn.Module, hooks: Sequence[HookSpec]) -> Iterator[Activation
         yield activations
 
 
-def first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: object) -> Tensor | None:
     """The output of a layer, or the first element of a tuple (recurrent layers); None if that is no tensor."""
     first = output[0] if isinstance(output, tuple) and output else output
     return first if isinstance(first, Tensor) else None
@@ -75,5 +75,9 @@ def _register(layer: nn.Module, hook: HookSpec, activations: Activations, undo: 
         undo.callback(layer.attn_drop.register_forward_pre_hook(lambda _, args: save(first_tensor(args))).remove)  # type: ignore[union-attr]
 
 
-def _request_weights(layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:  # noqa: ARG001
+def _request_weights(
+    layer: nn.Module,  # noqa: ARG001
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> tuple[tuple[object, ...], dict[str, object]]:
     return args, {**kwargs, "need_weights": True, "average_attn_weights": False}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
+from compress.core.entries import Row
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.registry_field import name_of
@@ -104,7 +104,7 @@ class FeatureMatcher:
         """The modules that a term trains; None for none."""
         return self.loss_modules[str(index)] if str(index) in self.loss_modules else None  # noqa: SIM401 - a ModuleDict has no get
 
-    def rows(self) -> tuple[dict[str, Any], ...]:
+    def rows(self) -> tuple[Row, ...]:
         """The matched layers as a table for the record."""
         return tuple(
             {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from compress.core.entries import State
 from compress.core.fact import Fact
 from compress.data.batch import Batch, Tensors
 
@@ -55,9 +55,9 @@ class Teacher:
     def after_epoch(self, student: nn.Module, epoch: int) -> None:
         """Called at the end of each epoch, counted from 0."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """State for a checkpoint: tensors and plain containers."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Continue from a state; called after `before_training`."""

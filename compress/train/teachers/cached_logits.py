@@ -47,7 +47,7 @@ class CachedTeacher(Teacher):
         combine: How the logits of several teachers are combined.
     """
 
-    def __init__(
+    def __init__(  # each keyword is one setting of the teacher or of its cache
         self,
         teachers: Sequence[nn.Module],
         split: Split,

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from compress.core.atomic_files import atomic_write, sha256, write_text
 SHARD_SIZE = 4096
 """Samples in a file."""
 
-LogitRows = NDArray[Any]
+LogitRows = np.ndarray
 
 
 def encode(z: NDArray[np.float32], k: int | None) -> LogitRows:
@@ -57,7 +56,7 @@ def decode(rows: LogitRows, classes: int) -> NDArray[np.float32]:
     return z
 
 
-def row_dtype(k: int, classes: int) -> np.dtype[Any]:
+def row_dtype(k: int, classes: int) -> np.dtype[np.void]:
     """The type of a top-k row."""
     index = "<u2" if classes <= 1 << 16 else "<u4"
     return np.dtype([("classes", index, (k,)), ("log_p", "<f2", (k,)), ("rest", "<f4")])
@@ -91,7 +90,7 @@ class LogitShards:
     folder: Path
     view: int
     samples: int
-    identity: dict[str, Any]
+    identity: dict[str, object]
     k: int | None = None
     _shards: dict[int, LogitRows] = field(default_factory=dict)
     _classes: int = 0
@@ -134,7 +133,7 @@ class LogitShards:
         stem = f"view-{self.view:04d}-{shard:05d}"
         return self.folder / f"{stem}.npy", self.folder / f"{stem}.json"
 
-    def _manifest(self, shard: int, table: Path, classes: int) -> dict[str, Any]:
+    def _manifest(self, shard: int, table: Path, classes: int) -> dict[str, object]:
         return {**self.identity, "view": self.view, "shard": shard, "classes": classes, "sha256": sha256(table)}
 
     def _save(self, shard: int, z: NDArray[np.float32]) -> None:

@@ -21,7 +21,6 @@ from compress.data.sources.detection.annotations import AnnotatedFile, Box, buil
 from compress.data.sources.folder_listing import printable
 
 SPLITS = ("train", "val", "test")
-Category = tuple[int, str]
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:

@@ -10,7 +10,7 @@ names are refused. Objects marked `difficult` count as all others.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers import expat
@@ -114,7 +114,7 @@ def read_voc(path: Path) -> VocImage:
     values, objects = _parse(path)
     try:
         size = int(values["annotation/size/width"]), int(values["annotation/size/height"])
-        boxes = tuple(tuple(float(each[f"bndbox/{corner}"]) for corner in CORNERS) for each in objects)
+        boxes = tuple(_box(each) for each in objects)
         names = tuple(each["name"] for each in objects)
         image = values["annotation/filename"]
     except (KeyError, ValueError) as error:
@@ -124,7 +124,13 @@ def read_voc(path: Path) -> VocImage:
     if not all(math.isfinite(value) for box in boxes for value in box):
         msg = f"{printable(path)} has a box whose corners are not finite; correct or remove it"
         raise DataError(msg)
-    return VocImage(path, Path(image).name, size, boxes, names)  # type: ignore[arg-type]
+    return VocImage(path, Path(image).name, size, boxes, names)
+
+
+def _box(texts: Mapping[str, str]) -> Box:
+    """Corners x0, y0, x1, y1 of an object, pixels."""
+    x0, y0, x1, y1 = (float(texts[f"bndbox/{corner}"]) for corner in CORNERS)
+    return x0, y0, x1, y1
 
 
 def _parse(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
