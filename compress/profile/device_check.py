@@ -18,7 +18,7 @@ from compress.profile.cost_model import calibration_file
 from compress.profile.settings import sensor_targets
 
 if TYPE_CHECKING:
-    from compress.profile.remote.messages import Inspection, InspectOrder
+    from compress.profile.remote.messages import InspectionReport, InspectOrder
 
 
 class Line(FrozenModel):
@@ -132,7 +132,7 @@ def _over_ssh(device: Device) -> list[Line]:
     ]
 
 
-def _remote_runtime(runtime: str, found: Inspection) -> Line:
+def _remote_runtime(runtime: str, found: InspectionReport) -> Line:
     version = found.get("tensorrt") if runtime == "tensorrt" else found.get("onnxruntime")
     missing = found.get("no_trtexec") if runtime == "tensorrt" else found.get("no_onnxruntime")
     return Line(what="runtime", met=version is not None, said=f"{runtime} {version}" if version else str(missing))

@@ -123,7 +123,7 @@ class Graph(Protocol):
     def is_out_channel_pruning_fn(self, function: PruningFunction, /) -> bool:
         """Whether it removes channels on the output side."""
 
-    def get_pruner_of_module(self, layer: nn.Module, /) -> Pruner:
+    def get_pruner_of_module(self, layer: nn.Module, /) -> LayerPruner:
         """What removes channels of a layer."""
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: PruningFunction, idxs: Sequence[int]) -> Group:
@@ -133,7 +133,7 @@ class Graph(Protocol):
         """Whether every layer keeps a channel."""
 
 
-class Pruner(Protocol):
+class LayerPruner(Protocol):
     """Removes channels of one kind of layer."""
 
     prune_out_channels: PruningFunction

@@ -25,7 +25,7 @@ def test_graphs_groups_members_edges_and_nodes_have_what_is_used(spec):
         graph_types.Group: group,
         graph_types.Member: member,
         graph_types.Dependency: member.dep,
-        graph_types.Pruner: graph.get_pruner_of_module(net[0]),
+        graph_types.LayerPruner: graph.get_pruner_of_module(net[0]),
     }
     for protocol, value in objects.items():
         assert {name for name in _members(protocol) if not hasattr(value, name)} == set(), protocol.__name__

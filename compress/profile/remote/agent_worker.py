@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from compress.profile.remote.messages import (
         FileResult,
         FootprintFields,
-        Inspection,
+        InspectionReport,
         InspectOrder,
         Measurements,
         NotMeasured,
@@ -75,10 +75,10 @@ def main() -> None:
         say(error="failed", text=f"out of memory on the device ({error})")
 
 
-def inspect(order: InspectOrder) -> Inspection:
+def inspect(order: InspectOrder) -> InspectionReport:
     """Usable software: versions, or the reason why there is none."""
     sensor = power_sensors(order["sensors"])
-    report: Inspection = {
+    report: InspectionReport = {
         "clocks": clocks(),
         "platform": platform.platform(),
         "power": sensor["power"],

@@ -160,7 +160,7 @@ class PowerSensor(TypedDict):
     no_power: str
 
 
-class Inspection(PowerSensor, total=False):
+class InspectionReport(PowerSensor, total=False):
     """Result of an inspection: versions, or the reason why there is none."""
 
     clocks: dict[str, str]
@@ -200,7 +200,7 @@ class Message(TypedDict, total=False):
     hello: AgentFacts
     put: str
     progress: float
-    result: Measurements | Inspection
+    result: Measurements | InspectionReport
     error: str
     text: str
     done: int

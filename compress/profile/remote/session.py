@@ -35,7 +35,7 @@ from compress.profile.remote.agent_bootstrap import MARK
 from compress.profile.remote.agent_zip import agent, loader
 from compress.profile.remote.messages import (
     AgentFacts,
-    Inspection,
+    InspectionReport,
     InspectOrder,
     Measurements,
     Message,
@@ -143,14 +143,14 @@ class RemoteSession:
         self._receive("put", time.monotonic() + PUT_S, f"receiving {path.name}")
 
     @overload
-    def work(self, order: InspectOrder) -> Inspection: ...
+    def work(self, order: InspectOrder) -> InspectionReport: ...
 
     @overload
     def work(self, order: OnnxruntimeOrder | TrtexecOrder, *, advance: Callable[[float], None]) -> Measurements: ...
 
     def work(
         self, order: InspectOrder | OnnxruntimeOrder | TrtexecOrder, *, advance: Callable[[float], None] = lambda _: None
-    ) -> Inspection | Measurements:
+    ) -> InspectionReport | Measurements:
         """Run a job.
 
         Args:

@@ -19,12 +19,12 @@ def test_a_message_has_the_fields_of_its_dataclass(message, kind):
 
 
 def test_the_facts_of_a_device_are_those_of_the_agent_and_of_the_inspection():
-    known = set(messages.AgentFacts.__annotations__) | set(messages.Inspection.__annotations__)
+    known = set(messages.AgentFacts.__annotations__) | set(messages.InspectionReport.__annotations__)
     assert {field.name for field in fields(DeviceFacts)} <= known | {"host"}
 
 
 def test_an_inspection_has_no_other_fields():
     order: messages.InspectOrder = {"job": "inspect", "trtexec": "/nowhere/trtexec", "sensors": []}
     report = agent_worker.inspect(order)
-    assert report.keys() <= messages.Inspection.__annotations__.keys()
+    assert report.keys() <= messages.InspectionReport.__annotations__.keys()
     assert {"clocks", "platform", "onnxruntime", "no_trtexec", "power", "no_power"} <= report.keys()
