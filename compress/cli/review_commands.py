@@ -1,4 +1,4 @@
-"""Commands on finished runs, from their records: `compare` and `gate`."""
+"""Commands on finished runs, from their records: `compare`, `gate`, `history`."""
 
 from __future__ import annotations
 
@@ -72,3 +72,20 @@ def gate(  # a typer command: each option is a parameter
     if not result.passed:
         raise typer.Exit(BUDGET_MISSED)
     echo(f"{result.run}: {len(result.findings)} of {len(result.findings)} passed")
+
+
+def history(
+    folder: Annotated[Path, typer.Argument(parser=user_path, help="Folder of all runs.")] = Path("reports"),
+    out: Annotated[
+        Path | None, typer.Option(parser=user_path, help="Where to write the page; FOLDER/history.html by default.")
+    ] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Read every record again.")] = False,
+) -> None:
+    """Write a page over all runs in a folder: a table that sorts and filters, and trends of each recipe."""
+    from compress.core.atomic_files import write_text
+    from compress.pipeline.review.history_page import render
+    from compress.pipeline.review.run_index import read_runs
+
+    page = out or folder / "history.html"
+    write_text(page, render(read_runs(folder, rebuild=rebuild), folder))
+    echo(page)
