@@ -25,7 +25,7 @@ VALUES = "values"
 Error = Literal["squared", "absolute", "huber"]
 RMSE = Metric(name="rmse", label="RMSE", unit="1", higher_is_better=False)
 MAE = Metric(name="mae", label="mean absolute error", unit="1", higher_is_better=False)
-R2 = Metric(name="r2", label="R²", unit="fraction", higher_is_better=True)
+R2 = Metric(name="r2", label="R²", unit="1", higher_is_better=True)
 
 PREDICT = InferCode(
     "Print the values:  python infer.py INPUT",

@@ -10,12 +10,18 @@ SAMPLES, CLASSES = 48, 3
 
 
 def body(dimensions: int, channels: int) -> nn.Sequential:
-    """Two convolutions and the mean over all places, (N, 16)."""
+    """Two convolutions, the second of which halves the sides, and the mean over all places, (N, 16)."""
     kind = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
     norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[dimensions]
     pool = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}[dimensions]
     return nn.Sequential(
-        kind(channels, 16, 3, padding=1), norm(16), nn.ReLU(), kind(16, 16, 3, padding=1), nn.ReLU(), pool(1), nn.Flatten()
+        kind(channels, 16, 3, padding=1),
+        norm(16),
+        nn.ReLU(),
+        kind(16, 16, 3, padding=1, stride=2),
+        nn.ReLU(),
+        pool(1),
+        nn.Flatten(),
     )
 
 

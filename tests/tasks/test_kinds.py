@@ -20,6 +20,8 @@ from tests.tasks.kinds import CLASSES, KINDS, Kind
 
 QUICK = {"epochs": 1, "batch_size": 16, "lr": 0.01}
 RECOVER = {"epochs": 1, "batch_size": 16}
+QUICK_KINDS = ("multilabel", "angle", "age")
+"""Kinds whose recipe is run in every test run, too; those of the others differ in the shape of the inputs alone."""
 STAGES = ["train", "prune", "distill", "quantize", "export", "profile"]
 
 
@@ -121,7 +123,9 @@ def test_the_whole_chain_runs_in_python(name, tmp_path):
     check_artifact(result, KINDS[name])
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK_KINDS else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
+)
 def test_the_whole_chain_runs_by_recipe(name, tmp_path):
     result = by_recipe(KINDS[name], tmp_path)
     check_run(result, KINDS[name])

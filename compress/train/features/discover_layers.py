@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,8 @@ class LayerCatalog:
     def layers_of_kind(self, kind: FeatureKind) -> tuple[LayerInfo, ...]:
         """The candidates of one kind, in order: what an index counts and `auto` selects from.
 
-        maps         the last layer of each resolution; in a transformer, its blocks
+        maps         the last layer of each resolution; in a transformer, its blocks. Features of signals and volumes are
+                     read as maps, see `hooks.as_map`
         attention    the attention layers
         vector       the input of the classifier head
         embedding    the layer that embeds words or patches
@@ -81,7 +83,7 @@ class LayerCatalog:
         if layer not in allowed:
             msg = f"the {self.role} has no layer {layer!r} for {kind}: {nearest(layer, allowed)}"
             raise ModelError(msg)
-        return allowed[layer]
+        return self._read_as_map(allowed[layer]) if kind == "maps" else allowed[layer]
 
     def _run(self) -> dict[str, LayerInfo]:
         outputs: dict[str, tuple[Tensor, int]] = {}
@@ -107,21 +109,40 @@ class LayerCatalog:
         }
 
     @cached_property
+    def _places(self) -> Shape:
+        """Height and width of an image; length of a signal, or sides of a volume, where the network convolves such."""
+        images = [values for values in self._inputs if values.ndim == 4]
+        if images:
+            return tuple(images[0].shape[2:])
+        for values in self._inputs:
+            convolution = {3: nn.Conv1d, 5: nn.Conv3d}.get(values.ndim)
+            if convolution is not None and any(isinstance(layer, convolution) for layer in self.module.modules()):
+                return tuple(values.shape[2:])
+        return ()
+
+    def _read_as_map(self, layer: LayerInfo) -> LayerInfo:
+        """Features of a signal or a volume as those of an image; others as they are."""
+        rank = len(self._places)
+        if rank not in (1, 3) or len(layer.shape) != rank + 1:
+            return layer
+        places = layer.shape[1:]
+        return LayerInfo(replace(layer.hook, as_map=True), (layer.shape[0], prod(places[:-2]), prod(places[-2:])))
+
+    @cached_property
     def _resolutions(self) -> tuple[LayerInfo, ...]:
         """Of each resolution the outermost layer, of these the last: a block rather than a layer inside it."""
-        images = [values for values in self._inputs if values.ndim == 4]
-        height, width = images[0].shape[-2:] if images else (0, 0)
+        sides = self._places
         outermost: dict[Shape, LayerInfo] = {}
         for layer in self.layers.values():
-            if len(layer.shape) != 3 or layer.shape[1:] == (1, 1):
+            places = layer.shape[1:]
+            if len(places) != (len(sides) or 2) or prod(places) == 1:
                 continue
-            _, h, w = layer.shape
-            if abs(h * width - w * height) > max(height, width):
+            if sides and any(abs(a * sides[0] - b * places[0]) > max(sides[0], b) for a, b in zip(places, sides, strict=True)):
                 continue  # channels are the last dimension, as inside ConvNeXt's blocks
-            earlier = outermost.get((h, w))
+            earlier = outermost.get(places)
             if earlier is None or _depth(layer) <= _depth(earlier):
-                outermost[h, w] = layer
-        return tuple(outermost[size] for size in sorted(outermost, key=lambda size: -size[0] * size[1]))
+                outermost[places] = layer
+        return tuple(self._read_as_map(outermost[size]) for size in sorted(outermost, key=lambda size: -prod(size)))
 
     @cached_property
     def _attention_names(self) -> tuple[str, ...]:

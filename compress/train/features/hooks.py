@@ -20,11 +20,13 @@ class HookSpec:
         name: Of the layer, as in `named_modules`; empty for the network itself.
         kind: `output`, its first tensor; `input`, its first argument; `attention`, its attention map (N, heads, L, L).
         clone: Whether a later layer changes the tensor in place, so that a copy must be taken.
+        as_map: Whether it is read as a map, see `as_map`.
     """
 
     name: str
     kind: HookKind = "output"
     clone: bool = False
+    as_map: bool = False
 
 
 Activations = dict[HookSpec, Tensor]
@@ -52,6 +54,11 @@ def first_tensor(output: object) -> Tensor | None:
     return first if isinstance(first, Tensor) else None
 
 
+def as_map(tensor: Tensor) -> Tensor:
+    """Features of a signal (N, C, L) as a map (N, C, 1, L), of a volume (N, C, D, H, W) as one (N, C, D, H·W)."""
+    return tensor.unsqueeze(2) if tensor.ndim == 3 else tensor.flatten(3)
+
+
 def has_attention_map(layer: nn.Module) -> bool:
     """Whether a layer has an attention map to read: torch's `MultiheadAttention` and timm's `Attention`."""
     return isinstance(layer, nn.MultiheadAttention) or (hasattr(layer, "fused_attn") and hasattr(layer, "attn_drop"))
@@ -60,6 +67,7 @@ def has_attention_map(layer: nn.Module) -> bool:
 def _register(layer: nn.Module, hook: HookSpec, activations: Activations, undo: ExitStack) -> None:
     def save(tensor: Tensor | None) -> None:
         if tensor is not None:
+            tensor = as_map(tensor) if hook.as_map else tensor
             activations[hook] = tensor.clone() if hook.clone else tensor
 
     if hook.kind == "output":

@@ -86,3 +86,26 @@ def test_tokens_and_maps_cannot_be_matched_by_themselves():
         FeatureMatcher((Hint(),), staged(), [seeded(lambda: Transformer(2))], INPUTS)
     with pytest.raises(ModelError, match="different numbers of tokens"):
         FeatureMatcher((AttentionMaps(),), seeded(lambda: Transformer(1)), [seeded(lambda: Transformer(1, patch=2))], INPUTS)
+
+
+@pytest.mark.parametrize(("convolution", "sides"), [(nn.Conv1d, (16,)), (nn.Conv3d, (4, 6, 8))])
+def test_features_of_signals_and_volumes_are_matched_as_maps(convolution, sides):
+    def network(width):
+        first, second = convolution(2, width, 3, padding=1), convolution(width, 2 * width, 3, padding=1, stride=2)
+        return nn.Sequential(first, nn.ReLU(), second, nn.Flatten(), nn.LazyLinear(3))
+
+    inputs, student, teacher = torch.randn(2, 2, *sides), network(4), network(6)
+    student(inputs), teacher(inputs)
+    assert pairs(student, teacher, Hint(), inputs) == [("1", "1"), ("2", "2")]
+    assert pairs(student, teacher, Hint(layers=("2",)), inputs) == [("2", "2")]
+    catalog = LayerCatalog(student, inputs, "student")
+    (whole, half), places = catalog.layers_of_kind("maps"), torch.Size(sides).numel()
+    assert [whole.shape[0], half.shape[0]] == [4, 8]
+    assert whole.shape[1] * whole.shape[2] == places
+    read = catalog._read([half.hook])[0]
+    assert read.shape == half.shape
+
+
+def test_a_signal_without_convolutions_has_no_maps():
+    recurrent = nn.LSTM(5, 8, batch_first=True)
+    assert LayerCatalog(nn.Sequential(recurrent), torch.randn(2, 7, 5), "student").layers_of_kind("maps") == ()
