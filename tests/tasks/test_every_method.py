@@ -147,7 +147,7 @@ def of_quantization() -> Iterator[Chosen]:
         yield f"bias_correction {correction}", Quantize, {**static, "ptq": {"bias_correction": correction}}
     for name, value in (("equalize", True), ("smooth", 0.5)):
         yield f"ptq_pass {name}", Quantize, {**static, "ptq": {name: value}}
-    for scheme in ("dynamic_int8", "weight_int8", "weight_int4", "fp16", "bf16"):
+    for scheme in ("dynamic_int8", "weight_int8", "weight_int4", "fp16"):
         yield f"scheme {scheme}", Quantize, {"scheme": scheme, "accept_if": None}
     yield "learned ranges", Quantize, {**static, "calibration": {"samples": 16, "learn_epochs": 1}}
     yield "mixed precision", Quantize, {**static, "mixed": {"seconds": 1.0}}
