@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -176,7 +177,7 @@ def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: 
         opset_version=opset,
         input_names=[each.name for each in signature.inputs],
         output_names=list(spec.output_names),
-        dynamic_shapes=dynamic_shapes(signature) if dynamic else None,
+        dynamic_shapes=dynamic_shapes(network, signature) if dynamic else None,
         verbose=False,
     )
     if program is None:
@@ -191,11 +192,24 @@ def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: 
     return model
 
 
-def dynamic_shapes(signature: Signature) -> tuple[dict[int, torch.export.Dim], ...]:
-    """Free axes of each input by position, as `torch.export` takes them; equal names are one axis."""
+InputAxes = dict[int, torch.export.Dim]
+
+
+def dynamic_shapes(network: nn.Module, signature: Signature) -> tuple[InputAxes | tuple[InputAxes, ...], ...]:
+    """Free axes of each input by position, as `torch.export` takes them; equal names are one axis.
+
+    Args:
+        network: The inputs that its `*args` take stand in a tuple of their own.
+        signature: Of the network.
+    """
     axes = {axis: torch.export.Dim(axis) for axis in signature.free_axes}
     free = signature.dynamic_axes()
-    return tuple({index: axes[axis] for index, axis in free.get(each.name, {}).items()} for each in signature.inputs)
+    each = tuple({index: axes[axis] for index, axis in free.get(spec.name, {}).items()} for spec in signature.inputs)
+    kinds = [parameter.kind for parameter in inspect.signature(network.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return each
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*each[:named], each[named:])
 
 
 def _with_fixed_batch(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.Model:

@@ -57,7 +57,7 @@ def export_program(module: nn.Module, spec: NetworkSpec, path: Path) -> tuple[Fa
 
 def _exported(network: nn.Module, spec: NetworkSpec) -> ExportedProgram:
     inputs = tuple(spec.signature.example(2).values())
-    program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes(spec.signature))
+    program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes(network, spec.signature))
     for node in program.graph.nodes:
         for key in _LOCAL:
             node.meta.pop(key, None)

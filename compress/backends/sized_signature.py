@@ -7,16 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from compress.backends.file_signature import read_signature
+from compress.backends.typical_sizes import running_sizes
 from compress.core.errors import ConversionError
 from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
 
-IMAGE_SIZE, LENGTH = 224, 128
-"""Size of a free axis that nobody gave one: of the height and width of an image, and of any other axis."""
 NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 def sized_signature(path: Path, sizes: Mapping[str, int] = NO_SIZES) -> Signature:
-    """The signature of a file, guessed where neither the file nor the caller says how large a free axis is.
+    """The signature of a file, with a typical size that runs where neither file nor caller says how large a free axis is.
 
     Args:
         path: ONNX file.
@@ -30,16 +29,11 @@ def sized_signature(path: Path, sizes: Mapping[str, int] = NO_SIZES) -> Signatur
     if unknown := [axis for axis in sizes if axis not in free]:
         msg = f"{path} has no free axis {', '.join(unknown)}; free are {', '.join(free) or 'none'}"
         raise ConversionError(msg)
-    guessed = {axis: size for spec in signature.inputs for axis, size in _typical_sizes(spec).items()}
-    known = {axis: known.typical for axis, known in signature.sizes.items()}
-    each = {axis: {**guessed, **known, **sizes}[axis] for axis in free}
-    return signature.model_copy(update={"sizes": {axis: AxisSizes(size, size, size) for axis, size in each.items()}})
-
-
-def _typical_sizes(spec: TensorSpec) -> dict[str, int]:
-    """Sizes that the free axes of an input are likely to have."""
-    is_image = len(spec.shape) == 4 and spec.shape[1] in (1, 3) and spec.is_continuous
-    return {axis: IMAGE_SIZE if is_image else LENGTH for axis in spec.shape if isinstance(axis, str) and axis != BATCH}
+    known = {axis: known.typical for axis, known in signature.sizes.items()} | dict(sizes)
+    missing = [axis for axis in free if axis not in known]
+    given = signature.with_sizes(**{axis: known[axis] for axis in free if axis in known})
+    each = known | running_sizes(path, given, missing) if missing else known
+    return signature.model_copy(update={"sizes": {axis: AxisSizes(each[axis], each[axis], each[axis]) for axis in free}})
 
 
 def is_batch_first(spec: TensorSpec) -> bool:

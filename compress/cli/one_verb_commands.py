@@ -17,6 +17,12 @@ DataPath = Annotated[
     typer.Option("--data", help="An .npz of named arrays, an image folder, or a source; noise by default, marked as noise."),
 ]
 Devices = Annotated[str, typer.Option("--device", help="Comma-separated names of device profiles.")]
+Shapes = Annotated[
+    list[str],
+    typer.Option(
+        "--shape", metavar="NAME:1x3x320x320", help="Shape of an input of an ONNX file; free axes have typical sizes else."
+    ),
+]
 Out = Annotated[Path, typer.Option(parser=user_path, help="Folder of all runs.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="Toy size: figures mean nothing.")]
 
@@ -27,6 +33,7 @@ def quantize(  # one parameter per flag: typer reads them from here
     device: Devices = "host",
     scheme: Annotated[str, typer.Option(help="int8, dynamic_int8, weight_int8, weight_int4, fp16, bf16.")] = "auto",
     samples: Annotated[int | None, typer.Option(min=16, help="Samples to calibrate on.")] = None,
+    shape: Shapes = [],  # noqa: B006
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
@@ -36,14 +43,15 @@ def quantize(  # one parameter per flag: typer reads them from here
     if samples is not None:
         settings["calibration"] = {"samples": samples}
     stages: list[dict[str, object]] = [{"quantize": settings}, {"export": {}}, {"profile": {"devices": _names(device)}}]
-    _run("quantize", model, data, stages, out, smoke=smoke, trust_code=trust_code)
+    _run("quantize", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code)
 
 
-def prune(
+def prune(  # one parameter per flag: typer reads them from here
     model: Model,
     data: DataPath = None,
     device: Devices = "host",
     target: Annotated[str, typer.Option(metavar="KEY=VALUE", help="What is left: macs=0.5, parameters=0.5.")] = "macs=0.5",
+    shape: Shapes = [],  # noqa: B006
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
@@ -62,20 +70,21 @@ def prune(
         {"export": {}},
         {"profile": {"devices": _names(device)}},
     ]
-    _run("prune", model, data, stages, out, smoke=smoke, trust_code=trust_code)
+    _run("prune", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code)
 
 
-def export(
+def export(  # one parameter per flag: typer reads them from here
     model: Model,
     data: DataPath = None,
     device: Devices = "host",
+    shape: Shapes = [],  # noqa: B006
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Write the artifact of a network as it is: file, script, labels, manifest."""
     stages: list[dict[str, object]] = [{"export": {}}, {"profile": {"devices": _names(device)}}]
-    _run("export", model, data, stages, out, smoke=smoke, trust_code=trust_code)
+    _run("export", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code)
 
 
 def infer(
@@ -102,14 +111,36 @@ def _names(devices: str) -> list[str]:
     return [name.strip() for name in devices.split(",") if name.strip()]
 
 
-def _run(
-    command: str, model: str, data: str | None, stages: list[dict[str, object]], out: Path, *, smoke: bool, trust_code: bool
-) -> None:
+def _sizes(model: str, shapes: list[str]) -> dict[str, int]:
+    """Sizes of free axes from the shapes of inputs.
+
+    Raises:
+        SignatureError: A shape does not fit the file.
+    """
+    if not shapes:
+        return {}
+    from compress.backends.file_signature import read_signature
+    from compress.core.errors import SignatureError
+    from compress.core.signature import BATCH
+    from compress.profile.input_shapes import fit_shapes, parse_shapes
+
+    path = user_path(model.removeprefix("onnx:"))
+    choice = fit_shapes(read_signature(path), parse_shapes(shapes), str(path))
+    if choice.sweep is not None:
+        msg = f"axis {choice.sweep[0]!r} has a range, {choice.sweep[1]}; give one size, and sweep sizes with `compress profile`"
+        raise SignatureError(msg)
+    return {axis: size for axis, size in choice.sizes.items() if axis != BATCH}
+
+
+def _run(  # those of the commands
+    command: str, model: str, data: str | None, stages: list[dict[str, object]], out: Path, shapes: list[str],
+    *, smoke: bool, trust_code: bool,
+) -> None:  # fmt: skip
     """Write the recipe, print it, run it, and show the result."""
     from compress.config.file_recipe import write_recipe
     from compress.pipeline.pipeline import Pipeline
 
-    recipe = write_recipe(command, model, data, stages, out)
+    recipe = write_recipe(command, model, data, stages, out, _sizes(model, shapes))
     console = open_terminal()
     with resumable():
         prepared = Pipeline.load(recipe, smoke=smoke, trust_code=trust_code)

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
+from compress.config.start_form import first_torch_stage, start_form, why_not_trainable
 from compress.config.task_requirements import check_task, with_task_losses
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, MissingPackageError, nearest
@@ -90,8 +91,8 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
         yield from check_model(path, settings)
         yield from check_weights_file(path, settings, base)
     model = dict(draft.models).get(("model",))
-    yield from check_order(draft.chain, model.form if model is not None else "torch")
-    yield from check_given_file(draft)
+    yield from check_order(draft.chain, start_form(model.form if model is not None else "torch", torch_stage(draft.chain)))
+    yield from check_given_file(draft, base)
     yield from check_teacher(draft.chain, has_teacher=draft.has_teacher)
     yield from check_reference(draft)
     yield from check_packages(draft.chain)
@@ -108,6 +109,11 @@ def entries(stages: Sequence[Stage]) -> tuple[StageEntry, ...]:
     return tuple(StageEntry(("stages", index, name), name, type(stage), stage) for index, (name, stage) in enumerate(named))
 
 
+def torch_stage(chain: Sequence[StageEntry]) -> str:
+    """Name of the first stage that needs a torch network; empty where none does, see `first_torch_stage`."""
+    return first_torch_stage((entry.name, entry.kind, entry.stage) for entry in chain)
+
+
 def check_order(chain: Sequence[StageEntry], form: Form = "torch") -> Iterator[Finding]:
     """Stages that do not accept the form which the stages before them produce; the chain starts from `form`."""
     maker: StageEntry | None = None
@@ -121,11 +127,6 @@ def check_order(chain: Sequence[StageEntry], form: Form = "torch") -> Iterator[F
 
 def _misplaced(entry: StageEntry, form: Form, maker: StageEntry | None) -> str:
     needs = " or ".join(_FORMS[form_name] for form_name in entry.kind.accepts)
-    if maker is None and form == "onnx":
-        return (
-            f"{entry.name} needs {needs}, but the recipe starts from an ONNX file, which cannot be trained or cut: start from "
-            "the network's own source (torchvision:, timm:, file:, python:), or leave the stage out"
-        )
     if maker is None:
         return f"{entry.name} needs {needs}, but the recipe starts from {_FORMS[form]}; put a stage that makes one before it"
     return f"{entry.name} needs {needs}, but {maker.name} before it gives {_FORMS[form]}; move {entry.name} before {maker.name}"
@@ -147,17 +148,21 @@ def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator
             yield entry.path, f"{entry.name} imitates a teacher, but {advice}, or train alone with a `train` stage"
 
 
-def check_given_file(draft: PartialRecipe) -> Iterator[Finding]:
-    """A teacher that is an ONNX file, training of a given file, and a task without labels for a network that has them."""
+def check_given_file(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
+    """A teacher that is an ONNX file, and stages that train a given file with operators that have no gradients here."""
     for path, settings in draft.models:
         if path != ("model",) and settings.form == "onnx":
             yield (*path, "source"), "a teacher is a torch network: it gives features and gradients, which an ONNX file has not"
     model = dict(draft.models).get(("model",))
     if model is None or model.form != "onnx":
         return
-    for entry in draft.chain:
-        if getattr(entry.stage, "recover", None) is not None and entry.kind.takes_given_file:
-            yield (*entry.path, "recover"), f"{entry.name} cannot recover an ONNX file by training; leave `recover` out"
+    if stage := torch_stage(draft.chain):
+        try:
+            file = user_path(split_source(model.source)[1], base)
+        except CompressError:
+            return  # a finding of `check_weights_file`
+        if file.is_file() and (reason := why_not_trainable(file, stage)):
+            yield ("model", "source"), reason
 
 
 def check_reference(draft: PartialRecipe) -> Iterator[Finding]:

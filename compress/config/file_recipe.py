@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from compress.config.yaml_writer import dump
 from compress.core.errors import DataError
@@ -12,9 +13,12 @@ from compress.core.signature import Signature
 from compress.core.user_path import user_path
 
 Tree = dict[str, object]
+NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
-def write_recipe(command: str, model: str, data: str | None, stages: Sequence[Tree], folder: Path) -> Path:
+def write_recipe(
+    command: str, model: str, data: str | None, stages: Sequence[Tree], folder: Path, sizes: Mapping[str, int] = NO_SIZES
+) -> Path:
     """Write the recipe of a command into a folder; paths in it are absolute, so that it runs from anywhere.
 
     Args:
@@ -23,16 +27,17 @@ def write_recipe(command: str, model: str, data: str | None, stages: Sequence[Tr
         data: A path or a source; None for noise, which an ONNX file alone can have.
         stages: The chain.
         folder: Of all runs.
+        sizes: Of free axes of an ONNX file, by name.
 
     Raises:
         CompressError: No such file or data, or data that a network without a file does not have.
     """
-    source, signature = _model(model)
+    source, signature = _model(model, sizes)
     stem = "".join(letter if letter.isalnum() else "_" for letter in Path(model.rpartition(":")[2]).stem.lower())
     tree: Tree = {
         "name": f"{command}_{stem.strip('_') or 'network'}",
         "task": "classification" if signature is None else "outputs",
-        "data": _data(data, source, signature),
+        "data": _data(data, source, signature, sizes),
         "model": {"source": source},
         "stages": list(stages),
     }
@@ -42,7 +47,7 @@ def write_recipe(command: str, model: str, data: str | None, stages: Sequence[Tr
     return path
 
 
-def _model(model: str) -> tuple[str, Signature | None]:
+def _model(model: str, sizes: Mapping[str, int]) -> tuple[str, Signature | None]:
     """Source of a network, and its signature where it is an ONNX file."""
     kind, colon, rest = model.partition(":")
     if colon and kind in names("model") and kind != "onnx":
@@ -50,16 +55,17 @@ def _model(model: str) -> tuple[str, Signature | None]:
     from compress.backends.sized_signature import sized_signature
 
     path = user_path(rest if kind == "onnx" and colon else model, Path.cwd()).absolute()
-    return f"onnx:{path}", sized_signature(path)
+    return f"onnx:{path}", sized_signature(path, sizes)
 
 
-def _data(data: str | None, source: str, signature: Signature | None) -> Tree:
+def _data(data: str | None, source: str, signature: Signature | None, sizes: Mapping[str, int]) -> Tree:
     kind, _, rest = (data or "").partition(":")
     if data is None or data == "random":
         if signature is None:
             msg = f"{source} has no data of its own: give --data, such as --data imagefolder:PATH or --data digits"
             raise DataError(msg)
-        return {"source": f"random:{source.partition(':')[2]}"}
+        given: Tree = {"sizes": dict(sizes)} if sizes else {}
+        return {"source": f"random:{source.partition(':')[2]}", **given}
     if kind in names("data"):
         needs_path = bool(rest) and kind not in ("python",)
         return {"source": f"{kind}:{user_path(rest, Path.cwd()).absolute()}" if needs_path else data}

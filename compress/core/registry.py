@@ -90,7 +90,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("model", "hf", "compress.models.sources.hugging_face:build", "Wolf et al. 2020, transformers, arXiv:1910.03771",
           {"package": "transformers"}),
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch with weights_only"),
-    Entry("model", "onnx", "compress.models.sources.onnx_file:build", "an ONNX file that a chain starts from"),
+    Entry("model", "onnx", "compress.models.sources.onnx_conversion:build", "an ONNX file that a chain starts from"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
 
     Entry("loss", "response", "compress.distill.losses.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),

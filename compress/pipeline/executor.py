@@ -128,11 +128,17 @@ class PipelineExecutor(RunState):
     def _start(self, candidate: Candidate, context: Context) -> Outcome:
         """The network that the chain starts from; a given file is copied, ready for other stages."""
         skipped, warnings = context.data.skipped, context.data.warnings
-        if candidate.module is not None:
+        converted = self.plan.model.converted
+        if candidate.module is not None and converted is None:
             return Outcome(candidate, skipped=skipped, notes=warnings, warnings=warnings)
+        from compress.models.sources.onnx_conversion import check_converted
         from compress.models.sources.onnx_file import take_file
 
-        candidate, notes = take_file(candidate, context)
+        notes: tuple[Fact, ...]
+        if converted is not None:
+            notes = check_converted(converted, candidate.network(), context)
+        else:
+            candidate, notes = take_file(candidate, context)
         unmeasured = tuple(note for note in notes if note.code == "models.not_measured_without_labels")
         return Outcome(candidate, skipped=skipped, notes=(*warnings, *notes), warnings=(*warnings, *unmeasured))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.config.key_path import format_path
+from compress.config.start_form import first_torch_stage, why_not_trainable
 from compress.config.task_requirements import with_task_losses
 from compress.core.budget import Budget
 from compress.core.environment import run_token
@@ -50,6 +51,7 @@ class NetworkPlan:
         training: How to train it before use (teachers).
         architecture: Where it is from, without weights; None for a network that was built in Python.
         file: The ONNX file that the chain starts from, in place of a torch network.
+        converted: The ONNX file that the torch network is converted from.
     """
 
     key: Mapping[str, object]
@@ -59,6 +61,7 @@ class NetworkPlan:
     training: Training | None = None
     architecture: ModelSettings | None = None
     file: Path | None = None
+    converted: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,12 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     recipe, base = loaded.recipe, loaded.base
     task = recipe.task.make()
     given = given_file(recipe.model.source, base)
-    load_data = cache(lambda: data_for_task(sources.load_data(recipe.data, base=base, trust_code=trust_code), task, given))
+    stage = needs_torch(recipe.stages)
+    load_data = cache(
+        lambda: data_for_task(
+            sources.load_data(recipe.data, base=base, trust_code=trust_code), task, given, converted=bool(stage)
+        )
+    )
     data_key = {**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)}
     if recipe.data.source.startswith("python:"):  # the code alone does not say what it reads
         data_key["splits"] = split_fingerprints(load_data())
@@ -124,7 +132,7 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         task=task,
         data_key=data_key,
         load_data=load_data,
-        model=network(recipe.model),
+        model=as_converted(network(recipe.model), stage),
         teachers=tuple(network(teacher, teacher.train) for teacher in teachers),
         stages=recipe.stages,
         budget=recipe.budget,
@@ -146,6 +154,23 @@ def given_file(source: str, base: Path) -> Path | None:
     """The ONNX file that a chain starts from; None for a torch network."""
     kind, _, name = source.partition(":")
     return user_path(name, base).absolute() if kind == "onnx" else None
+
+
+def needs_torch(stages: Sequence[Stage]) -> str:
+    """Name of the first stage that needs a torch network; empty where none does."""
+    return first_torch_stage((name_of("stage", stage), type(stage), stage) for stage in stages)
+
+
+def as_converted(network: NetworkPlan, stage: str) -> NetworkPlan:
+    """The network of an ONNX file as a torch network, where a stage needs one.
+
+    Args:
+        network: Any.
+        stage: Of `needs_torch`.
+    """
+    if network.file is None or not stage:
+        return network
+    return replace(network, key={**network.key, "converted": True}, file=None, converted=network.file)
 
 
 def _network(
@@ -195,13 +220,15 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
 
     task = _task(task)
     given = given_file(model, Path.cwd()) if isinstance(model, str) else None
-    data = data_for_task(data, task, given)
+    stage = needs_torch(stages)
+    if given is not None and stage and (reason := why_not_trainable(given, stage)):
+        raise RecipeError(f"pipeline {name!r}", [ValidationIssue(reason, "model")])
+    data = data_for_task(data, task, given, converted=bool(stage))
     stages = tuple(with_task_losses(stage, task) for stage in stages)
     check_requirements(name, task, data, stages)
-    stages, budget = _validate(
-        name, stages, budget, task, has_teacher=bool(teachers), form="torch" if given is None else "onnx"
-    )
-    network = _from_source(model, task, seed) if isinstance(model, str) else _from_module(model, data.spec)
+    form: Form = "torch" if given is None or stage else "onnx"
+    stages, budget = _validate(name, stages, budget, task, has_teacher=bool(teachers), form=form)
+    network = _from_source(model, task, seed, stage) if isinstance(model, str) else _from_module(model, data.spec)
     teacher_networks = [_from_module(module, data.spec) for module in teachers]
     data_key: dict[str, object] = {"source": data.source, "fingerprints": split_fingerprints(data)}
     recipe: dict[str, object] = {
@@ -240,11 +267,11 @@ def _task(task: str | Task) -> Task:
     return loaded
 
 
-def _from_source(source: str, task: Task, seed: int) -> NetworkPlan:
-    """A network by its source string, such as `onnx:model.onnx`."""
+def _from_source(source: str, task: Task, seed: int, torch_stage: str) -> NetworkPlan:
+    """A network by its source string, such as `onnx:model.onnx`; `torch_stage` is the first that needs a torch network."""
     from compress.models.settings import ModelSettings
 
-    return _network(ModelSettings(source=source), task, seed, Path.cwd(), trust_code=False)
+    return as_converted(_network(ModelSettings(source=source), task, seed, Path.cwd(), trust_code=False), torch_stage)
 
 
 def _from_module(module: nn.Module, spec: NetworkSpec) -> NetworkPlan:

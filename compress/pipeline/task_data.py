@@ -21,21 +21,27 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 
-def data_for_task(data: Data, task: Task, given: Path | None = None) -> Data:
+def data_for_task(data: Data, task: Task, given: Path | None = None, *, converted: bool = False) -> Data:
     """The data with the task's outputs in their specification.
 
     Args:
         data: As the source gives it.
         task: The task.
         given: The ONNX file that the chain starts from, whose outputs are the targets of a task without labels.
+        converted: Whether the file is converted to a torch network, whose inputs and outputs are those of the file.
 
     Raises:
         DataError: They are for another task; anomaly detection has no good part to train on; or a task without labels has no
             file to compare with.
+        ConversionError: A file that is converted takes other inputs than the data.
     """
     data = replace(data, spec=task.complete_spec(data.spec))
     if isinstance(task, Anomaly):
         return replace(data, train=_good_parts(data.train, task.for_spec(data.spec)))
+    if given is not None and converted:
+        from compress.models.sources.onnx_conversion import converted_spec
+
+        data = replace(data, spec=converted_spec(given, data.spec))
     if not isinstance(task, Outputs):
         return data
     if given is None:

@@ -1,17 +1,12 @@
 """Inputs that a file is profiled with: sizes of its free axes, given or typical, and arrays, given or made up.
 
-A free axis without a given size gets a typical one. Which sizes a network takes is not written in its file, so that common ones
-are tried in a process of its own, until one runs:
-
-    height × width   320 × 320, 224 × 224, 640 × 640, 48 × 320, …
-    a length         of integers (tokens) 128, …; of floats (samples, frames) 512, …
-    any other axis   1, 16, 128
+A free axis without a given size gets a typical one, see `typical_sizes`.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,15 +17,11 @@ from compress.backends.check_file import check_onnx_file
 from compress.backends.feeds import describe_feeds
 from compress.backends.file_signature import read_signature
 from compress.backends.runner_protocol import Array, Feeds, feed_shapes
+from compress.backends.typical_sizes import candidate_sizes
 from compress.core.errors import DataError, SignatureError
-from compress.core.signature import BATCH, NO_SIZES, Signature, TensorSpec
+from compress.core.signature import BATCH, NO_SIZES, Signature
 from compress.profile.input_shapes import Shape, SizeRange, fit_shapes
 
-IMAGES = ((320, 320), (224, 224), (640, 640), (48, 320), (32, 320), (512, 512), (256, 256), (128, 128), (64, 64), (32, 32))
-"""Typical heights and widths."""
-TOKENS, FRAMES, OTHER = (128, 512, 64, 16, 1), (512, 16_000, 576, 256, 128, 16, 1), (1, 16, 128)
-LENGTHS = ("seq", "len", "time", "frame", "token")
-"""Parts of the name of an axis that is a length."""
 NOT_GIVEN: Mapping[str, Shape] = MappingProxyType({})
 NO_FEEDS: Feeds = MappingProxyType({})
 
@@ -128,7 +119,7 @@ def plan_inputs(path: Path, *, shapes: Mapping[str, Shape] = NOT_GIVEN, arrays: 
         check_onnx_file(path, [feed_shapes(inputs.feeds())])
         return inputs
     candidates = [
-        replace(inputs, signature=chosen.with_sizes(**sizes), typical=missing) for sizes in _typical_sizes(signature, missing)
+        replace(inputs, signature=chosen.with_sizes(**sizes), typical=missing) for sizes in candidate_sizes(signature, missing)
     ]
     result = check_onnx_file(path, [feed_shapes(candidate.feeds()) for candidate in candidates])
     if result.ran is None:
@@ -147,29 +138,6 @@ def _example(inputs: FileInputs) -> str:
     return " --shape ".join(
         f"{spec.name}:{'x'.join(map(str, inputs.signature.shape_of(spec)))}" for spec in inputs.signature.inputs
     )
-
-
-def _typical_sizes(signature: Signature, axes: Sequence[str]) -> Iterator[dict[str, int]]:
-    """Sizes to try, one after the other; each axis goes through its own list and stays at the end."""
-    kinds = {axis: _kind(signature, axis) for axis in axes}
-    for index in range(max(map(len, kinds.values()))):
-        yield {axis: sizes[min(index, len(sizes) - 1)] for axis, sizes in kinds.items()}
-
-
-def _kind(signature: Signature, axis: str) -> tuple[int, ...]:
-    """Typical sizes of an axis, by its name and its input."""
-    spec = next(spec for spec in signature.inputs if axis in spec.shape)
-    position = spec.shape.index(axis)
-    if len(spec.shape) == 4 and spec.is_continuous and position > 1:
-        return tuple(size[position - 2] for size in IMAGES)
-    if any(part in axis.lower() for part in LENGTHS) or _is_last_of_samples(spec, position):
-        return FRAMES if spec.is_continuous else TOKENS
-    return OTHER
-
-
-def _is_last_of_samples(spec: TensorSpec, position: int) -> bool:
-    """Whether an axis without a name is the second of two, (batch, length)."""
-    return len(spec.shape) == 2 and position == 1
 
 
 def _array_shapes(signature: Signature, arrays: Feeds, path: Path) -> dict[str, Shape]:

@@ -22,12 +22,12 @@ def saved(folder: Path, **shapes: Sequence[int | str]) -> Path:
 def test_samples_of_inputs_that_are_not_batch_first_are_whole(tmp_path: Path) -> None:
     signature = sized_signature(saved(tmp_path, x=("n", "length"), state=(2, "n", 128), sr=(), one=(1, 5)))
     assert [is_batch_first(spec) for spec in signature.inputs] == [True, False, False, True]
-    assert [sample_shape(spec, signature) for spec in signature.inputs] == [(128,), (2, 1, 128), (), (5,)]
+    assert [sample_shape(spec, signature) for spec in signature.inputs] == [(512,), (2, 1, 128), (), (5,)]
 
 
 def test_sizes_are_taken_guessed_for_images_and_unknown_axes_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, x=("n", 3, "height", "width"))
     signature = sized_signature(path, {"height": 64})
-    assert signature.shape_of(signature.inputs[0]) == (1, 3, 64, 224)
+    assert signature.shape_of(signature.inputs[0]) == (1, 3, 64, 320)
     with pytest.raises(ConversionError, match="no free axis depth; free are height, width"):
         sized_signature(path, {"depth": 3})

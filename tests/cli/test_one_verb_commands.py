@@ -11,10 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.cli.run_process import compress
 
 
-def network(folder: Path) -> Path:
+def network(folder: Path, last: str = "Identity") -> Path:
     weight = numpy_helper.from_array(np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32), "w")
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", size)) for name, size in (("x", 6), ("y", 4))]
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weight])
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node(last, ["h"], ["y"])]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "net.onnx")
     return folder / "net.onnx"
 
@@ -34,7 +35,13 @@ def test_quantize_writes_record_report_artifact_and_recipe_and_infer_runs_it(tmp
     assert answer.stdout.startswith("y: float32 (1, 4), from ")
 
 
-def test_prune_of_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    done = compress("prune", str(network(tmp_path)), "--out", str(tmp_path / "out"))
+def test_prune_of_a_file_with_an_operator_without_gradients_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    done = compress("prune", str(network(tmp_path, last="Hardmax")), "--out", str(tmp_path / "out"))
     assert done.returncode == 2
-    assert "prune needs a torch network, but the recipe starts from an ONNX file" in done.stderr
+    assert "prune needs a network that can be trained, and operator Hardmax (y) of this ONNX file has no" in done.stderr
+
+
+def test_a_shape_that_does_not_fit_the_file_is_refused(tmp_path: Path) -> None:
+    done = compress("export", str(network(tmp_path)), "--shape", "x:1x7", "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "its size of 6 is fixed" in done.stderr

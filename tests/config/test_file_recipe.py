@@ -37,7 +37,7 @@ def test_a_file_without_data_gets_noise_and_the_recipe_loads(tmp_path: Path) -> 
 def test_images_get_the_size_and_channels_of_the_network(tmp_path: Path) -> None:
     recipe = load(write_recipe("export", str(image_network(tmp_path)), str(tmp_path), CHAIN[1:], tmp_path / "out")).recipe
     assert recipe.data.source == f"images:{tmp_path}"
-    assert (recipe.data.channels, recipe.data.sizes) == (1, {"height": 20, "width": 224})
+    assert (recipe.data.channels, recipe.data.sizes) == (1, {"height": 20, "width": 320})
 
 
 def test_arrays_and_sources_are_told_apart(tmp_path: Path) -> None:

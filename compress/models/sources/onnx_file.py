@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -22,15 +21,12 @@ from compress.backends.feeds import batch_samples, make_batches
 from compress.backends.file_signature import read_signature
 from compress.backends.read_graph import all_nodes
 from compress.backends.runner_protocol import Array
-from compress.core.errors import ConversionError, ModelError
+from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Candidate, Context
 from compress.tasks.output_agreement import compare_outputs
 from compress.tasks.outputs import Outputs
-
-if TYPE_CHECKING:
-    from compress.models.factory import UnfittedModel
 
 OLDEST_OPSET, OPSET = 13, 17
 """First operator set in which quantization has a scale for each channel, and the one that older files are converted to."""
@@ -39,16 +35,6 @@ STANDARD_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 COMPARED = 2
 """Samples that the prepared file and the given one are compared on."""
 FILE = "model.onnx"
-
-
-def build(name: str, *_: object, **__: object) -> UnfittedModel:
-    """Refuse: the file is no torch network.
-
-    Raises:
-        ModelError: Always.
-    """
-    msg = f"onnx:{name} is an ONNX file and no torch network: it can start a chain, and stages that train cannot take it"
-    raise ModelError(msg)
 
 
 def given_candidate(path: Path, spec: NetworkSpec) -> tuple[Candidate, tuple[Fact, ...]]:
@@ -205,7 +191,7 @@ def _check_same(path: Path, prepared: Path, samples: list[dict[str, Array]]) -> 
     first, second = (onnx_session.create_session(file, threads=0) for file in (path, prepared))
     for feeds in batches:
         try:
-            outputs = [_flat(session.run(None, feeds)) for session in (first, second)]
+            outputs = [outputs_in_a_row(session.run(None, feeds)) for session in (first, second)]
         except Exception as error:  # the runtime's exceptions have no common base but Exception
             if not type(error).__module__.startswith("onnxruntime"):
                 raise
@@ -220,6 +206,7 @@ def _check_same(path: Path, prepared: Path, samples: list[dict[str, Array]]) -> 
             raise ConversionError(msg)
 
 
-def _flat(outputs: list[Array]) -> np.ndarray:
-    """All outputs of one sample in a row, (1, M)."""
+def outputs_in_a_row(outputs: list[Array]) -> np.ndarray:
+    """All float outputs of one sample in a row, (1, M); integer ones where there are no others."""
+    outputs = [output for output in outputs if np.asarray(output).dtype.kind == "f"] or outputs
     return np.concatenate([np.ravel(output).astype(np.float64) for output in outputs])[None]

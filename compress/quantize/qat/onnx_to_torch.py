@@ -1,18 +1,17 @@
-"""An ONNX network, or a part of one, as a torch module: the same outputs, with gradients.
+"""An ONNX network, or a part of one, as a torch module for quantization: the same outputs, with gradients.
 
 Learning the scales of quantization needs gradients, and what is learned must go back into the graph that a runtime reads. So
 that graph itself becomes a module: batch norms are folded and their statistics frozen as the exporter left them, Q/DQ pairs
 stand where the runtime wants them, and weights go back by the names of their initializers.
 
-Layers are submodules; other operators come from `onnx_operators`. Each Q/DQ pair is one `FakeQuantize`; pairs that use the same
-scale tensor share one module.
+Layers are submodules; other operators come from `backends.torch_operators`. Each Q/DQ pair is one `FakeQuantize`; pairs with
+the same scale tensor share one module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -20,33 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.graph_module import LAYER, GraphModule, GraphStep, without_counterpart
+from compress.backends.torch_operators.run_operator import OPERATORS
+from compress.backends.torch_operators.values import Attributes
 from compress.core.errors import ConversionError
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 from compress.quantize.qat.fake_quantize import FakeQuantize
-from compress.quantize.qat.onnx_layers import ConvLayer, MatMulLayer
-from compress.quantize.qat.onnx_operators import OPERATORS, Attributes
+from compress.quantize.qat.graph_layers import ConvLayer, MatMulLayer
 from compress.quantize.qdq.placement import UNIT_RANGE
 
-
-@dataclass(frozen=True)
-class GraphStep:
-    """One node.
-
-    Attributes:
-        operator: Its type; `Layer` and `FakeQuantize` are submodules.
-        inputs: Tensors that it reads.
-        outputs: Tensors that it writes.
-        attributes: Its attributes.
-        key: Of the submodule.
-        last_uses: Tensors that no later step reads.
-    """
-
-    operator: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Attributes
-    key: str = ""
-    last_uses: tuple[str, ...] = ()
+FAKE_QUANTIZE = "FakeQuantize"
+"""Operator of a step that is the fake quantization of a tensor."""
 
 
 def module_key(name: str) -> str:
@@ -54,73 +37,31 @@ def module_key(name: str) -> str:
     return str(name).replace(".", "/")
 
 
-class GraphConstants(nn.Module):
-    """Constants by name: floats move with the network, shapes stay on the CPU."""
-
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        super().__init__()
-        self.buffer_names: dict[str, str] = {}
-        self.shapes: dict[str, Tensor] = {}
-        for name, array in arrays.items():
-            value = torch.from_numpy(np.array(array))
-            if value.is_floating_point():
-                self.buffer_names[name] = f"c{len(self.buffer_names)}"
-                self.register_buffer(self.buffer_names[name], value)
-            else:
-                self.shapes[name] = value
-
-    def read(self, name: str) -> Tensor:
-        """The constant of that name."""
-        value: Tensor = getattr(self, self.buffer_names[name]) if name in self.buffer_names else self.shapes[name]
-        return value
-
-
-class OnnxModule(nn.Module):
+class OnnxModule(GraphModule):
     """A graph built by `to_torch`.
 
     Attributes:
-        starts: Names of its inputs, in the order of its arguments.
-        stops: Names of its outputs; it returns one tensor, or a tuple in their order.
         layers: By name of the node, dots as slashes.
         quantizers: Fake quantization of activations, by name of the scale, dots as slashes.
-        steps: In order.
     """
 
     def __init__(
         self, steps: Sequence[GraphStep], layers: Mapping[str, nn.Module], quantizers: Mapping[str, nn.Module],
         constants: Mapping[str, np.ndarray], starts: Sequence[str], stops: Sequence[str],
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.starts, self.stops = tuple(starts), tuple(stops)
+        super().__init__(steps, constants, starts, stops)
         self.layers, self.quantizers = nn.ModuleDict(layers), nn.ModuleDict(quantizers)
-        self.constants = GraphConstants(constants)
-        self.steps = _with_last_uses(steps, self.stops)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """In float32, whatever precision training computes in: bfloat16 has fewer digits than the integers."""
         with torch.autocast(inputs[0].device.type, enabled=False):
-            tensors: dict[str, Any] = {"": None}
-            for name, x in zip(self.starts, inputs, strict=True):
-                tensors[name] = x.float() if x.is_floating_point() else x
-            for step in self.steps:
-                read = [tensors[name] if name in tensors else self.constants.read(name) for name in step.inputs]
-                outputs = self._compute(step, read)
-                tensors.update(zip(step.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=False))
-                for name in step.last_uses:
-                    del tensors[name]
-            results = tuple(tensors[name] for name in self.stops)
-            return results[0] if len(results) == 1 else results
+            return super().forward(*inputs)
 
-    def _compute(self, step: GraphStep, inputs: list[Any]) -> Any:
-        if step.operator == "Layer":
-            return self.layers[step.key](inputs[0])
-        if step.operator == "FakeQuantize":
-            return self.quantizers[step.key](inputs[0])
-        try:
-            return OPERATORS[step.operator](step.attributes, inputs)
-        except NotImplementedError as error:
-            msg = f"{step.operator} with {error} has no counterpart with gradients here"
-            raise ConversionError(msg) from error
+    def submodule(self, step: GraphStep) -> nn.Module | None:
+        """The layer or the fake quantization of a step."""
+        if step.operator == FAKE_QUANTIZE:
+            return self.quantizers[step.key]
+        return self.layers[step.key] if step.operator == LAYER else None
 
 
 @dataclass(frozen=True)
@@ -184,10 +125,10 @@ class _Builder:
 
     def add(self, node: ir.Node) -> GraphStep | None:
         """The step of one node; None for one that only stores a constant."""
-        inputs, attributes = graphs.input_names(node), graphs.attributes(node)
-        step = GraphStep(node.op_type, inputs, graphs.output_names(node), attributes)
+        inputs, attributes = graphs.input_names(node), Attributes.of(node)
+        step = GraphStep(node.op_type, inputs, graphs.output_names(node), attributes, str(node.name))
         if node.op_type == "QuantizeLinear":
-            return replace(step, operator="FakeQuantize", inputs=inputs[:1], key=self._add_quantizer(node))
+            return replace(step, operator=FAKE_QUANTIZE, inputs=inputs[:1], key=self._add_quantizer(node))
         if node.op_type == "DequantizeLinear":
             if inputs[0] not in self.arrays:
                 return replace(step, operator="Identity", inputs=inputs[:1])
@@ -195,10 +136,9 @@ class _Builder:
             return None
         layer = self.known.get(str(node.name))
         if layer is not None and layer.operator == node.op_type and inputs[1] in self.arrays:
-            return replace(step, operator="Layer", inputs=inputs[:1], key=self._add_layer(node, layer, attributes))
+            return replace(step, operator=LAYER, inputs=inputs[:1], key=self._add_layer(node, layer, attributes))
         if node.op_type not in OPERATORS:
-            msg = f"operator {node.op_type} ({node.name}) has no counterpart with gradients here"
-            raise ConversionError(msg)
+            raise ConversionError(without_counterpart(node.op_type, str(node.name)))
         return step
 
     def _add_quantizer(self, node: ir.Node) -> str:
@@ -235,7 +175,7 @@ class _Builder:
         q, s = (self.arrays[name] for name in inputs[:2])
         z = self.arrays[inputs[2]] if len(inputs) > 2 else np.zeros((), q.dtype)
         if s.size > 1:
-            axis = attributes.get("axis", 1) % q.ndim
+            axis = attributes.integer("axis", 1) % q.ndim
             shape = [-1 if dimension == axis else 1 for dimension in range(q.ndim)]
             s, z = s.reshape(shape), np.broadcast_to(z, s.shape).reshape(shape)
         values: np.ndarray = (q.astype(np.float32) - z.astype(np.float32)) * s
@@ -244,16 +184,3 @@ class _Builder:
 
 def _to_float(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(array, np.float32))
-
-
-def _with_last_uses(steps: Sequence[GraphStep], stops: Sequence[str]) -> tuple[GraphStep, ...]:
-    """The steps, each with the tensors that can be freed after it."""
-    last: dict[str, int] = {}
-    computed = {name for step in steps for name in step.outputs}
-    for index, step in enumerate(steps):
-        last |= dict.fromkeys((*step.inputs, *step.outputs), index)
-    freed: dict[int, list[str]] = {}
-    for name, index in last.items():
-        if name in computed and name not in ("", *stops):
-            freed.setdefault(index, []).append(name)
-    return tuple(replace(step, last_uses=tuple(freed.get(index, ()))) for index, step in enumerate(steps))

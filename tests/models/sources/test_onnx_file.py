@@ -155,8 +155,11 @@ def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 
 def test_stages_that_train_are_refused_before_anything_runs(tmp_path: Path) -> None:
-    path = saved(dense(), tmp_path)
-    with pytest.raises(RecipeError, match="prune needs a torch network, but the recipe starts from an ONNX file"):
+    path = saved(dense(extra="Hardmax"), tmp_path)
+    sentence = (
+        r"prune needs a network that can be trained, and operator Hardmax \(y\) of this ONNX file has no torch counterpart"
+    )
+    with pytest.raises(RecipeError, match=sentence):
         Pipeline(
             "given", model=f"onnx:{path}", data=data(tmp_path, x=(6,)), stages=[Prune(target={"macs": 0.5})], task="outputs"
         )

@@ -1,0 +1,73 @@
+"""Typical sizes of the free axes of a file, tried until the network runs.
+
+Which sizes a network takes is not written in its file, so that common ones are tried in a process of its own:
+
+    height × width   320 × 320, 224 × 224, 640 × 640, 48 × 320, …
+    a length         of integers (tokens) 128, …; of floats (samples, frames) 512, …
+    any other axis   1, 16, 128
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from compress.backends.check_file import check_onnx_file
+from compress.backends.runner_protocol import feed_shapes
+from compress.core.signature import Signature, TensorSpec
+
+IMAGES = ((320, 320), (224, 224), (640, 640), (48, 320), (32, 320), (512, 512), (256, 256), (128, 128), (64, 64), (32, 32))
+"""Typical heights and widths."""
+TOKENS, FRAMES, OTHER = (128, 512, 64, 16, 1), (512, 16_000, 576, 256, 128, 16, 1), (1, 16, 128)
+LENGTHS = ("seq", "len", "time", "frame", "token")
+"""Parts of the name of an axis that is a length."""
+
+
+def candidate_sizes(signature: Signature, axes: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Sizes to try, one after the other; each axis goes through its own list and stays at the end."""
+    kinds = {axis: _kind(signature, axis) for axis in axes}
+    for index in range(max(map(len, kinds.values()))):
+        yield {axis: sizes[min(index, len(sizes) - 1)] for axis, sizes in kinds.items()}
+
+
+def _kind(signature: Signature, axis: str) -> tuple[int, ...]:
+    """Typical sizes of an axis, by its name and its input."""
+    spec = next(spec for spec in signature.inputs if axis in spec.shape)
+    position = spec.shape.index(axis)
+    if len(spec.shape) == 4 and spec.is_continuous and position > 1:
+        return tuple(size[position - 2] for size in IMAGES)
+    if any(part in axis.lower() for part in LENGTHS) or _is_last_of_samples(spec, position):
+        return FRAMES if spec.is_continuous else TOKENS
+    return OTHER
+
+
+def _is_last_of_samples(spec: TensorSpec, position: int) -> bool:
+    """Whether an axis without a name is the second of two, (batch, length)."""
+    return len(spec.shape) == 2 and position == 1
+
+
+def running_sizes(path: Path, signature: Signature, axes: Sequence[str]) -> dict[str, int]:
+    """The first candidates that a file runs on; the first of all where it runs on none.
+
+    Args:
+        path: ONNX file.
+        signature: Of the file, with the sizes of the other free axes.
+        axes: Free axes without a size.
+
+    Raises:
+        ConversionError: The file is damaged.
+    """
+    candidates = list(candidate_sizes(signature, axes))
+    ran = _first_that_runs(path, path.stat().st_mtime_ns, signature.model_dump_json(), tuple(axes))
+    return candidates[ran or 0]
+
+
+@lru_cache(maxsize=32)
+def _first_that_runs(path: Path, changed_ns: int, signature_json: str, axes: tuple[str, ...]) -> int | None:
+    """Number of the first candidates that run; `changed_ns` makes a file that was written anew another one."""
+    del changed_ns
+    signature = Signature.model_validate_json(signature_json)
+    examples = [signature.with_sizes(**sizes).example(seed=None) for sizes in candidate_sizes(signature, axes)]
+    feeds = [{name: tensor.numpy() for name, tensor in example.items()} for example in examples]
+    return check_onnx_file(path, [feed_shapes(each) for each in feeds]).ran

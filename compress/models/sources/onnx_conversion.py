@@ -1,0 +1,143 @@
+"""`onnx:PATH` for stages that train or cut: the file becomes a torch network, which is compared with the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from compress.backends import onnx_files, onnx_session
+from compress.backends import onnx_graph as graphs
+from compress.backends.feeds import batch_samples, make_batches
+from compress.backends.file_signature import read_signature
+from compress.core.errors import CompressError, ConversionError
+from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
+from compress.core.signature import BATCH, Signature, TensorSpec
+from compress.core.stage import Context
+from compress.core.user_path import user_path
+from compress.models.sources.onnx_file import check_given_file, outputs_in_a_row, prepare_model
+from compress.models.sources.onnx_network import build_network
+from compress.tasks.flat_outputs import run_flat
+from compress.tasks.output_agreement import compare_outputs
+from compress.tasks.outputs import Outputs
+
+if TYPE_CHECKING:
+    from compress.models.factory import UnfittedModel
+
+PURPOSE = "this chain"
+COMPARED = 4
+"""Samples that network and file are compared on, together and alone."""
+RELATIVE, ABSOLUTE = 1e-3, 1e-4
+"""Largest difference: of the largest output, and in units of the outputs."""
+
+
+def build(name: str, _: Any, spec: NetworkSpec, *, base: Path, **__: Any) -> UnfittedModel:
+    """The torch network of an ONNX file.
+
+    Args:
+        name: Its path.
+        spec: Of `converted_spec`: the order of its inputs is that of the network's.
+        base: Folder that a relative path starts from.
+
+    Raises:
+        ConversionError: The file cannot be compressed, or an operator has no torch function.
+    """
+    from compress.models.factory import UnfittedModel
+
+    path = user_path(name, base)
+    check_given_file(path)
+    prepared, notes = prepare_model(onnx_files.load(path), path.name)
+    network = build_network(graphs.to_ir(prepared), PURPOSE)
+    order = [each.name for each in spec.signature.inputs]
+    network.starts = tuple(sorted(network.starts, key=order.index)) if set(order) == set(network.starts) else network.starts
+    return UnfittedModel(network, 0, notes)
+
+
+def converted_spec(path: Path, spec: NetworkSpec) -> NetworkSpec:
+    """The data's specification with the names of a file's inputs and, where the task asks for none, the file's outputs.
+
+    Args:
+        path: ONNX file.
+        spec: Of the data.
+
+    Raises:
+        ConversionError: The file takes other inputs, or one without an axis of samples.
+    """
+    signature = read_signature(path)
+    own = {each.name: each for each in signature.inputs}
+    given = spec.signature.inputs
+    if len(own) == len(given) == 1:
+        own = {given[0].name: signature.inputs[0]}
+    if own.keys() != {each.name for each in given}:
+        listed, present = ", ".join(own), ", ".join(each.name for each in given)
+        msg = f"{path} takes {listed}, and the data gives {present}; give an array for each input of the network, and no other"
+        raise ConversionError(msg)
+    inputs = tuple(_input(path, own[each.name], each) for each in given)
+    outputs = spec.signature.outputs or tuple(_with_batch(each) for each in signature.outputs)
+    named = Signature(inputs=inputs, outputs=outputs, sizes=spec.signature.sizes)
+    return spec.model_copy(update={"signature": named})
+
+
+def _input(path: Path, own: TensorSpec, given: TensorSpec) -> TensorSpec:
+    if len(given.shape) == len(own.shape) + 1:
+        msg = (
+            f"{path} takes input {own.name!r} without an axis of samples, so that it runs one sample at a time and cannot be "
+            "trained in batches; leave the stages that train out"
+        )
+        raise ConversionError(msg)
+    return given.model_copy(update={"name": own.name, "values": given.values or own.values})
+
+
+def _with_batch(output: TensorSpec) -> TensorSpec:
+    """An output whose first axis counts samples, also where the file fixes it to one sample."""
+    return output.model_copy(update={"shape": (BATCH, *output.shape[1:])}) if output.shape[:1] == (1,) else output
+
+
+def check_converted(path: Path, network: nn.Module, context: Context) -> tuple[Fact, ...]:
+    """Compare a converted network with its file, on samples of the data.
+
+    Args:
+        path: The file.
+        network: Of `build`.
+        context: Data and task.
+
+    Returns:
+        Notes.
+
+    Raises:
+        ConversionError: The data do not fit, or the outputs differ.
+    """
+    batch = next(iter(context.data.validation.ordered(COMPARED)))
+    model = onnx_files.load(path)
+    session = onnx_session.create_session(model, threads=0)
+    feeds = [make_batches([sample], graphs.to_ir(model), 1)[0] for sample in batch_samples(batch)]
+    expected = np.concatenate([outputs_in_a_row(session.run(None, each)) for each in feeds])
+    with torch.no_grad():
+        try:
+            outputs = run_flat(network, tuple(batch.inputs.values())).numpy()
+        except (CompressError, RuntimeError) as error:
+            raise ConversionError(_not_in_batches(path, str(error).splitlines()[0])) from error
+    if outputs.shape != expected.shape:
+        raise ConversionError(_not_in_batches(path, f"outputs of shape {outputs.shape} in place of {expected.shape}"))
+    agreement = compare_outputs(expected, outputs)
+    if agreement.max_abs > ABSOLUTE + RELATIVE * agreement.scale:
+        msg = (
+            f"{path} as a torch network gives other outputs than the file (by up to {agreement.max_abs:.3g} of "
+            f"{agreement.scale:.3g}), so that it cannot be trained: leave the stages that train out"
+        )
+        raise ConversionError(msg)
+    if not isinstance(context.task, Outputs):
+        return ()
+    noise = ", on random inputs" if context.data.source.startswith("random:") else ""
+    return (Fact.of("models.not_measured_without_labels", path.name, random=noise),)
+
+
+def _not_in_batches(path: Path, reason: str) -> str:
+    return (
+        f"{path} as a torch network does not take {COMPARED} samples at once ({reason}): export it with a free batch, or leave "
+        "the stages that train out"
+    )
