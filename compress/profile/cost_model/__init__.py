@@ -1,1 +1,1 @@
-"""Latency estimates for devices out of reach, and the fit of their coefficients."""
+"""Latency estimates for devices that are not connected, and the fit of their coefficients."""

@@ -1,7 +1,7 @@
-"""The file that `compress devices calibrate` writes: prices of operators on one processor, and the error of estimates.
+"""Calibration of the cost model: latency coefficients of operators on one processor, and the error of the estimates.
 
-JSON in the user's cache. A calibration is valid for one processor, runtime version and number of threads; `mismatch_reason`
-says what differs. Light: read without a runtime.
+`compress devices calibrate` writes it as JSON into the user's cache. It is valid for one processor, runtime version and number
+of threads; `mismatch_reason` reports what differs. This module imports no runtime.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
 
 FORMAT = 2
-"""Of the file; raised when the meaning of the prices changes."""
+"""Version of the file format; raised when the meaning of the coefficients changes."""
 MAX_SPREAD = 0.1
-"""Largest spread of repeated timings on an idle machine; a few percent are usual."""
+"""Spread of repeated timings above which the machine counts as busy; an idle machine has a few percent."""
 MIN_PROCESSOR_SHARE = 0.9
-"""Smallest share of a processor that a session with one thread gets on an idle machine."""
+"""Processor share of a session with one thread below which the machine counts as busy."""
 
 
 class Processor(NamedTuple):
-    """Conditions of a calibration besides threads.
+    """Processor and runtime that a calibration is valid for.
 
     Attributes:
         cpu: Model name.
-        instruction_sets: The runtime picks its kernels by them.
-        runtime: Such as `onnxruntime 1.32.0`.
+        instruction_sets: Instruction sets by which the runtime selects its kernels.
+        runtime: Runtime with version, such as `onnxruntime 1.32.0`.
     """
 
     cpu: str
@@ -41,12 +41,12 @@ class Processor(NamedTuple):
 
 
 class Rates(FrozenModel):
-    """Prices of one class of operators: time = overhead + operation × operations + element × elements.
+    """Coefficients of one class of operators: t = overhead_ns + operation_ns × operations + element_ns × elements.
 
     Attributes:
-        overhead_ns: Of each operator, nanoseconds.
-        operation_ns: Of each arithmetic operation.
-        element_ns: Of each element read or written.
+        overhead_ns: Time per operator, ns.
+        operation_ns: Time per arithmetic operation, ns.
+        element_ns: Time per element read or written, ns.
     """
 
     overhead_ns: float = Field(ge=0.0)
@@ -55,12 +55,12 @@ class Rates(FrozenModel):
 
 
 class Accuracy(FrozenModel):
-    """Error of estimates on architectures that were left out of the fit, one at a time.
+    """Error of the estimates in leave-one-architecture-out cross-validation.
 
     Attributes:
         mean: Mean of |estimate ÷ measured − 1|.
         low: 2.5 % quantile of measured ÷ estimate.
-        high: 97.5 % quantile of it.
+        high: 97.5 % quantile of measured ÷ estimate.
         networks: Number of architectures.
     """
 
@@ -73,12 +73,12 @@ class Accuracy(FrozenModel):
 class MachineLoad(FrozenModel):
     """Load of other processes while the networks were timed.
 
-    Load that comes and goes widens the spread, and lowers the share where it takes the processor away. Constant load on the
-    other hardware thread of the same core shows in neither.
+    Intermittent load widens the spread; load on the same processor lowers the share. Constant load on the other hardware thread
+    of the core changes neither.
 
     Attributes:
-        spread: (q75 − q25) ÷ median of repeated timings, the median over all files.
-        processor_share: Processor time ÷ wall time of the timing sessions, the median over all.
+        spread: (q75 − q25) ÷ median of repeated timings; median over all files.
+        processor_share: Processor time ÷ wall time of a timing session; median over all sessions.
     """
 
     spread: float = Field(ge=0.0)
@@ -89,17 +89,17 @@ class Calibration(FrozenModel):
     """A fitted cost model.
 
     Attributes:
-        device: Profile that it was made for.
-        cpu: As in `Processor`.
-        instruction_sets: As in `Processor`.
-        runtime: As in `Processor`.
-        threads: Within an operator.
-        created: When, UTC.
+        device: Name of the device profile.
+        cpu: See `Processor`.
+        instruction_sets: See `Processor`.
+        runtime: See `Processor`.
+        threads: Threads within an operator.
+        created: Date and time, UTC.
         seconds: Duration of the calibration.
-        rates: By class of operators; see `estimate.operator_class`.
-        accuracy: Of estimates.
-        load: Of the machine meanwhile; None in older files.
-        format: Of this file.
+        rates: Coefficients by class of operators; see `estimate.operator_class`.
+        accuracy: Error of the estimates.
+        load: Load of the machine during the calibration; None in older files.
+        format: Version of the file format.
     """
 
     device: str
@@ -116,7 +116,7 @@ class Calibration(FrozenModel):
 
     @property
     def load_warning(self) -> str:
-        """Why the prices include the load of other processes; empty where the machine was idle, as far as is known."""
+        """Signs that other processes slowed the timings; empty if there are none."""
         if self.load is None:
             return ""
         signs = []
@@ -128,25 +128,25 @@ class Calibration(FrozenModel):
 
 
 def runtime() -> str:
-    """The runtime that is installed, as a calibration names it.
+    """Name and version of the installed ONNX Runtime.
 
     Raises:
-        DeviceError: There is none.
+        DeviceError: It is not installed.
     """
     for package in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"):
         try:
             return f"onnxruntime {metadata.version(package)}"
         except metadata.PackageNotFoundError:
             continue
-    msg = "ONNX Runtime is not installed, which a calibration is made for: pip install onnxruntime"
+    msg = "a calibration needs ONNX Runtime, which is not installed: pip install onnxruntime"
     raise DeviceError(msg)
 
 
 def this_processor(hardware: Hardware | None) -> Processor | None:
-    """This machine's processor with the runtime that is installed; None of a device that is not this machine.
+    """This machine's processor and installed runtime; None if `hardware` is None: the device is another machine.
 
     Raises:
-        DeviceError: No runtime is installed.
+        DeviceError: ONNX Runtime is not installed.
     """
     if hardware is None:
         return None
@@ -154,32 +154,32 @@ def this_processor(hardware: Hardware | None) -> Processor | None:
 
 
 def default_path(device: str, threads: int = 1) -> Path:
-    """Where a device's calibration is kept: below `$COMPRESS_CACHE`, `$XDG_CACHE_HOME/compress` or `~/.cache/compress`."""
+    """Path of a device's calibration: below `$COMPRESS_CACHE`, `$XDG_CACHE_HOME/compress` or `~/.cache/compress`."""
     own, shared = os.environ.get("COMPRESS_CACHE"), os.environ.get("XDG_CACHE_HOME")
     base = Path(own).expanduser() if own else (Path(shared) if shared else Path.home() / ".cache") / "compress"
     return base.absolute() / "calibrations" / f"{device}-{threads}.json"
 
 
 def find_file(device: str, threads: int = 1) -> Path | None:
-    """The file of a device's calibration in the user's cache; None when there is none."""
+    """File of a device's calibration in the user's cache; None if it does not exist."""
     path = default_path(device, threads)
     return path if path.is_file() else None
 
 
 def save(calibration: Calibration, path: Path) -> None:
-    """Write the file whole or not at all.
+    """Write a calibration atomically.
 
     Raises:
-        StoreError: The folder is not writable, or full.
+        StoreError: The folder is not writable, or the disk is full.
     """
     write_text(path, calibration.model_dump_json(indent=1) + "\n")
 
 
 def load(path: Path) -> Calibration:
-    """Read a file.
+    """Read a calibration.
 
     Raises:
-        DeviceError: The file cannot be read, or is not a calibration of this version of `compress`.
+        DeviceError: The file cannot be read, or is not a calibration that this version reads.
     """
     try:
         return Calibration.model_validate_json(path.read_text(encoding="utf-8"))
@@ -196,17 +196,17 @@ def mismatch_reason(calibration: Calibration, processor: Processor | None, threa
 
     Args:
         calibration: The calibration.
-        processor: Of the machine; None when it is not this machine.
-        threads: Of the latency that is to be estimated.
+        processor: Processor and runtime of this machine; None if the device is another machine.
+        threads: Threads of the latency to estimate.
     """
     if processor is None:
-        return "the device is not this machine, and a calibration is valid only where it was made"
+        return "the device is not this machine, and a calibration is valid only on the machine that was timed"
     if calibration.format != FORMAT:
-        return f"it has format {calibration.format}, and this version of compress reads {FORMAT}"
+        return f"it has format {calibration.format}, and this version of compress reads format {FORMAT}"
     pairs = (
         ("CPU", calibration.cpu, processor.cpu),
         ("instruction sets", ", ".join(calibration.instruction_sets), ", ".join(processor.instruction_sets)),
         ("runtime", calibration.runtime, processor.runtime),
         ("threads", str(calibration.threads), str(threads)),
     )
-    return next((f"it was made with {name} {then}; there it is {now}" for name, then, now in pairs if then != now), None)
+    return next((f"it was made with {name} {then}; now it is {now}" for name, then, now in pairs if then != now), None)

@@ -1,15 +1,15 @@
-"""Estimate the latency at batch 1 as a sum over operators: with prices fitted on this machine, else with a roofline model.
+"""Estimate the latency at batch 1 as a sum over operators: a model fitted on this machine, else a roofline model.
 
-Calibrated (`compress devices calibrate host`; see `fit`):
+With a calibration (`compress devices calibrate host`; see `fit`):
 
-    t = Σ over operators of  overhead + price_operations × operations + price_elements × elements
+    t = Σ over operators of  overhead_ns + operation_ns × operations + element_ns × elements
 
-Uncalibrated:
+Without:
 
     t = Σ over operators of their time by the roofline (see `roofline`)
 
-Peaks and efficiencies are those of the device profile, each with its source; those of this machine are measured. The error on a
-device without calibration is not known; the profile names an error factor.
+Peaks and efficiencies come from the device profile, each with its source; those of this machine are measured. The error of the
+roofline is not known; the profile assumes an error factor.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Estimate:
 
     Attributes:
         latency_ms: Latency of the whole network.
-        operators: Time of each operator, ms, in graph order.
+        operators: Work and time (ms) of each operator, in graph order.
         bound_by: Milliseconds by bottleneck: `arithmetic`, `bandwidth`, `overhead`.
-        model: Method and known error, in one sentence.
-        band: Expected range of the true latency, ms.
+        model: Description of the method and its error, for the record.
+        band: Range in which the true latency is expected, ms.
     """
 
     latency_ms: float
@@ -52,16 +52,16 @@ class Estimate:
 
 
 def estimate(path: Path, device: Device, feeds: Feeds | None = None) -> Estimate:
-    """Latency of an ONNX file at batch 1: by the device's calibration where there is a valid one, else by a roofline.
+    """Estimate the latency of an ONNX file at batch 1: by the device's calibration if it has a valid one, else by a roofline.
 
     Args:
         path: ONNX file.
-        device: Its profile. Peaks of this machine that the profile lacks are measured at each call; pass a profile with them
-            (`with_measured_peaks`) where several networks are estimated.
-        feeds: Inputs of the run whose operators are counted; None counts them at batch 1 from inferred shapes.
+        device: Device profile. Peaks of this machine that the profile lacks are measured at each call; to estimate several
+            networks, pass the result of `with_measured_peaks`.
+        feeds: Inputs of a run whose operators are counted; None counts the operators from inferred shapes at batch 1.
 
     Raises:
-        DeviceError: The profile lacks a figure that the estimate needs, or the graph's shapes are not known.
+        DeviceError: The profile lacks a value that the estimate needs, or the graph's shapes are not known.
         ConversionError: Not an ONNX file.
     """
     work = operator_work(path) if feeds is None else executed_work(path, feeds).operators
@@ -80,12 +80,12 @@ def latency(path: Path, device: Device, feeds: Feeds | None = None) -> Quantity:
 
 
 def find_calibration(device: Device) -> tuple[Calibration | None, str]:
-    """The valid calibration of this machine's profile; or None, and why there is none."""
+    """The valid calibration of a device and an empty reason; or None and why there is none."""
     if device.connection != "local":
-        return None, "not this machine, so that it cannot be calibrated"
+        return None, "it cannot be calibrated, because it is not this machine"
     path = calibration_file.find_file(device.name, device.threads)
     if path is None:
-        return None, f"never calibrated: `compress devices calibrate {device.name}` takes five minutes"
+        return None, f"not calibrated: `compress devices calibrate {device.name}` takes five minutes"
     try:
         calibration = calibration_file.load(path)
     except DeviceError as error:
@@ -96,26 +96,26 @@ def find_calibration(device: Device) -> tuple[Calibration | None, str]:
 
 
 def operator_class(work: OperatorWork) -> str:
-    """Class of operators that share prices: `dense`, `grouped`, `depthwise`, `product` or `other`, and `float` or `int8`."""
+    """Class of operators that share coefficients: `dense`, `grouped`, `depthwise`, `product` or `other`; `float` or `int8`."""
     product = work.kind == "dense" and work.operator not in CONVOLUTIONS
     return f"{'product' if product else work.kind} {work.number}"
 
 
 def calibrated_estimate(calibration: Calibration, work: Sequence[OperatorWork]) -> Estimate:
-    """Estimate every operator with the prices of its class.
+    """Estimate every operator with the coefficients of its class.
 
     Raises:
-        DeviceError: No network of the calibration had an operator of that class.
+        DeviceError: No network of the calibration has an operator of that class.
     """
     operators: list[tuple[OperatorWork, float]] = []
     bound_by = {"arithmetic": 0.0, "bandwidth": 0.0, "overhead": 0.0}
     for item in work:
         rates = calibration.rates.get(operator_class(item))
         if rates is None:
-            msg = f"the calibration has no prices for {operator_class(item)} operators ({item.name}); calibrate again"
+            msg = f"the calibration has no coefficients for {operator_class(item)} operators ({item.name}); calibrate again"
             raise DeviceError(msg)
-        arithmetic, moving = item.operations * rates.operation_ns, item.elements * rates.element_ns
-        parts = {"arithmetic": arithmetic, "bandwidth": moving, "overhead": rates.overhead_ns}
+        arithmetic, traffic = item.operations * rates.operation_ns, item.elements * rates.element_ns
+        parts = {"arithmetic": arithmetic, "bandwidth": traffic, "overhead": rates.overhead_ns}
         for name, nanoseconds in parts.items():
             bound_by[name] += nanoseconds * MILLI_PER_NANO
         operators.append((item, sum(parts.values()) * MILLI_PER_NANO))
@@ -123,7 +123,8 @@ def calibrated_estimate(calibration: Calibration, work: Sequence[OperatorWork]) 
     kinds = " and ".join(sorted({"fp32" if item.number == "float" else item.number for item in work if item.kind != "other"}))
     model = (
         f"calibrated {calibration.created} on {calibration.cpu}, {calibration.runtime}, {kinds or 'fp32'}, batch 1, "
-        f"{_threads(calibration.threads)}; mean error {accuracy.mean:.1%} on {accuracy.networks} architectures left out"
+        f"{_threads(calibration.threads)}; mean error {accuracy.mean:.1%} in cross-validation over {accuracy.networks} "
+        f"architectures"
         f"{f'; {calibration.load_warning}' * bool(calibration.load_warning)}"
     )
     return Estimate(total, tuple(operators), bound_by, model, (total * accuracy.low, total * accuracy.high))
@@ -134,10 +135,15 @@ def _threads(count: int) -> str:
 
 
 def roofline_estimate(work: Sequence[OperatorWork], device: Device, reason: str = "") -> Estimate:
-    """Estimate operators with a roofline model; `reason` says why there is no calibration.
+    """Estimate operators with a roofline model.
+
+    Args:
+        work: Work of each operator.
+        device: Device profile.
+        reason: Why there is no calibration; stands in the description of the method.
 
     Raises:
-        DeviceError: The profile lacks a figure.
+        DeviceError: The profile lacks a peak or an efficiency.
     """
     efficiency = required(device.efficiency, device, "efficiency", reason)
     operators: list[tuple[OperatorWork, float]] = []
@@ -151,13 +157,13 @@ def roofline_estimate(work: Sequence[OperatorWork], device: Device, reason: str 
     threads = f", {_threads(device.threads)}" if device.kind == "cpu" else ""
     model = (
         f"uncalibrated roofline for {device.title}, {compute_types(work, device)}, batch 1{threads}; "
-        f"error not yet known on this device, band ×/÷ {factor:g}{f' ({reason})' * bool(reason)}"
+        f"error on this device unknown, band ×/÷ {factor:g}{f' ({reason})' * bool(reason)}"
     )
     return Estimate(total, tuple(operators), bound_by, model, (total / factor, total * factor))
 
 
 def compute_types(work: Sequence[OperatorWork], device: Device) -> str:
-    """Number types of the convolutions and products, in words."""
+    """Number types of the convolutions and matrix products, such as `int8 and fp16`."""
     kinds = {item.number for item in work if item.kind != "other"}
     floats = device.precision.floats
     return {frozenset({"int8"}): "int8", frozenset({"float"}): floats}.get(frozenset(kinds), f"int8 and {floats}")

@@ -1,8 +1,8 @@
-"""Work of the operators that a file executes on given inputs, counted from one run of it.
+"""Work of the operators that a file executes on given inputs, counted in one run.
 
-Shapes behind free axes, index arithmetic and control flow are only known when the network runs. ONNX Runtime's profiler writes
-the shapes of each kernel's inputs and outputs, those inside branches and loops too, once for each time that it runs. The graph
-runs without the runtime's optimizations, so that kernels are the nodes of the file.
+Shapes that depend on free axes, index arithmetic or control flow are only known at run time. ONNX Runtime's profiler records
+the input and output shapes of each kernel call, in branches and loops too. Graph optimizations are off, so that each kernel is
+a node of the file.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from compress.profile.layers.ort_profile import Event, ProfilingRunner, TypedSha
 TAG = re.compile(r"work(\d+)_")
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 NOT_COUNTED = frozenset({"DFT", "STFT", "DeformConv", "GridSample", "TreeEnsemble"})
-"""Operators of ONNX whose sums of products have no formula here."""
+"""ONNX operators that compute sums of products and have no formula here."""
 WITHOUT_PRODUCTS = frozenset({"BiasGelu", "FastGelu", "Gelu", "QuickGelu", "SkipLayerNormalization"})
-"""Operators of ONNX Runtime's own without sums of products, besides those named QLinear…."""
+"""Contrib operators of ONNX Runtime without sums of products, besides those named QLinear…."""
 
 
 @dataclass(frozen=True)
 class ExecutedWork:
-    """What one run executed.
+    """Work of one run.
 
     Attributes:
-        operators: Work of each operator, once for each time that it ran.
-        uncounted: Operators that ran and whose products have no formula.
+        operators: Work of each operator, once per execution.
+        uncounted: Types of executed operators that have no formula.
     """
 
     operators: tuple[OperatorWork, ...]
@@ -52,15 +52,15 @@ class ExecutedWork:
 
 
 def executed_work(path: Path, feeds: Feeds) -> ExecutedWork:
-    """Run a file once and count what it executes.
+    """Run a file once and count the work of its operators.
 
     Args:
         path: ONNX file.
-        feeds: Its inputs.
+        feeds: Inputs.
 
     Raises:
-        ConversionError: It cannot be loaded or run.
-        DeviceError: The attributes or inputs of an operator are malformed, or memory ran out.
+        ConversionError: The file cannot be loaded or run.
+        DeviceError: An operator has malformed attributes or inputs, or memory ran out.
     """
     model = onnx_files.load(path)
     if model.functions:
@@ -70,7 +70,7 @@ def executed_work(path: Path, feeds: Feeds) -> ExecutedWork:
     for index, node in enumerate(nodes):
         node.name = f"work{index}_"
     events = _profile(model, feeds)
-    for node, name in zip(nodes, names, strict=True):
+    for node, name in zip(nodes, names, strict=True):  # restore the names, which appear in messages
         node.name = name
     by_node = _by_node(events)
     positions = {id(node): index for index, node in enumerate(nodes)}
@@ -83,28 +83,26 @@ def executed_work(path: Path, feeds: Feeds) -> ExecutedWork:
                 shapes |= _shapes(node.input, event["args"].get("input_type_shape", [])) | _shapes(
                     node.output, event["args"].get("output_type_shape", [])
                 )
-        runs = {place: len(by_node.get(index, ())) for place, index in enumerate(indices)}
+        runs = {position: len(by_node.get(index, ())) for position, index in enumerate(indices)}
         operators += GraphWork(graph, shapes, path, runs=runs, exact=True).work()
     ran = [nodes[index] for index in sorted(by_node)]
     return ExecutedWork(tuple(operators), tuple(dict.fromkeys(_operator(node) for node in ran if not _is_counted(node))))
 
 
 def macs_quantity(path: Path, feeds: Feeds) -> Quantity:
-    """Multiply-accumulates of one run; missing, with the operator, where one is not counted."""
+    """Multiply-accumulates of one run; missing with the reason if the file does not run or an operator has no formula."""
     try:
         work = executed_work(path, feeds)
     except CompressError as error:
-        return Quantity.missing("MAC", f"the file does not run, so that nothing is counted ({error})")
+        return Quantity.missing("MAC", f"the file does not run ({error})")
     if work.uncounted:
         plural = len(work.uncounted) > 1
-        return Quantity.missing(
-            "MAC", f"operator{'s' * plural} {', '.join(work.uncounted)} {'are' if plural else 'is'} not counted"
-        )
-    return Quantity.measured(work.macs, "MAC", "counted on what one run executes", runs=1)
+        return Quantity.missing("MAC", f"no formula for operator{'s' * plural} {', '.join(work.uncounted)}")
+    return Quantity.measured(work.macs, "MAC", "counted in one run", runs=1)
 
 
 class _AsWrittenRunner(ProfilingRunner):
-    """Profiles the nodes of the file: nothing is fused, and weights stay inputs of their kernels instead of being packed."""
+    """Profiles the nodes of the file: no fusion, and no prepacking, so that weights remain inputs of their kernels."""
 
     def _options(self) -> onnxruntime.SessionOptions:
         self.level = "off"
@@ -114,7 +112,7 @@ class _AsWrittenRunner(ProfilingRunner):
 
 
 def _profile(model: onnx.ModelProto, feeds: Feeds) -> list[Event]:
-    """Kernel events of one run, the graph as it stands."""
+    """Kernel events of one run of the unoptimized graph."""
     with TemporaryDirectory() as folder:
         tagged = Path(folder) / "tagged.onnx"
         onnx_files.save(model, tagged)
@@ -124,7 +122,7 @@ def _profile(model: onnx.ModelProto, feeds: Feeds) -> list[Event]:
 
 
 def _by_node(events: Sequence[Event]) -> dict[int, list[Event]]:
-    """Kernel events by the number of the node."""
+    """Kernel events by index of the node."""
     by_node: dict[int, list[Event]] = {}
     for event in events:
         match = TAG.match(kernel_name(event))
@@ -134,14 +132,17 @@ def _by_node(events: Sequence[Event]) -> dict[int, list[Event]]:
 
 
 def _shapes(names: Sequence[str], typed: TypedShapes) -> dict[str, tuple[int, ...]]:
-    """Shapes of a node's tensors; an omitted one has no name and no shape. Sequences have none, so that none is told apart."""
+    """Shapes of a node's tensors by name; empty if one of them has no shape, such as a sequence.
+
+    Omitted tensors have neither a name nor a shape.
+    """
     present = [name for name in names if name]
     shapes = [tuple(shape) for entry in typed for shape in entry.values()]
     return dict(zip(present, shapes, strict=True)) if len(present) == len(shapes) else {}
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """The graph and those in its branches and loops."""
+    """A graph and the subgraphs of its branches and loops."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:

@@ -1,9 +1,10 @@
 """Fit the cost model of this machine to measured latencies of torchvision networks.
 
-    latency of a network = Σ over operators of  overhead + price_operations × operations + price_elements × elements
+    t = Σ over operators of  overhead_ns + operation_ns × operations + element_ns × elements
 
-Each class of operator (see `estimate.operator_class`) has its own non-negative prices, by least squares of the relative errors
-(Lawson & Hanson 1974, "Solving Least Squares Problems", chapter 23). The error is that of architectures left out in turn.
+Each class of operators (see `estimate.operator_class`) has its own coefficients: non-negative least squares of the relative
+errors (Lawson & Hanson 1974, "Solving Least Squares Problems", chapter 23). The error of the estimates is measured by
+cross-validation that leaves out one architecture at a time.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ Quantize = Callable[[onnx.ModelProto], onnx.ModelProto]
 Vector = npt.NDArray[np.float64]
 FEATURES = ("count", "operations", "elements")
 REWEIGHTINGS = 5
-"""Errors are relative to the expected latency: relative to the measured one, low outliers would count most."""
+"""Errors are divided by the fitted latency; divided by the measured latency, outliers below it would have most weight."""
 
 
 def _of_torchvision(name: str) -> Callable[[int], nn.Module]:
@@ -75,10 +76,10 @@ class NetworkSample:
     """One measured file.
 
     Attributes:
-        architecture: Files of one architecture are left out together.
-        work: Its operators.
+        architecture: Name of the architecture; cross-validation leaves out all its files together.
+        work: Work of its operators.
         latency_ms: Median latency at batch 1.
-        spread: Of repeated timings; see `Samples.spread`.
+        spread: Spread of repeated timings; see `Samples.spread`.
         processor_share: Processor time ÷ wall time of its timing session.
     """
 
@@ -99,16 +100,16 @@ def calibrate(
     sides: Sequence[int] = SIDES,
     reporter: Reporter | None = None,
 ) -> Calibration:
-    """Measure networks in fp32 and int8, and fit the prices of their operators.
+    """Measure networks in fp32 and int8, and fit the latency coefficients of their operators.
 
     Args:
         device: A profile of this machine.
-        quantize: int8 version of a float network, as `quantize` produces it.
-        threads: Within an operator.
-        seconds: Counted time of each file.
-        networks: Architectures; three at least.
-        sides: Sides of the images, pixels.
-        reporter: Shows a bar.
+        quantize: Returns the int8 version of a float network.
+        threads: Threads within an operator.
+        seconds: Timing per file, without warm-up.
+        networks: At least three architectures; see `NETWORKS`.
+        sides: Side lengths of the input images, pixels.
+        reporter: Shows a progress bar.
 
     Raises:
         DeviceError: The device is not this machine, or does not run ONNX Runtime on a CPU.
@@ -152,7 +153,7 @@ def measure_network(
     )  # fmt: skip
     images = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        network.train()(images)  # statistics of the batch norms: without them, activations may fade into slow denormal numbers
+        network.train()(images)  # sets batch-norm statistics: without them, activations may shrink to slow denormal numbers
     with tempfile.TemporaryDirectory() as folder:
         files = {number: Path(folder) / f"{number}.onnx" for number in ("fp32", "int8")}
         export_onnx(network.eval(), spec, files["fp32"])
@@ -171,37 +172,38 @@ def measure_network(
 
 
 def fit(samples: Sequence[NetworkSample]) -> dict[str, Rates]:
-    """Prices of every class of operators, by class."""
+    """Coefficients by class of operators."""
     classes = sorted({operator_class(item) for sample in samples for item in sample.work})
     table = np.array([_features(sample.work, classes) for sample in samples])
-    prices = fit_prices(table, np.array([sample.latency_ms for sample in samples])) / MILLI_PER_NANO
+    coefficients = fit_coefficients(table, np.array([sample.latency_ms for sample in samples])) / MILLI_PER_NANO
+    rows = coefficients.reshape(-1, len(FEATURES)).tolist()
     return {
         name: Rates(overhead_ns=overhead, operation_ns=operation, element_ns=element)
-        for name, (overhead, operation, element) in zip(classes, prices.reshape(-1, len(FEATURES)).tolist(), strict=True)
+        for name, (overhead, operation, element) in zip(classes, rows, strict=True)
     }
 
 
-def fit_prices(table: Vector, measured: Vector) -> Vector:
-    """Non-negative prices that minimise the squared error, relative to the expected value.
+def fit_coefficients(table: Vector, measured: Vector) -> Vector:
+    """Non-negative coefficients c that minimise Σ ((table · c − measured) ÷ fitted)², by iterative reweighting.
 
     Args:
-        table: (n, m) amounts.
-        measured: (n,), positive.
+        table: (n, m) features.
+        measured: (n,) latencies, positive.
 
     Returns:
         (m,).
     """
-    expected = measured
+    fitted = measured
     for _ in range(REWEIGHTINGS):
-        weighted = table / expected[:, None]
-        scale = np.maximum(weighted.max(axis=0), np.finfo(float).tiny)
-        prices = nnls(weighted / scale, measured / expected)[0] / scale
-        expected = np.maximum(table @ prices, measured / 10)
-    return np.asarray(prices)
+        weighted = table / fitted[:, None]
+        scale = np.maximum(weighted.max(axis=0), np.finfo(float).tiny)  # columns differ by many orders of magnitude
+        coefficients = nnls(weighted / scale, measured / fitted)[0] / scale
+        fitted = np.maximum(table @ coefficients, measured / 10)
+    return np.asarray(coefficients)
 
 
 def cross_validate(samples: Sequence[NetworkSample]) -> Accuracy:
-    """Errors on each architecture, estimated by a fit on the others."""
+    """Error on each architecture by a fit on the other ones."""
     classes = sorted({operator_class(item) for sample in samples for item in sample.work})
     table = np.array([_features(sample.work, classes) for sample in samples])
     measured = np.array([sample.latency_ms for sample in samples])
@@ -209,7 +211,7 @@ def cross_validate(samples: Sequence[NetworkSample]) -> Accuracy:
     estimated = np.empty(len(samples))
     for name in set(architectures):
         left_out = architectures == name
-        estimated[left_out] = table[left_out] @ fit_prices(table[~left_out], measured[~left_out])
+        estimated[left_out] = table[left_out] @ fit_coefficients(table[~left_out], measured[~left_out])
     ratios = measured / np.maximum(estimated, measured / 10)
     low, high = np.quantile(ratios, [0.025, 0.975])
     error = float(np.abs(estimated / measured - 1).mean())
@@ -232,12 +234,13 @@ def _features(work: Sequence[OperatorWork], classes: Sequence[str]) -> Vector:
 
 
 def describe_calibration(calibration: Calibration) -> str:
-    """Conditions, duration, error, and whether the machine was idle."""
+    """Summary for the terminal: conditions, duration, error, and a warning if the machine was not idle."""
     accuracy, threads = calibration.accuracy, f"{calibration.threads} thread{'s' * (calibration.threads > 1)}"
     sentence = (
         f"{calibration.cpu}, {calibration.runtime}, {threads}: {len(calibration.rates)} classes of operators in "
-        f"{calibration.seconds:.0f} s; mean error {accuracy.mean:.1%} on {accuracy.networks} architectures left out in turn; "
-        f"95 % of the measured latencies lie between {accuracy.low - 1:+.0%} and {accuracy.high - 1:+.0%} of the estimate"
+        f"{calibration.seconds:.0f} s; mean error {accuracy.mean:.1%} in cross-validation over {accuracy.networks} "
+        f"architectures; 95 % of the measured latencies lie between {accuracy.low - 1:+.0%} and {accuracy.high - 1:+.0%} of "
+        f"the estimate"
     )
     if not calibration.load_warning:
         return sentence

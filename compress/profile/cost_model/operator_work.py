@@ -1,7 +1,7 @@
 """Arithmetic operations and memory traffic of each operator of an ONNX graph at batch 1, as a runtime executes it.
 
-A runtime does not execute the graph as written. It fuses QuantizeLinear and DequantizeLinear into their neighbours, and batch
-norms and activations into the preceding convolution; a reshape moves no data. These operators have no work of their own.
+Runtimes fuse QuantizeLinear and DequantizeLinear into their neighbours, and batch norms and activations into the preceding
+convolution; a reshape moves no data. These operators count as no work.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PRODUCTS = {"MatMul", "Gemm", "QLinearMatMul", "MatMulInteger", "QGemm"}
 RECURRENCES = {"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"}
 INTEGER = {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "QGemm", "QLinearAdd", "QLinearGlobalAveragePool"}
 COUNTED = CONVOLUTIONS | PRODUCTS | RECURRENCES | {"Einsum"}
-"""Operators with sums of products that are counted, those of ONNX Runtime's own included."""
+"""Operators whose sums of products have a formula here, contrib operators of ONNX Runtime included."""
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
 FUSED = {"Relu", "Clip", "BatchNormalization", "LeakyRelu", "Add"}
 """Fused into the preceding convolution or product by ONNX Runtime and TensorRT; Add is the residual sum."""
 CONTROL_FLOW = {"If", "Loop", "Scan"}
-"""The operators inside are counted."""
+"""Not counted themselves; the operators of their subgraphs are."""
 FREE = {"Reshape", "Flatten", "Identity", "Dropout", "Constant", "Shape", "Squeeze", "Unsqueeze", "Cast"}
-"""Move a negligible amount of data in a vision network."""
+"""Operators that move a negligible amount of data in a vision network."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class OperatorWork:
     Attributes:
         name: Name of the node, or of its first output.
         operator: ONNX operator type.
-        kind: Class of kernels, by how well they use the arithmetic units.
+        kind: Class of kernels with similar use of the arithmetic units.
         number: `int8` if its inputs are quantized.
         operations: Arithmetic operations; a multiply-accumulate counts as two.
         elements: Elements read and written: input and output activations, and weights.
@@ -62,7 +62,7 @@ def operator_work(path: Path) -> tuple[OperatorWork, ...]:
 
     Raises:
         ConversionError: The file cannot be read, or is not an ONNX file.
-        DeviceError: The shapes of the graph are not known even at batch 1.
+        DeviceError: Shapes are unknown even at batch 1, or an operator is malformed.
     """
     try:
         graph = at_batch_one(load(path)).graph
@@ -71,7 +71,9 @@ def operator_work(path: Path) -> tuple[OperatorWork, ...]:
         msg = f"cannot read {path}: {error.strerror}"
         raise ConversionError(msg) from error
     except (IndexError, KeyError, ValueError, shape_inference.InferenceError) as error:
-        msg = f"{path}: its operators cannot be counted, because the inputs or attributes of one are malformed ({error})"
+        msg = (
+            f"{path}: the work of its operators cannot be counted: inputs or attributes of one of them are malformed ({error})"
+        )
         raise DeviceError(msg) from error
 
 
@@ -81,20 +83,20 @@ def macs(path: Path) -> int:
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """The graph without its external data.
+    """Read a model without its external data.
 
     Raises:
-        ConversionError: Not an ONNX file, or one without a graph.
+        ConversionError: It is not an ONNX file, or its graph has no nodes.
     """
     model = read_graph(path)
     if not model.graph.node:
-        msg = f"cannot read {path} as ONNX: it holds no graph"
+        msg = f"cannot read {path} as ONNX: its graph has no nodes"
         raise ConversionError(msg)
     return model
 
 
 def at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with a free first dimension of its inputs set to 1 and every other shape inferred anew."""
+    """Set free first dimensions of the inputs to 1 and infer all other shapes again; `model` is changed."""
     weights = {tensor.name for tensor in model.graph.initializer}
     for item in model.graph.input:
         dimensions = item.type.tensor_type.shape.dim
@@ -107,15 +109,15 @@ def at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def shapes_in(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
-    """Shapes by tensor, as far as a graph tells them; see `at_batch_one`."""
+    """Shapes by tensor, where the graph has them; see `at_batch_one`."""
     shapes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for item in (*graph.input, *graph.value_info, *graph.output):
-        shapes[item.name] = _at_batch_one_where_untold(tuple(dim.dim_value for dim in item.type.tensor_type.shape.dim))
+        shapes[item.name] = _with_batch_one(tuple(dim.dim_value for dim in item.type.tensor_type.shape.dim))
     return shapes
 
 
-def _at_batch_one_where_untold(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A first dimension that inference lost, behind index arithmetic on the batch for example, is the batch."""
+def _with_batch_one(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Take an unknown first dimension, as after index arithmetic on the batch, for the batch, which is 1."""
     return (1, *shape[1:]) if shape and shape[0] == 0 else shape
 
 
@@ -124,10 +126,10 @@ class GraphWork:
 
     Args:
         graph: The graph.
-        shapes: By tensor. An unknown size is 0 or less, unless the shapes are `exact`.
-        path: Names the file in messages.
-        runs: Times that each node ran, by its position; None for once each.
-        exact: The shapes are those of a run: an axis of size 0 has no elements.
+        shapes: Shapes by tensor; an unknown size is 0 or less, unless `exact`.
+        path: File name for messages.
+        runs: Number of executions of each node, by index; None counts each node once.
+        exact: The shapes were recorded in a run: an axis of size 0 has no elements.
     """
 
     def __init__(
@@ -141,11 +143,11 @@ class GraphWork:
     ) -> None:
         self.path, self.graph, self.shapes = path, graph, shapes
         self.runs, self.exact = runs, exact
-        self.maker = {output: node for node in self.graph.node for output in node.output}
+        self.producer = {output: node for node in self.graph.node for output in node.output}
         self._after_product: dict[str, bool] = {}
 
     def work(self) -> Iterator[OperatorWork]:
-        """Work of each operator that a runtime executes, once for each time that it runs."""
+        """Work of each operator that a runtime executes, once per execution."""
         for index, node in enumerate(self.graph.node):
             runs = 1 if self.runs is None else self.runs.get(index, 0)
             if runs and node.op_type not in QUANTIZERS | FREE | CONTROL_FLOW and not self._fused(node):
@@ -179,7 +181,7 @@ class GraphWork:
         return "other", max(self._elements(name) for name in (*node.input, *node.output) if name)
 
     def _products(self, node: onnx.NodeProto) -> int:
-        """Multiply-accumulates of operators that hold matrix products; 0 of others."""
+        """Multiply-accumulates of operators that contain matrix products; 0 for others."""
         if node.op_type in RECURRENCES:  # each step of each sequence: W of (directions, gates × hidden, input), R likewise
             steps, batch, *_ = self._shape(node.input[0])
             return steps * batch * (self._elements(node.input[1]) + self._elements(node.input[2]))
@@ -193,8 +195,8 @@ class GraphWork:
 
     def _depth(self, node: onnx.NodeProto) -> int:
         """Length of the sum in a matrix product: the last dimension of its first input, or the first if transposed."""
-        turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-        return self._shape(node.input[0])[0 if turned else -1]
+        transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        return self._shape(node.input[0])[0 if transposed else -1]
 
     def _weight_of(self, node: onnx.NodeProto) -> str:
         return str(node.input[3 if node.op_type == "QLinearConv" else 1])
@@ -203,20 +205,20 @@ class GraphWork:
         if node.op_type in INTEGER:
             return True
         data = node.input[0] if node.input else ""
-        return data in self.maker and self.maker[data].op_type == "DequantizeLinear"
+        return data in self.producer and self.producer[data].op_type == "DequantizeLinear"
 
     def _fused(self, node: onnx.NodeProto) -> bool:
         return node.op_type in FUSED and self._computed_before(node)
 
     def _computed_before(self, node: onnx.NodeProto) -> bool:
-        """Whether an input comes from a convolution or product, straight or through fused operators and quantizers."""
+        """Whether an input comes from a convolution or product, directly or through fused operators and quantizers."""
         name = node.output[0]
         if name not in self._after_product:
-            makers = [self.maker[name] for name in node.input if name in self.maker]
+            producers = [self.producer[name] for name in node.input if name in self.producer]
             self._after_product[name] = any(
-                maker.op_type in CONVOLUTIONS | PRODUCTS
-                or (maker.op_type in FUSED | QUANTIZERS and self._computed_before(maker))
-                for maker in makers
+                producer.op_type in CONVOLUTIONS | PRODUCTS
+                or (producer.op_type in FUSED | QUANTIZERS and self._computed_before(producer))
+                for producer in producers
             )
         return self._after_product[name]
 
@@ -230,13 +232,13 @@ class GraphWork:
         if shape is None or any(size <= 0 for size in shape):
             if name in self.shapes and self.shapes[name] == ():
                 return ()
-            msg = f"{self.path}: the shape of {name!r} is not known at batch 1; export with fixed sizes to estimate its cost"
+            msg = f"{self.path}: the shape of {name!r} is unknown at batch 1; export with fixed sizes to estimate the latency"
             raise DeviceError(msg)
         return shape
 
     def _constant(self, name: str) -> tuple[int, ...] | None:
-        """Shape of what a Constant node gives, or a dequantized weight's."""
-        node = self.maker.get(name)
+        """Shape of the output of a Constant node, or of a dequantized weight."""
+        node = self.producer.get(name)
         if node is None:
             return None
         if node.op_type in QUANTIZERS:
@@ -246,7 +248,7 @@ class GraphWork:
 
 
 def einsum_products(equation: str, shapes: list[tuple[int, ...]]) -> int:
-    """Multiply-accumulates of an Einsum, its operands contracted in pairs from left to right; 0 of a single operand."""
+    """Multiply-accumulates of an Einsum whose operands are contracted in pairs from left to right; 0 for a single operand."""
     left, _, right = equation.replace(" ", "").partition("->")
     terms = [_indices(term, len(shape)) for term, shape in zip(left.split(","), shapes, strict=True)]
     sizes: dict[str, int] = {}
@@ -264,7 +266,7 @@ def einsum_products(equation: str, shapes: list[tuple[int, ...]]) -> int:
 
 
 def _indices(term: str, rank: int) -> list[str]:
-    """Indices of an Einsum term; those of an ellipsis count from its end, `...1`, `...2`, because operands broadcast."""
+    """Indices of an Einsum term; an ellipsis is numbered from its end, `...2`, `...1`, because operands broadcast."""
     before, dots, after = term.partition("...")
     return [*before, *(f"...{position}" for position in range(rank - len(before) - len(after), 0, -1) if dots), *after]
 

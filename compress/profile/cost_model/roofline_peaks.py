@@ -1,4 +1,4 @@
-"""Measured peaks of this machine: what ONNX Runtime's own kernels reach on micro-benchmarks.
+"""Peak rates of this machine by micro-benchmarks of ONNX Runtime.
 
     3×3 convolutions, 64 channels, 32×32       → fp32 rate of dense kernels
     the same, quantized                        → int8 rate
@@ -6,7 +6,7 @@
     a chain of 100 operators on four numbers   → overhead of one operator
     copying an array larger than any cache     → bandwidth
 
-The rates are those reached, not those of the data sheet, so the efficiencies that go with them are 1.
+The rates are achieved, not theoretical, so the efficiencies of dense kernels and bandwidth are 1.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ OPSET, IR = 17, 8
 DEPTH = 2
 CHAIN = 100
 BEST = 0.05
-"""Quantile of the times that counts as the peak: a limit of the hardware, so the load of other processes must not lower it."""
+"""Quantile of the times that gives the peak: low, because other processes only lengthen a run."""
 COPIED_BYTES = 256 << 20
 ERROR_FACTOR = 2.0
-"""Wide, until the estimate has been compared with measured networks."""
+"""Error band of the estimate; wide, because it was not compared with measured networks."""
 
 
 def with_measured_peaks(device: Device, *, threads: int = 1, seconds: float = 0.3) -> Device:
-    """The profile of this machine with measured peaks, so that its estimates can be set against measured latencies.
+    """The profile of this machine with measured peaks and efficiencies.
 
-    Each call measures anew, for seconds. Networks that are compared by their estimates are estimated with one result.
+    Each call takes seconds. Use one result for all networks whose estimates are compared.
 
     Args:
-        device: The profile of this machine.
-        threads: Of the micro-benchmarks; rates are given for one thread.
-        seconds: Of each micro-benchmark.
+        device: Profile of this machine.
+        threads: Threads of the micro-benchmarks; the rates are per thread.
+        seconds: Duration of each micro-benchmark.
     """
     rates = _rates(threads, seconds)
     source = f"measured: micro-benchmarks of ONNX Runtime on {device.title}, {threads} thread(s)"
@@ -68,7 +68,7 @@ def with_measured_peaks(device: Device, *, threads: int = 1, seconds: float = 0.
 
 
 def _rates(threads: int, seconds: float) -> dict[str, float]:
-    """GFLOP/s, GOP/s, GB/s and µs."""
+    """Rates: `dense` and `depthwise` in GFLOP/s, `int8` in GOP/s, `bandwidth` in GB/s, `overhead_us`."""
     models = {
         "dense": _convolutions(64, 32, 1),
         "int8": _convolutions(64, 32, 1, quantized=True),
@@ -100,7 +100,7 @@ def _rates(threads: int, seconds: float) -> dict[str, float]:
 
 
 def _convolutions(channels: int, size: int, group: int, *, quantized: bool = False) -> onnx.ModelProto:
-    """`DEPTH` 3×3 convolutions in a row, with random weights; between QuantizeLinear pairs where asked."""
+    """A chain of `DEPTH` 3×3 convolutions with random weights, float or with QuantizeLinear and DequantizeLinear."""
     nodes, weights, last = [], [], "x"
     random = np.random.default_rng(0)
     for layer in range(DEPTH):
@@ -129,7 +129,7 @@ def _convolutions(channels: int, size: int, group: int, *, quantized: bool = Fal
 
 
 def _chain(length: int) -> onnx.ModelProto:
-    """Operators on four numbers: nothing but their overhead."""
+    """A chain of operators on four numbers, whose time is all overhead."""
     names = ["x", *(f"y{index}" for index in range(length))]
     kinds = ("Sigmoid", "Tanh")
     nodes = [helper.make_node(kinds[index % 2], [names[index]], [names[index + 1]]) for index in range(length)]

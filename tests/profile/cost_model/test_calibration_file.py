@@ -44,10 +44,10 @@ def test_it_holds_where_it_was_made():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"cpu": "Another 9000"}, "made with CPU Another 9000; there it is"),
+        ({"cpu": "Another 9000"}, "made with CPU Another 9000; now it is"),
         ({"instruction_sets": ("avx2",)}, "made with instruction sets avx2; there"),
-        ({"runtime": "onnxruntime 1.0.0"}, "made with runtime onnxruntime 1.0.0; there it is onnxruntime"),
-        ({"threads": 4}, "made with threads 4; there it is 1"),
+        ({"runtime": "onnxruntime 1.0.0"}, "made with runtime onnxruntime 1.0.0; now it is onnxruntime"),
+        ({"threads": 4}, "made with threads 4; now it is 1"),
         ({"format": 0}, "format 0"),
     ],
 )

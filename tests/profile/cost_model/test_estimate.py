@@ -122,7 +122,7 @@ def test_an_estimate_says_what_it_is_and_how_wrong_it_may_be(name, tiny):
     assert target.title in found.detail
     assert target.precision.floats in found.detail
     assert "uncalibrated" in found.detail
-    assert "error not yet known" in found.detail
+    assert "error on this device unknown" in found.detail
 
 
 def test_a_profile_without_efficiencies_cannot_estimate(tiny):
@@ -167,7 +167,7 @@ def test_a_calibrated_estimate_says_its_error(tiny):
     assert found.how == "estimated"
     assert (found.low, found.high) == pytest.approx((0.9 * found.value, 1.2 * found.value))
     assert "calibrated 2026-01-02 03:04 UTC" in found.detail
-    assert "mean error 7.1% on 10 architectures left out" in found.detail
+    assert "mean error 7.1% in cross-validation over 10 architectures" in found.detail
     assert host().hardware.cpu in found.detail
 
 
@@ -180,7 +180,7 @@ def test_an_estimate_says_that_the_calibration_was_made_under_load(tiny):
 
 def test_a_calibration_without_prices_for_a_class_is_refused(tiny):
     keep(rates={"other int8": RATES["other float"]})
-    with pytest.raises(DeviceError, match="has no prices for"):
+    with pytest.raises(DeviceError, match="has no coefficients for"):
         cost.estimate(tiny, host())
 
 
@@ -209,7 +209,7 @@ def test_a_calibration_of_something_else_is_refused_and_the_roofline_says_so(cha
 def test_this_machine_uncalibrated_is_estimated_from_measured_peaks(tiny, monkeypatch):
     never_measure(monkeypatch)
     found = cost.latency(tiny, host())
-    assert "never calibrated: `compress devices calibrate host`" in found.detail
+    assert "not calibrated: `compress devices calibrate host`" in found.detail
     assert found.value == pytest.approx(cost.roofline_estimate(operator_work(tiny), device()).latency_ms)
 
 

@@ -48,7 +48,7 @@ def test_an_operator_without_a_formula_is_named(save):
     nodes = [helper.make_node("DFT", ["x"], ["y"], axis=1), helper.make_node("DFT", ["y"], ["z"], axis=1)]
     path = save("dft.onnx", models.make_model(nodes, [models.tensor("x", 1, [1, 8, 1])], [models.tensor("z", 1, None)]))
     quantity = macs_quantity(path, {"x": np.zeros((1, 8, 1), np.float32)})
-    assert (quantity.value, quantity.detail) == (None, "operator DFT is not counted")
+    assert (quantity.value, quantity.detail) == (None, "no formula for operator DFT")
 
 
 def test_a_file_that_does_not_run_has_no_count_but_the_reason(save):

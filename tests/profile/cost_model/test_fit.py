@@ -15,7 +15,7 @@ from compress.profile.cost_model.fit import (
     cross_validate,
     describe_calibration,
     fit,
-    fit_prices,
+    fit_coefficients,
     machine_load,
     measure_network,
 )
@@ -48,13 +48,13 @@ def test_known_prices_are_recovered():
 
 def test_prices_are_never_negative():
     draw = np.random.default_rng(1)
-    assert (fit_prices(draw.uniform(0, 1e6, (50, 8)), draw.uniform(1e3, 1e6, 50)) >= 0).all()
+    assert (fit_coefficients(draw.uniform(0, 1e6, (50, 8)), draw.uniform(1e3, 1e6, 50)) >= 0).all()
 
 
 def test_relative_errors_count_so_that_small_networks_are_fitted_too():
     table = np.column_stack([np.geomspace(1e6, 1e9, 40), np.ones(40)])
     exact = table @ [0.01, 5000]
-    estimated = table @ fit_prices(table, exact * np.where(np.arange(40) % 2, 1.1, 0.9))
+    estimated = table @ fit_coefficients(table, exact * np.where(np.arange(40) % 2, 1.1, 0.9))
     assert np.abs(estimated / exact - 1).max() < 0.1
 
 
