@@ -1,11 +1,11 @@
-"""Latency by arrival pattern: an inference is slower when its input arrives as in a product than in a benchmark loop.
+"""Latency by arrival pattern of the inputs; in a product an inference is slower than in a benchmark loop.
 
-    back_to_back   the next input waits already: caches and clocks are hot (MLPerf Inference: single-stream); see `interleave`
+    back_to_back   no pause: warm caches, high clocks (MLPerf Inference: single-stream); see `interleave`
     periodic       one input every 1/rate seconds, as from a camera: the processor idles in between
-    cold           the caches hold other data: a buffer larger than them is written before each inference
+    cold           a buffer larger than the caches is written before each inference
 
-This module measures the last two. Files take turns of a few calls; the first call of a turn is not counted. It also runs on
-devices over SSH: numpy only.
+This module measures the last two. Files take turns of a few calls; the first call of a turn is not counted. The module also
+runs on devices over SSH and therefore needs only numpy.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from compress.profile.latency.interleave import NS_PER_MS, NS_PER_S, Action, Sam
 Pattern = Literal["periodic", "cold"]
 RUNS_IN_TURN = 3
 FEWEST, MOST = 6, 200
-"""Runs of each file; six are the fewest that an interval of the median needs."""
+"""Limits of the runs per file; an interval of the median needs at least six."""
 LEAST_BYTES, MOST_BYTES = 16 << 20, 64 << 20
-"""Size of the buffer that is written to evict the caches: twice the last level within these bounds."""
+"""Limits of the buffer that evicts the caches; between them it has twice the size of the last level."""
 
 
 def time_arrivals(actions: Mapping[str, Action], *, rate_hz: float, seconds: float) -> dict[Pattern, dict[str, Samples]]:
     """Time callables with periodic inputs and with cold caches.
 
     Args:
-        actions: By name; each call is one inference.
+        actions: Callables by name; each call is one inference.
         rate_hz: Inputs per second of the periodic pattern.
-        seconds: Time for each callable and pattern, about.
+        seconds: Approximate time per callable and pattern.
 
     Returns:
-        By pattern, `periodic` and `cold`, the times by name.
+        Times by pattern (`periodic`, `cold`) and name.
     """
     ticker, eviction = _Ticker(rate_hz), _CacheEviction()
     with no_garbage_collection():
@@ -60,21 +60,21 @@ def _duration_s(action: Action) -> float:
 def _take_turns(actions: Mapping[str, Action], prepare: Callable[[], None], *, runs: int) -> dict[str, Samples]:
     times: dict[str, list[int]] = {name: [] for name in actions}
     rounds = -(-runs // RUNS_IN_TURN)
-    for number in range(rounds):
-        for name in list(actions)[:: 1 if number % 2 == 0 else -1]:
+    for round_index in range(rounds):
+        for name in list(actions)[:: 1 if round_index % 2 == 0 else -1]:
             for call in range(RUNS_IN_TURN + 1):
                 prepare()
                 start = time.perf_counter_ns()
                 actions[name]()
                 if call > 0:
                     times[name].append(time.perf_counter_ns() - start)
-    numbers = np.repeat(np.arange(rounds), RUNS_IN_TURN)
+    round_indices = np.repeat(np.arange(rounds), RUNS_IN_TURN)
     warmup = Warmup(rounds, 0.0, steady=True)
-    return {name: Samples(np.array(series) / NS_PER_MS, numbers, warmup) for name, series in times.items()}
+    return {name: Samples(np.array(series) / NS_PER_MS, round_indices, warmup) for name, series in times.items()}
 
 
 class _Ticker:
-    """Sleeps until the next tick of a fixed rate; ticks that passed during an inference are left out."""
+    """Sleeps until the next tick of a fixed rate; ticks during an inference are skipped."""
 
     def __init__(self, rate_hz: float) -> None:
         self._period_ns = NS_PER_S / rate_hz
@@ -88,7 +88,7 @@ class _Ticker:
 
 
 class _CacheEviction:
-    """Writes a buffer of twice the last cache."""
+    """Evicts the caches by writing a buffer of twice the size of the last level."""
 
     def __init__(self, cpu: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> None:
         largest = max(caches(cpu).values(), default=0)

@@ -1,4 +1,4 @@
-"""Latency of a file at several sizes of one free axis, such as the length of a text, all in one interleaved session."""
+"""Latency of a file at several sizes of one free axis, such as the sequence length, in one interleaved session."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def sweep_axis(
     batch: int,
     reporter: Reporter,
 ) -> tuple[Rows, tuple[Fact, ...]]:
-    """Time a file at every size of an axis on this machine; each size has a session of its own.
+    """Time a file at every size of an axis on this machine, each size in an inference session of its own.
 
     Args:
         path: ONNX file.
         axis: Name of the axis.
         feeds: Inputs by size.
         device: Profile of this machine.
-        plan: Settings; `seconds` is the counted time of each size.
-        batch: Samples in one run.
-        reporter: Shows a bar.
+        plan: Settings; `seconds` is the timing per size, without warm-up.
+        batch: Samples per run.
+        reporter: Shows a progress bar.
 
     Returns:
-        One row a size: `file`, `device`, `axis`, `size`, `batch`, `runs`, `latency_p50_ms` and `throughput_per_s`, quantities
-        as JSON; and the sizes that the file does not take, with the reason.
+        Rows, one per size: `file`, `device`, `axis`, `size`, `batch`, `runs`, and the quantities `latency_p50_ms` and
+        `throughput_per_s` as JSON; facts on the sizes at which the file does not run.
 
     Raises:
         ConversionError: The file cannot be loaded.
@@ -60,8 +60,8 @@ def sweep_axis(
                 skipped.append(Fact.of("profile.sweep_size_failed", path.name, axis=axis, size=size, error=str(error)))
             else:
                 runners[str(size)] = runner
-        named = {name: feeds[int(name)] for name in runners}
-        timings = time_runners(runners, named, plan.timing, batch=batch, reporter=reporter) if runners else {}
+        feeds_by_name = {name: feeds[int(name)] for name in runners}
+        timings = time_runners(runners, feeds_by_name, plan.timing, batch=batch, reporter=reporter) if runners else {}
     rows = tuple(
         {
             "file": path.name,
@@ -79,19 +79,19 @@ def sweep_axis(
 
 
 def draw_sweep(rows: Sequence[Mapping[str, object]]) -> bytes:
-    """Figure of the median latency with its interval by size of the axis, one line a file: bytes of a PNG."""
+    """Plot median latency with its interval against the size of the axis, one line per file; returns a PNG."""
     from compress.core.plot_style import COLORS, error_bar, escape_text, new_figure, style_axes, to_png
 
     figure = new_figure(7.2, 3.7)
     axes = figure.add_subplot()
     files = dict.fromkeys(str(row["file"]) for row in rows)
     for index, file in enumerate(files):
-        own = [row for row in rows if row["file"] == file]
-        quantities = [Quantity.model_validate(row["latency_p50_ms"]) for row in own]
+        file_rows = [row for row in rows if row["file"] == file]
+        quantities = [Quantity.model_validate(row["latency_p50_ms"]) for row in file_rows]
         bars = [error_bar(quantity, 1.0) for quantity in quantities]
         spread = [[low[0] for low, _ in bars], [high[0] for _, high in bars]]
         values = [quantity.value or 0.0 for quantity in quantities]
-        sizes = [int(str(row["size"])) for row in own]
+        sizes = [int(str(row["size"])) for row in file_rows]
         axes.errorbar(sizes, values, yerr=spread, marker="o", color=COLORS[index % len(COLORS)], label=escape_text(file))
     axes.set_xlabel(escape_text(f"size of axis {', '.join(dict.fromkeys(str(row['axis']) for row in rows))}"))
     axes.set_ylabel("median latency, ms")

@@ -1,14 +1,12 @@
-"""Interleaved timing: all candidates in turns within one session, so that drift of clocks and neighbours cancels.
+"""Interleaved timing: candidates take turns within one session, so that drift of clocks and of other load cancels.
 
     warm up each ─► round 1: A A A | B B B B B ─► round 2: B B B B B | A A A ─► …
 
-Each round gives every candidate one time slice. The first run of a slice is not counted: it pays for the caches that the
-candidate before it filled. The order is reversed in every round, so that no candidate always follows the same other one.
-This module times callables and knows nothing of models.
+Each candidate has one time slice per round. The first run of a slice is not counted: it refills the caches after the previous
+candidate. The order is reversed in every round, so that no candidate always follows the same one.
 
-Where a network lies in memory can cost it several percent, for as long as it stays loaded; a session that loads it once cannot
-tell that from its speed (Mytkowicz et al. 2009, "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS). So the
-counted time has parts, and `renew` may load everything anew between them.
+The memory addresses of a loaded network change its latency by several percent (Mytkowicz et al. 2009, "Producing Wrong Data
+Without Doing Anything Obviously Wrong!", ASPLOS). So the timing has parts, between which `renew` may reload every network.
 """
 
 from __future__ import annotations
@@ -28,11 +26,11 @@ Vector = npt.NDArray[np.float64]
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
 STEADY = 0.98
-"""Warm enough: the median of the latest block is not below this part of the best median before."""
+"""Warm-up ends when the median of the latest block is at least this fraction of the best earlier median."""
 PATIENCE = 10
-"""Caps, in multiples of the time asked for: of warm-up and of measurement."""
+"""Limit of warm-up and of timing, in multiples of the requested time."""
 PARTS = 5
-"""Parts of the counted time, with `renew` between them."""
+"""Parts of the timing, with `renew` between them."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ class TimingPlan:
     """How long to time each candidate.
 
     Attributes:
-        seconds: Counted time of each at least; more when `min_runs` asks for it, up to ten times.
-        warmup_seconds: Shortest warm-up of each.
-        min_runs: Fewest counted runs of each.
+        seconds: Least timing per candidate; up to ten times as long until `min_runs` is reached.
+        warmup_seconds: Shortest warm-up per candidate.
+        min_runs: Fewest counted runs per candidate.
     """
 
     seconds: float
@@ -51,7 +49,7 @@ class TimingPlan:
 
     @classmethod
     def of(cls, seconds: float, *, min_runs: int = 10) -> TimingPlan:
-        """A plan with a fifth of the counted time for warm-up."""
+        """A plan whose warm-up takes a fifth of the timing."""
         return cls(seconds, seconds / 5, min_runs)
 
 
@@ -60,9 +58,9 @@ class Warmup:
     """How one candidate was warmed up.
 
     Attributes:
-        runs: Runs that were thrown away.
-        seconds: Time that they took.
-        steady: The median had stopped falling; else the cap ended the warm-up.
+        runs: Number of discarded runs.
+        seconds: Duration.
+        steady: Whether the median stopped falling; otherwise the time limit ended the warm-up.
     """
 
     runs: int
@@ -75,9 +73,9 @@ class Samples:
     """Times of one candidate.
 
     Attributes:
-        milliseconds: One for each run, in order, (n,).
-        rounds: The round that each belongs to, (n,).
-        warmup: What came before.
+        milliseconds: Time of each run, in order, (n,).
+        rounds: Round of each run, (n,).
+        warmup: Warm-up before them.
     """
 
     milliseconds: Vector
@@ -89,7 +87,7 @@ class Samples:
         return np.array([np.median(self.milliseconds[self.rounds == index]) for index in np.unique(self.rounds)])
 
     def spread(self) -> float:
-        """How far repeated timings differ: (q75 − q25) ÷ median of the medians of rounds."""
+        """Relative spread of repeated timings: (q75 − q25) ÷ median of the medians of the rounds."""
         low, middle, high = np.quantile(self.round_medians(), (0.25, 0.5, 0.75))
         return float((high - low) / middle)
 
@@ -119,16 +117,15 @@ def interleave(
     """Time callables in turns.
 
     Args:
-        actions: By name; each call is one run.
-        plan: How long.
-        slice_ms: Length of a turn; at least one run is counted in each.
-        clock: Monotonic, in nanoseconds.
-        after_round: Called with the fraction done.
-        renew: Called between the parts with the number of the part that begins, from 1; afterwards each is warmed up for a
-            moment. Its time is not counted.
+        actions: Callables by name; each call is one run.
+        plan: Duration.
+        slice_ms: Length of a time slice; at least one run is counted in each.
+        clock: Monotonic clock, ns.
+        after_round: Called after each round with the fraction done.
+        renew: Called between the parts with the index of the next part, from 1; a short warm-up follows. Neither is counted.
 
     Returns:
-        Times by name, in the order given.
+        Times by name, in the order of `actions`.
     """
     with no_garbage_collection():
         warmups = {name: warm_up(action, seconds=plan.warmup_seconds, clock=clock) for name, action in actions.items()}
@@ -168,15 +165,15 @@ def _timed_block(action: Action, *, at_least: int, budget_ns: float, clock: Cloc
     while len(times) < at_least or spent < budget_ns:
         start = clock()
         action()
-        taken = clock() - start
-        times.append(taken)
-        spent += max(taken, 1)
+        duration = clock() - start
+        times.append(duration)
+        spent += max(duration, 1)
     return times
 
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Keep the collector from running inside a timed run."""
+    """Collect garbage now and not within the block, where it would lengthen a run."""
     was_on = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Clock, temperature and throttling of this machine; each reading, or the reason why there is none."""
+"""Clock, temperature and throttling of this machine; the reason for each reading that is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class MachineSensors:
     """Readings of this machine.
 
     Attributes:
-        root: Folder of `sys`; another one in tests.
+        root: Folder that contains `sys`; differs in tests.
     """
 
     root: Path = Path("/")
@@ -39,25 +39,25 @@ class MachineSensors:
         return max(temperatures, default=None)
 
     def throttles(self) -> int | None:
-        """Number of throttling events of all processors since the start of the system; None where they are not counted."""
+        """Number of throttling events of all processors since boot; None where the kernel does not count them."""
         counts = _numbers(self._throttles)
         return sum(counts) if counts else None
 
     def missing(self) -> dict[str, str]:
-        """Reason why a reading is missing, by name of the reading."""
+        """Reasons for missing readings, by name of the reading."""
         cpus = self.root / "sys/devices/system/cpu"
         reasons = {
             "clock": ("" if self.clock_mhz() else f"{cpus}/cpu*/cpufreq has no clock to read"),
             "temperature": (
                 "" if self.temperature_c() else f"no thermal zone and no hwmon temperature under {self.root / 'sys/class'}"
             ),
-            "throttles": ("" if self.throttles() is not None else f"{cpus}/cpu*/thermal_throttle is not there"),
+            "throttles": ("" if self.throttles() is not None else f"{cpus}/cpu*/thermal_throttle does not exist"),
         }
         return {name: f"{reason} (usual on virtual machines)" for name, reason in reasons.items() if reason}
 
 
 def _numbers(files: Iterable[Path]) -> list[int]:
-    """Integers in those files that can be read: processors go offline, and sensors sleep."""
+    """Integers in the readable files; files of offline processors and sleeping sensors are not."""
     numbers = []
     for file in files:
         try:

@@ -1,8 +1,8 @@
 """Soak test: run one model without pause for minutes and look for drift, throttling, leaks and outliers.
 
-The time is cut into up to 120 windows. Each gives the median of its runs, the resident memory at its end, clock and
-temperature. Drift and memory growth are Theil–Sen slopes over the windows; an outlier is a run beyond q75 + 3 (q75 − q25) of
-its own window (Tukey 1977, "Exploratory data analysis": far out), so that drift makes none.
+The test has up to 120 windows. Each records the median latency, and resident memory, clock and temperature at its end. Drift
+and memory growth are Theil–Sen slopes over the windows. An outlier is a run beyond q75 + 3 (q75 − q25) of its own window ("far
+out", Tukey 1977, "Exploratory data analysis"), so that drift does not count as outliers.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from compress.profile.latency.soak_report import Soak, SoakWindow
 MAX_WINDOWS = 120
 MIN_WINDOWS = 12
 MIN_RUNS = 12
-"""Fewest runs of a window whose outliers are counted."""
+"""Fewest runs of a window in which outliers are counted."""
 CAPACITY = 500_000
-"""Largest number of runs of a window. Its memory is allocated before the test, so that it does not count as growth."""
+"""Most runs per window; their memory is allocated before the test, so that it does not count as growth."""
 
 
 def soak(
@@ -41,18 +41,18 @@ def soak(
     """Run without pause and record latency, memory and sensors.
 
     Args:
-        action: One blocking inference.
-        seconds: Duration, after a warm-up.
+        action: Runs one inference and waits for its end.
+        seconds: Duration after a warm-up.
         where: Machine and settings, for the record.
-        sensors: Clock, temperature and throttling; those of this machine by default.
-        resident: Resident bytes; those of this process by default.
-        reporter: Shows a bar.
+        sensors: Sensors for clock, temperature and throttling; those of this machine by default.
+        resident: Returns resident bytes; those of this process by default.
+        reporter: Shows a progress bar.
 
     Raises:
         DeviceError: `seconds` is not positive.
     """
     if not seconds > 0:
-        msg = f"a soak lasts more than 0 seconds, got {seconds:g}"
+        msg = f"the duration of a soak test must be more than 0 s, got {seconds:g} s"
         raise DeviceError(msg)
     sensors, memory = sensors or MachineSensors(), resident or _resident()
     count = int(np.clip(seconds, MIN_WINDOWS, MAX_WINDOWS))
@@ -86,10 +86,10 @@ def soak_file(
     Args:
         path: ONNX file.
         seconds: Duration.
-        feeds: Its inputs; None feeds zeros in its input shapes.
+        feeds: Inputs; None feeds zeros.
         threads: Threads within an operator.
-        reporter: Shows a bar.
-        runtime: As in a device profile.
+        reporter: Shows a progress bar.
+        runtime: Name of the runtime as in a device profile.
 
     Raises:
         ConversionError: The file cannot be loaded or run.
@@ -102,7 +102,7 @@ def soak_file(
 
 
 def _fill(action: Callable[[], object], times: np.ndarray, until: float) -> int:
-    """Run until a point in time and write the latencies, ms; the number of runs."""
+    """Run until the time `until`, write the latencies (ms) into `times`, and return the number of runs."""
     runs = 0
     while runs < len(times):
         before = time.perf_counter()

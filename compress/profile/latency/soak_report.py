@@ -15,8 +15,8 @@ NOTABLE = 0.02
 """Smallest drift of the latency that gives a warning, as a fraction."""
 LEAK_BYTES = 1_000_000
 """Smallest growth of resident memory that gives a warning, bytes."""
-FALLEN = 0.95
-"""Fraction of the first clock below which a processor counts as throttled."""
+THROTTLED = 0.95
+"""Fraction of the initial clock below which a processor counts as throttled."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class SoakWindow:
 
 @dataclass(frozen=True)
 class Soak:
-    """A soak test.
+    """Results of a soak test.
 
     Attributes:
-        windows: In order, at least one.
+        windows: Windows in order, at least one.
         throttles: Throttling events of the processors during the test; None where they are not counted.
-        missing: Reason why a reading is missing, by `clock`, `temperature`, `throttles`.
+        missing: Reasons for missing readings, by `clock`, `temperature`, `throttles`.
         where: Machine and settings.
     """
 
@@ -71,12 +71,12 @@ class Soak:
         return sum(window.runs for window in self.windows)
 
     def tenths(self) -> tuple[SoakWindow, ...]:
-        """About ten windows at equal distances, with the first and the last."""
+        """Up to ten equally spaced windows, the first and the last included."""
         indices = np.unique(np.linspace(0, len(self.windows) - 1, min(10, len(self.windows))).astype(int))
         return tuple(self.windows[int(index)] for index in indices)
 
     def quantities(self) -> Metrics:
-        """`soak_latency_drift`, `soak_memory_growth`, `soak_outliers`, `soak_latency_max_ms`, and readings of the sensors."""
+        """Metrics by name: `soak_latency_drift`, `soak_memory_growth`, `soak_outliers`, `soak_latency_max_ms`, and sensors."""
         how = f"{self.where}, {self.runs} runs in {self.seconds:.0f} s without pause"
         outliers = sum(window.outliers for window in self.windows)
         slowest = max(window.slowest_ms for window in self.windows)
@@ -95,20 +95,20 @@ class Soak:
         }
 
     def _drift(self, how: str) -> Quantity:
-        """Change of the latency from start to end, as a fraction of its median."""
+        """Change of the latency from start to end as a fraction of its median."""
         trend = self._trend([window.median_ms for window in self.windows])
         if trend is None:
-            return Quantity.missing("fraction", f"{len(self.windows)} windows are too few for a slope; soak for longer")
+            return Quantity.missing("fraction", f"{len(self.windows)} windows are too few for a slope; run a longer soak test")
         typical = float(np.median([window.median_ms for window in self.windows]))
         slope, low, high = (value * self.seconds / typical for value in trend)
-        detail = f"Theil–Sen slope × duration ÷ median, {trend[0] * 60:+.4g} ms a minute of {typical:.4g} ms; {how}"
+        detail = f"Theil–Sen slope × duration ÷ median, {trend[0] * 60:+.4g} ms per minute at {typical:.4g} ms; {how}"
         return Quantity.measured(slope, "fraction", detail, interval=(low, high), runs=len(self.windows))
 
     def _growth(self, how: str) -> Quantity:
         """Growth of the resident memory, bytes per minute."""
         trend = self._trend([window.resident_bytes for window in self.windows])
         if trend is None:
-            return Quantity.missing("bytes/min", f"{len(self.windows)} windows are too few for a slope; soak for longer")
+            return Quantity.missing("bytes/min", f"{len(self.windows)} windows are too few for a slope; run a longer soak test")
         slope, low, high = (value * 60 for value in trend)
         bytes_per_run = trend[0] * self.seconds / self.runs
         detail = f"Theil–Sen slope of the resident memory, {bytes_per_run:.3g} bytes per run; {how}"
@@ -131,7 +131,7 @@ class Soak:
         if self.throttles is None:
             quantities["soak_throttles"] = Quantity.missing("1", self.missing.get("throttles", "it is not counted"))
         else:
-            quantities["soak_throttles"] = Quantity.measured(self.throttles, "1", f"the processors' own count; {how}")
+            quantities["soak_throttles"] = Quantity.measured(self.throttles, "1", f"counted by the processors; {how}")
         return quantities
 
     def _trend(self, series: list[float] | list[int]) -> tuple[float, float, float] | None:
@@ -153,10 +153,10 @@ class Soak:
         }
 
     def notes(self, subject: str = "") -> tuple[Fact, ...]:
-        """Drift, throttling and leaks.
+        """Facts on drift, throttling and leaks.
 
         Args:
-            subject: Name of the file, where several are soaked.
+            subject: Name of the file, if several are tested.
         """
         quantities = self.quantities()
         return (
@@ -179,14 +179,14 @@ class Soak:
 
     def _throttle_note(self, subject: str) -> Fact:
         clocks = [window.clock_mhz for window in self.windows if window.clock_mhz is not None]
-        fell = bool(clocks) and min(clocks) < FALLEN * clocks[0]
-        if self.throttles or fell:
+        is_slower = bool(clocks) and min(clocks) < THROTTLED * clocks[0]
+        if self.throttles or is_slower:
             return Fact.of(
                 "profile.soak_throttled",
                 subject,
                 throttles=self.throttles,
-                first_mhz=clocks[0] if fell else None,
-                lowest_mhz=min(clocks) if fell else None,
+                first_mhz=clocks[0] if is_slower else None,
+                lowest_mhz=min(clocks) if is_slower else None,
             )
         if unread := tuple(self.missing[name] for name in ("clock", "temperature") if name in self.missing):
             return Fact.of("profile.soak_throttling_from_latency", subject, reasons=unread)

@@ -1,4 +1,4 @@
-"""Batch and thread sweeps: one file at every requested batch size and thread count, all in one interleaved session."""
+"""Batch and thread sweeps: latency of one file at every batch size and thread count, in one interleaved session."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def sweep(
     *,
     reporter: Reporter,
 ) -> tuple[tuple[Row, ...], tuple[Fact, ...]]:
-    """Time every batch size at every thread count.
+    """Time every batch size at every thread count, each in an inference session of its own.
 
-    Each point runs in a session of its own; idle sessions sleep. Points of one batch size share their inputs.
+    Points of one batch size share their inputs.
 
     Args:
         path: ONNX file.
-        feeds: Inputs of so many samples.
-        batches: Samples in one run.
+        feeds: Returns inputs for a batch size.
+        batches: Batch sizes.
         thread_counts: Threads within an operator.
-        plan: How long, and in which runtime; its own thread count does not matter.
-        reporter: Shows a bar.
+        plan: Duration and runtime; its thread count is not used.
+        reporter: Shows a progress bar.
 
     Returns:
-        One row a point: `batch`, `threads`, `runs`, `latency_p50_ms` and `throughput_per_s`, quantities as JSON; and the batch
-        sizes that the file does not take or that memory does not hold, with the reason.
+        Rows, one per batch size and thread count: `batch`, `threads`, `runs`, and the quantities `latency_p50_ms` and
+        `throughput_per_s` as JSON; facts on the batch sizes at which the file does not run or memory is too small.
 
     Raises:
         ConversionError: The file cannot be loaded.
         DeviceError: Its input shapes are not known.
     """
-    feeds_by_batch, skipped = _fitting(path, feeds, batches, plan)
+    feeds_by_batch, skipped = _feeds_by_batch(path, feeds, batches, plan)
     with ExitStack() as stack:
         points = {
             f"{batch} × {threads}": (batch, threads, stack.enter_context(open_runner(plan.runtime, path, threads=threads)))
@@ -66,10 +66,10 @@ def sweep(
     return tuple(_row(batch, threads, timings[name]) for name, (batch, threads, _) in points.items()), skipped
 
 
-def _fitting(
+def _feeds_by_batch(
     path: Path, feeds: Callable[[int], Feeds], batches: Sequence[int], plan: MeasurementSettings
 ) -> tuple[dict[int, Feeds], tuple[Fact, ...]]:
-    """Inputs of each batch size that the file takes, and why it does not take the others."""
+    """Inputs for each batch size at which the file runs, and facts on the other ones."""
     feeds_by_batch: dict[int, Feeds] = {}
     skipped = []
     with open_runner(plan.runtime, path) as runner:
@@ -108,19 +108,19 @@ def sweep_files(
     seconds: float = 2.0,
     reporter: Reporter | None = None,
 ) -> tuple[tuple[Row, ...], tuple[Fact, ...]]:
-    """Sweep ONNX files on this machine, each on its own inputs; other devices are listed as left out.
+    """Sweep ONNX files on this machine, one after the other.
 
     Args:
-        paths: ONNX files, one after the other; folders are passed over.
-        devices: Profiles; those with `connection: local` are measured.
-        batches: Samples in one run; with none it is one sample, and one thread count alone is then no sweep.
+        paths: ONNX files; folders are ignored.
+        devices: Device profiles; only those with `connection: local` are measured.
+        batches: Batch sizes; 1 if empty. Without batch sizes, one thread count is no sweep, and nothing is measured.
         thread_counts: Threads within an operator.
-        feeds: Inputs of so many samples, by file.
-        seconds: Counted time of each point.
-        reporter: Shows bars.
+        feeds: By file, a function that returns inputs for a batch size.
+        seconds: Timing per row, without warm-up.
+        reporter: Shows progress bars.
 
     Returns:
-        Rows as of `sweep`, with the file and the device in front; and what was left out, with the reason.
+        Rows of `sweep` with `file` and `device` added; facts on skipped devices and batch sizes.
 
     Raises:
         ConversionError: A file cannot be loaded.

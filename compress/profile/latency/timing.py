@@ -1,7 +1,6 @@
-"""Latency of ONNX files on this machine: one session, interleaved, warmed up, with percentiles that enough runs support.
+"""Latency of ONNX files on this machine, timed in turns within one session.
 
-A percentile is given with its 95 % interval only when enough runs stand behind it (see `statistics.runs_needed`); else it is
-"not measured", with the number of runs that it needs.
+A percentile has a 95 % interval. With too few runs for one (see `statistics.runs_needed`) the percentile is "not measured".
 """
 
 from __future__ import annotations
@@ -25,26 +24,27 @@ from compress.core.statistics import drifting_percentile_interval, drifting_perc
 from compress.profile.latency.interleave import Samples, TimingPlan, Vector, Warmup, interleave
 
 PERCENTILES = (50.0, 90.0, 99.0)
-"""Percentiles whose intervals are always made together, so that one of them alone has the same interval as in a table."""
+"""Percentiles whose intervals are always computed together, so that the interval of one does not depend on the request."""
 DEFAULT_PLAN = TimingPlan.of(1.0)
 STEPS = 100
-"""Ticks of the progress bar."""
+"""Steps of the progress bar."""
 LATENCY_PARTS = 3
-"""Parts by which the interval of a latency allows for drift. On a shared virtual machine the intervals of 72 successive pairs
-of 2 s measurements met in 70 with three parts and in 64 with five. Ratios, in which drift cancels, keep to five."""
+"""Parts of a series by which the interval of a latency allows for drift. On a shared virtual machine, the intervals of
+successive 2 s measurements overlapped in 70 of 72 pairs with three parts and in 64 with five. Drift cancels in ratios, which
+use five."""
 
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """What one file took.
+    """Latency of one file.
 
     Attributes:
-        samples: Its times.
-        settings: Runtime settings, by name.
-        detail: Where and how, in one line.
-        batch: Samples in one run.
-        processor_share: Processor time ÷ wall time of the session; well under 1 with one thread means that other
-            processes took the processor away.
+        samples: Time of each run.
+        settings: Runtime settings by name.
+        detail: Machine, runtime, threads and batch, in one line.
+        batch: Samples per run.
+        processor_share: Processor time ÷ wall time of the session; well below 1 with one thread, other processes used the
+            processor.
         arrivals: Timings with other arrival patterns, by pattern; see `arrival`.
     """
 
@@ -56,16 +56,16 @@ class Timing:
     arrivals: Mapping[Arrival, Timing] = field(default_factory=dict)
 
     def with_arrivals(self, samples: Mapping[Arrival, Samples], *, rate_hz: float) -> Timing:
-        """The same with timings of other arrival patterns.
+        """A copy with timings of other arrival patterns.
 
         Args:
-            samples: By pattern.
+            samples: Times by pattern.
             rate_hz: Inputs per second of the periodic pattern.
         """
         how = {"periodic": f"{rate_hz:g} inputs per second", "cold": "caches filled with other data before each inference"}
         arrivals = {
-            pattern: Timing(taken, self.settings, f"{self.detail}; {how[pattern]}", self.batch)
-            for pattern, taken in samples.items()
+            pattern: Timing(times, self.settings, f"{self.detail}; {how[pattern]}", self.batch)
+            for pattern, times in samples.items()
         }
         return replace(self, arrivals=arrivals)
 
@@ -89,7 +89,7 @@ class Timing:
         return self.percentiles((percent,))[percent]
 
     def percentiles(self, percents: Iterable[float]) -> dict[float, Quantity]:
-        """Percentiles with intervals that allow for drift and do not contradict each other; absent with too few runs."""
+        """Percentiles with mutually consistent intervals that allow for drift; missing with too few runs."""
         requested = [*percents]
         quantiles = {percent: percent / 100 for percent in (*PERCENTILES, *requested)}
         intervals = drifting_percentile_intervals(self.milliseconds, quantiles.values(), parts=LATENCY_PARTS)
@@ -100,14 +100,14 @@ class Timing:
         if interval is None:
             needed = runs_needed(percent / 100)
             return Quantity.missing(
-                "ms", f"p{percent:g} needs {needed} runs for an interval, {runs} were made; raise `seconds`"
+                "ms", f"p{percent:g} needs {needed} runs for an interval, {runs} were timed; raise `seconds`"
             )
         value = float(np.quantile(self.milliseconds, percent / 100))
         return Quantity.measured(value, "ms", self.detail, interval=interval, runs=runs)
 
     @property
     def throughput(self) -> Quantity:
-        """Samples a second, one run after the other, from the median."""
+        """Samples per second of back-to-back runs, from the median latency."""
         p50 = self.p50
         if p50.value is None or p50.low is None or p50.high is None:
             return Quantity.missing("1/s", p50.detail)
@@ -118,19 +118,19 @@ class Timing:
 
 
 def speedup(slow: Timing, fast: Timing) -> Quantity:
-    """How many times faster `fast` is: ratio of medians, drift cancelled by comparing within rounds.
+    """Speed-up of `fast` over `slow`: the median over rounds of the ratio of medians, with an interval that allows for drift.
 
-    Each round gives one ratio of medians; the value is their median with an interval that allows for drift. With fewer than six
-    shared rounds it is the ratio of the medians over all runs with a bootstrap interval.
+    Ratios within a round cancel drift. With fewer than six common rounds the speed-up is the ratio of the medians over all
+    runs, with a bootstrap interval.
     """
-    ours, theirs = fast.samples.round_medians(), slow.samples.round_medians()
+    fast_ms, slow_ms = fast.samples.round_medians(), slow.samples.round_medians()
     detail = f"ratio of median latencies, interleaved; {fast.detail}"
-    if len(ours) == len(theirs) >= runs_needed(0.5):
-        ratios = theirs / ours
+    if len(fast_ms) == len(slow_ms) >= runs_needed(0.5):
+        ratios = slow_ms / fast_ms
         interval = drifting_percentile_interval(ratios, 0.5)
         return Quantity.measured(float(np.median(ratios)), "1", detail, interval=interval, runs=len(ratios))
     if min(len(slow.milliseconds), len(fast.milliseconds)) < 2:
-        return Quantity.missing("1", "a ratio needs two runs of each; raise `seconds`")
+        return Quantity.missing("1", "a ratio needs at least two runs of each file; raise `seconds`")
     value, low, high = ratio_interval(slow.milliseconds, fast.milliseconds)
     return Quantity.measured(value, "1", detail, interval=(low, high), runs=len(fast.milliseconds))
 
@@ -145,26 +145,26 @@ def measure(
     reporter: Reporter | None = None,
     runtimes: Mapping[str, str] | None = None,
 ) -> dict[str, Timing]:
-    """Time ONNX files on the same inputs, all in one interleaved session.
+    """Time ONNX files on the same inputs in one interleaved session.
 
     Args:
         files: ONNX files by name.
-        inputs: By name; a file with one input takes that of the data, whatever its name.
-        plan: How long.
-        batch: Samples in one run.
-        threads: Within an operator.
-        reporter: Shows a bar.
-        runtimes: As in a device profile, by name of the file; ONNX Runtime where none is given.
+        inputs: Arrays by input name; names are ignored where the file and the data have one input each.
+        plan: Duration.
+        batch: Samples per run.
+        threads: Threads within an operator.
+        reporter: Shows a progress bar.
+        runtimes: Runtime by name of the file, as in a device profile; ONNX Runtime by default.
 
     Raises:
         ConversionError: A file cannot be loaded, or has other inputs.
     """
-    from compress.backends.open_runner import open_runner  # which itself times
+    from compress.backends.open_runner import open_runner
 
-    named = runtimes or {}
+    runtime_by_name = runtimes or {}
     with ExitStack() as stack:
         runners = {
-            name: stack.enter_context(open_runner(named.get(name, "onnxruntime"), path, threads=threads))
+            name: stack.enter_context(open_runner(runtime_by_name.get(name, "onnxruntime"), path, threads=threads))
             for name, path in files.items()
         }
         feeds = {name: fit_feeds(inputs, runner.shapes(), runner.path) for name, runner in runners.items()}
@@ -179,13 +179,13 @@ def time_runners(
     batch: int | Mapping[str, int],
     reporter: Reporter | None = None,
 ) -> dict[str, Timing]:
-    """Time loaded models, each on its own inputs; see `measure`. `batch` is samples in one run, of all or by name.
+    """Time loaded models, each on its own inputs; see `measure`. `batch` is the batch size of all models, or by name.
 
-    Files of runtimes that load fast are loaded again four times during the measurement; see `interleave`.
+    Models of runtimes that load fast are reloaded four times during the timing; see `interleave`.
 
     Raises:
-        ConversionError: Inputs do not fit; raised before anything is timed.
-        DeviceError: A device ran out of memory.
+        ConversionError: Inputs do not fit; raised before the timing.
+        DeviceError: Memory ran out.
     """
     for name, runner in runners.items():
         runner.run(feeds[name])
@@ -199,19 +199,19 @@ def time_runners(
             shown = int(fraction * STEPS)
 
         wall, processor = time.perf_counter(), time.process_time()
-        taken = interleave(actions, plan, after_round=show, renew=lambda part: reload(runners.values(), part))
+        samples = interleave(actions, plan, after_round=show, renew=lambda part: reload(runners.values(), part))
     share = (time.process_time() - processor) / (time.perf_counter() - wall)
     settings = {name: runner.describe() for name, runner in runners.items()}
     sizes = dict.fromkeys(actions, batch) if isinstance(batch, int) else batch
     return {
-        name: Timing(taken[name], settings[name], _detail(settings[name], sizes[name], len(actions)), sizes[name], share)
+        name: Timing(samples[name], settings[name], _detail(settings[name], sizes[name], len(actions)), sizes[name], share)
         for name in actions
     }
 
 
-def _detail(settings: Mapping[str, str], batch: int, together: int) -> str:
+def _detail(settings: Mapping[str, str], batch: int, files: int) -> str:
     machine = host().hardware
     threads = settings.get("threads")
     on = settings.get("device") or (machine.cpu if machine else "this machine")
     with_threads = f"{threads} thread{'s' * (threads != '1')}, " if threads else ""
-    return f"{on}, {settings['runtime']}, {with_threads}batch {batch}, {together} file{'s' * (together != 1)} interleaved"
+    return f"{on}, {settings['runtime']}, {with_threads}batch {batch}, {files} file{'s' * (files != 1)} interleaved"

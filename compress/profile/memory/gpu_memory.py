@@ -1,4 +1,4 @@
-"""Peak of a process on the GPU, by NVML, read beside it; or the reason why it is not known."""
+"""Peak GPU memory of a process, read from NVML while it runs; or the reason why it is unknown."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class GpuPeak:
     Attributes:
         peak: Largest reading, bytes.
         readings: Number of readings.
-        whole_board: NVML does not list memory by process: the reading is the board's increase over the memory in use before.
-        reason: Why there is no reading; empty otherwise.
+        whole_board: The reading is the increase of the whole board, because NVML does not report memory by process.
+        reason: Why there is no reading; empty if there is one.
     """
 
     peak: int = 0
@@ -32,11 +32,11 @@ class GpuPeak:
     reason: str = ""
 
     def quantity(self) -> Quantity:
-        """The peak, or its reason."""
+        """The peak; missing with the reason if there is no reading."""
         if self.reason or not self.peak:
             return Quantity.missing("bytes", f"NVML: {self.reason or 'it listed no memory of this process'}")
         what = "increase of the whole board over the memory in use before" if self.whole_board else "of the process"
-        detail = f"NVML, {what}, the GPU's process_bytes context included, read {RATE_HZ:g} times a second"
+        detail = f"NVML, {what}, CUDA context included, read {RATE_HZ:g} times per second"
         return Quantity.measured(self.peak, "bytes", detail, runs=self.readings)
 
 
@@ -45,8 +45,8 @@ def watch_gpu_memory(process: int, *, enabled: bool = True) -> Iterator[GpuPeak]
     """Read the GPU memory of a process while the block runs.
 
     Args:
-        process: Its id.
-        enabled: False reads nothing.
+        process: Process id.
+        enabled: If false, nothing is read.
     """
     gpu_peak, done = GpuPeak(), threading.Event()
     try:
@@ -89,13 +89,13 @@ def _follow(library: ModuleType, handle: object, process: int, gpu_peak: GpuPeak
             gpu_peak.peak = max(gpu_peak.peak, int(now))
             gpu_peak.readings += 1
     except library.NVMLError as error:
-        gpu_peak.reason = f"it stopped after {gpu_peak.readings} readings: {error}"
+        gpu_peak.reason = f"reading stopped after {gpu_peak.readings} readings: {error}"
 
 
 def _process_bytes(library: ModuleType, handle: object, process: int) -> int | None:
     """Bytes of the process; None where NVML hides processes or their memory, as in containers and on Windows."""
-    listed = library.nvmlDeviceGetComputeRunningProcesses(handle)
-    mine = [entry.usedGpuMemory for entry in listed if entry.pid == process]
-    if not mine:
-        return None if listed else 0
-    return None if mine[0] is None else int(mine[0])
+    entries = library.nvmlDeviceGetComputeRunningProcesses(handle)
+    sizes = [entry.usedGpuMemory for entry in entries if entry.pid == process]
+    if not sizes:
+        return None if entries else 0
+    return None if sizes[0] is None else int(sizes[0])

@@ -1,4 +1,4 @@
-"""Size of an artifact on disk, compressed and as weights, and its resident memory in a process of its own."""
+"""Size of an ONNX file, of its weights and after compression, and its resident memory in a separate process."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Footprint:
-    """Memory and time of a model in a fresh process: bytes and milliseconds.
+    """Memory (bytes) and time (ms) of a model in a new process.
 
     Attributes:
-        before: Resident with Python, NumPy and the runtime imported, no model yet.
-        loaded: After loading.
-        first: After the first run.
-        steady: After the last run.
-        peak: Highest up to the end of the runs.
+        before: Resident memory before loading, with Python, NumPy and the runtime imported.
+        loaded: Resident memory after loading.
+        first: Resident memory after the first run.
+        steady: Resident memory after the last run.
+        peak: Largest resident memory until the end of the runs.
         load_ms: Time to load.
         first_ms: Time of the first run.
-        steady_ms: Median time of the others.
+        steady_ms: Median time of the other runs.
         arena: Memory that the runtime's arena allocated from the system; None where the runtime does not report it.
-        arena_used: Largest part of it in use at one time.
+        arena_used: Largest part of the arena in use at one time.
     """
 
     before: int
@@ -68,20 +68,20 @@ class Footprint:
 
     @property
     def model(self) -> int:
-        """Increase of the peak by loading and running the model."""
+        """Increase of the peak over the memory before loading."""
         return max(self.peak - self.before, 0)
 
 
 def peak(
     path: Path, feeds: Mapping[str, Array], *, threads: int = 1, runs: int = RUNS, provider: str = "CPUExecutionProvider"
 ) -> Footprint:
-    """Load and run a model in a fresh process and ask the system for its peak.
+    """Load and run a model in a new process and measure its memory.
 
     Args:
         path: ONNX file.
-        feeds: Example inputs; the probe feeds zeros of these shapes, and the first value of integers.
-        threads: Within an operator.
-        runs: Inferences, two at least.
+        feeds: Example inputs; float inputs become zeros, integer inputs their first value, in the same shapes.
+        threads: Threads within an operator.
+        runs: Number of inferences, at least two.
         provider: Execution provider of ONNX Runtime, or `openvino`.
 
     Raises:
@@ -94,7 +94,7 @@ def _run_probe(
     path: Path, feeds: Mapping[str, Array], threads: int, runs: int, provider: str
 ) -> tuple[Footprint, memory_gpu.GpuPeak]:
     shapes = json.dumps(feed_shapes(feeds))
-    # -P: the probe's folder holds modules with common names and must not come first on the path
+    # -P keeps the probe's folder off the path: a module beside it would shadow another one of the same name
     command = [sys.executable, "-P", str(PROBE), str(path.resolve()), str(threads), str(runs), shapes, provider]
     on_gpu = provider not in ON_CPU
     with (
@@ -117,10 +117,11 @@ def _run_probe(
 def quantities(
     path: Path, feeds: Mapping[str, Array], *, threads: int = 1, provider: str = "CPUExecutionProvider"
 ) -> dict[str, Quantity]:
-    """Memory of one file in a fresh process, and how the first run differs from the later ones.
+    """Memory of one file, load time and latency of the first run, in a new process.
 
-    `memory_bytes`, `memory_model_bytes`, `memory_first_bytes`, `memory_steady_bytes`, `memory_arena_bytes`, `load_ms` and
-    `latency_first_ms`; `memory_gpu_bytes` where a GPU executes. Absent with the reason when the process failed.
+    Returns:
+        `memory_bytes`, `memory_model_bytes`, `memory_first_bytes`, `memory_steady_bytes`, `memory_arena_bytes`, `load_ms` and
+        `latency_first_ms`; on a GPU also `memory_gpu_bytes`. Missing with the reason if the process failed.
     """
     on_gpu = provider not in ON_CPU
     try:
@@ -133,8 +134,8 @@ def quantities(
 
 
 def footprint_quantities(footprint: Footprint, runtime: str = "ONNX Runtime") -> dict[str, Quantity]:
-    """Quantities of a footprint, measured here or on another device."""
-    how = f"in a fresh process of {runtime}"
+    """Quantities of a footprint, see `quantities`; used for other devices too."""
+    how = f"in a new process of {runtime}"
     first = f"{how}; {footprint.steady_ms:.3f} ms in later runs"
     numbers = {
         "memory_bytes": (footprint.peak, f"peak resident {how}, {footprint.before / 1e6:.0f} MB of it Python and the runtime"),
@@ -152,21 +153,21 @@ def footprint_quantities(footprint: Footprint, runtime: str = "ONNX Runtime") ->
 
 
 def arena(footprint: Footprint, runtime: str = "ONNX Runtime") -> Quantity:
-    """Memory of the runtime's arena, without the weights where the runtime keeps them elsewhere."""
+    """Memory of the runtime's arena; without the weights where the runtime stores them elsewhere."""
     if footprint.arena is None and runtime != "ONNX Runtime":
         return Quantity.missing("bytes", f"{runtime} does not report the memory of its allocator")
     if footprint.arena is None:
         return Quantity.missing("bytes", "this ONNX Runtime does not report its arena in its profile, or was built without one")
     used = f"{footprint.arena_used / 1e6:.2f} MB" if footprint.arena_used is not None else "an unknown part"
-    detail = f"allocated from the system by ONNX Runtime's arena, by its own profile; at most {used} of it in use at a time"
+    detail = f"allocated from the system by ONNX Runtime's arena, from its profile; at most {used} in use at one time"
     return Quantity.measured(footprint.arena, "bytes", detail, runs=1)
 
 
 def sizes(path: Path) -> dict[str, Quantity]:
-    """`size_bytes` on disk (external data included) and `weights_bytes`.
+    """`size_bytes` on disk, external data included, and `weights_bytes`.
 
     Raises:
-        ConversionError: Its external data is missing.
+        ConversionError: External data is missing.
     """
     files = parts(path)
     if missing := [str(part) for part in files if not part.is_file()]:
@@ -179,7 +180,7 @@ def sizes(path: Path) -> dict[str, Quantity]:
 
 
 def compressed(path: Path) -> Quantity:
-    """Size after zlib at level 1, external data included: the download size of an update."""
+    """Size after zlib compression at level 1, external data included: an approximation of the download size."""
     total = 0
     for part in parts(path):
         packer = zlib.compressobj(1)
@@ -191,17 +192,17 @@ def compressed(path: Path) -> Quantity:
 
 
 def parts(path: Path) -> list[Path]:
-    """An ONNX file and the files beside it that hold its weights."""
+    """An ONNX file and its external data files."""
     return [path, *_external(path)]
 
 
 def weights(path: Path) -> int:
-    """Bytes of all tensors stored in a file, counted without loading external data."""
+    """Bytes of all tensors stored in a model, from their shapes: external data is not read."""
     return sum(_stored_bytes(read_graph(path).graph))
 
 
 def _stored_bytes(graph: onnx.GraphProto) -> Iterator[int]:
-    """Bytes of initializers and of constants in nodes, those of subgraphs included."""
+    """Bytes of each initializer and constant, those in subgraphs included."""
     for tensor in _stored_tensors(graph):
         yield prod(tensor.dims) * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
     for attribute in _attributes(graph):
@@ -230,7 +231,7 @@ def _attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:
 
 
 def _external(path: Path) -> list[Path]:
-    """Files beside an ONNX file that hold its weights."""
+    """External data files of an ONNX file."""
     locations = {
         ExternalDataInfo(tensor).location for tensor in _stored_tensors(read_graph(path).graph) if tensor.external_data
     }

@@ -1,14 +1,11 @@
-"""Run in a fresh process by `memory.peak`: load a model, run it, print its resident memory at each step.
+"""Load a model, run it and print its resident memory at each step; `memory.peak` runs this file in a new process.
 
     python -P probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32", 0]}' CPUExecutionProvider
 
-The last argument is an execution provider of ONNX Runtime, or `openvino`, which reports no arena. Imports nothing of
-this package.
+The last argument is an execution provider of ONNX Runtime, or `openvino`. The file imports nothing of this package.
 
-Prints JSON: bytes resident `before` (Python, NumPy and the runtime imported), after `loaded`, after the `first` run, when
-`steady`, and at the `peak`; milliseconds of loading, of the first run and of a steady run; and, from a second session that
-profiles itself, the memory that the runtime's arena allocated from the system (`arena`) and the largest part of it in use
-(`arena_used`), null where the runtime does not report it.
+Prints the fields of `memory.Footprint` as JSON. `arena` and `arena_used` come from a second session with profiling; they are
+null where the runtime does not report them.
 """
 
 import json
@@ -30,7 +27,7 @@ STATUS = Path("/proc/self/status")
 
 
 def resident(key: str) -> int:
-    """VmRSS or VmHWM in bytes; where there is no /proc, the peak that the system kept for this process."""
+    """VmRSS or VmHWM of this process in bytes; without /proc, its peak by getrusage."""
     if STATUS.is_file():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith(key))
         return int(line.split()[1]) * 1024
@@ -50,12 +47,12 @@ def options(threads: int) -> "onnxruntime.SessionOptions":
 
 
 def milliseconds(start: int) -> float:
-    """Milliseconds since `start`, ns."""
+    """Milliseconds since `start`, a time in nanoseconds."""
     return (time.perf_counter_ns() - start) / 1e6
 
 
 def arena(model: str, threads: int, feeds: dict[str, np.ndarray], provider: str) -> dict[str, int | None]:
-    """What the allocator says of itself beside every kernel that it serves."""
+    """`arena` and `arena_used`: the largest values that the profiler recorded over all kernels."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +70,7 @@ def arena(model: str, threads: int, feeds: dict[str, np.ndarray], provider: str)
 
 
 def open_model(model: str, threads: int, provider: str) -> Callable[[dict[str, np.ndarray]], object]:
-    """Load; what runs it once."""
+    """Load a model and return a function that runs it once."""
     if provider == "openvino":
         import openvino
 
@@ -87,7 +84,7 @@ def open_model(model: str, threads: int, provider: str) -> Callable[[dict[str, n
 
 
 def filled(shape: list[int], kind: str, value: int = 0) -> np.ndarray:
-    """An input of one value."""
+    """An input array with one value everywhere."""
     return np.full(shape, value, kind) if value else np.zeros(shape, kind)
 
 
