@@ -42,7 +42,7 @@ def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of
     device = load_device(name)
     results = check_device(device)
     signs = {True: "✓", False: "✗", None: "·"}
-    rows = [(signs[result.met], result.what, result.said) for result in results]
+    rows = [(signs[result.met], result.what, result.text) for result in results]
     table(terminal(), f"{device.name}: {device.title}", ("", "", ""), rows, words=True)
     if not reachable(results):
         raise typer.Exit(BAD_INPUT)

@@ -29,7 +29,7 @@ def test_a_new_device_is_written_once_and_its_gaps_are_told_by_line(tmp_path: Pa
 def test_a_device_is_checked_without_torch_and_one_out_of_reach_is_no_fault():
     done = compress("devices", "check", "jetson")
     assert done.returncode == 0, done.stderr
-    assert "not at hand: estimated" in done.stdout
+    assert "not connected: estimated" in done.stdout
     checks = "import sys; from compress.cli import app; app(['devices', 'check', 'host'], standalone_mode=False)"
     code = f"{checks}; print('torch' in sys.modules)"
     assert compress(code=code).stdout.strip().endswith("False")

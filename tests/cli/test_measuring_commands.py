@@ -68,5 +68,5 @@ def test_a_shape_that_does_not_fit_is_one_sentence(tmp_path):
     onnx.save(tokens(), tmp_path / "model.onnx")
     done = compress("profile", tmp_path / "model.onnx", "--shape", "pixels:1x3")
     assert done.returncode == 2
-    assert "has no input 'pixels'; it takes ids: int64 batch×sequence" in " ".join(done.stderr.split())
+    assert "has no input 'pixels'; it has ids: int64 batch×sequence" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

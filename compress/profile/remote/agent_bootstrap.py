@@ -1,7 +1,7 @@
-"""The first code that runs on a device: receive the agent on the standard input, write it into a fresh folder and start it.
+"""First code on a device: receive the agent on the standard input, write it into a temporary folder and start it.
 
-Sent first and run by `exec`: no module of this package is there yet. It reads one line of JSON, `{"size",
-"sha256", "workdir", "lease_s"}`, then the agent's zip file.
+It runs by `exec`, before any module of this package is on the device. It reads one line of JSON, `{"size", "sha256", "workdir",
+"lease_s"}`, then the agent's zip file.
 """
 
 import errno
@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 MARK = "compress-agent:"
-"""Start of every line that is a message; login scripts may print other lines."""
+"""Prefix of every message; login scripts may print other lines."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OLDEST = (3, 10)
 
@@ -34,11 +34,11 @@ def prepare(header: "dict[str, object]", agent: bytes) -> str:
     """Create the folder and write the agent into it.
 
     Args:
-        header: As described above.
+        header: The line of JSON.
         agent: The zip file.
 
     Returns:
-        The folder.
+        Path of the folder.
     """
     folder, workdir = "", os.path.expanduser(str(header["workdir"])) if header["workdir"] else None  # noqa: PTH111
     try:

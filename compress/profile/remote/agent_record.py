@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number with its provenance; the fields are those of `compress.core.record.Quantity`."""
+    """A number with its provenance; same fields as `compress.core.record.Quantity`."""
 
     value: float | None
     unit: str

@@ -1,4 +1,4 @@
-"""Clocks, temperature, power mode and names as Linux reports them. Standard library only: it runs on the device."""
+"""Clocks, temperature, power mode and processor name from Linux; runs on the device with the standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path("/")
 
 
 def clocks(root: Path = ROOT) -> dict[str, str]:
-    """Governor, frequencies, temperatures and power mode, as text; readings that the device does not report are left out."""
+    """Readings by name, as text: `governor`, `cpu0 clock`, `hottest`, `power mode`, `idle states`; only available ones."""
     cpu = root / "sys/devices/system/cpu/cpu0/cpufreq"
     zones = [(_text(zone / "type"), _text(zone / "temp")) for zone in sorted(root.glob("sys/class/thermal/thermal_zone*"))]
     hot = max(((int(value), name) for name, value in zones if value.lstrip("-").isdigit()), default=None)
@@ -36,7 +36,7 @@ def idle_states(root: Path = ROOT) -> tuple[str, ...]:
 
 
 def cpu_name(root: Path = ROOT) -> str:
-    """Board and processor as the device names them; empty where it does not."""
+    """Name of the board, else of the processor; empty if the device reports neither."""
     board = _text(root / "proc/device-tree/model").strip("\0")
     lines = _text(root / "proc/cpuinfo").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model", "Hardware"))]
@@ -52,7 +52,7 @@ def _mode() -> str:
 
 
 def _text(path: Path) -> str:
-    """Stripped contents; empty when the file cannot be read."""
+    """Stripped content of a file; empty if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

@@ -1,10 +1,9 @@
-"""The agent's long-lived half, on the device: receives files and orders on its standard input, removes everything at the end.
+"""Server of the agent on the device: receives files and orders on its standard input and removes everything at the end.
 
-It measures nothing itself: a worker does, in a process of its own, so that after a crash of the runtime or a
-lack of memory the server can report it and clean up. It ends with its input, with a signal, or when nothing arrived for the
-length of the lease: a connection that was cut without notice.
+A worker measures in a separate process, so that the server can report a crash of the runtime or a lack of memory, and clean up.
+The server ends with its input, by a signal, or when it receives nothing for the time of the lease: the connection is broken.
 
-Orders, one JSON a line: `{"do": "put", "name", "size", "sha256"}` and that many bytes; `{"do": "work", …}` for the worker;
+Orders, one JSON per line: `{"do": "put", "name", "size", "sha256"}` and that many bytes; `{"do": "work", …}` for the worker;
 `{"do": "ping"}`. Answers: those of `agent_worker`, and `hello`, `put`, `error`, `done`, `gone`.
 """
 
@@ -34,7 +33,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16
 LOG_LINES = 30
-NAPS = 8
+CHECKS = 8
+"""Checks per lease for received data."""
 
 
 def main() -> None:
@@ -46,22 +46,22 @@ def main() -> None:
 
 
 class AgentServer:
-    """Owner of the temporary folder.
+    """Handles orders and owns the temporary folder.
 
     Args:
-        folder: The temporary folder; holds the agent's zip file.
-        stream: Orders.
-        lease_s: Longest silence, in seconds.
+        folder: Temporary folder with the agent's zip file.
+        stream: Input with the orders.
+        lease_s: The server ends when it receives nothing for this time, in seconds.
     """
 
     def __init__(self, folder: str, stream: BufferedReader, *, lease_s: float) -> None:
         self.folder = Path(folder)
         self.stream = stream
         self.lease_s = lease_s
-        self._heard = 0
+        self._received = 0
         self._worker: subprocess.Popen[bytes] | None = None
-        self._speaking = threading.Lock()
-        self._leaving = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._shutdown_lock = threading.Lock()
 
     def serve(self) -> None:
         """Handle orders until the input ends."""
@@ -71,7 +71,7 @@ class AgentServer:
         try:
             self._say(hello=self._facts())
             while (line := self.stream.readline()).endswith(b"\n"):
-                self._heard += 1
+                self._received += 1
                 order = json.loads(line)
                 if order["do"] == "put":
                     self._put(order)
@@ -81,17 +81,17 @@ class AgentServer:
             self._shut_down()
 
     def _put(self, order: PutOrder) -> None:
-        """Receive a file; after a fault its bytes are still read, because the next order follows them."""
-        path, left = self.folder / order["name"], order["size"]
+        """Receive a file. After an error its other bytes are still read, because the next order follows them."""
+        path, remaining = self.folder / order["name"], order["size"]
         fault: OSError | None = None
         file: FileIO | None = None
         try:
             file = self._open(path)
         except OSError as error:
             fault = self._report_fault(order["name"], error)
-        while left and (chunk := self.stream.read1(min(CHUNK, left))):
-            left -= len(chunk)
-            self._heard += 1
+        while remaining and (chunk := self.stream.read1(min(CHUNK, remaining))):
+            remaining -= len(chunk)
+            self._received += 1
             try:
                 while chunk and file is not None and fault is None:
                     chunk = chunk[file.write(chunk) :]
@@ -99,7 +99,7 @@ class AgentServer:
                 fault = self._report_fault(order["name"], error)
         if file is not None:
             file.close()
-        if left or fault is not None:
+        if remaining or fault is not None:
             return
         if _sha256(path) == order["sha256"]:
             self._say(put=order["name"])
@@ -107,9 +107,9 @@ class AgentServer:
             self._say(error="hash", text=order["name"])
 
     def _open(self, path: Path) -> FileIO:
-        """A new file, unbuffered: `write` reports what cannot be written."""
+        """Open a new file without buffer, so that `write` reports errors at once."""
         if self.folder not in Path(os.path.normpath(path)).parents:
-            msg = f"{path} lies outside the folder"
+            msg = f"{path} is outside the folder {self.folder}"
             raise PermissionError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("wb", buffering=0)
@@ -121,8 +121,8 @@ class AgentServer:
         return fault
 
     def _work(self, order: Mapping[str, object]) -> None:
-        """Start the worker; its standard input stays open as its lifeline, and whatever it writes goes to the folder."""
-        own = {"TMPDIR": str(self.folder), "CUDA_CACHE_PATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        """Start the worker. Its standard input stays open: its end tells the worker that the server has died."""
+        variables = {"TMPDIR": str(self.folder), "CUDA_CACHE_PATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-u", str(self.folder / "agent.pyz"), "work"]
         try:
             with (self.folder / "worker.log").open("wb") as log:
@@ -132,7 +132,7 @@ class AgentServer:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd=self.folder,
-                    env={**os.environ, **own},
+                    env={**os.environ, **variables},
                     start_new_session=True,
                 )
         except OSError as error:
@@ -145,33 +145,33 @@ class AgentServer:
         threading.Thread(target=self._forward, args=(worker,), daemon=True).start()
 
     def _forward(self, worker: subprocess.Popen[bytes]) -> None:
-        """Forward the worker's messages, and its end with the last lines of its other output."""
-        rest: deque[str] = deque(maxlen=LOG_LINES)
+        """Forward the worker's messages; at its end, report its exit code and the last lines of its other output."""
+        log: deque[str] = deque(maxlen=LOG_LINES)
         assert worker.stdout is not None  # noqa: S101  for the type checker
         for line in worker.stdout:
             if line.startswith(MARK.encode()):
                 self._write(line)
             else:
-                rest.append(line.decode(errors="replace").rstrip())
+                log.append(line.decode(errors="replace").rstrip())
         code = worker.wait()
         with contextlib.suppress(OSError):
-            rest.extend((self.folder / "worker.log").read_text(errors="replace").splitlines()[-LOG_LINES:])
-        self._say(done=code, log="\n".join(rest))
+            log.extend((self.folder / "worker.log").read_text(errors="replace").splitlines()[-LOG_LINES:])
+        self._say(done=code, log="\n".join(log))
 
     def _watch(self) -> None:
-        """End everything when the other side is silent; counted in naps, so that a suspended device does not count."""
-        silent = 0
-        while silent < NAPS:
-            heard = self._heard
-            time.sleep(self.lease_s / NAPS)
-            silent = silent + 1 if self._heard == heard else 0
+        """Shut down after a lease without data. Checks are counted, not time, because the device may be suspended meanwhile."""
+        silent_checks = 0
+        while silent_checks < CHECKS:
+            received = self._received
+            time.sleep(self.lease_s / CHECKS)
+            silent_checks = silent_checks + 1 if self._received == received else 0
         self._say(error="silence", text=f"it received nothing for {self.lease_s:g} s")
         self._shut_down()
         os._exit(1)
 
     def _shut_down(self) -> None:
-        """Kill the worker and remove the folder; report whether it is gone."""
-        with self._leaving:
+        """Kill the worker, remove the folder, and report whether the folder is gone."""
+        with self._shutdown_lock:
             if (worker := self._worker) is not None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(worker.pid, signal.SIGKILL)
@@ -199,7 +199,7 @@ class AgentServer:
         self._write(f"{MARK}{json.dumps(message)}\n".encode())
 
     def _write(self, line: bytes) -> None:
-        with self._speaking, contextlib.suppress(OSError, ValueError):  # nobody listens any more: the input ends as well
+        with self._write_lock, contextlib.suppress(OSError, ValueError):  # after a broken connection the input ends as well
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
 

@@ -1,9 +1,8 @@
-"""The agent's measuring half, on the device, in a process of its own: one order in, one result out.
+"""Worker of the agent on the device: a process that runs one order and sends one result.
 
 Jobs: `inspect` (report versions and sensors), `onnxruntime` and `tensorrt` (measure files in turns). Messages: `progress`, then
-`result`, or `error` with a kind: `no runtime`, `no trtexec`, `refused` (the runtime does not take the model), `disk full`,
-`failed`. When the agent's server dies, the standard input of the worker ends: the worker then removes the folder and kills its
-own process group.
+`result`, or `error` with a kind: `no runtime`, `no trtexec`, `refused` (the runtime rejects the model), `disk full`, `failed`.
+When the server dies, the worker's standard input ends: the worker then removes the folder and kills its own process group.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ if TYPE_CHECKING:
 MEMORY_RUNS = 8
 MEMORY_TIMEOUT_S = 600
 NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded")
-"""Messages of the runtime when it cannot write."""
+"""Error messages of the runtime on a full disk."""
 REPORT_S = 1.0
-"""Shortest time between two reports of progress: each wakes other processes."""
+"""Shortest time between two progress messages, each of which wakes other processes."""
 
 
 def main() -> None:
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def inspect(order: InspectOrder) -> InspectionReport:
-    """Usable software: versions, or the reason why there is none."""
+    """Versions of the installed runtimes or the reason why there is none, and clocks and sensors."""
     sensor = power_sensors(order["sensors"])
     report: InspectionReport = {
         "clocks": clocks(),
@@ -101,15 +100,15 @@ def inspect(order: InspectOrder) -> InspectionReport:
 
 
 def onnxruntime(order: OnnxruntimeOrder) -> Measurements:
-    """Time files in turns by the code of local measurements, then read power and memory.
+    """Time files in turns with the code of local measurements, then measure power and memory.
 
     Args:
-        order: `files` and `feeds` by subject (feeds None for zeros), `batch`, `threads`, `seconds`, `warmup_seconds`,
+        order: `files` and `feeds` by subject (`feeds` None feeds zeros), `batch`, `threads`, `seconds`, `warmup_seconds`,
             `min_runs`, `affinity`, `power_seconds`, `sensors`, `arrivals_per_s`, `arrival_seconds`.
 
     Returns:
-        `files`: for each `milliseconds`, `rounds`, `warmup`, `arrivals`, `settings`, `power`, `memory`; and `processor_share`,
-        `clocks`.
+        `files` (by subject: `milliseconds`, `rounds`, `warmup`, `arrivals`, `settings`, `power`, `memory`), `processor_share`
+        and `clocks`.
     """
     from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
     from compress.backends.runner_protocol import feed_shapes, pinned, reload
@@ -138,25 +137,25 @@ def onnxruntime(order: OnnxruntimeOrder) -> Measurements:
         share = (time.process_time() - processor) / (time.perf_counter() - wall)
         after = clocks()
         arrivals = time_arrivals(actions, rate_hz=order["arrivals_per_s"], seconds=order["arrival_seconds"])
-        spent = power.measure(
+        powers = power.measure(
             actions, power.open_sensors(order["sensors"]), seconds=order["power_seconds"], batch=order["batch"]
         )
         settings = {name: runner.describe() for name, runner in runners.items()}
     files: dict[str, FileResult] = {
         name: {
-            **_series(taken),
+            **_series(times),
             "settings": settings[name],
             "arrivals": {pattern: _series(others[name]) for pattern, others in arrivals.items()},
-            "power": {key: vars(quantity) for key, quantity in spent[name].items()},
+            "power": {key: vars(quantity) for key, quantity in powers[name].items()},
             "memory": memory(order["files"][name], feed_shapes(feeds[name]), order["threads"]),
         }
-        for name, taken in samples.items()
+        for name, times in samples.items()
     }
     return {"files": files, "processor_share": share, "clocks": {"before": before, "after": after}}
 
 
 def tensorrt(order: TrtexecOrder) -> Measurements:
-    """Build an engine of each file on this device, then time them in turns by `trtexec`."""
+    """Build an engine of each file on this device and time the engines in turns with `trtexec`."""
     from compress.profile.remote.trtexec import measure
 
     before = clocks()
@@ -165,7 +164,7 @@ def tensorrt(order: TrtexecOrder) -> Measurements:
 
 
 def power_sensors(targets: Sequence[str]) -> PowerSensor:
-    """The first sensor that can be read, and what it covers; else why none can."""
+    """`power`: the first sensor that can be read and what it measures; `no_power`: why there is none."""
     try:
         from compress.profile import power
     except ImportError as error:
@@ -173,13 +172,13 @@ def power_sensors(targets: Sequence[str]) -> PowerSensor:
     sensor, reason = power.first_available(power.open_sensors(targets))
     if sensor is None:
         return {"power": "", "no_power": reason}
-    covers = sensor.measures()
+    scope = sensor.measures()
     sensor.stop()
-    return {"power": f"{sensor.name}, {covers}", "no_power": ""}
+    return {"power": f"{sensor.name}, {scope}", "no_power": ""}
 
 
 def memory(path: str, shapes: Mapping[str, object], threads: int) -> FootprintFields | NotMeasured:
-    """Resident memory of a fresh process that loads and runs the file, or the reason why it is not known."""
+    """Memory of a new process that loads and runs the file, see `memory.Footprint`; or the `reason` why it is unknown."""
     probe = [path, str(threads), str(MEMORY_RUNS), json.dumps(shapes), "CPUExecutionProvider"]
     command = [sys.executable, sys.path[0], "memory", *probe]
     try:
@@ -194,20 +193,20 @@ def memory(path: str, shapes: Mapping[str, object], threads: int) -> FootprintFi
 
 
 class Progress:
-    """Reports the fraction done, at most once in `REPORT_S`."""
+    """Sends the fraction done, at most once per `REPORT_S`."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
 
     def __call__(self, fraction: float) -> None:
-        """Report it, unless the last report was too recent."""
+        """Send the fraction, unless the last message is too recent."""
         if time.monotonic() - self._last >= REPORT_S:
             self._last = time.monotonic()
             say(progress=round(fraction, 3))
 
 
 def _feeds(runner: OnnxRuntimeRunner, name: str, order: OnnxruntimeOrder) -> dict[str, Array]:
-    """Inputs of a subject: the files sent, or zeros."""
+    """Inputs of a subject: files of the order, or zeros."""
     import numpy as np
 
     if order["feeds"] is None:
@@ -215,11 +214,11 @@ def _feeds(runner: OnnxRuntimeRunner, name: str, order: OnnxruntimeOrder) -> dic
     return {key: np.load(path) for key, path in order["feeds"][name].items()}
 
 
-def _series(taken: Samples) -> Series:
+def _series(samples: Samples) -> Series:
     return {
-        "milliseconds": taken.milliseconds.tolist(),
-        "rounds": taken.rounds.tolist(),
-        "warmup": {"runs": taken.warmup.runs, "seconds": taken.warmup.seconds, "steady": taken.warmup.steady},
+        "milliseconds": samples.milliseconds.tolist(),
+        "rounds": samples.rounds.tolist(),
+        "warmup": {"runs": samples.warmup.runs, "seconds": samples.warmup.seconds, "steady": samples.warmup.steady},
     }
 
 
@@ -228,7 +227,7 @@ def _action(runner: Runner, feeds: Mapping[str, Array]) -> Callable[[], object]:
 
 
 def _follow_server(folder: Path) -> None:
-    """Wait for the end of the server, then remove the folder and end."""
+    """Wait until the server ends, then remove the folder and kill this process group."""
     while os.read(0, 1):
         pass
     shutil.rmtree(folder, ignore_errors=True)

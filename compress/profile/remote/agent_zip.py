@@ -1,4 +1,4 @@
-"""The agent as one file: a zip that Python runs, made of unchanged modules of this package."""
+"""Build the agent: one zip file that Python runs, with modules of this package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODULES = (
     "compress/profile/remote/trtexec.py",
     "compress/profile/remote/agent_worker.py",
 )
-"""Modules that run on a device, as glob patterns; they import the standard library, numpy, onnxruntime and each other."""
+"""Modules that run on a device, as glob patterns; they import only the standard library, numpy, onnxruntime and each other."""
 STAND_INS = {"compress/core/record.py": "compress/profile/remote/agent_record.py"}
 MAIN = '''\
 """python agent.pyz serve FOLDER LEASE | work | memory MODEL THREADS RUNS SHAPES"""
@@ -50,7 +50,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def agent() -> bytes:
-    """The zip file; the same bytes for the same sources."""
+    """The zip file; its bytes depend only on the sources."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         sources = {str(path.relative_to(ROOT)): path for pattern in MODULES for path in sorted(ROOT.glob(pattern))}
@@ -64,5 +64,5 @@ def agent() -> bytes:
 
 
 def loader() -> bytes:
-    """Source of the code that receives the zip file."""
+    """Source of `agent_bootstrap`, which receives the zip file."""
     return Path(__file__).with_name("agent_bootstrap.py").read_bytes()

@@ -1,4 +1,4 @@
-"""A job for the agent: files, inputs, and arguments of `trtexec`. File names on the device are ours."""
+"""Build a job for the agent: files, inputs, and arguments of `trtexec`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WORKSPACE_MIB = 1024
 
 @dataclass(frozen=True)
 class Job:
-    """Files to send, and the order.
+    """Files to send to a device, and the order for its worker.
 
     Attributes:
-        files: Local path by name on the device.
-        arrays: Inputs by name on the device.
-        order: Order of the worker.
+        files: Local path by path on the device.
+        arrays: Input by path on the device.
+        order: See `agent_worker`.
     """
 
     files: dict[str, Path]
@@ -40,13 +40,13 @@ def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, devi
 
     Args:
         files: ONNX files by subject.
-        feeds: Inputs by subject; None feeds zeros of each file's own shapes.
-        device: Where it runs.
+        feeds: Inputs by subject; None feeds zeros in the input shapes of each file.
+        device: Device profile.
         settings: How to measure.
 
     Raises:
-        ConversionError: Not an ONNX file, or its external data is missing.
-        DeviceError: The device's runtime is not driven over SSH, or a file's input shapes are not known.
+        ConversionError: A file is not ONNX, or its external data is missing.
+        DeviceError: The device's runtime cannot be measured over SSH, or the input shapes of a file are not known.
     """
     remote_paths = {name: f"models/{index}/{path.name}" for index, (name, path) in enumerate(files.items())}
     sent = {
@@ -66,7 +66,7 @@ def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, devi
         }
         return Job(sent, arrays, order)
     if device.runtime != "tensorrt":
-        msg = f"{device.name}: {device.runtime} is not driven over SSH; `runtime:` may be onnxruntime or tensorrt there"
+        msg = f"{device.name}: {device.runtime} is not measured over SSH; `runtime:` may be onnxruntime or tensorrt there"
         raise DeviceError(msg)
     inputs = feeds if feeds is not None else {name: _zeros(path, settings["batch"]) for name, path in files.items()}
     arrays, paths = _name_inputs({name: inputs[name] for name in files}, "bin")
@@ -83,11 +83,11 @@ def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, devi
 
 
 def build_arguments(model: str, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Arguments of `trtexec` that build an engine for one size of input, nothing left to defaults.
+    """Arguments of `trtexec` that build an engine for fixed input shapes; all relevant options are explicit.
 
     Args:
-        model: The ONNX file; the engine appears beside it.
-        shapes: Of the inputs that have a free dimension.
+        model: ONNX file; the engine is written beside it.
+        shapes: Shapes of the inputs that have a free dimension.
     """
     shape_text = _shapes(shapes)
     return [
@@ -106,13 +106,13 @@ def build_arguments(model: str, shapes: Mapping[str, tuple[int, ...]]) -> list[s
 def time_arguments(
     model: str, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, str], settings: RunSettings
 ) -> list[str]:
-    """Arguments of `trtexec` that time an engine for one turn; copies are made and not counted.
+    """Arguments of `trtexec` that time an engine for one turn.
 
     Args:
-        model: As for building.
-        shapes: As for building.
+        model: See `build_arguments`.
+        shapes: See `build_arguments`.
         inputs: Raw input files by name.
-        settings: `seconds` in all turns together, `warmup_seconds`.
+        settings: `seconds` of all turns together, and `warmup_seconds`.
     """
     shape_text = _shapes(shapes)
     return [
@@ -130,7 +130,11 @@ def time_arguments(
 
 
 def _parts(path: Path) -> list[Path]:
-    """The file and those of its weights; all exist."""
+    """An ONNX file and its external data files.
+
+    Raises:
+        ConversionError: A file is missing.
+    """
     files = memory.parts(path)
     if missing := [str(part) for part in files if not part.is_file()]:
         msg = f"cannot send {path}: its external data is missing: keep {', '.join(missing)} beside the .onnx file"
@@ -143,21 +147,21 @@ def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def _name_inputs(feeds: Mapping[str, Feeds], suffix: str) -> tuple[dict[str, Array], dict[str, dict[str, str]]]:
-    """The arrays to send by their path on the device, each once, and the path of each input by subject."""
+    """Arrays to send by path on the device, each once, and the path of each input by subject and name."""
     arrays: dict[str, Array] = {}
     paths: dict[str, dict[str, str]] = {}
     for subject, inputs in feeds.items():
         paths[subject] = {}
         for name, array in inputs.items():
-            known = next((place for place, other in arrays.items() if other is array), None)
-            place = known or f"inputs/{len(arrays)}.{suffix}"
-            arrays[place] = array
-            paths[subject][name] = place
+            existing = next((path for path, other in arrays.items() if other is array), None)
+            path = existing or f"inputs/{len(arrays)}.{suffix}"
+            arrays[path] = array
+            paths[subject][name] = path
     return arrays, paths
 
 
 def _inputs(path: Path) -> dict[str, tuple[tuple[int | str | None, ...], str]]:
-    """Shape and type of each input of an ONNX file that is not a weight."""
+    """Shape and type of each input of an ONNX file, without initializers; None for a free dimension."""
     import onnx
 
     return {
@@ -177,5 +181,5 @@ def _zeros(path: Path, batch: int) -> dict[str, Array]:
     try:
         return zero_arrays(_inputs(path), batch)
     except ValueError as error:
-        msg = f"{path}: {error}; only the batch may be free: export with fixed sizes to profile it"
+        msg = f"{path}: {error}; only the batch dimension may be free: export with fixed sizes to profile the file"
         raise DeviceError(msg) from error

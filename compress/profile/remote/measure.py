@@ -1,10 +1,9 @@
-"""Rows of the profile table measured on a device over SSH, and the facts of a device."""
+"""Measure rows of the profile table on a device over SSH."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,7 @@ import numpy as np
 from compress.backends.feeds import describe_feeds
 from compress.backends.runner_protocol import Array, Feeds
 from compress.config.devices import Device
-from compress.config.devices.connection import Ssh
 from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
-from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
 from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Quantity
@@ -26,80 +23,9 @@ from compress.profile.memory import memory
 from compress.profile.remote.jobs import Job, build_job
 from compress.profile.remote.messages import AgentFacts, ClockReadings, FileResult, Measurements, RunSettings, Series
 from compress.profile.remote.session import RemoteSession
-from compress.profile.settings import MeasurementSettings, remote_sensor_targets
+from compress.profile.remote.ssh import ssh_connection
+from compress.profile.settings import MeasurementSettings
 from compress.profile.this_machine import ProfileRequest, ProfileResult, file_feeds, samples
-
-
-@dataclass(frozen=True)
-class DeviceFacts:
-    """Facts of a device in reach.
-
-    Attributes:
-        host: As in the profile.
-        architecture: As `uname -m` prints it.
-        system: Kernel and release.
-        cpu: Board or processor as the device names it; empty when it does not.
-        processors: Logical processors that may be used.
-        python: Version.
-        free_bytes: Free space for the temporary folder.
-        onnxruntime: Version; empty when there is none.
-        providers: Execution providers of ONNX Runtime.
-        no_onnxruntime: Why there is none; else empty.
-        tensorrt: Version that `trtexec` prints; empty when there is none.
-        no_trtexec: Why there is none; else empty.
-        power: Sensor that works, and what it measures; empty when none does.
-        no_power: Why none does; else empty.
-        clocks: Governor, clock, temperature, power mode: those that the device reports.
-    """
-
-    host: str
-    architecture: str
-    system: str
-    cpu: str
-    processors: int
-    python: str
-    free_bytes: int
-    onnxruntime: str
-    providers: tuple[str, ...]
-    no_onnxruntime: str
-    tensorrt: str
-    no_trtexec: str
-    power: str
-    no_power: str
-    clocks: Mapping[str, str]
-
-    def missing(self, device: Device) -> str:
-        """Why the device's runtime cannot measure; empty when it can."""
-        return self.no_trtexec if device.runtime == "tensorrt" else self.no_onnxruntime
-
-
-def probe(device: Device) -> DeviceFacts:
-    """Connect and inspect the device; nothing is measured and nothing stays there.
-
-    Raises:
-        DeviceError: It has no SSH connection in its profile, is not in reach, or is not fit for the agent.
-    """
-    where = _ssh(device)
-    with RemoteSession(device) as remote:
-        reply = remote.work({"job": "inspect", "trtexec": where.trtexec, "sensors": remote_sensor_targets(device)})
-        facts = remote.facts
-    return DeviceFacts(
-        host=where.ssh,
-        architecture=facts["architecture"],
-        system=facts["system"],
-        cpu=facts["cpu"],
-        processors=facts["processors"],
-        python=facts["python"],
-        free_bytes=facts["free_bytes"],
-        onnxruntime=reply.get("onnxruntime", ""),
-        providers=tuple(reply.get("providers", ())),
-        no_onnxruntime=reply.get("no_onnxruntime", ""),
-        tensorrt=reply.get("tensorrt", ""),
-        no_trtexec=reply.get("no_trtexec", ""),
-        power=reply["power"],
-        no_power=reply["no_power"],
-        clocks=reply["clocks"],
-    )
 
 
 def measure_rows(
@@ -111,23 +37,23 @@ def measure_rows(
     batch: int,
     reporter: Reporter,
 ) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing], tuple[Fact, ...]]:
-    """Measure files on a device over SSH, all in one interleaved session; the counterpart of `benchmark_rows.measure_rows`.
+    """Measure files on a device over SSH in one interleaved session, as `benchmark_rows.measure_rows` does on this machine.
 
     Args:
         files: ONNX files by subject.
-        feeds: Inputs by subject; None feeds zeros of each file's own shapes.
-        device: Its profile, with an SSH connection.
+        feeds: Inputs by subject; None feeds zeros in the input shapes of each file.
+        device: Device profile with an SSH connection.
         plan: Settings.
-        batch: Samples in one run.
-        reporter: Shows bars.
+        batch: Samples per run.
+        reporter: Shows progress bars.
 
     Returns:
-        One row a file, the timings by subject, and notes on the measurement contract.
+        One row per file, the timings by subject, and notes on the measurement protocol.
 
     Raises:
-        DeviceError: The device is not in reach, lost on the way, lacks what is needed, or refuses a model.
+        DeviceError: The device cannot be reached, the connection is lost, a program is missing, or the runtime rejects a model.
     """
-    where = _ssh(device)
+    where = ssh_connection(device)
     settings: RunSettings = {
         "batch": batch,
         "threads": plan.threads,
@@ -144,11 +70,11 @@ def measure_rows(
     result, facts = _run_job(device, job, reporter)
     gpu = next(iter(result["files"].values()))["settings"].get("device", "")
     hardware = ReportedHardware(facts["cpu"], facts["architecture"], gpu)
-    place = f"{hardware} over SSH at {where.ssh}"
-    timings = {name: _timing(name, result, place, batch, device.contract.arrivals_per_s) for name in files}
+    location = f"{hardware} over SSH at {where.ssh}"
+    timings = {name: _timing(name, result, location, batch, device.contract.arrivals_per_s) for name in files}
     other = str(hardware) if contradicts_profile(device, hardware) else ""
     rows = tuple(
-        _row(name, path, result["files"][name], timings[name], device, place, feeds[name] if feeds else None).model_copy(
+        _row(name, path, result["files"][name], timings[name], device, location, feeds[name] if feeds else None).model_copy(
             update={"other_hardware": other}
         )
         for name, path in files.items()
@@ -164,17 +90,17 @@ def profile(
     request: ProfileRequest,
     reporter: Reporter,
 ) -> ProfileResult:
-    """Measure teacher, student and artifact on a device over SSH; the counterpart of `this_machine.profile`.
+    """Measure teacher, student and artifact on a device over SSH, as `this_machine.profile` does on this machine.
 
     Args:
-        files: ONNX files by subject, with `artifact`.
-        split: Source of real inputs.
-        device: Its profile, with an SSH connection.
-        request: Request; sweeps and the choice among runtimes are made on this machine only and are skipped.
-        reporter: Shows bars.
+        files: ONNX files by subject; one is `artifact`.
+        split: Source of the inputs.
+        device: Device profile with an SSH connection.
+        request: What to measure; sweeps and the choice of the runtime are skipped.
+        reporter: Shows progress bars.
 
     Raises:
-        DeviceError: As for `measure_rows`.
+        DeviceError: See `measure_rows`.
     """
     batch = device.contract.batch
     plan = MeasurementSettings.of(device, threads=request.threads, seconds=request.seconds)
@@ -188,16 +114,9 @@ def profile(
     return ProfileResult(rows, timings, notes, tuple(skipped))
 
 
-def _ssh(device: Device) -> Ssh:
-    if isinstance(device.connection, Ssh):
-        return device.connection
-    msg = f"{device.name} is not reached over SSH: its profile says `connection: {device.connection}`; give {{ssh: HOST}}"
-    raise DeviceError(msg)
-
-
 def _run_job(device: Device, job: Job, reporter: Reporter) -> tuple[Measurements, AgentFacts]:
-    """Send files and inputs, and measure them: the result of the worker and the facts of the agent."""
-    host = _ssh(device).ssh
+    """Send files and inputs and measure; returns the result of the worker and the facts of the agent."""
+    host = ssh_connection(device).ssh
     with RemoteSession(device) as remote, tempfile.TemporaryDirectory() as folder:
         with reporter.bar(f"sending to {host}", len(job.files) + len(job.arrays)) as bar:
             for name, path in job.files.items():
@@ -226,14 +145,14 @@ def _save_input(array: Array, path: Path) -> Path:
     return path
 
 
-def _timing(name: str, result: Measurements, place: str, batch: int, rate_hz: float) -> Timing:
+def _timing(name: str, result: Measurements, location: str, batch: int, rate_hz: float) -> Timing:
     file_result = result["files"][name]
     samples = _samples(file_result)
-    settings, together = file_result["settings"], len(result["files"])
+    settings, files = file_result["settings"], len(result["files"])
     threads = settings["threads"]
     detail = (
-        f"{place}, {settings['runtime']}, {threads} thread{'s' * (threads != '1')}, batch {batch}, "
-        f"{together} file{'s' * (together != 1)} interleaved"
+        f"{location}, {settings['runtime']}, {threads} thread{'s' * (threads != '1')}, batch {batch}, "
+        f"{files} file{'s' * (files != 1)} interleaved"
     )
     timing = Timing(samples, settings, detail, batch, result["processor_share"])
     arrivals = {pattern: _samples(series) for pattern, series in file_result["arrivals"].items()}
@@ -245,22 +164,22 @@ def _samples(series: Series) -> Samples:
 
 
 def _row(
-    name: str, path: Path, file_result: FileResult, timing: Timing, device: Device, place: str, inputs: Feeds | None
+    name: str, path: Path, file_result: FileResult, timing: Timing, device: Device, location: str, inputs: Feeds | None
 ) -> BenchmarkRow:
     quantities = latencies(timing, device.contract.percentiles)
     for latency in LATENCY_BY_ARRIVAL.values():
-        quantities.setdefault(latency, Quantity.missing("ms", f"{place}: trtexec does not fill the caches with other data"))
+        quantities.setdefault(latency, Quantity.missing("ms", f"{location}: trtexec does not fill the caches with other data"))
     for key, figure in file_result["power"].items():
         quantity = Quantity.model_validate(figure)
-        quantities[key] = quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"})
+        quantities[key] = quantity.model_copy(update={"detail": f"{location}: {quantity.detail}"})
     reading = file_result["memory"]
     if "reason" in reading:
-        reason = f"{place}: {reading['reason']}"
+        reason = f"{location}: {reading['reason']}"
         quantities |= {key: Quantity.missing("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
     else:
         footprint = memory.footprint_quantities(memory.Footprint(**reading))
         quantities |= {
-            key: quantity.model_copy(update={"detail": f"{place}: {quantity.detail}"}) for key, quantity in footprint.items()
+            key: quantity.model_copy(update={"detail": f"{location}: {quantity.detail}"}) for key, quantity in footprint.items()
         }
     quantities |= memory.sizes(path)
     quantities["size_compressed_bytes"] = memory.compressed(path)
@@ -276,7 +195,7 @@ def _row(
 
 
 def _clocks(device: Device, facts: AgentFacts, readings: ClockReadings) -> Fact:
-    """Clocks, temperature and power mode that the device reported before and after."""
+    """Clocks, temperature and power mode of the device before and after the measurement."""
     return Fact.of(
         "profile.remote_clocks",
         device.name,

@@ -1,6 +1,6 @@
-"""Orders to the agent on a device, and its answers: the JSON objects that cross the connection, one a line.
+"""Types of the JSON messages between the host and the agent on a device, one message per line.
 
-For the type checker alone: the agent, which may run on an older Python, imports this file only where types are checked.
+Only for type checking: the agent, which may run on an older Python, does not import this file.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from compress.core.record import Arrival
 
 
 class InspectOrder(TypedDict):
-    """Report versions, clocks and sensors.
+    """Order to report versions, clocks and sensors.
 
     Attributes:
-        trtexec: Path of `trtexec`; None to look in the usual places.
-        sensors: Power sensors to try, in order.
+        trtexec: Path of `trtexec`; None searches the usual places.
+        sensors: Power sensors, tried in this order.
     """
 
     job: Literal["inspect"]
@@ -24,19 +24,19 @@ class InspectOrder(TypedDict):
 
 
 class RunSettings(TypedDict):
-    """How to measure.
+    """Settings of a measurement.
 
     Attributes:
-        batch: Samples in one run.
-        threads: Within an operator; 0 takes all.
-        seconds: Of timing, all files together.
+        batch: Samples per run.
+        threads: Threads within an operator; 0 for all.
+        seconds: Timing of all files together.
         warmup_seconds: Longest warm-up of a file.
-        min_runs: Of each file.
-        affinity: Processors to run on; empty for all.
-        power_seconds: Of each reading of power.
+        min_runs: Smallest number of runs of each file.
+        affinity: Logical processors to run on; empty for all.
+        power_seconds: Duration of each power measurement.
         arrivals_per_s: Rate of periodic arrivals, Hz.
-        arrival_seconds: Of timing each arrival pattern.
-        trtexec: As in `InspectOrder`.
+        arrival_seconds: Timing of each arrival pattern.
+        trtexec: See `InspectOrder`.
     """
 
     batch: int
@@ -52,7 +52,7 @@ class RunSettings(TypedDict):
 
 
 class OnnxruntimeOrder(RunSettings):
-    """Time ONNX files in turns.
+    """Order to time ONNX files in turns.
 
     Attributes:
         files: Path on the device by subject.
@@ -66,11 +66,11 @@ class OnnxruntimeOrder(RunSettings):
 
 
 class TrtexecOrder(RunSettings):
-    """Build engines and time them in turns.
+    """Order to build engines and time them in turns.
 
     Attributes:
-        build: Arguments of `trtexec` by subject.
-        time: Likewise, for one turn.
+        build: Arguments of `trtexec` for the build, by subject.
+        time: Arguments of `trtexec` for one turn of timing, by subject.
     """
 
     job: Literal["tensorrt"]
@@ -88,7 +88,7 @@ class WarmupFields(TypedDict):
 
 
 class Series(TypedDict):
-    """Times of one file: milliseconds of each run, and the round of each."""
+    """Times of one file: milliseconds and round of each run."""
 
     milliseconds: list[float]
     rounds: list[int]
@@ -113,7 +113,7 @@ class FootprintFields(TypedDict):
 
 @final
 class NotMeasured(TypedDict):
-    """Why a reading is missing."""
+    """Reason for a missing value."""
 
     reason: str
 
@@ -126,10 +126,10 @@ class FileResult(Series):
     """Measurements of one file.
 
     Attributes:
-        settings: Runtime, version, threads and further settings that affect speed.
+        settings: Runtime, version, threads and other settings that affect the speed.
         arrivals: Times by arrival pattern.
         power: Quantities by name.
-        memory: Of a fresh process.
+        memory: Memory of a new process.
     """
 
     settings: dict[str, str]
@@ -139,14 +139,14 @@ class FileResult(Series):
 
 
 class ClockReadings(TypedDict):
-    """What `clocks` read before and after."""
+    """Readings of `clocks` before and after the measurement."""
 
     before: dict[str, str]
     after: dict[str, str]
 
 
 class Measurements(TypedDict):
-    """Result of measuring: by subject; the share of a processor that the process had; clocks."""
+    """Result of a measurement: files by subject, the share of a processor that the process had, and clocks."""
 
     files: dict[str, FileResult]
     processor_share: float
@@ -154,14 +154,14 @@ class Measurements(TypedDict):
 
 
 class PowerSensor(TypedDict):
-    """The sensor that can be read, and what it covers; or why none can."""
+    """The first working power sensor and what it measures, or why none works."""
 
     power: str
     no_power: str
 
 
 class InspectionReport(PowerSensor, total=False):
-    """Result of an inspection: versions, or the reason why there is none."""
+    """Result of an inspection: clocks, and versions or the reason why there is none."""
 
     clocks: dict[str, str]
     platform: str
@@ -175,7 +175,7 @@ class InspectionReport(PowerSensor, total=False):
 
 
 class AgentFacts(TypedDict):
-    """What the agent says of the device when it starts; see `DeviceFacts`."""
+    """Report of the agent on the device when it starts; see `DeviceFacts`."""
 
     folder: str
     architecture: str
@@ -187,7 +187,7 @@ class AgentFacts(TypedDict):
 
 
 class PutOrder(TypedDict):
-    """A file follows, of `size` bytes."""
+    """Order to receive a file, whose `size` bytes follow."""
 
     name: str
     size: int
@@ -195,7 +195,7 @@ class PutOrder(TypedDict):
 
 
 class Message(TypedDict, total=False):
-    """One message of the agent; which fields it has says which it is."""
+    """A message of the agent; its fields determine its kind."""
 
     hello: AgentFacts
     put: str

@@ -1,4 +1,4 @@
-"""One connection to a device: starts the agent, sends files, runs jobs, and removes everything at the end.
+"""Connection to a device: starts the agent, sends files, runs jobs, and removes everything at the end.
 
 with RemoteSession(device) as remote:
     remote.put(path, "models/model.onnx")
@@ -27,7 +27,6 @@ from types import TracebackType
 from typing import Self, overload
 
 from compress.config.devices import Device
-from compress.config.devices.connection import Ssh
 from compress.core.atomic_files import sha256
 from compress.core.errors import DeviceError
 from compress.profile.remote import ssh
@@ -45,45 +44,45 @@ from compress.profile.remote.messages import (
 
 HEARTBEAT_S = 5.0
 LEASE_S = 60.0
-"""The agent removes itself when it has received nothing for this time."""
+"""The agent removes itself when it receives nothing for this time."""
 START_S = 30.0
-"""Time for Python to start there, on top of the connection's."""
-LEAVE_S = 15.0
+"""Time for Python to start on the device, in addition to the time of the connection."""
+CLOSE_S = 15.0
+"""Time for the agent to remove its files and end."""
 PUT_S = 600.0
-"""Longest wait for the answer to a file."""
+"""Longest wait for the confirmation of a file."""
 MEASURING = "measuring"
 CHUNK = 1 << 18
-SAID_LINES = 20
+LOG_LINES = 20
 
 
 class RemoteSession:
-    """A device with the agent running on it.
+    """Connection to the agent on a device.
 
     Args:
-        device: Its profile; `connection` holds how to reach it.
+        device: Device profile with an SSH connection.
     """
 
     def __init__(self, device: Device) -> None:
-        assert isinstance(device.connection, Ssh)  # noqa: S101  callers look first
         self.device = device
-        self.where = device.connection
+        self.where = ssh.ssh_connection(device)
         self._facts: AgentFacts | None = None
         self._inbox: queue.Queue[Message | None] = queue.Queue()
-        self._said: deque[str] = deque(maxlen=SAID_LINES)
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._uname = ""
         self._gone = False
-        self._writing = threading.Lock()
+        self._write_lock = threading.Lock()
         self._closing = threading.Event()
 
     def __enter__(self) -> Self:
         """Connect and start the agent.
 
         Raises:
-            DeviceError: Not in reach, or not fit for the agent.
+            DeviceError: The device cannot be reached, or the agent does not start.
         """
         self._stderr = tempfile.TemporaryFile()  # closed in `_end`
         try:
-            # a session of its own: Ctrl-C must not reach ssh, which is still needed to clean up
+            # a new process session: Ctrl-C must not reach ssh, which is still needed to clean up
             self._process = subprocess.Popen(  # noqa: S603
                 ssh.start_agent(self.where),
                 stdin=subprocess.PIPE,
@@ -109,7 +108,7 @@ class RemoteSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        """Remove everything there, and disconnect."""
+        """Remove everything on the device and disconnect."""
         self._end()
 
     @property
@@ -122,24 +121,24 @@ class RemoteSession:
 
     @property
     def name(self) -> str:
-        """Device and host, for messages."""
+        """Name of the device and host, for messages."""
         return f"{self.device.name} ({self.where.ssh})"
 
     def put(self, path: Path, name: str) -> None:
-        """Copy a file there; its hash is checked on arrival.
+        """Copy a file to the device and compare its hash.
 
         Args:
-            path: Here.
-            name: There, relative to the temporary folder.
+            path: File on this machine.
+            name: Path on the device, relative to the temporary folder.
 
         Raises:
-            DeviceError: Its disk is full, the hash differs, or the connection is lost.
+            DeviceError: The device's disk is full, the hash differs, or the connection is lost.
         """
         size, digest = path.stat().st_size, sha256(path)
-        with self._writing, path.open("rb") as file:
+        with self._write_lock, path.open("rb") as file:
             self._write(_line(do="put", name=name, size=size, sha256=digest))
             while (chunk := file.read(CHUNK)) and self._write(chunk) and self._inbox.empty():
-                pass  # an answer before the last byte is an error
+                pass  # a message before the last byte reports an error
         self._receive("put", time.monotonic() + PUT_S, f"receiving {path.name}")
 
     @overload
@@ -158,9 +157,9 @@ class RemoteSession:
             advance: Called with the fraction done.
 
         Raises:
-            DeviceError: It failed, took longer than `timeout_s`, or the connection was lost.
+            DeviceError: The job failed or took longer than `timeout_s`, or the connection is lost.
         """
-        with self._writing:
+        with self._write_lock:
             self._write(_line(do="work", **order))
         deadline = time.monotonic() + self.where.timeout_s
         while True:
@@ -184,7 +183,11 @@ class RemoteSession:
             raise DeviceError(msg)
 
     def _receive(self, expected: str | tuple[str, ...], deadline: float, doing: str) -> Message:
-        """The next message of some kinds; errors and the end become exceptions."""
+        """The next message of the expected kinds.
+
+        Raises:
+            DeviceError: The agent reports an error, the stream ends, or the deadline passes.
+        """
         kinds = (expected,) if isinstance(expected, str) else expected
         while True:
             try:
@@ -204,21 +207,21 @@ class RemoteSession:
         if not self._uname:
             return f"it did not answer within {self.where.connect_timeout_s + START_S:g} s after ssh was started"
         if self._facts is None:
-            return ssh.start_fault(self.where, None, self._uname, "\n".join(self._said))
+            return ssh.start_fault(self.where, None, self._uname, "\n".join(self._log))
         limit = f"`timeout_s: {self.where.timeout_s:g}` in the connection" if doing == MEASURING else f"{PUT_S:g} s"
         return f"timeout: it did not finish {doing} within {limit}"
 
     def _ended(self, doing: str) -> str:
-        """Why the stream ended before the answer."""
-        code, words = self._stop_ssh(wait=True), self._error_text()
+        """Why the stream ended before the expected message."""
+        code, errors = self._stop_ssh(wait=True), self._error_text()
         if self._uname == "" and code == ssh.NO_CONNECTION:
-            return ssh.connection_fault(self.where, words)
+            return ssh.connection_fault(self.where, errors)
         if self._facts is None and code != ssh.NO_CONNECTION:
-            return ssh.start_fault(self.where, code, self._uname, "\n".join([*self._said, words]))
-        note = f" ({short})" if (short := " ".join(words.split())[-300:]) else ""
-        if code != ssh.NO_CONNECTION or not any(mark in words for mark in ssh.LOST):
-            return f"the agent there ended with {code} while {doing}, as when it is killed{note}; run the command again"
-        return f"the connection was lost while {doing}{note}; the agent there cleans up by itself. Run the command again"
+            return ssh.start_fault(self.where, code, self._uname, "\n".join([*self._log, errors]))
+        note = f" ({short})" if (short := " ".join(errors.split())[-300:]) else ""
+        if code != ssh.NO_CONNECTION or not any(mark in errors for mark in ssh.LOST):
+            return f"the agent on the device was killed or crashed with {code} while {doing}{note}; run the command again"
+        return f"the connection was lost while {doing}{note}; the agent removes its files by itself. Run the command again"
 
     def _listen(self) -> None:
         assert isinstance(self._process.stdout, io.FileIO)  # noqa: S101  unbuffered
@@ -237,49 +240,49 @@ class RemoteSession:
         elif line.startswith(ssh.UNAME):
             self._uname = line[len(ssh.UNAME) :] or "unknown"
         else:
-            self._said.append(line)
+            self._log.append(line)
 
     def _beat(self) -> None:
-        """Send the agent a message every few seconds."""
+        """Send the agent a message every `HEARTBEAT_S`."""
         while not self._closing.wait(HEARTBEAT_S):
-            with self._writing:
+            with self._write_lock:
                 self._write(_line(do="ping"), HEARTBEAT_S)
 
     def _write(self, data: bytes, seconds: float = PUT_S) -> bool:
-        """Send; False when the other side has gone or accepts nothing for this time; waiting for its answer then says which."""
+        """Send data; False if ssh has ended or accepts nothing for this time. `_receive` then raises the reason."""
         assert self._process.stdin is not None  # noqa: S101  for the type checker
-        poll, left = select.poll(), memoryview(data)
+        poll, remaining = select.poll(), memoryview(data)
         try:
             poll.register(self._process.stdin, select.POLLOUT)
-            while left:
+            while remaining:
                 if not poll.poll(seconds * 1000):
                     return False
-                left = left[self._process.stdin.write(left) or 0 :]
+                remaining = remaining[self._process.stdin.write(remaining) or 0 :]
         except (OSError, ValueError):
             return False
         return True
 
     def _end(self) -> None:
-        """Close the connection, wait until everything is removed, and remove it where it is not."""
+        """Close the connection and wait for the agent to remove the folder; remove it from here if the agent did not."""
         self._closing.set()
         folder = "" if self._facts is None else self._facts["folder"]
         with contextlib.suppress(OSError, ValueError):
             assert self._process.stdin is not None  # noqa: S101  for the type checker
             self._process.stdin.close()
         self._stop_ssh(wait=bool(folder) and not self._gone)
-        self._listener.join(LEAVE_S)
+        self._listener.join(CLOSE_S)
         self._stderr.close()
         if folder and not self._gone:
-            self._sweep(folder)
+            self._remove(folder)
 
     def _stop_ssh(self, *, wait: bool) -> int:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout=LEAVE_S if wait else 2.0)
+            return self._process.wait(timeout=CLOSE_S if wait else 2.0)
         self._process.kill()
         return self._process.wait()
 
-    def _sweep(self, folder: str) -> None:
-        """Remove the folder through a new connection; where that fails, the agent's lease does it."""
+    def _remove(self, folder: str) -> None:
+        """Remove the folder through a new connection; if that fails, the agent removes it at the end of its lease."""
         if not re.fullmatch(r"/.*/compress-\w+", folder):
             return
         with contextlib.suppress(subprocess.SubprocessError, OSError):
@@ -287,7 +290,7 @@ class RemoteSession:
                 ssh.command(self.where, f"rm -rf -- {shlex.quote(folder)}"),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=self.where.connect_timeout_s + LEAVE_S,
+                timeout=self.where.connect_timeout_s + CLOSE_S,
                 start_new_session=True,
                 check=False,
             )

@@ -1,4 +1,4 @@
-"""OpenSSH's client: the command that reaches a device, and the meaning of its failures."""
+"""Commands for OpenSSH's client, and messages for its failures."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import shlex
 
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
+from compress.core.errors import DeviceError
 from compress.profile.remote.messages import Message
 
 NO_PYTHON, NO_CONNECTION = 97, 255
-"""Exit codes: of the line of shell below, and of ssh itself."""
+"""Exit codes: of the shell command below if there is no Python, and of ssh itself."""
 UNAME = "compress-uname:"
 SHELL = """echo "{mark}$(uname -sm)"; command -v {python} >/dev/null 2>&1 || exit {missing}; exec {python} -u -c {code}"""
 START = (
     "import sys; sys.dont_write_bytecode = True; sys.path = [p for p in sys.path if p]; "
     "b = sys.stdin.buffer; exec(b.read(int(b.readline())))"
 )
-"""Runs the loader, which comes first on the standard input after its length; the working folder shadows no module."""
+"""Runs `agent_bootstrap`, which comes first on the standard input, after its length. The working folder is taken off the path,
+because its files could shadow modules."""
 ALIVE_S, ALIVE_TIMES = 5, 4
-"""A connection is closed after their product, in seconds, without an answer."""
+"""ssh closes a connection after this many intervals of this many seconds without an answer."""
 CONNECTION_FAULTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
-        "its host key has changed since the last connection: another machine has this address, or the device was set up anew. "
-        "Make sure which, then remove the old key with `ssh-keygen -R '{known}'`",
+        "its host key has changed since the last connection: another machine has this address, or the device was reinstalled. "
+        "Find out which; if it is the right machine, remove the old key with `ssh-keygen -R '{known}'`",
     ),
     (
         ("Host key verification failed", "No ED25519 host key is known", "host key is known for"),
@@ -45,18 +47,30 @@ CONNECTION_FAULTS: tuple[tuple[tuple[str, ...], str], ...] = (
         "it closed the connection before the login: is that an SSH server on {port}, and does it take more connections?",
     ),
 )
-"""Meaning of ssh's messages and the remedy, first match first."""
+"""Parts of ssh's messages, and what each means and what to do; the first match counts."""
 LOST = ("closed by", "not responding", "Broken pipe", "reset by peer", "client_loop", "Network is unreachable")
-"""Messages of a lost connection; without them exit code 255 is that of a remote program killed by a signal."""
+"""Messages of a lost connection; without one of them, exit code 255 means that a signal killed the remote program."""
 WRONG_BINARY = ("Exec format error", "cannot execute", "wrong ELF class", "invalid ELF header", "incompatible architecture")
 
 
+def ssh_connection(device: Device) -> Ssh:
+    """SSH connection of a device profile.
+
+    Raises:
+        DeviceError: The profile has none.
+    """
+    if isinstance(device.connection, Ssh):
+        return device.connection
+    msg = f"{device.name} has no SSH connection: its profile has `connection: {device.connection}`; give {{ssh: HOST}}"
+    raise DeviceError(msg)
+
+
 def command(where: Ssh, remote: str) -> list[str]:
-    """Arguments of `ssh` that run a line of POSIX shell on the device without interactive questions.
+    """Command line of `ssh` that runs a POSIX shell command on the device without interactive questions.
 
     Args:
-        where: How to reach it.
-        remote: The line; run by `sh`, whatever the login shell is.
+        where: SSH connection.
+        remote: Shell command; run by `sh`, whatever the login shell is.
     """
     settings = {
         "BatchMode": "yes",
@@ -71,7 +85,7 @@ def command(where: Ssh, remote: str) -> list[str]:
         "ForwardAgent": "no",
         "ForwardX11": "no",
         "ControlMaster": "no",
-        # host keys: those the user has accepted before, and nothing is written to any file of known hosts
+        # only host keys that the user has accepted before; no file of known hosts is changed
         "StrictHostKeyChecking": "yes",
         "UpdateHostKeys": "no",
         "CheckHostIP": "no",
@@ -89,80 +103,80 @@ def command(where: Ssh, remote: str) -> list[str]:
 
 
 def start_agent(where: Ssh) -> list[str]:
-    """Arguments of `ssh` that start the device's Python on what comes through the standard input."""
+    """Command line of `ssh` that starts the device's Python with the code on the standard input."""
     python = path(where.python)
     return command(where, SHELL.format(mark=UNAME, python=python, missing=NO_PYTHON, code=shlex.quote(START)))
 
 
 def path(text: str) -> str:
-    """A path on the device, quoted for its shell; a leading `~/` is the home folder there."""
+    """A path on the device, quoted for its shell; a leading `~/` is the home folder on the device."""
     return f'"$HOME"/{shlex.quote(text[2:])}' if text.startswith("~/") else shlex.quote(text)
 
 
 def connection_fault(where: Ssh, stderr: str) -> str:
-    """Why `ssh` could not connect, and the remedy; ssh's own message at the end."""
-    words = " ".join(stderr.strip().splitlines()[-2:])[-300:]
+    """Why `ssh` could not connect and what to do, with ssh's own message."""
+    short = " ".join(stderr.strip().splitlines()[-2:])[-300:]
     host = where.ssh.rpartition("@")[2]
     values = {
         "host": where.ssh,
         "login": f"-p {where.port} {where.ssh}" if where.port else where.ssh,
         "known": f"[{host}]:{where.port}" if where.port not in (None, 22) else host,
-        "port": f"port {where.port}" if where.port else "the port that ssh takes by itself",
+        "port": f"port {where.port}" if where.port else "the default port of ssh",
         "wait": where.connect_timeout_s,
     }
     meaning = next((text for marks, text in CONNECTION_FAULTS if any(mark in stderr for mark in marks)), "ssh failed")
-    return f"{meaning.format(**values)} ({words or 'it gave no reason'})"
+    return f"{meaning.format(**values)} ({short or 'it gave no reason'})"
 
 
-def start_fault(where: Ssh, code: int | None, uname: str, said: str) -> str:
-    """Why the agent did not start although the connection did.
+def start_fault(where: Ssh, code: int | None, uname: str, output: str) -> str:
+    """Why the agent did not start although ssh connected.
 
     Args:
-        where: How the device was reached.
-        code: Exit code of the line of shell; None when it is still running.
+        where: SSH connection.
+        code: Exit code of the shell command; None if it is still running.
         uname: System and architecture of the device.
-        said: Other output.
+        output: Other output of the device.
     """
-    machine = f"it is {uname}" if uname else "it is no POSIX system, or its login shell prints nothing"
-    words = " ".join(said.split())[-300:]
+    machine = f"it is {uname}" if uname else "it is not a POSIX system, or its login shell prints nothing"
+    short = " ".join(output.split())[-300:]
     if code == NO_PYTHON:
         return (
-            f"there is no {where.python!r} ({machine}): install Python 3.10 or later there, or name it by "
+            f"there is no {where.python!r} ({machine}): install Python 3.10 or later on the device, or set "
             "`python: /path/of/python3` in the connection"
         )
-    if any(mark in said for mark in WRONG_BINARY):
-        return f"wrong architecture: {where.python!r} there is built for another machine; {machine} ({words})"
-    if "has no attribute 'buffer'" in said:
-        return f"{where.python!r} there is Python 2: name a Python 3.10 or later by `python:` in the connection; {machine}"
+    if any(mark in output for mark in WRONG_BINARY):
+        return f"wrong architecture: {where.python!r} on the device is built for another machine; {machine} ({short})"
+    if "has no attribute 'buffer'" in output:
+        return f"{where.python!r} on the device is Python 2: set `python:` in the connection to Python 3.10 or later; {machine}"
     how = "did not answer in time" if code is None else f"ended with {code} before the agent started"
-    return f"{where.python!r} there {how}; {machine} ({words or 'it printed nothing'})"
+    return f"{where.python!r} on the device {how}; {machine} ({short or 'it printed nothing'})"
 
 
-def agent_fault(device: Device, where: Ssh, said: Message, uname: str) -> str:
-    """Meaning of an `error` of the agent, and the remedy."""
-    kind, text = said["error"], said["text"]
+def agent_fault(device: Device, where: Ssh, message: Message, uname: str) -> str:
+    """Meaning of an `error` message of the agent, and what to do."""
+    kind, text = message["error"], message["text"]
     python = where.python
     if kind == "no runtime" and any(mark in text for mark in WRONG_BINARY):
-        return f"wrong architecture: ONNX Runtime there is built for another machine; it is {uname} ({text})"
+        return f"wrong architecture: ONNX Runtime on the device is built for another machine; it is {uname} ({text})"
     meanings = {
-        "disk full": "its disk is full: {text}. Free some space, or name another folder by `workdir:` in the connection",
-        "workdir": "its temporary folder cannot be made: {text}. Name a writable one by `workdir:` in the connection",
-        "hash": "{text} did not arrive as it was sent (its SHA-256 differs there): a broken disk or connection; try again",
-        "put": "a file cannot be written there: {text}",
-        "python old": f"{python!r} there is Python {{text}}; 3.10 or later is needed: install one and name it by `python:`",
-        "no runtime": f"the runtime is missing: {{text}}. Install it there: {python} -m pip install numpy onnxruntime",
-        "no trtexec": "the runtime is missing: no trtexec there; {text}. Install it (package libnvinfer-bin, in JetPack), "
-        "or name it by `trtexec:` in the connection",
-        "refused": f"its runtime ({device.runtime}) refuses the model: {{text}}",
-        "silence": "the agent there gave up: {text}",
+        "disk full": "its disk is full: {text}. Free some space, or set `workdir:` in the connection to another folder",
+        "workdir": "its temporary folder cannot be created: {text}. Set `workdir:` in the connection to a writable folder",
+        "hash": "{text} was received with another SHA-256 than it was sent with: a faulty disk or connection; try again",
+        "put": "a file cannot be written on the device: {text}",
+        "python old": f"{python!r} on the device is Python {{text}}; install Python 3.10 or later and set `python:` to it",
+        "no runtime": f"the runtime is missing: {{text}}. Install it on the device: {python} -m pip install numpy onnxruntime",
+        "no trtexec": "the runtime is missing: no trtexec on the device; {text}. Install it (package libnvinfer-bin, in "
+        "JetPack), or set `trtexec:` in the connection to its path",
+        "refused": f"its runtime ({device.runtime}) rejects the model: {{text}}",
+        "silence": "the agent on the device ended: {text}",
         "failed": "{text}",
     }
     return meanings[kind].format(text=text)
 
 
 def worker_crash(message: Message) -> str:
-    """What a worker's end with another code than 0 means."""
+    """Meaning of a worker's exit code other than 0."""
     code, log = message["done"], " ".join(message["log"].split())[-500:]
     if code < 0:
-        return f"the measuring process there was killed by signal {-code}, as happens when memory runs out ({log or 'no log'})"
-    return f"the measuring process there failed with {code}: {log or 'no log'}"
+        return f"the worker on the device was killed by signal {-code}, as happens when memory runs out ({log or 'no log'})"
+    return f"the worker on the device failed with {code}: {log or 'no log'}"

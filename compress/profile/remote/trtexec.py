@@ -1,7 +1,7 @@
-"""`trtexec` on the device: build an engine of each file, time the engines in turns, read its JSON.
+"""Run `trtexec` on the device: build an engine of each file, time the engines in turns, read its JSON.
 
-The arguments come with the order, one list for building and one for timing, with nothing left to defaults; this file only runs
-them. Written against the documented behaviour of TensorRT 10 and 11; no test of this package ran the real program.
+The order contains the arguments, one list for building and one for timing. Written for the documented behaviour of TensorRT 10
+and 11; no test of this package runs the real program.
 """
 
 from __future__ import annotations
@@ -23,96 +23,100 @@ if TYPE_CHECKING:
 
 USUAL = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 OLDEST = 10
-"""First major version whose networks can be strongly typed through trtexec as documented here."""
+"""First major version of TensorRT whose trtexec supports strongly typed networks."""
 ROUNDS = 6
-"""Turns of each engine: as many as an interval of the ratio of medians needs."""
+"""Turns of each engine; an interval of the ratio of medians needs six."""
 TAIL_LINES = 12
 POWER_UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}
 
 
-class NoTrtexec(Exception):  # noqa: N818  an answer, not a fault
+class NoTrtexec(Exception):  # noqa: N818
     """trtexec is not installed."""
 
 
 class Refused(Exception):  # noqa: N818
-    """trtexec refuses a model or its options."""
+    """trtexec rejects a model or its options."""
 
 
 def find_trtexec(path: str | None) -> str:
     """Path of the program.
 
     Args:
-        path: Path in the profile; None looks on PATH and in the usual places.
+        path: Path in the profile; None searches PATH and the usual folders.
 
     Raises:
-        NoTrtexec: Not there.
+        NoTrtexec: It does not exist.
     """
-    places = (str(Path(path).expanduser()),) if path else ("trtexec", *USUAL)
-    program = next((candidate for place in places if (candidate := shutil.which(place))), None)
+    candidates = (str(Path(path).expanduser()),) if path else ("trtexec", *USUAL)
+    program = next((executable for candidate in candidates if (executable := shutil.which(candidate))), None)
     if program is None:
-        msg = f"looked for {', '.join(places)}"
+        msg = f"looked for {', '.join(candidates)}"
         raise NoTrtexec(msg)
     return program
 
 
 def version(path: str) -> str:
-    """Version of TensorRT as `trtexec` prints it, `[TensorRT v101300]` or `[TensorRT v8502]`, as `10.13.0`.
+    """Version of TensorRT, such as `10.13.0`, from the output `[TensorRT v101300]` or `[TensorRT v8502]`.
 
     Raises:
-        Refused: It does not start.
+        Refused: The program does not start.
     """
     text = _run([path, "--help"], Path.cwd(), allowed=(0, 1))
     match = re.search(r"TensorRT v(\d+)", text)
     if match is None:
         return "of unknown version"
     number = int(match[1])
-    if number < 10000:  # 8.x and 9.x: one digit for the minor version, two for the patch's
+    if number < 10000:  # 8.x and 9.x: one digit for the minor version, two for the patch
         return f"{number // 1000}.{number // 100 % 10}.{number % 100}"
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
 
 def measure(order: TrtexecOrder, progress: Callable[[float], None]) -> dict[str, FileResult]:
-    """Build, then time in turns.
+    """Build the engines, then time them in turns.
 
     Args:
-        order: By subject in `build` and `time`: arguments after the program's name; besides `trtexec`, `sensors`.
+        order: Arguments of trtexec by subject in `build` and `time`; `trtexec`, `sensors`, `arrivals_per_s`, `power_seconds`,
+            `batch`.
         progress: Called with the fraction done.
 
+    Returns:
+        By subject the fields of `agent_worker.onnxruntime`.
+
     Raises:
-        NoTrtexec: Not there.
-        Refused: It is too old or refuses a model.
+        NoTrtexec: trtexec is not installed.
+        Refused: trtexec is too old or rejects a model.
     """
     path = find_trtexec(order["trtexec"])
     release = version(path)
     if release[0].isdigit() and int(release.split(".")[0]) < OLDEST:
         msg = f"TensorRT {release} at {path} is too old: strongly typed networks through trtexec need {OLDEST}.0"
         raise Refused(msg)
-    names, here = list(order["build"]), Path.cwd()
+    names, folder = list(order["build"]), Path.cwd()
     gpu = ""
     for index, name in enumerate(names):
-        output = _run([path, *order["build"][name]], here)
+        output = _run([path, *order["build"][name]], folder)
         if match := re.search(r"Selected Device: *([^\r\n]+)", output):
             gpu = match[1].strip()
         progress(0.5 * (index + 1) / len(names))
     times: dict[str, list[float]] = {name: [] for name in names}
     rounds: dict[str, list[int]] = {name: [] for name in names}
     warmups = dict.fromkeys(names, 0.0)
-    for number in range(ROUNDS):
-        for name in names[:: 1 if number % 2 == 0 else -1]:
+    for index in range(ROUNDS):
+        for name in names[:: 1 if index % 2 == 0 else -1]:
             start = time.monotonic()
-            trace = _traced(path, order["time"][name], here)
+            trace = _run_times_ms(path, order["time"][name], folder)
             warmups[name] += max(0.0, time.monotonic() - start - sum(trace) / 1000)
             times[name] += trace
-            rounds[name] += [number] * len(trace)
-        progress(0.5 + 0.5 * (number + 1) / ROUNDS)
-    periodic = {name: _periodic(path, order, name, statistics.median(times[name]), here) for name in names}
+            rounds[name] += [index] * len(trace)
+        progress(0.5 + 0.5 * (index + 1) / ROUNDS)
+    periodic = {name: _periodic(path, order, name, statistics.median(times[name]), folder) for name in names}
     settings = {
         "runtime": f"TensorRT {release}",
         "provider": "trtexec, engine built on the device, latency of GPU compute without copies",
         "threads": "1",
         "precision": "strongly typed",
     } | ({"device": gpu} if gpu else {})
-    powers = power({name: partial(_traced, path, order["time"][name], here) for name in names}, order)
+    powers = power({name: partial(_run_times_ms, path, order["time"][name], folder) for name in names}, order)
     return {
         name: {
             "milliseconds": times[name],
@@ -127,31 +131,33 @@ def measure(order: TrtexecOrder, progress: Callable[[float], None]) -> dict[str,
     }
 
 
-def _periodic(path: str, order: TrtexecOrder, name: str, median_ms: float, here: Path) -> Series:
-    """One more run with a pause between inferences, so that they start at the order's rate."""
+def _periodic(path: str, order: TrtexecOrder, name: str, median_ms: float, folder: Path) -> Series:
+    """Another run with a pause between inferences, so that they start at the rate of the order."""
     pause_ms = max(0, round(1000 / order["arrivals_per_s"] - median_ms))
-    trace = _traced(path, [*order["time"][name], f"--idleTime={pause_ms}"], here)
+    trace = _run_times_ms(path, [*order["time"][name], f"--idleTime={pause_ms}"], folder)
     rounds = [0] * len(trace)
     return {"milliseconds": trace, "rounds": rounds, "warmup": {"runs": 0, "seconds": 0.0, "steady": True}}
 
 
-def _traced(path: str, arguments: list[str], here: Path) -> list[float]:
-    _run([path, *arguments, "--exportTimes=times.json"], here)
-    trace = json.loads((here / "times.json").read_text())
+def _run_times_ms(path: str, arguments: list[str], folder: Path) -> list[float]:
+    _run([path, *arguments, "--exportTimes=times.json"], folder)
+    trace = json.loads((folder / "times.json").read_text())
     return [float(run["computeMs"]) for run in trace]
 
 
 def power(actions: Mapping[str, Callable[[], list[float]]], order: TrtexecOrder) -> dict[str, dict[str, QuantityFields]]:
-    """Power and energy of each engine from the middle half of one more run, whose ends load and free the engine.
+    """Power and energy of each engine in another run of trtexec.
 
         E = (P − P_idle) × mean time of an inference ÷ batch
 
+    Only the middle half of the run counts: at its ends trtexec loads and frees the engine.
+
     Args:
-        actions: By name; each runs `trtexec` and gives the times of its inferences, ms.
+        actions: By name a function that runs `trtexec` and returns the times of its inferences, ms.
         order: `sensors`, `power_seconds`, `batch`.
 
     Returns:
-        By name the fields of `power_w`, `idle_w` and `energy_j`; absent with the reason where no sensor works.
+        By name the fields of `power_w`, `idle_w` and `energy_j`; missing with the reason if no sensor works.
     """
     from compress.core.record import Quantity
     from compress.profile.power import first_available, open_sensors
@@ -173,37 +179,37 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: TrtexecOrder)
         if fault := busy.fault() or idle.fault():
             plain[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {fault}") for key, unit in POWER_UNITS.items()})
             continue
-        how = f"{sensor.name}, {sensor.measures()}, {sensor.rate_hz:g} readings a second, middle half of a run of trtexec"
+        how = f"{sensor.name}, {sensor.measures()}, {sensor.rate_hz:g} readings per second, middle half of a run of trtexec"
         above, low, high = above_idle(busy, idle)
         seconds_per_sample = sum(times) / len(times) / 1000 / order["batch"]
-        card = {
+        metrics = {
             "power_w": Quantity.measured(busy.mean(), "W", f"{how}, idle power included", runs=len(busy.values)),
             "idle_w": Quantity.measured(idle.mean(), "W", f"{how}; nothing running", runs=len(idle.values)),
             "energy_j": Quantity.measured(
                 above * seconds_per_sample,
                 "J",
-                f"{how}; idle taken off",
+                f"{how}; idle power subtracted",
                 interval=(low * seconds_per_sample, high * seconds_per_sample),
                 runs=len(times),
             ),
         }
-        plain[name] = _plain(card)
+        plain[name] = _plain(metrics)
     return plain
 
 
-def _plain(card: Metrics) -> dict[str, QuantityFields]:
-    return {name: vars(quantity) for name, quantity in card.items()}
+def _plain(metrics: Metrics) -> dict[str, QuantityFields]:
+    return {name: vars(quantity) for name, quantity in metrics.items()}
 
 
-def _run(command: list[str], here: Path, allowed: tuple[int, ...] = (0,)) -> str:
-    """Output of a program.
+def _run(command: list[str], folder: Path, allowed: tuple[int, ...] = (0,)) -> str:
+    """Run a program and return its output.
 
     Raises:
-        Refused: It failed; the message holds its last error lines.
+        Refused: It failed; the message has its last error lines.
     """
     try:
         done = subprocess.run(  # noqa: S603
-            command, cwd=here, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
     except OSError as error:
         msg = f"{command[0]} does not start: {error.strerror}"

@@ -96,5 +96,5 @@ def test_what_cannot_be_sent_is_an_error_before_a_connection(tmp_path, save):
         with pytest.raises(error, match=match):
             build_job({"artifact": path}, None, device, SETTINGS)
     openvino = host().model_copy(update={"runtime": "openvino"})
-    with pytest.raises(DeviceError, match="openvino is not driven over SSH"):
+    with pytest.raises(DeviceError, match="openvino is not measured over SSH"):
         build_job({"artifact": save("a.onnx", network())}, None, openvino, SETTINGS)

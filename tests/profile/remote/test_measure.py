@@ -20,8 +20,9 @@ from compress.core.stage import Candidate, Context
 from compress.profile.benchmark_rows import measure_rows as measure_local_rows
 from compress.profile.profile_files import profile_files
 from compress.profile.remote.agent_sensors import cpu_name
+from compress.profile.remote.inspect_device import inspect_device
 from compress.profile.remote.jobs import build_job
-from compress.profile.remote.measure import measure_rows, probe
+from compress.profile.remote.measure import measure_rows
 from compress.profile.settings import MeasurementSettings
 from compress.profile.stage import Profile
 from tests.profile.onnx_models import network
@@ -131,27 +132,11 @@ def test_free_sizes_that_nobody_gave_are_typical_ones_and_said_so(device, save):
     assert "typical" in row.inputs
 
 
-def test_probe_tells_what_is_there(device):
-    found = probe(device(sensors=("rapl", "battery")))
-    assert found.architecture == os.uname().machine
-    assert found.python == sys.version.split()[0]
-    assert found.onnxruntime
-    assert "CPUExecutionProvider" in found.providers
-    assert found.power or found.no_power.startswith("RAPL: ")
-    assert found.missing(device()) == ""
-    assert found.tensorrt or "looked for trtexec" in found.missing(device(runtime="tensorrt"))
-
-
-def test_probe_needs_a_connection():
-    with pytest.raises(DeviceError, match=r"give \{ssh: HOST\}"):
-        probe(host())
-
-
 def test_chatter_of_a_login_and_odd_paths_do_no_harm(device, program):
     noisy = program(
         "a 'noisy' python", f'#!/bin/sh\necho "Welcome! {chr(27)}[31m"\necho "quota: 3" >&2\nexec {sys.executable} "$@"\n'
     )
-    assert probe(device(python=noisy)).onnxruntime
+    assert inspect_device(device(python=noisy)).onnxruntime
 
 
 def test_power_is_read_there(device, tiny, program):
@@ -234,5 +219,5 @@ def test_what_trtexec_refuses_is_told(device, tiny, trtexec, how, match):
 
 
 def test_no_trtexec_says_where_it_was_looked_for(device, tiny):
-    with pytest.raises(DeviceError, match=r"no trtexec there; looked for /nonexistent/trtexec"):
+    with pytest.raises(DeviceError, match=r"no trtexec on the device; looked for /nonexistent/trtexec"):
         rows_of({"artifact": tiny}, device(runtime="tensorrt", trtexec="/nonexistent/trtexec"))

@@ -18,7 +18,8 @@ from compress.config.yaml_writer import dump
 from compress.core.errors import DeviceError
 from compress.core.progress import NullReporter
 from compress.profile.remote import session as sessions
-from compress.profile.remote.measure import measure_rows, probe
+from compress.profile.remote.inspect_device import inspect_device
+from compress.profile.remote.measure import measure_rows
 from compress.profile.remote.session import RemoteSession
 from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import network
@@ -61,12 +62,12 @@ def test_refused_and_unknown_hosts_and_silence(device):
     with pytest.raises(
         DeviceError, match=r"my_board \(127\.0\.0\.1\): it refused the connection: is sshd running there, on port 1\?"
     ):
-        probe(device(port=1))
+        inspect_device(device(port=1))
     with pytest.raises(DeviceError, match=r"its name cannot be resolved: check `ssh: nowhere\.invalid`"):
-        probe(device(ssh="nowhere.invalid"))
+        inspect_device(device(ssh="nowhere.invalid"))
     wanted = pytest.raises(DeviceError, match="it did not answer within 1 s: is it switched on")
     with socket.create_server(("127.0.0.1", 0)) as silent, wanted:
-        probe(device(port=silent.getsockname()[1], connect_timeout_s=1))
+        inspect_device(device(port=silent.getsockname()[1], connect_timeout_s=1))
 
 
 def test_a_server_that_says_its_name_and_no_more(device, monkeypatch):
@@ -81,7 +82,7 @@ def test_a_server_that_says_its_name_and_no_more(device, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         threading.Thread(target=greet, daemon=True).start()
         with wanted:
-            probe(device(port=silent.getsockname()[1], connect_timeout_s=1))
+            inspect_device(device(port=silent.getsockname()[1], connect_timeout_s=1))
         opened[0].close()
 
 
@@ -89,44 +90,44 @@ def test_a_server_that_hangs_up(device):
     with socket.create_server(("127.0.0.1", 0)) as rude:
         threading.Thread(target=lambda: rude.accept()[0].close(), daemon=True).start()
         with pytest.raises(DeviceError, match="it closed the connection before the login"):
-            probe(device(port=rude.getsockname()[1]))
+            inspect_device(device(port=rude.getsockname()[1]))
 
 
 def test_a_key_that_is_not_let_in(device, server):
     with pytest.raises(DeviceError, match=r"authentication failed: `ssh -o BatchMode=yes .* must work without a question"):
-        probe(device(options=server.options("other_key")))
+        inspect_device(device(options=server.options("other_key")))
 
 
 def test_a_host_key_that_changed_and_one_that_is_new(device, server):
     board = device()
     server.know("other_key")
     with pytest.raises(DeviceError, match=r"its host key has changed .*ssh-keygen -R '\[127\.0\.0\.1\]:"):
-        probe(board)
+        inspect_device(board)
     (server.folder / "known_hosts").unlink()
     with pytest.raises(DeviceError, match="its host key is not known yet: connect once by hand"):
-        probe(board)
+        inspect_device(board)
     assert not (server.folder / "known_hosts").exists(), "a host key was written, although the user's configuration allows it"
 
 
 def test_no_client_here(device, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(DeviceError, match=r"OpenSSH's client does not start .*apt install openssh-client"):
-        probe(device())
+        inspect_device(device())
 
 
 def test_no_python_there(device):
     with pytest.raises(DeviceError, match=rf"there is no '/none/python3' \(it is Linux {os.uname().machine}\): install"):
-        probe(device(python="/none/python3"))
+        inspect_device(device(python="/none/python3"))
 
 
 def test_a_python_too_old(device, program):
     code = "import sys; sys.version_info = (3, 8); sys.version = '3.8.10 (default)'; exec(sys.argv[3])"
     old = program("old", f'#!/bin/sh\nexec {sys.executable} -u -c "{code}" "$@"\n')
-    with pytest.raises(DeviceError, match=r"there is Python 3\.8\.10; 3\.10 or later is needed"):
-        probe(device(python=old))
+    with pytest.raises(DeviceError, match=r"on the device is Python 3\.8\.10; install Python 3\.10 or later"):
+        inspect_device(device(python=old))
     ancient = program("ancient", "#!/bin/sh\necho \"AttributeError: 'file' object has no attribute 'buffer'\" >&2\nexit 1\n")
-    with pytest.raises(DeviceError, match="there is Python 2"):
-        probe(device(python=ancient))
+    with pytest.raises(DeviceError, match="on the device is Python 2"):
+        inspect_device(device(python=ancient))
 
 
 def test_a_program_of_another_machine(device, tmp_path):
@@ -134,15 +135,15 @@ def test_a_program_of_another_machine(device, tmp_path):
     alien = tmp_path / "alien"
     alien.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + header + bytes(56))
     alien.chmod(0o755)
-    with pytest.raises(DeviceError, match=rf"wrong architecture: .*alien' there .* it is Linux {os.uname().machine}"):
-        probe(device(python=str(alien)))
+    with pytest.raises(DeviceError, match=rf"wrong architecture: .*alien' on the device .* it is Linux {os.uname().machine}"):
+        inspect_device(device(python=str(alien)))
 
 
 def test_a_device_that_is_not_what_the_profile_says(device):
     with pytest.raises(
         DeviceError, match=rf"wrong architecture: the profile says riscv64, the device says {os.uname().machine}"
     ):
-        probe(device(architecture="riscv64"))
+        inspect_device(device(architecture="riscv64"))
 
 
 def test_a_runtime_of_another_machine(device, tiny, tmp_path, program):
@@ -150,7 +151,7 @@ def test_a_runtime_of_another_machine(device, tiny, tmp_path, program):
     fake.mkdir(parents=True)
     (fake / "__init__.py").write_text("raise ImportError('capi.so: wrong ELF class: ELFCLASS32')")
     python = program("python-with-alien", f'#!/bin/sh\nPYTHONPATH={fake.parent} exec {sys.executable} "$@"\n')
-    with pytest.raises(DeviceError, match="wrong architecture: ONNX Runtime there is built for another machine"):
+    with pytest.raises(DeviceError, match="wrong architecture: ONNX Runtime on the device is built for another machine"):
         profile(tiny, device(python=python))
 
 
@@ -158,10 +159,10 @@ def test_no_runtime_there(device, tiny, tmp_path):
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     python = str(tmp_path / "bare/bin/python")
     with pytest.raises(
-        DeviceError, match=rf"the runtime is missing: No module named .* Install it there: {python} -m pip install"
+        DeviceError, match=rf"the runtime is missing: No module named .* Install it on the device: {python} -m pip install"
     ):
         profile(tiny, device(python=python))
-    assert "No module named" in probe(device(python=python)).no_onnxruntime
+    assert "No module named" in inspect_device(device(python=python)).no_onnxruntime
 
 
 @pytest.mark.parametrize("blocks", [1, 512])
@@ -169,22 +170,22 @@ def test_a_full_disk(device, save, program, blocks):
     """The agent does not fit, or the model does not; a limit on file sizes stands for the disk."""
     python = program("python-on-full-disk", f'#!/bin/sh\nulimit -f {blocks}\nexec {sys.executable} "$@"\n')
     big = save("big.onnx", network(channels=60_000))
-    with pytest.raises(DeviceError, match=r"its disk is full: .*\. Free some space, or name another folder by `workdir:`"):
+    with pytest.raises(DeviceError, match=r"its disk is full: .*\. Free some space, or set `workdir:`"):
         profile(big, device(python=python))
 
 
 def test_no_place_to_work_in(device):
-    with pytest.raises(DeviceError, match="its temporary folder cannot be made: No such file or directory: /nonexistent"):
-        probe(device(workdir="/nonexistent"))
+    with pytest.raises(DeviceError, match="its temporary folder cannot be created: No such file or directory: /nonexistent"):
+        inspect_device(device(workdir="/nonexistent"))
 
 
 def test_files_that_change_on_the_way(device, tiny, monkeypatch, program):
     change = "import os; [os.write(1, d.replace(bytes([4]), bytes([5]))) for d in iter(lambda: os.read(0, 65536), bytes())]"
     python = program("python-on-bad-wire", f'#!/bin/sh\n{sys.executable} -u -c "{change}" | {sys.executable} "$@"\n')
-    with pytest.raises(DeviceError, match="the agent did not arrive as it was sent"):
-        probe(device(python=python))
+    with pytest.raises(DeviceError, match="the agent was received with another SHA-256"):
+        inspect_device(device(python=python))
     monkeypatch.setattr(sessions, "sha256", lambda _: "0" * 64)
-    with pytest.raises(DeviceError, match=r"models/0/tiny\.onnx did not arrive as it was sent \(its SHA-256 differs there\)"):
+    with pytest.raises(DeviceError, match=r"models/0/tiny\.onnx was received with another SHA-256 than it was sent with"):
         profile(tiny, device())
 
 
@@ -193,7 +194,7 @@ def test_a_model_that_the_runtime_refuses(device, save):
     model = onnx.load(path)
     model.opset_import[0].version = 99
     onnx.save(model, path)
-    with pytest.raises(DeviceError, match=r"its runtime \(onnxruntime\) refuses the model: .*opset is newer than this runtime"):
+    with pytest.raises(DeviceError, match=r"its runtime \(onnxruntime\) rejects the model: .*opset is newer than this runtime"):
         profile(path, device())
 
 
@@ -207,7 +208,7 @@ def test_the_agent_is_killed(device, tiny, server):
     with Background(tiny, device(), server) as under_way:
         (keeper,) = [process for process in server.agents() if "work" not in process.cmdline()]
         keeper.kill()
-    assert re.search(r"the agent there ended with \d+ while measuring, as when it is killed", under_way.error)
+    assert re.search(r"the agent on the device was killed or crashed with \d+ while measuring", under_way.error)
 
 
 def test_the_worker_is_killed(device, tiny, server):
@@ -232,7 +233,7 @@ def test_silence_ends_the_agent(device, server, monkeypatch, tmp_path):
         folder = Path(remote.facts["folder"])
         assert folder.is_dir()
         assert eventually(lambda: not folder.exists())
-        with pytest.raises(DeviceError, match="the agent there gave up: it received nothing for 1 s"):
+        with pytest.raises(DeviceError, match="the agent on the device ended: it received nothing for 1 s"):
             remote.put(file, "inputs/0.npy")
 
 

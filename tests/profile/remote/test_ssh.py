@@ -77,7 +77,7 @@ def test_every_failure_of_the_start_has_a_meaning(code, output, meaning):
 
 
 def test_a_device_without_a_posix_shell_is_named():
-    assert "no POSIX system" in ssh.start_fault(BOARD, 1, "", "")
+    assert "not a POSIX system" in ssh.start_fault(BOARD, 1, "", "")
 
 
 @pytest.mark.parametrize(
