@@ -1,1 +1,1 @@
-"""Measurement of files on devices: latency, memory, power, time by layer, estimates by a cost model, devices over SSH."""
+"""Measure files on devices, also over SSH (latency, memory, power, time by layer), and estimate latency by a cost model."""

@@ -1,4 +1,4 @@
-"""Rows of the profile table: files measured on this machine, or estimated for a device out of reach."""
+"""Rows of the profile table: files measured on this machine, or estimated for a device that is not connected."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Metrics, Quan
 from compress.core.statistics import drifting_percentile_interval
 from compress.profile import power
 from compress.profile.cost_model import estimate as cost
+from compress.profile.cost_model.calibration_file import MIN_PROCESSOR_SHARE
 from compress.profile.latency.arrival import time_arrivals
 from compress.profile.latency.interleave import Action
 from compress.profile.latency.timing import Timing, time_runners
@@ -28,13 +29,11 @@ from compress.profile.memory import memory
 from compress.profile.remote.agent_sensors import idle_states
 from compress.profile.settings import MeasurementSettings, sensor_targets
 
-PART_RUNS = 50
-"""Inferences whose copies and computation are timed apart, on a device with memory of its own."""
+PHASE_RUNS = 50
+"""Inferences whose copies and computation are timed separately, on a device with its own memory."""
 POWER_SECONDS = 1.0
 ARRIVAL_SHARE = 0.5
-"""Time for each arrival pattern besides the first, as a share of that for inputs back to back."""
-BUSY = 0.9
-"""Smallest share of a processor that a session with one thread gets on an idle machine."""
+"""Time for each of the patterns `periodic` and `cold`, as a fraction of the time for `back_to_back`."""
 
 
 def measure_rows(
@@ -46,15 +45,15 @@ def measure_rows(
     batch: int,
     reporter: Reporter,
 ) -> tuple[tuple[BenchmarkRow, ...], dict[str, Timing]]:
-    """Measure files on this machine, all in one interleaved session.
+    """Measure files on this machine in one interleaved session.
 
     Args:
         files: ONNX files by subject.
         feeds: Inputs by subject; None feeds zeros in the input shapes of each file.
-        device: The profile of this machine.
-        plan: How to measure.
-        batch: Samples in one run.
-        reporter: Shows bars.
+        device: Profile of this machine.
+        plan: Settings.
+        batch: Samples per run.
+        reporter: Shows progress bars.
 
     Returns:
         One row per file, and the timings by subject.
@@ -86,7 +85,7 @@ def measure_rows(
 
 
 def _memory(path: Path, feeds: Feeds, plan: MeasurementSettings) -> Metrics:
-    """Memory in a fresh process, and sizes of the file."""
+    """Memory in a new process, and sizes of the file."""
     resident = memory.quantities(path, feeds, threads=plan.threads, provider=provider_of(plan.runtime))
     return resident | memory.sizes(path) | {"size_compressed_bytes": memory.compressed(path)}
 
@@ -111,61 +110,63 @@ def _with_arrivals(
         samples = time_arrivals(actions, rate_hz=rate_hz, seconds=seconds * ARRIVAL_SHARE)
         bar.advance()
     return {
-        name: timing.with_arrivals({pattern: taken[name] for pattern, taken in samples.items()}, rate_hz=rate_hz)
+        name: timing.with_arrivals({pattern: by_name[name] for pattern, by_name in samples.items()}, rate_hz=rate_hz)
         for name, timing in timings.items()
     }
 
 
 def latencies(timing: Timing, percentiles: Sequence[float]) -> dict[str, Quantity]:
-    """`latency_p50_ms`, …, those of other arrival patterns, and `throughput_per_s`."""
+    """Quantities of a timing: percentiles as `latency_p50_ms`, medians of other arrival patterns, and `throughput_per_s`."""
     quantities = {f"latency_p{percent:g}_ms": quantity for percent, quantity in timing.percentiles(percentiles).items()}
     arrivals = {LATENCY_BY_ARRIVAL[pattern]: other.p50 for pattern, other in timing.arrivals.items()}
     return quantities | arrivals | {"throughput_per_s": timing.throughput}
 
 
 def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
-    """`copy_in_ms`, `compute_ms` and `copy_out_ms` of a runner that times them apart; empty for other runners."""
+    """`copy_in_ms`, `compute_ms` and `copy_out_ms` of a runner that can time phases; empty for other runners."""
     if not isinstance(runner, PhaseTimer):
         return {}
-    phases = [runner.apart(feeds) for _ in range(PART_RUNS)]
-    on = f"{runner.describe()['runtime']}, by the device's own events"
+    phases = [runner.time_phases(feeds) for _ in range(PHASE_RUNS)]
+    detail = f"{runner.describe()['runtime']}, timed by events on the device"
+    series_by_name = {
+        name: [getattr(run, name) for run in phases] for name in ("copy_in_ms", "compute_ms", "copy_out_ms")
+    }  # fmt: skip
     return {
         name: Quantity.measured(
-            float(np.median(series)), "ms", on, interval=drifting_percentile_interval(series, 0.5), runs=PART_RUNS
+            float(np.median(series)), "ms", detail, interval=drifting_percentile_interval(series, 0.5), runs=PHASE_RUNS
         )
-        for name in ("copy_in_ms", "compute_ms", "copy_out_ms")
-        if (series := [getattr(parts, name) for parts in phases])
+        for name, series in series_by_name.items()
     }
 
 
 def estimate_rows(
     files: Mapping[str, Path], device: Device, feeds: Mapping[str, Feeds] | None = None
 ) -> tuple[BenchmarkRow, ...]:
-    """Estimate files for a device out of reach; quantities that a roofline does not give are missing with the reason.
+    """Estimate files for a device that is not connected; quantities without an estimate are missing with the reason.
 
     Args:
         files: ONNX files by subject.
-        device: Its profile.
-        feeds: Inputs by subject, at which operators are counted; None counts them at batch 1.
+        device: Device profile.
+        feeds: Inputs by subject, for which operators are counted; None counts them at batch 1.
 
     Raises:
-        DeviceError: The profile lacks a figure that the estimate needs, or a graph's shapes are not known.
+        DeviceError: The profile lacks a value that the estimate needs, or a graph's shapes are not known.
     """
-    missing = f"{device.title} is not at hand"
+    missing = f"{device.title} is not connected"
     rows = []
     for name, path in files.items():
         latency = cost.latency(path, device, feeds[name] if feeds else None)
         quantities = {"latency_p50_ms": latency, "throughput_per_s": _rate(latency)}
         for percent in device.contract.percentiles:
             key = f"latency_p{percent:g}_ms"
-            quantities.setdefault(key, Quantity.missing("ms", f"{missing}; a roofline estimates no spread"))
+            quantities.setdefault(key, Quantity.missing("ms", f"{missing}; the cost model estimates the median only"))
         for name_of_latency in LATENCY_BY_ARRIVAL.values():
             quantities.setdefault(
-                name_of_latency, Quantity.missing("ms", f"{missing}; a roofline estimates inputs back to back")
+                name_of_latency, Quantity.missing("ms", f"{missing}; the cost model estimates back-to-back inputs only")
             )
         quantities["memory_bytes"] = Quantity.missing("bytes", f"{missing}; resident memory depends on its runtime")
-        quantities["power_w"] = Quantity.missing("W", f"{missing}; no power sensor to read")
-        quantities["energy_j"] = Quantity.missing("J", f"{missing}; no power sensor to read")
+        quantities["power_w"] = Quantity.missing("W", f"{missing}; its power sensor cannot be read")
+        quantities["energy_j"] = Quantity.missing("J", f"{missing}; its power sensor cannot be read")
         quantities |= memory.sizes(path)
         rows.append(
             BenchmarkRow(
@@ -188,13 +189,13 @@ def contract_notes(
     hardware: ReportedHardware | None = None,
     clocks: Fact | None = None,
 ) -> tuple[Fact, ...]:
-    """Settings of a measurement, and the parts of the device's measurement protocol that it did not meet.
+    """Settings of a measurement, and the requirements of the device's measurement protocol that it did not meet.
 
     Args:
         device: Profile with the protocol.
-        plan: How it was measured.
-        timings: By subject.
-        hardware: Hardware of another machine; None on this machine.
+        plan: Settings of the measurement.
+        timings: Timings by subject.
+        hardware: Hardware of another machine; None for this machine.
         clocks: Clock readings of another machine; None reads those of this machine.
     """
     first = next(iter(timings.values()))
@@ -220,7 +221,7 @@ def contract_notes(
                 runs=tuple(few.values()),
             )
         )
-    if plan.threads == 1 and first.processor_share < BUSY:
+    if plan.threads == 1 and first.processor_share < MIN_PROCESSOR_SHARE:
         notes.append(Fact.of("profile.contract_not_idle", device.name, processor_share=first.processor_share))
     notes.append(Fact.of("profile.arrival", device.name, arrival=contract.arrival, arrivals_per_s=contract.arrivals_per_s))
     return (*notes, _clocks(device), _idle_states(device)) if clocks is None else (*notes, clocks)

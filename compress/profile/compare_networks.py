@@ -1,7 +1,7 @@
 """Compare the latency of torch networks and ONNX files, for stages that change the structure of a network.
 
-On this machine all networks of a comparison run in turns in one session: ONNX Runtime, one thread, batch 1. For other devices
-the latency is an estimate of the cost model.
+On this machine the networks run in turns in one session with ONNX Runtime, one thread and batch 1. For other devices the cost
+model estimates the latency.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from compress.profile.layers import kernel_to_node, layer_times
 from compress.profile.layers.ort_profile import interquartile_mean
 
 BASELINE = "before"
-"""Name of the network that the others are compared with."""
+"""Name of the network that other networks are compared with."""
 _SHORTEST_S = 0.05
 
 
@@ -65,8 +65,8 @@ class NetworkTimer:
 
     Args:
         baseline: Network to compare with.
-        spec: Its input specification.
-        seconds: Counted time of each network.
+        spec: Input specification of all networks.
+        seconds: Timing per network, without warm-up.
     """
 
     def __init__(self, baseline: nn.Module, spec: NetworkSpec, *, seconds: float) -> None:
@@ -78,14 +78,14 @@ class NetworkTimer:
     def time(
         self, networks: Mapping[str, nn.Module], *, seconds: float | None = None
     ) -> tuple[dict[str, Timing], dict[str, tuple[OperatorWork, ...]]]:
-        """Time networks by name, and the baseline as `BASELINE`, all in turns.
+        """Time networks and the baseline in turns.
 
         Args:
             networks: Networks by name; they are not changed.
-            seconds: Counted time of each; by default that of the timer.
+            seconds: Timing per network; by default that of the timer.
 
         Returns:
-            Timings and operators, both by name.
+            Timings and operators by name; the baseline is `BASELINE`.
         """
         with exported(networks, self.spec) as files, self._baseline_file() as baseline:
             files = {BASELINE: baseline, **files}
@@ -101,7 +101,7 @@ class NetworkTimer:
         """Latency of the baseline by the cost model, ms.
 
         Raises:
-            DeviceError: The device's profile lacks a figure that the estimate needs.
+            DeviceError: The device profile lacks a value that the estimate needs.
         """
         with self._baseline_file() as path:
             return estimated_file_ms(path, device)
@@ -115,7 +115,7 @@ class NetworkTimer:
 
 
 def measure_interleaved(files: Mapping[str, Path], signature: Signature, *, seconds: float) -> dict[str, Timing]:
-    """Time files in turns in one session: ONNX Runtime, one thread, batch 1, zeros in free axes' typical sizes.
+    """Time files in turns in one session: ONNX Runtime, one thread, batch 1, zeros as inputs.
 
     Raises:
         SignatureError: The size of a free axis is not known.
@@ -126,7 +126,7 @@ def measure_interleaved(files: Mapping[str, Path], signature: Signature, *, seco
 
 @contextmanager
 def exported(networks: Mapping[str, nn.Module], spec: NetworkSpec) -> Iterator[dict[str, Path]]:
-    """Float ONNX files of networks by name; they are deleted at the end of the block.
+    """Float ONNX files of networks by name, deleted at the end of the block.
 
     Raises:
         ConversionError: A network cannot be exported.
@@ -142,7 +142,7 @@ def estimated_ms(network: nn.Module, spec: NetworkSpec, device: Device) -> float
     """Latency of a network by the cost model, ms.
 
     Raises:
-        DeviceError: The device's profile lacks a figure that the estimate needs.
+        DeviceError: The device profile lacks a value that the estimate needs.
     """
     with exported({"network": network}, spec) as files:
         return estimated_file_ms(files["network"], device)
@@ -152,17 +152,17 @@ def estimated_file_ms(path: Path, device: Device) -> float:
     """Latency of an ONNX file by the cost model, ms.
 
     Raises:
-        DeviceError: The device's profile lacks a figure that the estimate needs.
+        DeviceError: The device profile lacks a value that the estimate needs.
     """
     return cost.estimate(path, device).latency_ms
 
 
 def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str, float]:
-    """Time of each torch module of a file at batch 1, ms, by name: profiled on this machine, estimated for other devices.
+    """Latency of each torch module of a file at batch 1, ms, by name: profiled on this machine, estimated for other devices.
 
     Raises:
         ConversionError: The file cannot be loaded or run.
-        DeviceError: The device's profile lacks a figure that the estimate needs, or input shapes are not known.
+        DeviceError: The device profile lacks a value that the estimate needs, or input shapes are not known.
     """
     if device.connection == "local":
         kernels = layer_times.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels

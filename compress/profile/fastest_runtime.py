@@ -1,7 +1,7 @@
-"""Choose the runtime to measure in: of those that a device profile names, the fastest whose outputs agree with the first.
+"""Choose the fastest runtime of a device profile whose outputs agree with those of the first.
 
-Names are `onnxruntime`, `onnxruntime:cuda` (with an execution provider), `openvino` and `tensorrt`. The first name is the
-default. Another runtime replaces it only if the whole 95 % interval of its speed-up lies above 1, so that noise is no reason.
+Names are `onnxruntime`, `onnxruntime:cuda` (with an execution provider), `openvino` and `tensorrt`. The first runtime is the
+default. Another runtime replaces it only if the whole 95 % interval of its speed-up is above 1: noise alone does not suffice.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from compress.profile.latency.timing import Timing, speedup, time_runners
 from compress.profile.settings import MeasurementSettings
 
 LEAST_AGREEMENT = 0.98
-"""Smallest fraction of samples for which two runtimes must give the same class."""
+"""Smallest allowed fraction of samples with the same class in both runtimes."""
 LARGEST_DIFFERENCE = 0.1
-"""Largest allowed difference of two runtimes' outputs, as a fraction of the largest output."""
+"""Largest allowed difference of the outputs, as a fraction of the largest output."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RuntimeAgreement:
 
     Attributes:
         difference: Largest absolute difference ÷ largest absolute output of the first runtime.
-        top1: Fraction of samples with the same largest output; None where the first output is not (N, K).
+        top1: Fraction of samples with the same largest output; None if the first output is not (N, K).
         samples: Number of samples compared.
     """
 
@@ -45,7 +45,7 @@ class RuntimeAgreement:
 
     @property
     def holds(self) -> bool:
-        """Whether the outputs agree well enough to compare the latencies."""
+        """Whether the difference and the top-1 agreement are within the limits."""
         return self.difference <= LARGEST_DIFFERENCE and (self.top1 is None or self.top1 >= LEAST_AGREEMENT)
 
 
@@ -54,11 +54,11 @@ class RuntimeChoice:
     """Result of a comparison of runtimes.
 
     Attributes:
-        runtime: The runtime to measure in.
+        runtime: The chosen runtime.
         rows: One per runtime that ran: `runtime`, `version`, `file` (of the subject that was timed), `latency_p50_ms`,
             `throughput_per_s`, `top1_agreement`, `largest_difference`, `chosen`; quantities as JSON.
-        skipped: Runtimes that cannot run here, with the reason.
-        notes: The reason of the choice, and the runtimes that do not agree.
+        skipped: Runtimes that do not run on this machine, with the reason.
+        notes: Reason of the choice, and runtimes whose outputs do not agree.
     """
 
     runtime: str
@@ -74,8 +74,8 @@ class RuntimeInputs:
     Attributes:
         files: ONNX files by subject.
         feeds: Batches of inputs by subject.
-        timed: The subject that is timed; the others are only compared.
-        variants: Its files by runtime family, for runtimes with a file of their own; the others run that of `files`.
+        timed: Subject that is timed; the outputs of all subjects are compared.
+        variants: Files of the timed subject for runtimes that need another file than `files`, by runtime family.
     """
 
     files: Mapping[str, Path]
@@ -91,7 +91,7 @@ class RuntimeInputs:
         """Outputs of a runtime by subject and batch.
 
         Raises:
-            CompressError: It is not installed, or does not run one of the files.
+            CompressError: The runtime is not installed, or does not run a file.
         """
         outputs = {}
         for subject, path in self.files_in(runtime).items():
@@ -104,8 +104,8 @@ def compare_outputs(first: Sequence[Sequence[Array]], second: Sequence[Sequence[
     """Compare the outputs of two runtimes.
 
     Args:
-        first: Outputs by batch, the reference.
-        second: Outputs of the other runtime.
+        first: Outputs of the reference runtime by batch, each a list of arrays.
+        second: Outputs of the other runtime in the same form.
     """
     batches = [*zip(first, second, strict=True)]
     pairs = [pair for reference, other in batches for pair in zip(reference, other, strict=True)]
@@ -128,17 +128,16 @@ def choose_runtime(
     batch: int,
     reporter: Reporter,
 ) -> RuntimeChoice:
-    """Time one subject in every runtime, in turns, and choose the fastest runtime that agrees with the first.
+    """Time one subject in all runtimes in turns and choose the fastest runtime that agrees with the first.
 
-    A runtime is skipped, with the reason, when it is not installed or does not run one of the files: all files are measured in
-    the same runtime afterwards.
+    A runtime that is not installed or does not run all files is skipped, because all files are then measured in one runtime.
 
     Args:
-        runtimes: Names, the default first.
-        inputs: What they run.
-        settings: How to measure.
-        batch: Samples in one run.
-        reporter: Shows a bar.
+        runtimes: Names of runtimes, the default first.
+        inputs: Networks and their inputs.
+        settings: Settings of the measurement.
+        batch: Samples per run.
+        reporter: Shows a progress bar.
 
     Raises:
         CompressError: The default runtime does not run the files.
@@ -159,9 +158,9 @@ def choose_runtime(
         runners = {name: stack.enter_context(open_runner(name, path, threads=settings.threads)) for name, path in paths.items()}
         feeds = dict.fromkeys(runners, inputs.feeds[inputs.timed][0])
         timings = time_runners(runners, feeds, settings.timing, batch=batch, reporter=reporter)
-    chosen = _fastest(default, timings, agreements)
-    rows = tuple(_row(name, paths[name], timings[name], agreements.get(name), chosen=name == chosen) for name in timings)
-    return RuntimeChoice(chosen, rows, tuple(skipped), tuple(_notes(default, chosen, timings, agreements, paths)))
+    fastest = _fastest(default, timings, agreements)
+    rows = tuple(_row(name, paths[name], timings[name], agreements.get(name), chosen=name == fastest) for name in timings)
+    return RuntimeChoice(fastest, rows, tuple(skipped), tuple(_notes(default, fastest, timings, agreements, paths)))
 
 
 def _worst(agreements: Sequence[RuntimeAgreement]) -> RuntimeAgreement:
@@ -173,19 +172,19 @@ def _worst(agreements: Sequence[RuntimeAgreement]) -> RuntimeAgreement:
 
 
 def _fastest(default: str, timings: Mapping[str, Timing], agreements: Mapping[str, RuntimeAgreement]) -> str:
-    chosen = default
+    fastest = default
     for name, agreement in agreements.items():
-        gain = speedup(timings[chosen], timings[name])
+        gain = speedup(timings[fastest], timings[name])
         if agreement.holds and gain.low is not None and gain.low > 1.0:
-            chosen = name
-    return chosen
+            fastest = name
+    return fastest
 
 
 def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | None, *, chosen: bool) -> dict[str, object]:
     detail = "the reference of the comparison"
     top1 = Quantity.missing("fraction", detail)
     if agreement is not None:
-        top1 = Quantity.missing("fraction", "the first output is not a list of classes")
+        top1 = Quantity.missing("fraction", "the first output has no class scores")
     if agreement is not None and agreement.top1 is not None:
         top1 = Quantity.measured(agreement.top1, "fraction", "same class as the first runtime", runs=agreement.samples)
     return {
@@ -202,7 +201,7 @@ def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | No
 
 def _notes(
     default: str,
-    chosen: str,
+    fastest: str,
     timings: Mapping[str, Timing],
     agreements: Mapping[str, RuntimeAgreement],
     paths: Mapping[str, Path],
@@ -225,9 +224,9 @@ def _notes(
     medians_ms = {name: timing.p50.value for name, timing in timings.items() if timing.p50.value is not None}
     choice = Fact.of(
         "profile.runtime_chosen",
-        chosen,
-        file=paths[chosen].name if len(set(paths.values())) > 1 else "",
-        first=chosen == default,
+        fastest,
+        file=paths[fastest].name if len(set(paths.values())) > 1 else "",
+        first=fastest == default,
         runtimes=tuple(medians_ms),
         latency_ms=tuple(medians_ms.values()),
     )

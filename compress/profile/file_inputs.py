@@ -1,6 +1,6 @@
-"""Inputs that a file is profiled with: sizes of its free axes, given or typical, and arrays, given or made up.
+"""Inputs to profile a file with: sizes of its free axes and arrays, from the user or generated.
 
-A free axis without a given size gets a typical one, see `typical_sizes`.
+A free axis without a size from the user gets a typical one; see `typical_sizes`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ NO_FEEDS: Feeds = MappingProxyType({})
 
 @dataclass(frozen=True)
 class FileInputs:
-    """What one file is fed.
+    """Inputs of one file.
 
     Attributes:
-        signature: Its inputs, with a size of every free axis but the batch.
-        batch: Samples in one run, where a shape or an array says so; else None.
-        typical: Free axes whose size is a typical one, because none was given.
-        sweep: Axis whose sizes are swept, and its range; else None.
-        arrays: Given inputs by name; the others are made up.
+        signature: Signature of the file with a size for every free axis but the batch.
+        batch: Batch size, if a shape or an array of the user sets it; else None.
+        typical: Free axes with a typical size, because the user gave none.
+        sweep: Axis to sweep and its range; None without a sweep.
+        arrays: Inputs of the user by name; the other inputs are generated.
     """
 
     signature: Signature
@@ -45,43 +45,42 @@ class FileInputs:
     arrays: Feeds = field(default_factory=dict)
 
     def feeds(self, batch: int = 1, *, sizes: Mapping[str, int] = NO_SIZES, noise: int | None = None) -> dict[str, Array]:
-        """Inputs by name.
+        """Inputs by name. Arrays of the user are used where their shape fits; the other inputs are generated.
 
         Args:
-            batch: Samples, where no shape or array says otherwise. Given inputs are only used at their own sizes.
-            sizes: Of free axes, in place of their own.
-            noise: Seed of normal noise for floats and random integers; None gives zeros, and the least value of integers.
+            batch: Batch size, if the user sets none.
+            sizes: Sizes of free axes that replace those of the signature.
+            noise: Seed for normal floats and random integers; None generates zeros, and the least allowed integers.
         """
         samples = self.samples(batch)
-        made_up = {name: tensor.numpy() for name, tensor in self.signature.example(samples, sizes=sizes, seed=noise).items()}
-        given = {name: array for name, array in self.arrays.items() if made_up[name].shape == array.shape}
-        return made_up | given
+        generated = {name: tensor.numpy() for name, tensor in self.signature.example(samples, sizes=sizes, seed=noise).items()}
+        return generated | {name: array for name, array in self.arrays.items() if generated[name].shape == array.shape}
 
     def feeds_of(self, batch: int) -> dict[str, Array]:
-        """Inputs of so many samples, for a sweep over the batch: made up, where given ones have another number."""
+        """Inputs for a batch size of a sweep, whatever batch size the user set."""
         return replace(self, batch=None).feeds(batch)
 
     def samples(self, batch: int = 1) -> int:
-        """Samples in one run: the given ones, else `batch`."""
+        """Batch size: that of the user, else `batch`."""
         return batch if self.batch is None else self.batch
 
     def describe(self, batch: int = 1) -> str:
-        """Shapes, and which sizes are typical ones: `x 1×3×320×320 (height 320, width 320: typical, not given)`."""
+        """Shapes, with a note on typical sizes: `x 1×3×320×320 (height 320, width 320: typical, not given)`."""
         shapes = describe_feeds(self.feeds(batch))
         typical = ", ".join(f"{axis} {self.signature.size(axis)}" for axis in self.typical)
         return f"{shapes} ({typical}: typical, not given)" if typical else shapes
 
 
 def load_feeds(path: Path) -> dict[str, Array]:
-    """Named arrays of an .npz file; no code in it runs.
+    """Named arrays of an .npz file; pickled objects are refused.
 
     Raises:
-        DataError: There is none, or it is not an .npz file of numbers.
+        DataError: The file cannot be read, or is not an .npz file of numbers.
     """
     try:
         file = np.load(path, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
-            msg = f"{path} holds one array without a name; save inputs with numpy.savez(path, NAME=array)"
+            msg = f"{path} contains one array without a name; save inputs with numpy.savez(path, NAME=array)"
             raise DataError(msg)
         with file:
             arrays = {name: np.ascontiguousarray(file[name]) if file[name].ndim else file[name] for name in file.files}
@@ -89,45 +88,45 @@ def load_feeds(path: Path) -> dict[str, Array]:
         msg = f"cannot read {path}: {error.strerror or error}; give an .npz file of named arrays"
         raise DataError(msg) from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        msg = f"{path} is no .npz file of numbers ({error}); save inputs with numpy.savez(path, NAME=array)"
+        msg = f"{path} is not an .npz file of numbers ({error}); save inputs with numpy.savez(path, NAME=array)"
         raise DataError(msg) from error
     return arrays
 
 
 def plan_inputs(path: Path, *, shapes: Mapping[str, Shape] = NOT_GIVEN, arrays: Feeds = NO_FEEDS) -> FileInputs:
-    """Check a file, and choose what it is fed.
+    """Check a file and determine its inputs.
 
     Args:
         path: ONNX file.
-        shapes: Given shapes by input.
-        arrays: Given inputs by name.
+        shapes: Shapes of the user by input.
+        arrays: Arrays of the user by input.
 
     Raises:
-        ConversionError: The file cannot be read, is damaged, or has inputs that cannot be fed.
-        SignatureError: A shape does not fit, or no typical size runs.
+        ConversionError: The file cannot be read, is damaged, or has inputs of an unsupported type.
+        SignatureError: A shape does not fit, or the file runs at no typical size.
         DataError: An array does not fit.
     """
     signature = read_signature(path)
     choice = fit_shapes(signature, {**_array_shapes(signature, arrays, path), **shapes}, str(path))
-    given = {axis: size for axis, size in choice.sizes.items() if axis != BATCH}
+    user_sizes = {axis: size for axis, size in choice.sizes.items() if axis != BATCH}
     if choice.sweep is not None:
-        given[choice.sweep[0]] = choice.sweep[1].most
-    chosen = signature.with_sizes(**given) if given else signature
-    inputs = FileInputs(chosen, choice.sizes.get(BATCH), (), choice.sweep, arrays)
-    missing = tuple(axis for axis in signature.free_axes if axis not in (*chosen.sizes, BATCH))
+        user_sizes[choice.sweep[0]] = choice.sweep[1].most
+    sized = signature.with_sizes(**user_sizes) if user_sizes else signature
+    inputs = FileInputs(sized, choice.sizes.get(BATCH), (), choice.sweep, arrays)
+    missing = tuple(axis for axis in signature.free_axes if axis not in (*sized.sizes, BATCH))
     if not missing:
         check_onnx_file(path, [feed_shapes(inputs.feeds())])
         return inputs
     candidates = [
-        replace(inputs, signature=chosen.with_sizes(**sizes), typical=missing) for sizes in candidate_sizes(signature, missing)
+        replace(inputs, signature=sized.with_sizes(**sizes), typical=missing) for sizes in candidate_sizes(signature, missing)
     ]
     result = check_onnx_file(path, [feed_shapes(candidate.feeds()) for candidate in candidates])
     if result.ran is None:
         if "Non-zero status code" not in result.refusal and "INVALID_ARGUMENT" not in result.refusal:
-            return candidates[0]  # it cannot be loaded; whoever runs it says why
+            return candidates[0]  # the file cannot be loaded; the measurement reports why
         tried = "; ".join(", ".join(f"{axis} {sizes.signature.size(axis)}" for axis in missing) for sizes in candidates)
         msg = (
-            f"{path}: no typical size fits its free axes (tried {tried}); give one, "
+            f"{path}: it runs at no typical size of its free axes (tried {tried}); give a size, "
             f"for example --shape {_example(candidates[0])} ({result.refusal[-300:]})"
         )
         raise SignatureError(msg)
@@ -141,18 +140,18 @@ def _example(inputs: FileInputs) -> str:
 
 
 def _array_shapes(signature: Signature, arrays: Feeds, path: Path) -> dict[str, Shape]:
-    """Shapes of given inputs.
+    """Shapes of the user's arrays.
 
     Raises:
-        DataError: One has no input in the file, or another type.
+        DataError: The file has no input of that name, or one of another type.
     """
     specs = {spec.name: spec for spec in signature.inputs}
     if unknown := [name for name in arrays if name not in specs]:
         inputs = "; ".join(map(str, signature.inputs))
-        msg = f"the given inputs {', '.join(map(repr, unknown))} are none of {path}; it takes {inputs}"
+        msg = f"{path} has no input {', '.join(map(repr, unknown))}; it has {inputs}"
         raise DataError(msg)
     for name, array in arrays.items():
         if array.dtype.name != specs[name].dtype:
-            msg = f"the given input {name!r} is {array.dtype.name}, and {path} takes {specs[name]}; convert it with .astype"
+            msg = f"array {name!r} is {array.dtype.name}, but the input of {path} is {specs[name]}; convert it with .astype"
             raise DataError(msg)
     return {name: array.shape for name, array in arrays.items()}

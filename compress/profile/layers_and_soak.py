@@ -20,12 +20,12 @@ from compress.profile.layers import tables as layer_tables
 
 LAYERS = "layers_time"
 SECONDS = 1.0
-"""Longest time for the per-layer times of one file."""
+"""Longest layer-by-layer timing of one file."""
 
 
 @dataclass(frozen=True)
 class DetailedProfile:
-    """Results of a detailed profile; see `StageRecord` for the meaning of the fields."""
+    """Results of a detailed profile; the fields are those of `StageRecord`."""
 
     results: Metrics = field(default_factory=dict)
     notes: tuple[Fact, ...] = ()
@@ -47,12 +47,12 @@ def profile_detail(
     """Time student and artifact layer by layer, and run a soak test of the artifact.
 
     Args:
-        files: ONNX files by subject; one is `artifact`, whose layers are compared with those of `student` if that is there.
+        files: ONNX files by subject; one is `artifact`. Its layers are compared with those of `student`, if there is one.
         feeds: Inputs by subject.
         threads: Threads within an operator.
-        seconds: Time for each file's layers, one second at most.
+        seconds: Timing per file, at most one second.
         soak_seconds: Duration of the soak test; None runs none.
-        reporter: Shows a bar.
+        reporter: Shows a progress bar.
         runtime: Runtime of the artifact; layers are timed in ONNX Runtime only.
     """
     compared = {name: files[name] for name in ("student", "artifact") if name in files}
@@ -87,9 +87,9 @@ class FileDetails:
     """Detailed profiles of files.
 
     Attributes:
-        layers: Rows of the time by layer of each file, slowest first.
+        layers: Rows of the layer times by file, slowest first.
         soaks: Soak tests by file.
-        notes: Sums over the layers beside whole inferences, and results of the soak tests.
+        notes: Sums of the layer times with the latency of whole inferences, and results of the soak tests.
     """
 
     layers: Mapping[str, layer_tables.Rows]
@@ -118,16 +118,16 @@ def profile_file_details(
     seconds: float,
     reporter: Reporter,
 ) -> FileDetails:
-    """Time files layer by layer in turns, and run a soak test of one after the other.
+    """Time files layer by layer in turns, then run a soak test of each.
 
     Args:
         files: ONNX files by name.
         feeds: Inputs by name of the file.
-        layered: Whether to time by layer.
+        layered: Whether to time the layers.
         soak_seconds: Duration of each soak test; None runs none.
         threads: Threads within an operator.
-        seconds: Time for each file's layers.
-        reporter: Shows bars.
+        seconds: Layer-by-layer timing per file.
+        reporter: Shows progress bars.
 
     Raises:
         ConversionError: A file cannot be loaded or run.

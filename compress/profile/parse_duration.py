@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Parse durations such as `1h30m`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def parse_duration(text: str) -> float:
     """Seconds from `90s`, `10m`, `1h`, `1h30m` or plain `90`.
 
     Raises:
-        DeviceError: Something else, or nothing longer than 0.
+        DeviceError: The text has another form, or the duration is 0.
     """
     plain = text.strip().lower()
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*([hms])", plain)
@@ -22,6 +22,6 @@ def parse_duration(text: str) -> float:
     if not parts and re.fullmatch(r"\d+(?:\.\d+)?", plain):
         seconds, rest = float(plain), ""
     if rest or not seconds > 0:
-        msg = f"cannot read {text!r} as a length of time; write it like 90s, 10m, 1h or 1h30m, longer than 0"
+        msg = f"{text!r} is not a duration; write 90s, 10m, 1h or 1h30m, longer than 0"
         raise DeviceError(msg)
     return seconds

@@ -1,4 +1,4 @@
-"""Profile ONNX files on their own, without a recipe."""
+"""Profile ONNX files without a recipe."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from compress.profile.remote import measure as remote
 from compress.profile.settings import MeasurementSettings
 
 COMPARED_BATCHES = 8
-"""Batches of noise on which runtimes are compared."""
+"""Number of random batches on which runtimes are compared."""
 SLOWEST = 5
-"""Number of layers of an engine that are reported, slowest first."""
+"""Number of slowest layers of an engine that are reported."""
 
 
 def profile_files(
@@ -40,30 +40,30 @@ def profile_files(
     reporter: Reporter | None = None,
     inputs: Mapping[str, FileInputs] | None = None,
 ) -> tuple[BenchmarkRow, ...]:
-    """Measure ONNX files on this machine and over SSH, and estimate them on the devices named that are out of reach.
-
-    They are fed zeros, at typical sizes where an axis is free and `inputs` gives none. Subjects are named after the
-    files; notes on how the measurement was made go to the reporter as lines.
+    """Measure ONNX files on this machine and over SSH, and estimate them for devices that are not connected.
 
     Args:
-        paths: ONNX files; or folders with what `build_engine.sh` left there, which are read, and named after their device.
-        devices: Profiles; one with a `connection` is measured.
-        threads: Within an operator.
-        seconds: Counted time of each file.
-        reporter: Bars and lines.
-        inputs: Of each file, by name, see `plan_files`; None plans them.
+        paths: ONNX files, or folders with results of `build_engine.sh`, each named after its device, which are read.
+        devices: Device profiles; one with a `connection` is measured.
+        threads: Threads within an operator.
+        seconds: Timing per file, without warm-up.
+        reporter: Shows progress bars and notes on the measurement.
+        inputs: Inputs by name of the file, see `plan_files`; None feeds zeros at typical sizes of free axes.
+
+    Returns:
+        One row per file and device; the subject is the name of the file.
 
     Raises:
-        ConversionError: Not an ONNX file, external data missing, opset newer than the runtime.
-        SignatureError: No typical size fits a free axis.
-        DeviceError: Nothing to profile, a profile without what an estimate needs, or a device that is
-            not in reach or not fit.
+        ConversionError: A file is not ONNX, its external data is missing, or its opset is newer than the runtime supports.
+        SignatureError: A file runs at no typical size of a free axis.
+        DeviceError: There is no file or no device, a profile lacks a value that the estimate needs, or a device cannot be
+            reached or used.
     """
     if not paths or not devices:
-        msg = f"nothing to profile: {len(paths)} files on {len(devices)} devices; name at least one of each"
+        msg = f"nothing to profile: {len(paths)} files on {len(devices)} devices; give at least one of each"
         raise DeviceError(msg)
-    say = reporter or NullReporter()
-    rows = [_read(path, say) for path in paths if path.is_dir()]
+    reporter = reporter or NullReporter()
+    rows = [_read_trtexec(path, reporter) for path in paths if path.is_dir()]
     files = named(paths)
     inputs = plan_files(paths) if inputs is None else inputs
     for device in devices if files else ():
@@ -71,17 +71,17 @@ def profile_files(
         batch = max(inputs[name].samples(device.contract.batch) for name in files)
         if device.connection == "local":
             plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
-            plan = _in_the_fastest(device, files, inputs, plan, say)
-            measured, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=say)
-            rows += _with_inputs(measured, files, inputs, device)
+            plan = _with_fastest_runtime(device, files, inputs, plan, reporter)
+            file_rows, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
+            rows += _with_inputs(file_rows, files, inputs, device)
             for note in contract_notes(device, plan, timings):
-                say.line(render(note))
+                reporter.line(render(note))
         elif device.connection is not None:
             plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
-            measured, _, notes = remote.measure_rows(files, feeds, device, plan, batch=batch, reporter=say)
-            rows += _with_inputs(measured, files, inputs, device)
+            file_rows, _, notes = remote.measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
+            rows += _with_inputs(file_rows, files, inputs, device)
             for note in notes:
-                say.line(render(note))
+                reporter.line(render(note))
         else:
             rows += _with_inputs(estimate_rows(files, device, feeds), files, inputs, device)
     return tuple(rows)
@@ -96,18 +96,18 @@ def sweep_sizes(
     seconds: float,
     reporter: Reporter,
 ) -> tuple[Rows, tuple[Fact, ...]]:
-    """Sweep the files whose `inputs` have a range of sizes, on this machine.
+    """Sweep the axis with a range of sizes of each file that has one, on this machine.
 
     Args:
         paths: ONNX files.
-        devices: Profiles; those with `connection: local` are measured, the others listed as left out.
-        inputs: Of each file, by name.
-        threads: Within an operator.
-        seconds: Counted time of each size.
-        reporter: Shows bars.
+        devices: Device profiles; only those with `connection: local` are measured.
+        inputs: Inputs by name of the file.
+        threads: Threads within an operator.
+        seconds: Timing per size, without warm-up.
+        reporter: Shows progress bars.
 
     Returns:
-        Rows as of `sweep_axis`; and what was left out, with the reason.
+        Rows of `sweep_axis`; facts on skipped devices and sizes.
 
     Raises:
         ConversionError: A file cannot be loaded.
@@ -133,28 +133,29 @@ def sweep_sizes(
 def plan_files(
     paths: Sequence[Path], shapes: Mapping[str, Shape] = NOT_GIVEN, arrays: Feeds = NO_FEEDS
 ) -> dict[str, FileInputs]:
-    """Inputs of files by name, as `profile_files` names them; each file takes the shapes and arrays of the inputs that it has.
+    """Inputs of each file, by the names of `profile_files`; a shape or array applies to the files that have such an input.
 
     Args:
-        paths: ONNX files; folders are left out.
-        shapes: Given shapes by input.
-        arrays: Given inputs by name.
+        paths: ONNX files; folders are ignored.
+        shapes: Shapes of the user by input.
+        arrays: Arrays of the user by input.
 
     Raises:
-        ConversionError: A file cannot be read, is damaged, or has inputs that cannot be fed.
-        SignatureError: A shape fits no file, or no typical size of a free axis runs.
+        ConversionError: A file cannot be read, is damaged, or has inputs of an unsupported type.
+        SignatureError: A shape fits no file, or a file runs at no typical size of a free axis.
         DataError: An array fits no file.
     """
     files = named(paths)
-    own = {name: {spec.name for spec in read_signature(path).inputs} for name, path in files.items()}
-    everywhere = set[str]().union(*own.values())
+    inputs_by_file = {name: {spec.name for spec in read_signature(path).inputs} for name, path in files.items()}
+    all_inputs = set[str]().union(*inputs_by_file.values())
     plans = {}
     for name, path in files.items():
-        taken = own[name] if everywhere.issuperset((*shapes, *arrays)) else everywhere | {*shapes, *arrays}
+        # an input that no file has is passed on, so that `plan_inputs` reports it
+        keys = inputs_by_file[name] if all_inputs.issuperset((*shapes, *arrays)) else all_inputs | {*shapes, *arrays}
         plans[name] = plan_inputs(
             path,
-            shapes={key: shape for key, shape in shapes.items() if key in taken},
-            arrays={key: array for key, array in arrays.items() if key in taken},
+            shapes={key: shape for key, shape in shapes.items() if key in keys},
+            arrays={key: array for key, array in arrays.items() if key in keys},
         )
     return plans
 
@@ -162,7 +163,7 @@ def plan_files(
 def _with_inputs(
     rows: Sequence[BenchmarkRow], files: Mapping[str, Path], inputs: Mapping[str, FileInputs], device: Device
 ) -> list[BenchmarkRow]:
-    """Rows with multiply-accumulates, and which sizes of the inputs are typical ones."""
+    """Rows with multiply-accumulates and a description of the inputs."""
     batch = device.contract.batch
     return [
         row.model_copy(
@@ -179,16 +180,16 @@ def _with_inputs(
 
 
 def named(paths: Sequence[Path]) -> dict[str, Path]:
-    """Files by stem, by full path where two share one; folders are left out."""
+    """Files by stem, or by path where two files have the same stem; folders are ignored."""
     files = [path for path in paths if not path.is_dir()]
     stems = [path.stem for path in files]
     return {path.stem if stems.count(path.stem) == 1 else str(path): path for path in files}
 
 
-def _in_the_fastest(
-    device: Device, files: Mapping[str, Path], inputs: Mapping[str, FileInputs], plan: MeasurementSettings, say: Reporter
+def _with_fastest_runtime(
+    device: Device, files: Mapping[str, Path], inputs: Mapping[str, FileInputs], plan: MeasurementSettings, reporter: Reporter
 ) -> MeasurementSettings:
-    """The plan with the runtime, of those that the profile names, that runs the first file fastest."""
+    """The plan with the runtime of the profile that runs the first file fastest."""
     if not device.runtimes:
         return plan
     batch = device.contract.batch
@@ -196,18 +197,18 @@ def _in_the_fastest(
     names = (device.runtime, *device.runtimes)
     with pinned(plan.affinity):
         compared = RuntimeInputs(files, feeds, timed=next(iter(files)))
-        choice = choose_runtime(names, compared, plan, batch=batch, reporter=say)
+        choice = choose_runtime(names, compared, plan, batch=batch, reporter=reporter)
     for note in choice.notes:
-        say.line(render(note))
+        reporter.line(render(note))
     for skip in choice.skipped:
-        say.line(f"{render_subject(skip)} left out: {render(skip)}")
+        reporter.line(f"{render_subject(skip)} skipped: {render(skip)}")
     return replace(plan, runtime=choice.runtime)
 
 
-def _read(folder: Path, say: Reporter) -> BenchmarkRow:
-    """Results of trtexec in a folder; its slowest layers are reported as lines."""
-    measured = trtexec.subject(folder, folder.resolve().name)
+def _read_trtexec(folder: Path, reporter: Reporter) -> BenchmarkRow:
+    """Row of the results of trtexec in a folder; the slowest layers are reported as lines."""
+    benchmark = trtexec.read_row(folder, folder.resolve().name)
     for row in trtexec.read_layers(folder)[:SLOWEST] if (folder / trtexec.PROFILE).exists() else ():
-        behind = row["onnx_nodes"] or "no ONNX node"
-        say.line(f"{folder.name}: {row['median_ms']:.3g} ms, {row['share']:.1%}: {row['layer']} ({behind})")
-    return measured
+        nodes = row["onnx_nodes"] or "no ONNX node"
+        reporter.line(f"{folder.name}: {row['median_ms']:.3g} ms, {row['share']:.1%}: {row['layer']} ({nodes})")
+    return benchmark

@@ -1,4 +1,4 @@
-"""Settings of a measurement: threads, time, warm-up, runtime, processors."""
+"""Settings of a measurement: threads, time, warm-up, runtime and processors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from compress.profile.latency.interleave import TimingPlan
 
 @dataclass(frozen=True)
 class MeasurementSettings:
-    """How to measure files on one device.
+    """Settings to measure files on one device.
 
     Attributes:
-        threads: Within an operator.
-        seconds: Counted time of each file.
-        warmup_seconds: Shortest warm-up of each.
-        min_runs: Fewest counted runs of each.
-        runtime: Runs the files, as in `Device.runtimes`.
+        threads: Threads within an operator.
+        seconds: Timing per file, without warm-up.
+        warmup_seconds: Shortest warm-up per file.
+        min_runs: Fewest counted runs per file.
+        runtime: Name of the runtime, as in `Device.runtimes`.
         affinity: Processors that threads are pinned to; empty pins none.
     """
 
@@ -31,19 +31,19 @@ class MeasurementSettings:
 
     @property
     def timing(self) -> TimingPlan:
-        """How long to time each file."""
+        """Duration of the timing per file."""
         return TimingPlan(self.seconds, self.warmup_seconds, self.min_runs)
 
     @classmethod
     def of(cls, device: Device, *, threads: int, seconds: float) -> MeasurementSettings:
-        """Settings of a device's measurement protocol, with the caller's threads and time.
+        """Settings of a device's measurement protocol, with other threads and time.
 
-        Warm-up and number of runs shrink with the time.
+        With less time than the protocol has, warm-up and number of runs are reduced in proportion.
 
         Args:
-            device: With the protocol.
-            threads: Within an operator.
-            seconds: Counted time of each file.
+            device: Profile with the protocol.
+            threads: Threads within an operator.
+            seconds: Timing per file, without warm-up.
         """
         contract = device.contract
         scale = min(1.0, seconds / contract.seconds)
@@ -57,5 +57,5 @@ def sensor_targets(device: Device) -> list[str]:
 
 
 def remote_sensor_targets(device: Device) -> list[str]:
-    """The same; of every known sensor where the protocol names none."""
+    """The same for a device over SSH; all known sensors if the protocol names none."""
     return sensor_targets(device) or [lookup("power_sensor", name).target for name in names("power_sensor")]

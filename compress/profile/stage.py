@@ -1,8 +1,8 @@
-"""The `profile` stage: measure teacher, student and artifact on every device that the recipe names.
+"""The `profile` stage: measure teacher, student and artifact on the devices of the recipe.
 
 teacher ┐   this machine and devices over SSH: one interleaved session ─► latency, memory, size, energy
 student ├─►
-artifact┘   devices out of reach: roofline estimates, marked as such
+artifact┘   devices that are not connected: estimates of the cost model, marked as such
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 class Profile(Stage):
-    """Measure teacher, student and artifact on this machine and over SSH, and estimate them on devices out of reach.
+    """Measure teacher, student and artifact on this machine and over SSH; estimate them for devices that are not connected.
 
     The student is the float network from which the artifact was quantized.
 
     Attributes:
         devices: Names or aliases of device profiles, or paths of their files.
-        threads: Threads within an operator on this machine.
-        seconds: Counted time of each file on this machine, and of each runtime and sweep point.
-        batches: Batch sizes at which to sweep the artifact on this machine.
-        thread_counts: Thread counts at which to sweep it, each with every batch size.
+        threads: Threads within an operator.
+        seconds: Timing per file, runtime and sweep point, without warm-up.
+        batches: Batch sizes of a sweep of the artifact on this machine.
+        thread_counts: Thread counts of the sweep, each with every batch size.
         soak_seconds: Duration of a soak test on this machine, which runs the artifact without pause and looks for drift,
             throttling and leaks; None runs no soak test.
     """
@@ -52,7 +52,7 @@ class Profile(Stage):
     soak_seconds: float | None = Field(default=None, gt=0.0)
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Profile the candidate, which stays as it is."""
+        """Profile the candidate, which is not changed."""
         from compress.profile import this_machine
         from compress.profile.benchmark_rows import estimate_rows
         from compress.profile.latency.timing import speedup
@@ -106,7 +106,7 @@ class Profile(Stage):
         )
 
     def _detail(self, files: dict[str, Path], device: Device, context: Context, result: ProfileResult) -> DetailedProfile:
-        """Time by layer and soak, which need the device to be this machine."""
+        """Layer times and soak test; empty for another machine."""
         from compress.profile import layers_and_soak, this_machine
 
         if device.connection != "local":
@@ -123,29 +123,29 @@ class Profile(Stage):
         )
 
     def smoke(self) -> Self:
-        """The same devices, a fraction of the time."""
+        """The same devices with a fraction of the time."""
         soak = None if self.soak_seconds is None else min(self.soak_seconds, 1.0)
         return self.model_copy(update={"seconds": min(self.seconds, 0.1), "soak_seconds": soak})
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:
-        """The devices, which the measurements depend on besides the files; for this machine its detected hardware."""
+        """Fingerprints of the devices, because measurements depend on them; for this machine its detected hardware."""
         return {device.name: fingerprint(device) for device in self._devices(targets)}
 
     def _devices(self, targets: tuple[Device, ...]) -> list[Device]:
-        """The profiles that the stage names, without duplicates; a profile of the recipe comes first."""
+        """The device profiles of the stage without duplicates; a profile in the recipe has priority."""
         known = {name: device for device in targets for name in (device.name, *device.aliases)}
         devices = [known.get(name) or load_device(name) for name in self.devices]
         return list({device.name: device for device in devices}.values())
 
 
 def files_for(device: Device, candidate: Candidate, context: Context) -> dict[str, Path]:
-    """ONNX files by subject: `teacher` (a second one is `teacher_2`), `student` where it is another file, `artifact`."""
+    """ONNX files by subject: `teacher`, `teacher_2`, …, `artifact`, and `student` if the artifact is another file."""
     names = ("teacher", *(f"teacher_{index}" for index in range(2, len(context.teacher_files) + 1)))
     files = dict(zip(names, context.teacher_files, strict=False))
     artifact = candidate.file_for(device.runtime) if candidate.files else None
     if artifact is None:
         if context.to_onnx is None:
-            msg = "a torch candidate is profiled through its ONNX file, and this context has no to_onnx"
+            msg = "a torch candidate is profiled as ONNX, but this context has no to_onnx"
             raise TypeError(msg)
         artifact = context.to_onnx(candidate)
     if context.float_file is not None and context.float_file.resolve() != artifact.resolve():
@@ -154,7 +154,7 @@ def files_for(device: Device, candidate: Candidate, context: Context) -> dict[st
 
 
 def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Metrics:
-    """`size_ratio_vs_…`: size of each other subject on disk ÷ size of the artifact."""
+    """`size_ratio_vs_…`: size on disk of each other subject ÷ size of the artifact."""
     sizes = {row.subject: row.quantities["size_bytes"].value or 0.0 for row in rows}
     artifact = sizes.pop("artifact")
     return {

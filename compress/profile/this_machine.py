@@ -36,12 +36,11 @@ class ProfileRequest:
 
     Attributes:
         threads: Threads within an operator.
-        seconds: Counted time of each file.
-        batches: Batch sizes to sweep; with none and no thread counts there is no sweep.
+        seconds: Timing per file, without warm-up.
+        batches: Batch sizes to sweep; without batch sizes and thread counts there is no sweep.
         thread_counts: Thread counts to sweep.
         variants: Files of the artifact by runtime family.
-        runtime: Runtime that the artifact ships with, if an earlier stage chose it; None chooses one here if the device profile
-            names several.
+        runtime: Runtime of the artifact, if an earlier stage chose it; None chooses the fastest of the device profile.
     """
 
     threads: int = 1
@@ -57,11 +56,11 @@ class ProfileResult:
     """Measurements on one device.
 
     Attributes:
-        rows: One per file.
-        timings: By subject.
-        notes: Settings, and the parts of the measurement protocol that were not met.
-        skipped: Runtimes and sweep points that were skipped, with the reason.
-        tables: `runtimes` after a choice of the runtime, `sweep` after a sweep.
+        rows: One row per file.
+        timings: Timings by subject.
+        notes: Settings, and requirements of the measurement protocol that were not met.
+        skipped: Skipped runtimes and sweep points, with the reason.
+        tables: `runtimes` if the runtime was chosen, `sweep` if there was a sweep.
         runtime: Runtime of the measurement; None on another machine.
         artifact: File of the artifact that was measured; None on another machine.
     """
@@ -87,9 +86,9 @@ def profile(
     Args:
         files: ONNX files by subject; one is `artifact`.
         split: Source of the inputs.
-        device: The profile of this machine.
+        device: Profile of this machine.
         request: What to measure.
-        reporter: Shows bars.
+        reporter: Shows progress bars.
 
     Raises:
         ConversionError: A file cannot be loaded or run.
@@ -131,20 +130,20 @@ def profile(
 
 
 def file_feeds(files: Mapping[str, Path], arrays: Feeds) -> dict[str, Feeds]:
-    """Inputs of each file out of those of the data.
+    """Inputs of each file.
 
     Args:
         files: ONNX files by subject.
-        arrays: Inputs by the data's names.
+        arrays: Inputs by the names of the data.
 
     Raises:
-        ConversionError: Not an ONNX file, or one with other inputs than the data.
+        ConversionError: A file is not ONNX, or its inputs differ from those of the data.
     """
     return {name: fit_feeds(arrays, graph_shapes(path), path) for name, path in files.items()}
 
 
 def samples(split: Split, size: int) -> dict[str, Array]:
-    """Inputs of the first samples of a split by the data's names, (size, …); repeated if it has fewer."""
+    """Inputs of the first samples of a split by the names of the data, (size, …); repeated if it has fewer samples."""
     batch = next(iter(split.ordered(min(size, len(split)))))
     return {name: np.resize(array, (size, *array.shape[1:])) for name, array in input_arrays(batch).items()}
 
@@ -153,7 +152,7 @@ def batches(split: Split, batch: int, path: Path) -> list[Feeds]:
     """Inputs of a file: full batches of up to `COMPARED_SAMPLES` samples.
 
     Raises:
-        ConversionError: Not an ONNX file, or one with other inputs than the data.
+        ConversionError: The file is not ONNX, or its inputs differ from those of the data.
     """
     shapes = graph_shapes(path)
     first_batches = itertools.islice(split.ordered(batch), max(1, COMPARED_SAMPLES // batch))

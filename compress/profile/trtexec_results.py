@@ -1,10 +1,10 @@
-"""Read the JSON files that `trtexec` wrote on a device by `build_engine.sh`, as the rows of a measurement.
+"""Read the JSON files that `build_engine.sh` writes with `trtexec` on a device.
 
-    times.json    --exportTimes      one object a run: startH2dMs, endH2dMs, startComputeMs, …, h2dMs, computeMs, latencyMs
-    layers.json   --exportProfile    {"count": n}, then one object a layer: name, timeMs, averageMs, medianMs, percentage
+    times.json    --exportTimes      one object per run: startH2dMs, endH2dMs, startComputeMs, …, h2dMs, computeMs, latencyMs
+    layers.json   --exportProfile    {"count": n}, then one object per layer: name, timeMs, averageMs, medianMs, percentage
     engine.json   --exportLayerInfo  {"Layers": [{"Name", "LayerType", "Metadata": "[ONNX Layer: …]", "Inputs", …}], …}
 
-Formats as TensorRT's open-source samples write them (samples/common/sampleReporting.cpp). Release 8 exports its warm-up too.
+Source: samples/common/sampleReporting.cpp of TensorRT. TensorRT 8 also exports its warm-up runs, which count here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Milliseconds = Annotated[float, Field(ge=0.0)]
 
 
 class _Exported(BaseModel):
-    """Part of a JSON file of trtexec; keys that are not used are ignored."""
+    """Part of a JSON file of trtexec; unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
@@ -69,7 +69,7 @@ class _Layer(_Exported):
 
 
 class _Engine(_Exported):
-    """Layers are names only where the engine was built without detailed verbosity."""
+    """Layers of an engine; strings if it was built without detailed profiling verbosity."""
 
     layers: list[_Layer] | list[str] = Field(alias="Layers")
 
@@ -88,8 +88,8 @@ class EngineRuns:
 
     Attributes:
         latency_ms: Copies and computation of each run, (n,).
-        parts_ms: `copy_in_ms`, `compute_ms`, `copy_out_ms` of each run, (n,).
-        seconds: From the start of the first run to the end of the last.
+        parts_ms: `copy_in_ms`, `compute_ms` and `copy_out_ms` of each run, (n,) each.
+        seconds: Time from the start of the first run to the end of the last.
     """
 
     latency_ms: Vector
@@ -98,23 +98,19 @@ class EngineRuns:
 
     @property
     def copies(self) -> bool:
-        """Whether inputs and outputs were copied; not under --noDataTransfers."""
+        """Whether inputs and outputs were copied; false with --noDataTransfers."""
         return bool((self.parts_ms["copy_in_ms"] + self.parts_ms["copy_out_ms"]).any())
 
 
-def read_times(path: Path, *, warmup_ms: float = 0.0) -> EngineRuns:
-    """Times of each run.
-
-    Args:
-        path: File of `--exportTimes`.
-        warmup_ms: Runs that start before this are dropped; for release 8, which exports them.
+def read_times(path: Path) -> EngineRuns:
+    """Read the times of each run from a file that `--exportTimes` wrote.
 
     Raises:
-        DeviceError: Not such a file, or without a run.
+        DeviceError: The file cannot be read, has another format or contains no run.
     """
-    runs = [run for run in _read(path, _RUNS) if run.start_compute_ms >= warmup_ms]
+    runs = _read(path, _RUNS)
     if not runs:
-        msg = f"{path} holds no run after {warmup_ms:g} ms of warm-up"
+        msg = f"{path} contains no run; run build_engine.sh again"
         raise DeviceError(msg)
     parts = {name: np.array([getattr(run, name) for run in runs]) for name in PARTS}
     ends = max(max(run.end_compute_ms, run.end_d2h_ms) for run in runs)
@@ -126,10 +122,10 @@ def read_layers(folder: Path) -> tuple[Row, ...]:
     """Layers of the engine, slowest first: `layer`, `kind`, `onnx_nodes`, `median_ms`, `share`.
 
     Args:
-        folder: With `layers.json`; kinds and ONNX nodes come from `engine.json`, if it exists.
+        folder: Folder with `layers.json`; kinds and ONNX nodes come from `engine.json`, if it exists.
 
     Raises:
-        DeviceError: A file is missing or not what trtexec writes.
+        DeviceError: A file is missing or has another format.
     """
     known = {layer.name: layer for layer in _engine(folder)}
     path = folder / PROFILE
@@ -147,26 +143,25 @@ def read_layers(folder: Path) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def subject(folder: Path, device: str, *, batch: int | None = None) -> BenchmarkRow:
-    """Row of the profile table of a folder.
+def read_row(folder: Path, device: str) -> BenchmarkRow:
+    """Row of the profile table for a folder of results.
 
     Args:
-        folder: With `times.json`.
-        device: Name of the profile that it was measured on.
-        batch: Samples in one run; read from `engine.json` when None.
+        folder: Folder with `times.json`.
+        device: Name of the device profile.
 
     Raises:
-        DeviceError: A file is missing or not what trtexec writes.
+        DeviceError: A file is missing or has another format.
     """
     trace = read_times(folder / TIMES)
-    size = batch or _batch(folder)
-    copied = "copies included" if trace.copies else "without copies (--noDataTransfers)"
-    detail = f"trtexec on {device}, {copied}, batch {size or 'size unknown'}, read from {folder / TIMES}"
+    size = _batch(folder)
+    copies = "copies included" if trace.copies else "without copies (--noDataTransfers)"
+    detail = f"trtexec on {device}, {copies}, batch {size or 'size unknown'}, read from {folder / TIMES}"
     rounds = np.zeros(len(trace.latency_ms), dtype=np.int64)
     timing = Timing(Samples(trace.latency_ms, rounds, Warmup(0, 0.0, True)), {"runtime": "TensorRT"}, detail, size or 1)
     quantities = latencies(timing, (50, 90, 99)) | {name: _part(trace, name, detail) for name in PARTS}
     if size is None:
-        rate = Quantity.missing("1/s", f"{folder / ENGINE} does not hold the batch size")
+        rate = Quantity.missing("1/s", f"{folder / ENGINE} does not contain the batch size")
     elif trace.seconds <= 0:
         rate = Quantity.missing("1/s", f"the last run in {folder / TIMES} ends before the first one starts")
     else:
@@ -185,7 +180,7 @@ def _part(trace: EngineRuns, name: str, detail: str) -> Quantity:
 
 
 def _batch(folder: Path) -> int | None:
-    """First dimension of the first layer's first input; None when the engine was built without detailed verbosity."""
+    """First dimension of the first layer's first input; None if the engine was built without detailed profiling verbosity."""
     sizes = next((layer.inputs[0].dimensions for layer in _engine(folder) if layer.inputs), ())
     return sizes[0] if sizes and sizes[0] > 0 else None
 
@@ -209,8 +204,8 @@ def _validate(path: Path, adapter: TypeAdapter[T], content: bytes | list[dict[st
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
-            msg = f"{path} is not JSON: {first['msg']}; it may be cut off, run build_engine.sh again"
+            msg = f"{path} is not JSON: {first['msg']}; it may be truncated: run build_engine.sh again"
         else:
-            place = ".".join(map(str, first["loc"])) or "the file"
-            msg = f"{path} is not what trtexec exports: {place}: {first['msg']}, got {str(first['input'])[:80]!r}"
+            key = ".".join(map(str, first["loc"])) or "the file"
+            msg = f"{path} is not what trtexec exports: {key}: {first['msg']}, got {str(first['input'])[:80]!r}"
         raise DeviceError(msg) from error

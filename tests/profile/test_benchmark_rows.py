@@ -12,7 +12,7 @@ from compress.core.progress import NullReporter
 from compress.core.record import LATENCY_BY_ARRIVAL, Quantity
 from compress.profile import benchmark_rows
 from compress.profile.benchmark_rows import (
-    PART_RUNS,
+    PHASE_RUNS,
     contract_notes,
     copy_and_compute,
     estimate_rows,
@@ -126,12 +126,12 @@ def test_files_run_on_the_processors_of_the_protocol_only(runners, save):
 
 def test_copies_and_computation_are_medians_of_the_devices_own_times():
     draw = np.random.default_rng(0)
-    series = draw.gamma(4.0, size=(PART_RUNS, 3))
+    series = draw.gamma(4.0, size=(PHASE_RUNS, 3))
 
     class Gpu(FakeRunner):
         calls = 0
 
-        def apart(self, _feeds):
+        def time_phases(self, _feeds):
             Gpu.calls += 1
             return TimedPhases(*series[Gpu.calls - 1])
 
@@ -140,7 +140,7 @@ def test_copies_and_computation_are_medians_of_the_devices_own_times():
     assert [quantity.value for quantity in phases.values()] == pytest.approx(np.median(series, axis=0))
     for quantity in phases.values():
         assert quantity.low <= quantity.value <= quantity.high
-        assert quantity.runs == PART_RUNS
+        assert quantity.runs == PHASE_RUNS
     assert copy_and_compute(FakeRunner("cpu"), {"x": np.zeros((1, 4))}) == {}
 
 

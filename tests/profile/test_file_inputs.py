@@ -43,7 +43,7 @@ def test_a_sweep_has_its_largest_size_first_and_its_points_on_demand(save):
 
 def test_no_size_that_fits_is_said_with_those_that_were_tried(save):
     with pytest.raises(
-        SignatureError, match=r"no typical size fits its free axes \(tried height 320, width 320; .*--shape x:1x3x"
+        SignatureError, match=r"it runs at no typical size of its free axes \(tried height 320, width 320; .*--shape x:1x3x"
     ):
         plan_inputs(save("lines.onnx", models.lines_of_text(47)))
 
@@ -61,7 +61,7 @@ def test_given_arrays_are_fed_and_give_the_sizes(save, tmp_path):
     ("arrays", "message"),
     [
         ({"ids": np.zeros((1, 3), np.float64)}, r"'ids' is float64, and .*takes ids: int64 batch×sequence; convert"),
-        ({"words": np.zeros((1, 3), np.int64)}, r"the given inputs 'words' are none of .*; it takes ids"),
+        ({"words": np.zeros((1, 3), np.int64)}, r"has no input 'words'; it has ids"),
         ({"ids": np.array([["a"]])}, r"'ids' is str"),
     ],
 )
@@ -71,7 +71,7 @@ def test_arrays_of_another_name_or_type_are_refused(save, arrays, message):
 
 
 def test_arrays_of_another_shape_are_refused(save):
-    with pytest.raises(SignatureError, match=r"shape 3 has 1 axes, and its input has 2: ids"):
+    with pytest.raises(SignatureError, match=r"shape 3 has 1 axes, but the input has 2: ids"):
         plan_inputs(save("tokens.onnx", models.tokens()), arrays={"ids": np.zeros(3, np.int64)})
 
 
@@ -80,9 +80,9 @@ def test_a_file_of_arrays_that_is_none_is_refused(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros(3))
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
     for name, message in (
-        ("text.npz", r"is no \.npz file of numbers"),
-        ("one.npy", "holds one array without a name"),
-        ("objects.npz", r"is no \.npz file of numbers"),
+        ("text.npz", r"is not an \.npz file of numbers"),
+        ("one.npy", "contains one array without a name"),
+        ("objects.npz", r"is not an \.npz file of numbers"),
         ("none.npz", "cannot read .*No such file"),
     ):
         with pytest.raises(DataError, match=message):

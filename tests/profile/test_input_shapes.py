@@ -20,13 +20,13 @@ def test_shapes_are_sizes_and_ranges_by_input():
 
 @pytest.mark.parametrize("text", ["image", "1x3", ":1x3", "x:1x", "x:1xa", "x:-1", "x:1.5", "x:1x3..", "x:1x9999999999"])
 def test_text_of_another_form_is_refused_with_the_form(text):
-    with pytest.raises(SignatureError, match=r"is no shape of an input; write NAME:SIZExSIZE"):
+    with pytest.raises(SignatureError, match=r"is not the shape of an input; write NAME:SIZExSIZE"):
         parse_shapes([text])
 
 
 @pytest.mark.parametrize("text", ["x:0", "x:9..8", "x:0..4"])
 def test_sizes_are_one_or_more_and_ranges_go_up(text):
-    with pytest.raises(SignatureError, match="sizes are 1 or more"):
+    with pytest.raises(SignatureError, match="sizes must be at least 1"):
         parse_shapes([text])
 
 
@@ -52,11 +52,11 @@ def test_sizes_of_free_axes_come_from_all_inputs():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["pixels:1x3"], "m has no input 'pixels'; it takes image: float32 batch×3×height×width; ids"),
-        (["image:1x3x8"], "shape 1×3×8 has 3 axes, and its input has 4: image"),
+        (["pixels:1x3"], "m has no input 'pixels'; it has image: float32 batch×3×height×width; ids"),
+        (["image:1x3x8"], "shape 1×3×8 has 3 axes, but the input has 4: image"),
         (["image:1x4x8x8"], "does not fit input image.*: its size of 3 is fixed"),
         (["image:1x3..4x8x8"], "shape 1×3..4×8×8 does not fit input image"),
-        (["image:1x3x8x8", "ids:2x4"], "axis 'batch' of input ids: .* has sizes 1 and 2; equal names are equal sizes"),
+        (["image:1x3x8x8", "ids:2x4"], "axis 'batch' of input ids: .* has sizes 1 and 2; axes of the same name must have the same size"),
         (["image:1x3x8x8..9", "ids:8..9x1"], "axis 'batch' of input ids: .* has sizes 1 and 8..9"),
         (["image:1x3x8..9x8..9"], "axes height, width have ranges; sweep one axis at a time"),
     ],

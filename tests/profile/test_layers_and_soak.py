@@ -60,7 +60,7 @@ def test_json_holds_the_same(tiny):
 def test_a_length_that_is_none_is_refused_before_anything_is_measured(tiny):
     done = CliRunner().invoke(app, ["profile", str(tiny), "--soak", "soon"])
     assert isinstance(done.exception, CompressError)
-    assert "like 90s, 10m" in str(done.exception)
+    assert "write 90s, 10m" in str(done.exception)
     with pytest.raises(CompressError, match="no such file"):
         profile_file_details(
             {"x": tiny.parent / "x.onnx"},

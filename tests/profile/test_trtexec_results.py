@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from compress.core.errors import DeviceError
-from compress.profile.trtexec_results import read_layers, read_times, subject
+from compress.profile.trtexec_results import read_layers, read_row, read_times
 
 
 def run(index, compute, copies=True):
@@ -58,7 +58,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_becomes_a_row(folder):
-    found = subject(folder, "jetson_orin_nano")
+    found = read_row(folder, "jetson_orin_nano")
     assert (found.subject, found.device, found.runtime) == ("jetson", "jetson_orin_nano", "TensorRT, by trtexec")
     quantities = found.quantities
     assert quantities["latency_p50_ms"].value == pytest.approx(2.378)
@@ -73,7 +73,7 @@ def test_a_folder_becomes_a_row(folder):
 
 def test_without_transfers_copies_are_not_measured(folder):
     (folder / "times.json").write_text(json.dumps([run(index, 2.0, copies=False) for index in range(100)]))
-    quantities = subject(folder, "jetson_orin_nano").quantities
+    quantities = read_row(folder, "jetson_orin_nano").quantities
     assert quantities["copy_in_ms"].how == quantities["copy_out_ms"].how == "not measured"
     assert "--noDataTransfers" in quantities["copy_in_ms"].detail
     assert quantities["latency_p50_ms"].value == quantities["compute_ms"].value == 2.0
@@ -81,10 +81,11 @@ def test_without_transfers_copies_are_not_measured(folder):
     assert quantities["throughput_per_s"].value == pytest.approx(400 / (0.005 * 99 + 0.002), rel=1e-6)
 
 
-def test_a_warm_up_that_was_exported_is_dropped(folder):
-    assert len(read_times(folder / "times.json", warmup_ms=500).latency_ms) == 300
-    with pytest.raises(DeviceError, match="no run after 1e\\+06 ms"):
-        read_times(folder / "times.json", warmup_ms=1e6)
+def test_every_run_is_read_and_a_file_without_runs_is_an_error(folder):
+    assert len(read_times(folder / "times.json").latency_ms) == 400
+    (folder / "times.json").write_text("[]")
+    with pytest.raises(DeviceError, match="contains no run"):
+        read_times(folder / "times.json")
 
 
 def test_layers_come_slowest_first_with_their_onnx_nodes(folder):
@@ -106,9 +107,8 @@ def test_release_8_has_no_median_and_names_layers_only(folder):
     (folder / "engine.json").write_text('{"Layers": ["a"], "Bindings": []}')
     ((row),) = read_layers(folder)
     assert (row["median_ms"], row["kind"]) == (1.5, None)
-    quantities = subject(folder, "d").quantities
+    quantities = read_row(folder, "d").quantities
     assert quantities["throughput_per_s"].how == "not measured"
-    assert subject(folder, "d", batch=2).quantities["throughput_per_s"].how == "measured"
 
 
 def test_the_command_reads_a_folder(folder):
@@ -132,38 +132,38 @@ def test_the_command_reads_a_folder(folder):
         (json.dumps([run(0, 2.0) | {"latencyMs": 0}]), "0.latencyMs: Input should be greater than 0"),
         (json.dumps([run(0, 2.0) | {"computeMs": float("inf")}]), "0.computeMs: Input should be a finite number"),
         ("[" * 5000, "is not JSON"),
-        ("[]", "holds no run"),
+        ("[]", "contains no run"),
     ],
 )
 def test_what_trtexec_did_not_write_is_refused(text, says, folder):
     (folder / "times.json").write_text(text)
     with pytest.raises(DeviceError, match=says):
-        subject(folder, "d")
+        read_row(folder, "d")
 
 
 @pytest.mark.parametrize("value", [["x"], {"a": 1}, [None], 3, [[1]], "4"])
 def test_dimensions_that_are_no_list_of_integers_are_refused(value, folder):
     (folder / "engine.json").write_text(json.dumps({"Layers": [{"Name": "a", "Inputs": [{"Dimensions": value}]}]}))
     with pytest.raises(DeviceError, match=r"Inputs\.0\.Dimensions"):
-        subject(folder, "d")
+        read_row(folder, "d")
 
 
 @pytest.mark.parametrize("engine", [{"Layers": [{"Name": "a", "Inputs": {"a": 1}}]}, {"Layers": 3}, [], {"Layers": [None]}])
 def test_an_engine_file_of_another_form_is_refused(engine, folder):
     (folder / "engine.json").write_text(json.dumps(engine))
     with pytest.raises(DeviceError, match=r"engine\.json is not what trtexec exports"):
-        subject(folder, "d")
+        read_row(folder, "d")
     with pytest.raises(DeviceError, match=r"engine\.json is not what trtexec exports"):
         read_layers(folder)
 
 
 def test_runs_without_duration_have_no_throughput(folder):
     (folder / "times.json").write_text(json.dumps([run(0, 2.0) | {"endComputeMs": 0, "endD2hMs": 0}]))
-    assert subject(folder, "d").quantities["throughput_per_s"].how == "not measured"
+    assert read_row(folder, "d").quantities["throughput_per_s"].how == "not measured"
 
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(DeviceError, match=r"cannot read .*times\.json.*build_engine\.sh writes it"):
-        subject(tmp_path, "d")
+        read_row(tmp_path, "d")
     with pytest.raises(DeviceError, match=r"cannot read .*layers\.json"):
         read_layers(tmp_path)

@@ -1,1 +1,1 @@
-"""Time of each layer, from the runtime's own profile."""
+"""Time of each layer, from the profiler of ONNX Runtime."""

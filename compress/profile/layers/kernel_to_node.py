@@ -1,8 +1,8 @@
 """Map each kernel of ONNX Runtime to nodes of the ONNX file, and each node to a torch module.
 
-The runtime fuses nodes and names the kernel after one of the nodes or after a tensor, with suffixes of its own. So every node
-and tensor gets a name with the node's index before the runtime loads the graph, and the name of a kernel then holds indices of
-its nodes. A node that no kernel is named after was fused into a neighbour, and belongs to the neighbour's kernel.
+The runtime fuses nodes and names the kernel after one of them or after a tensor, with a suffix. So every node and tensor gets a
+name with the node's index before the runtime loads the graph; the name of a kernel then contains indices of its nodes. A node
+whose index is in no kernel name was fused into a neighbour and belongs to its kernel.
 
     Conv ─► Clip ─► Conv       kernels `…1__nchwc` and `…2__nchwc`: node 0 belongs to the kernel named after node 1's output
      0       1       2
@@ -32,12 +32,12 @@ FUSED_ACTIVATIONS = frozenset(
 
 @dataclass(frozen=True)
 class NodeOrigin:
-    """One node of the file.
+    """A node of the ONNX file and its torch module.
 
     Attributes:
-        name: As in the file; empty for Q/DQ pairs, whose names are omitted to save bytes.
+        name: Name in the file; empty for Q/DQ pairs, whose names are omitted to save bytes.
         operator: ONNX operator type.
-        module: Path of the torch module that it came from; empty if the file does not say.
+        module: Path of the torch module that the node was exported from; empty if the file does not contain it.
     """
 
     name: str
@@ -46,16 +46,16 @@ class NodeOrigin:
 
 
 def node_origins(model: onnx.ModelProto) -> tuple[NodeOrigin, ...]:
-    """Every node of the main graph, in order, with the torch module that it came from."""
+    """Nodes of the main graph in order, with their torch modules."""
     indexed = ir.from_proto(model)
     ours = "compress" in indexed.metadata_props
     return tuple(NodeOrigin(node.name or "", node.op_type, module_path(node, ours=ours)) for node in indexed.graph)
 
 
 def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose node and tensor names hold the index of their node; inputs and outputs of the graph keep their names.
+    """A copy whose node and tensor names contain the index of their node; inputs and outputs of the graph keep their names.
 
-    Nodes inside a branch or loop hold the index of the node of the main graph that they are in.
+    Names of nodes in a branch or loop contain the index of the If or Loop node of the main graph.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -69,21 +69,21 @@ def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in all_nodes(copy.graph):
         node.input[:] = [renamed.get(name, name) for name in node.input]
     for index, node in enumerate(copy.graph.node):
-        inner = (
-            part for attribute in node.attribute for graph in (attribute.g, *attribute.graphs) for part in all_nodes(graph)
+        inner_nodes = (
+            inner for attribute in node.attribute for graph in (attribute.g, *attribute.graphs) for inner in all_nodes(graph)
         )
-        for number, part in enumerate(inner):
-            part.name = f"origin{index}_{number}_"
+        for inner_index, inner in enumerate(inner_nodes):
+            inner.name = f"origin{index}_{inner_index}_"
     copy.graph.ClearField("value_info")
     return copy
 
 
 def nodes_by_kernel(model: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Indices of the nodes of each kernel, by the kernel's name; empty for a kernel that the runtime added.
+    """Indices of the nodes of each kernel, by name of the kernel; empty for a kernel that the runtime added.
 
     Args:
-        model: The tagged graph.
-        optimized: The graph after the runtime's optimizations.
+        model: Tagged graph, see `tag_nodes`.
+        optimized: Graph after the optimizations of the runtime.
     """
     producers = {name: index for index, node in enumerate(model.graph.node) for name in node.output if name}
     nodes: dict[str, set[int]] = {}
@@ -101,10 +101,10 @@ def nodes_by_kernel(model: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[
 
 
 class _FusedNodes:
-    """Assigns a kernel to every node that no kernel is named after.
+    """Assigns a kernel to every node whose index is in no kernel name.
 
     Args:
-        model: The tagged graph.
+        model: Tagged graph.
         producers: Index of the node that produces each tensor.
         owner: Kernel by node index; completed by `assign`.
         operators: Operator of each kernel.
@@ -123,9 +123,9 @@ class _FusedNodes:
                 self.successors[predecessor].append(index)
 
     def assign(self) -> list[int]:
-        """Complete `owner`; the indices of the nodes that got a kernel."""
+        """Complete `owner` and return the indices of the assigned nodes."""
         assigned = []
-        for index in range(len(self.nodes)):  # in graph order, so that a kernel passes down a chain of fused nodes
+        for index in range(len(self.nodes)):  # in graph order: the kernel of a fused node is assigned to the nodes after it too
             if index in self.owner:
                 continue
             kernel = self._kernel_of(index)
@@ -146,8 +146,8 @@ class _FusedNodes:
         """The first kernel downstream.
 
         Args:
-            index: Of the node.
-            through_weights: Whether a weighted operator may lie between: a conversion is fused into the operator that reads it.
+            index: Index of the node.
+            through_weights: Whether to continue past an operator with weights.
         """
         while index not in self.owner:
             if not self.successors[index]:

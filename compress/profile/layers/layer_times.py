@@ -1,12 +1,12 @@
-"""Time of each layer, from the runtime's own profiler.
+"""Time of each layer, from the profiler of ONNX Runtime.
 
-ONNX Runtime records the time of every kernel that it runs. `kernel_to_node` maps a kernel to nodes of the file, and those to
-torch modules. The profiler itself takes time at every kernel. So the same file also runs without the profiler, in turns with
-the profiled one, and the same overhead o is subtracted from each kernel, so that the times add up to a run without it:
+The profiler records the time of every kernel. `kernel_to_node` maps kernels to nodes of the file and nodes to torch modules.
+The profiler adds time to every kernel. So the file also runs without it, in turns, and the same overhead o is subtracted from
+each kernel such that the times add up to a run without the profiler:
 
     t_k = max(profiled_k − o, SHORTEST_MS),   Σ t_k = time of a run without the profiler
 
-The sums of two files then compare as their latencies do, whatever the number of kernels of each.
+The sums of two files are then comparable, whatever their numbers of kernels.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from compress.profile.layers.ort_profile import (
 )
 
 MAX_EVENTS = 20_000
-"""Most kernel events recorded for one file: about 12 MB of JSON."""
+"""Largest number of kernel events per file: about 12 MB of JSON."""
 FEWEST, MOST = 10, 200
-"""Bounds on the number of runs of each file."""
+"""Limits of the number of runs per file."""
 SHORTEST_MS = 5e-5
 """Shortest time of a kernel after the profiler's overhead is subtracted."""
 SLICE_MS = 20.0
-"""Length of a turn."""
+"""Length of a time slice."""
 OWN = "(layout changes of the runtime)"
 """Module of kernels that belong to no node of the file."""
 CONVERTING = "(conversions between int8 and float)"
@@ -60,13 +60,13 @@ class TimedKernel:
     """One kernel of the runtime.
 
     Attributes:
-        operator: The runtime's operator, such as `QLinearConv`.
-        compute_type: Number type that it computes with: `float`, `int8`, …; both types for a conversion.
-        nodes: Nodes of the file that were fused into it, in graph order; empty for a kernel that the runtime added.
+        operator: Operator of the runtime, such as `QLinearConv`.
+        compute_type: Number type of the computation: `float`, `int8`, …; both types for a conversion.
+        nodes: Nodes of the file that were fused into the kernel, in graph order; empty for a kernel that the runtime added.
         milliseconds: Time of each run, (n,).
-        node_indices: Indices of its nodes in the file.
-        inputs: Its input tensors in the runtime's own graph.
-        outputs: Its output tensors there.
+        node_indices: Indices of the nodes in the file.
+        inputs: Input tensors in the optimized graph.
+        outputs: Output tensors in the optimized graph.
     """
 
     operator: str
@@ -79,7 +79,7 @@ class TimedKernel:
 
     @property
     def module(self) -> str:
-        """Torch module of the node with weights, else of the first node with a module; else a node's name, or `OWN`."""
+        """Torch module of a node with weights, else of the first node that has one; else a node name, `CONVERTING` or `OWN`."""
         computing = [node for node in self.nodes if node.operator not in CONVERSIONS]
         weighted = [node for node in computing if node.operator in WEIGHTED]
         module = next((node.module for node in (*weighted, *computing) if node.module), "")
@@ -87,7 +87,7 @@ class TimedKernel:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of its nodes; Q/DQ pairs have none."""
+        """Names of the nodes without Q/DQ pairs."""
         return tuple(node.name for node in self.nodes if node.name and node.operator not in CONVERSIONS)
 
 
@@ -96,11 +96,11 @@ class LayerTimes:
     """Times of all kernels of one file, and of whole inferences.
 
     Attributes:
-        kernels: In the order of execution.
-        profiled_ms: Whole inferences with the profiler, (n,).
-        plain_ms: Whole inferences without the profiler, timed in turns with the others, (n,).
+        kernels: Kernels in the order of execution.
+        profiled_ms: Latency of inferences with the profiler, (n,).
+        plain_ms: Latency of inferences without the profiler, timed in turns with the profiled ones, (n,).
         settings: Runtime settings.
-        overhead_ms: Overhead of the profiler, which was subtracted from each kernel.
+        overhead_ms: Overhead of the profiler that was subtracted from each kernel.
     """
 
     kernels: tuple[TimedKernel, ...]
@@ -111,15 +111,11 @@ class LayerTimes:
 
     @property
     def summed_ms(self) -> float:
-        """Sum over the kernels' times."""
+        """Sum of the times of the kernels."""
         return sum(interquartile_mean(kernel.milliseconds) for kernel in self.kernels)
 
     def total(self, subject: str) -> Fact:
-        """The sum over the kernels beside whole inferences with and without the profiler.
-
-        Args:
-            subject: Name of the file.
-        """
+        """Fact with the sum of the kernel times and the latency with and without the profiler; `subject` names the file."""
         return Fact.of(
             "profile.layers_total",
             subject,
@@ -134,13 +130,13 @@ class LayerTimes:
 def measure(
     files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None = None, *, threads: int = 1, seconds: float = 2.0
 ) -> dict[str, LayerTimes]:
-    """Profile ONNX files layer by layer. Files run in turns, with and without the profiler.
+    """Profile ONNX files layer by layer, in turns with and without the profiler.
 
     Args:
         files: ONNX files by name.
         feeds: Inputs by name of the file; None feeds zeros in the input shapes of each file.
         threads: Threads within an operator.
-        seconds: Approximate time for each file, within 10 to 200 runs.
+        seconds: Approximate time per file, within 10 to 200 runs.
 
     Raises:
         ConversionError: A file cannot be loaded or run.
@@ -150,19 +146,19 @@ def measure(
         folder = Path(stack.enter_context(TemporaryDirectory()))
         plain, profiling, inputs = {}, {}, {}
         for index, (name, path) in enumerate(files.items()):
-            own_folder = folder / str(index)
-            own_folder.mkdir()
+            file_folder = folder / str(index)
+            file_folder.mkdir()
             plain[name] = stack.enter_context(OnnxRuntimeRunner(path, threads=threads))
             inputs[name] = feeds[name] if feeds else plain[name].sample()
-            onnx_files.save(origins.tag_nodes(onnx_files.load(path)), own_folder / "tagged.onnx")
-            profiling[name] = stack.enter_context(ProfilingRunner(own_folder / "tagged.onnx", own_folder, threads=threads))
+            onnx_files.save(origins.tag_nodes(onnx_files.load(path)), file_folder / "tagged.onnx")
+            profiling[name] = stack.enter_context(ProfilingRunner(file_folder / "tagged.onnx", file_folder, threads=threads))
         times = _take_turns(plain, profiling, inputs, seconds)
         return {name: _read(profiling[name], path, times[name], plain[name].describe()) for name, path in files.items()}
 
 
 @dataclass
 class _Times:
-    """Times of whole inferences of one file, ms, with and without the profiler, and which of the profiled runs count."""
+    """Latencies of one file, ms, with and without the profiler; `counted` marks the profiled runs that count."""
 
     profiled: list[float] = field(default_factory=list)
     plain: list[float] = field(default_factory=list)
@@ -172,7 +168,7 @@ class _Times:
 def _take_turns(
     plain: Mapping[str, OnnxRuntimeRunner], profiling: Mapping[str, ProfilingRunner], feeds: Mapping[str, Feeds], seconds: float
 ) -> dict[str, _Times]:
-    """Run the files in short slices. The first run of a slice does not count: the caches hold the data of another file."""
+    """Run the files in short slices; the first run of a slice does not count, because it refills the caches."""
     runs, slices = {}, {}
     for name, runner in plain.items():
         run_ms = min(_run_ms(runner, feeds[name]) for _ in range(3))
@@ -200,7 +196,7 @@ def _run_ms(runner: OnnxRuntimeRunner, feeds: Feeds) -> float:
 
 
 def _read(runner: ProfilingRunner, path: Path, times: _Times, settings: Mapping[str, str]) -> LayerTimes:
-    """Kernels from the profiler's events of the runs that count."""
+    """Read the profiler's events of the counted runs and subtract the overhead."""
     runs = list(compress(split_runs(runner.read_events()), times.counted))
     profiled_ms = np.array([[run[index]["dur"] / 1000 for run in runs] for index in range(len(runs[0]))])
     plain_ms = np.array(times.plain)
@@ -216,7 +212,7 @@ def _read(runner: ProfilingRunner, path: Path, times: _Times, settings: Mapping[
 def _kernels(
     events: Sequence[Event], milliseconds: Array, model: onnx.ModelProto, optimized: onnx.ModelProto
 ) -> tuple[TimedKernel, ...]:
-    """Kernels with their nodes, from the events of one run and the times of all, (kernels, runs)."""
+    """Kernels with their nodes, from the events of one run and the times of all runs, (kernels, runs)."""
     nodes = origins.node_origins(model)
     indices_by_kernel = origins.nodes_by_kernel(origins.tag_nodes(model), optimized)
     optimized_nodes = {node.name: node for node in all_nodes(optimized.graph)}
@@ -240,11 +236,11 @@ def _kernels(
 
 
 def profiler_overhead_ms(kernels_ms: Array, whole_ms: float) -> float:
-    """Time to subtract from each kernel so that the kernels sum to a whole inference; 0 if their sum does not exceed it.
+    """Overhead o per kernel, ms, such that the kernel times add up to an inference; 0 if their sum does not exceed it.
 
     Args:
         kernels_ms: Profiled time of each kernel, ms, (n,).
-        whole_ms: Time of an inference without the profiler, ms.
+        whole_ms: Latency of an inference without the profiler, ms.
     """
     if kernels_ms.sum() <= whole_ms:
         return 0.0
@@ -257,7 +253,7 @@ def profiler_overhead_ms(kernels_ms: Array, whole_ms: float) -> float:
 
 
 def kernel_compute_type(args: KernelArguments) -> str:
-    """Number type of a kernel, from its first input and output: `int8`, or `float → int8` if they differ."""
+    """Number type of a kernel from its first input and output: `int8`, or `float → int8` if they differ."""
 
     def first_type(shapes: TypedShapes) -> str:
         name = next(iter(shapes[0]), "?") if shapes else "?"

@@ -1,4 +1,4 @@
-"""Time of every kernel of a network, from ONNX Runtime's own profile."""
+"""Run a network with the profiler of ONNX Runtime and read the time of every kernel."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TypedShapes = list[dict[str, list[int]]]
 """Shape of each tensor by its number type."""
 CONTROL_FLOW = ("If", "Loop", "Scan")
 WRITE_ERRORS = ("Failed to write", "No space left", "File too large", "Error writing", "save model")
-"""Messages of the runtime when it cannot write a file."""
+"""Parts of the runtime's messages when it cannot write a file."""
 
 
 class KernelArguments(TypedDict, total=False):
-    """What the profile says of a kernel."""
+    """Arguments of a kernel event."""
 
     op_name: str
     input_type_shape: TypedShapes
@@ -31,7 +31,7 @@ class KernelArguments(TypedDict, total=False):
 
 
 class Event(TypedDict, total=False):
-    """One event of the profile, as ONNX Runtime writes it; `dur` in µs."""
+    """Event of ONNX Runtime's profile; `dur` in µs."""
 
     cat: str
     name: str
@@ -42,11 +42,11 @@ class Event(TypedDict, total=False):
 class ProfilingRunner(OnnxRuntimeRunner):
     """Profiles every kernel and writes the optimized graph.
 
-    A dynamic batch dimension stays dynamic: the runtime fuses other nodes when it is fixed.
+    A dynamic batch dimension is not fixed, because the runtime would then fuse other nodes.
 
     Args:
         path: ONNX file.
-        folder: Folder for the graph, `GRAPH`, and the profile.
+        folder: Folder for the optimized graph (`GRAPH`) and the profile.
         threads: Threads within an operator.
     """
 
@@ -58,6 +58,7 @@ class ProfilingRunner(OnnxRuntimeRunner):
         """Load the network and write its optimized graph.
 
         Raises:
+            ConversionError: The file cannot be loaded.
             OSError: The graph cannot be written.
         """
         try:
@@ -68,16 +69,16 @@ class ProfilingRunner(OnnxRuntimeRunner):
             raise OSError(errno.ENOSPC, "the runtime cannot write its graph, as on a full disk", str(self.folder)) from error
 
     def read_events(self) -> list[Event]:
-        """End the profile and read all its events.
+        """End profiling and return all events.
 
         Raises:
-            OSError: The runtime could not write them all.
+            OSError: The runtime could not write all events.
         """
         path = Path(self._loaded().end_profiling())
         try:
             events: list[Event] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise OSError(errno.ENOSPC, "the runtime's profile is cut short, as on a full disk", str(path)) from error
+            raise OSError(errno.ENOSPC, "the runtime's profile is truncated, as on a full disk", str(path)) from error
         path.unlink()
         return events
 
@@ -90,7 +91,7 @@ class ProfilingRunner(OnnxRuntimeRunner):
 
 
 def split_runs(events: list[Event]) -> list[list[Event]]:
-    """Kernel events of each complete run, in order; the runtime writes the event `model_run` at the end of a run."""
+    """Kernel events of each complete run, in order; the event `model_run` ends a run."""
     runs: list[list[Event]] = [[]]
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time") and _computes(event):
@@ -101,7 +102,7 @@ def split_runs(events: list[Event]) -> list[list[Event]]:
 
 
 def _computes(event: Event) -> bool:
-    """Whether an event is that of a kernel itself; that of a branch or loop holds the kernels inside, which have their own."""
+    """Whether an event is of a kernel and not of an If, Loop or Scan, whose kernels have events of their own."""
     return event.get("args", {}).get("op_name") not in CONTROL_FLOW
 
 
@@ -111,7 +112,7 @@ def kernel_name(event: Event) -> str:
 
 
 def interquartile_mean(samples: Array) -> float:
-    """Mean of the middle half: robust as a median, with a finer resolution than the profile's whole microseconds."""
+    """Mean of the middle half: robust, and with a finer resolution than a median of the profile's whole microseconds."""
     ordered = np.sort(samples)
     cut = len(ordered) // 4
     return float(ordered[cut : len(ordered) - cut].mean())

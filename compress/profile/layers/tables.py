@@ -1,4 +1,4 @@
-"""Tables of per-layer times: one file alone, or two files of one network module by module."""
+"""Tables of layer times, for one file or for two files of one network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from compress.profile.layers.ort_profile import interquartile_mean
 Rows = tuple[Row, ...]
 """Rows of a table as plain JSON, quantities included."""
 RESAMPLES = 300
-"""Bootstrap resamples of an interval."""
+"""Number of bootstrap resamples per interval."""
 
 
 def duration(kernels: list[TimedKernel], detail: str) -> Quantity:
-    """Sum of the times of several kernels, run by run: mean of the middle half, with an interval."""
+    """Interquartile mean over the runs of the summed time of several kernels, with an interval."""
     total = np.sum([kernel.milliseconds for kernel in kernels], axis=0)
     interval = _interval(total) if len(total) > 1 else None
     return Quantity.measured(interquartile_mean(total), "ms", detail, interval=interval, runs=len(total))
 
 
 def _interval(total: Array) -> tuple[float, float]:
-    """95 % interval of `interquartile_mean` by the percentile bootstrap, vectorized because a table has hundreds of them."""
+    """95 % interval of `interquartile_mean` by the percentile bootstrap; vectorized, because a table has hundreds of them."""
     n = len(total)
     resampled = np.sort(total[np.random.default_rng(0).integers(0, n, (RESAMPLES, n))], axis=1)
     low, high = np.quantile(resampled[:, n // 4 : n - n // 4].mean(1), (0.025, 0.975))
@@ -51,8 +51,8 @@ def table(layers: LayerTimes) -> Rows:
 def compare(before: LayerTimes, after: LayerTimes, names: tuple[str, str] = ("student_ms", "artifact_ms")) -> Rows:
     """Times of each torch module in two files of one network, slowest first.
 
-    The runtime may fuse nodes in one file and not in the other. So a kernel of `after` counts to the module whose kernel in
-    `before` holds one of its nodes.
+    The runtime may fuse nodes in one file and not in the other. So a kernel of `after` belongs to the module whose kernel in
+    `before` contains one of its nodes.
 
     Args:
         before: Times of the first file.
@@ -60,8 +60,8 @@ def compare(before: LayerTimes, after: LayerTimes, names: tuple[str, str] = ("st
         names: Column names of the two times.
 
     Returns:
-        Rows of `module`, `nodes`, `operators`, the two times under `names` and `runs_in`; the time of a module without a
-        kernel of its own is missing, with the reason.
+        Rows with `module`, `nodes`, `operators`, `runs_in` and the two times; the time of a module without a kernel of its own
+        is missing with the reason.
     """
     module_by_node = {name: kernel.module for kernel in before.kernels for name in kernel.names}
     groups: dict[str, tuple[list[TimedKernel], list[TimedKernel]]] = {}
@@ -91,11 +91,11 @@ def _description(kernels: list[TimedKernel]) -> dict[str, str]:
 
 
 def detail_of(layers: LayerTimes) -> str:
-    """How the times of a file were measured."""
+    """Description of how the times of a file were measured."""
     threads = layers.settings["threads"]
     return (
-        f"{layers.settings['runtime']}'s own profile, {threads} thread{'s' * (threads != '1')}, mean of the middle half of "
-        "the runs, the profiler's overhead subtracted"
+        f"profiler of {layers.settings['runtime']}, {threads} thread{'s' * (threads != '1')}, mean of the middle half of "
+        "the runs, overhead of the profiler subtracted"
     )
 
 
@@ -106,7 +106,7 @@ def milliseconds(row: Row, name: str) -> float:
 
 
 def rows_as_json(rows: Iterable[Mapping[str, object]]) -> Rows:
-    """Rows with quantities as plain JSON, which the report reads again."""
+    """Rows with quantities as plain JSON."""
     return tuple(
         {key: item.model_dump(mode="json") if isinstance(item, Quantity) else item for key, item in row.items()} for row in rows
     )

@@ -1,6 +1,6 @@
-"""Power and energy, from the first sensor that the machine has; the exact reasons where it has none.
+"""Power and energy of inferences from the first sensor that works, or the reason why each sensor does not.
 
-One file for each sensor, one registry row (`power_sensor`) for each name; `meter` runs the models while a sensor is read.
+Each sensor has one file and one registry row (`power_sensor`); `meter` runs the models while a sensor is read.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from compress.profile.power.meter import measure
 
 
 def open_sensors(targets: Iterable[str]) -> tuple[Sensor, ...]:
-    """Sensors by the `module:class` of their registry rows: the registry itself is not there on devices over SSH."""
+    """Create sensors from the `module:class` of their registry rows; devices over SSH do not have the registry itself."""
     parts = (target.partition(":") for target in targets)
     return tuple(getattr(import_module(module), name)() for module, _, name in parts)
 
 
 def first_available(sensors: Iterable[Sensor]) -> tuple[Sensor | None, str]:
-    """The first sensor that can be read; else None, and why each of them cannot."""
+    """The first sensor that can be read and an empty reason; else None and why each sensor cannot be read."""
     reasons = []
     for sensor in sensors:
         reason = sensor.available()

@@ -1,9 +1,9 @@
-"""Power drawn from a battery, by its gauge: phones, tablets and laptops while they are not charged.
+"""Power drawn from a battery by its fuel gauge, for phones, tablets and laptops that are not charging.
 
     P = power_now,   or   |voltage_now × current_now|
 
-Kernel documentation, sysfs-class-power. A gauge measures the whole machine, screen and radio
-included, and is updated about every second, by some makers every half minute.
+Source: kernel documentation, sysfs-class-power. A gauge measures the whole machine, screen and radio included. It is updated
+about once per second, on some devices every 30 s.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MICRO = 1e-6
 
 @dataclass
 class Battery:
-    """All batteries that feed the machine.
+    """All batteries that supply the machine.
 
     Attributes:
-        root: The kernel's power supply folder; another in tests.
+        root: Power supply folder of the kernel; differs in tests.
     """
 
     root: Path = SUPPLIES
@@ -34,13 +34,13 @@ class Battery:
     _batteries: list[Path] = field(default_factory=list, repr=False)
 
     def available(self) -> str | None:
-        """None when the machine runs on a battery whose gauge can be read."""
+        """None if the machine runs on a battery whose gauge can be read."""
         folders = sorted(self.root.glob("*")) if self.root.is_dir() else []
         batteries = [
             folder for folder in folders if text_in(folder / "type") == "Battery" and text_in(folder / "scope") != "Device"
         ]
         if not batteries:
-            return f"{self.root} holds no battery"
+            return f"{self.root} contains no battery"
         self._batteries = batteries
         try:
             watts = self.read()
@@ -50,21 +50,21 @@ class Battery:
 
     def measures(self) -> str:
         """Names of the batteries."""
-        return f"everything that {', '.join(battery.name for battery in self._batteries)} feeds, screen and radio included"
+        return f"whole machine on {', '.join(battery.name for battery in self._batteries)}, screen and radio included"
 
     def start(self) -> None:
         """Nothing to open."""
 
     def read(self) -> float:
-        """Watts drawn.
+        """Power drawn, W.
 
         Raises:
-            DeviceError: No battery is being discharged: the gauge then reports the charger's power.
+            DeviceError: No battery is discharging; the gauge then reports the charging power.
         """
         states = {battery.name: text_in(battery / "status") for battery in self._batteries}
         if "Discharging" not in states.values():
-            charging = ", ".join(f"{name} is {state or 'in no known state'}" for name, state in states.items())
-            msg = f"{charging}: unplug the charger, because the gauge reports the power drawn only while the battery discharges"
+            state_text = ", ".join(f"{name} is {state or 'in an unknown state'}" for name, state in states.items())
+            msg = f"{state_text}: unplug the charger; the gauge reports the power drawn only while the battery discharges"
             raise DeviceError(msg)
         return sum(_watts(battery) for battery in self._batteries if states[battery.name] == "Discharging")
 

@@ -1,8 +1,9 @@
-"""Power of a Jetson through its INA3221 monitors: voltage × current of the rail that feeds the whole module.
+"""Power of a Jetson from its INA3221 monitors: P = voltage × current of the input rail of the module.
 
-The other rails do not add up to it: none of them feeds memory, regulators and peripherals. The input rail is used where
-the board has one; AGX modules have none, and the supplies of the module are summed, as NVIDIA does.
-Kernel documentation, hwmon/ina3221; Jetson Linux developer guide, "Power Monitors".
+The sum of the other rails is less, because none of them supplies memory, regulators and peripherals. AGX modules have no input
+rail; there the supplies of the module are summed, as NVIDIA does.
+
+Sources: kernel documentation, hwmon/ina3221; Jetson Linux developer guide, "Power Monitors".
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from pathlib import Path
 from compress.profile.power.base import number_in, text_in
 
 INPUTS = ("VDD_IN", "POM_5V_IN", "5V_IN", "VIN")
-"""Rails that feed everything: Orin Nano, Orin NX, Xavier NX, TX2; Nano and TX1; by the names of their releases."""
+"""Input rails of Orin Nano, Orin NX, Xavier NX, TX2, Nano and TX1, in different releases."""
 MODULES = (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"))
-"""Supplies of an AGX Orin and an AGX Xavier module; VDDQ_VDD2_1V8AO is fed by VIN_SYS_5V0 and would count twice."""
+"""Supplies of an AGX Orin and an AGX Xavier module. VDDQ_VDD2_1V8AO is not one of them: VIN_SYS_5V0 supplies it."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class Rail:
 
 @dataclass
 class Ina3221:
-    """The rails that feed a Jetson.
+    """The rails that supply a Jetson.
 
     Attributes:
-        root: Where `sys` is; another folder in tests.
+        root: Folder that contains `sys`; differs in tests.
     """
 
     root: Path = Path("/")
@@ -51,13 +52,13 @@ class Ina3221:
     _rails: dict[str, Rail] = field(default_factory=dict, repr=False)
 
     def available(self) -> str | None:
-        """None when the board's power follows from its rails."""
+        """None if the power of the board can be read from its rails."""
         by_label = rails(self.root)
         if not by_label:
-            return f"no INA3221 monitor under {self.root / 'sys'} (it serves Jetson boards)"
+            return f"no INA3221 monitor under {self.root / 'sys'} (Jetson boards have one)"
         names = board_rails(by_label)
         if not names:
-            return f"rails {', '.join(by_label)} are there, but none feeds the whole board and their sum is not its power"
+            return f"none of the rails {', '.join(by_label)} supplies the whole board, and their sum is not its power"
         self._rails = {name: by_label[name] for name in names}
         try:
             watts = self.read()
@@ -81,20 +82,20 @@ class Ina3221:
 
 
 def board_rails(names: Collection[str]) -> tuple[str, ...]:
-    """The rails whose sum is the power of the board or module; none where it is not known."""
+    """The rails whose sum is the power of the board or module; empty if unknown."""
     single = next(((name,) for name in INPUTS if name in names), ())
     return single or next((module for module in MODULES if set(module) <= set(names)), ())
 
 
 def describe_rails(names: tuple[str, ...]) -> str:
-    """Part of the board that the rails feed."""
+    """Part of the board that the rails supply, for the report."""
     if len(names) == 1:
         return f"rail {names[0]}, the input of the whole module"
-    return f"sum of the rails {', '.join(names)}, the supplies of the module; the carrier board is not in it"
+    return f"sum of the rails {', '.join(names)}, the supplies of the module; carrier board not included"
 
 
 def rails(root: Path) -> dict[str, Rail]:
-    """Every labelled channel: hwmon of JetPack 5 and later, iio of JetPack 4."""
+    """Labelled channels by label: hwmon in JetPack 5 and later, iio in JetPack 4."""
     by_label: dict[str, Rail] = {}
     hwmon = {folder for folder in root.glob("sys/class/hwmon/hwmon*") if text_in(folder / "name") == "ina3221"}
     hwmon |= set(root.glob("sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*"))

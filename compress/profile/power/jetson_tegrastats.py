@@ -1,7 +1,7 @@
-"""Power of a Jetson as its tool `tegrastats` prints it, for boards whose monitors this user may not read.
+"""Power of a Jetson from the output of `tegrastats`, for users without permission to read the monitors.
 
-… VDD_IN 4568mW/4571mW VDD_CPU_GPU_CV 481mW/481mW VDD_SOC 1443mW/1440mW …     now/mean, release 35 and later
-… POM_5V_IN 2340/2341 POM_5V_GPU 80/82 …                                       before
+… VDD_IN 4568mW/4571mW VDD_CPU_GPU_CV 481mW/481mW VDD_SOC 1443mW/1440mW …     present/mean, release 35 and later
+… POM_5V_IN 2340/2341 POM_5V_GPU 80/82 …                                       present/mean, earlier releases
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ RAIL = re.compile(r"\b((?:VDD|VIN|POM|5V)_?\w*|GPU|CPU|SOC|CV|SYS5V) (\d+)(?:mW)
 
 @dataclass
 class Tegrastats:
-    """The tool, run in the background while something else is measured.
+    """Runs `tegrastats` in the background and reads its latest line.
 
     Attributes:
-        command: Its name or path.
+        command: Name or path of the tool.
     """
 
     command: str = "tegrastats"
@@ -38,9 +38,9 @@ class Tegrastats:
     _first_line: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def available(self) -> str | None:
-        """None when it runs and prints the board's rails."""
+        """None if the tool runs and prints the rails of the board."""
         if shutil.which(self.command) is None:
-            return f"there is no `{self.command}` on the path (it comes with Jetson Linux)"
+            return f"`{self.command}` is not on PATH (it is part of Jetson Linux)"
         try:
             self.start()
             watts = self.read()
@@ -58,7 +58,7 @@ class Tegrastats:
         """Start the tool and wait for its first line.
 
         Raises:
-            DeviceError: It prints nothing, or no rail that feeds the whole board.
+            DeviceError: The tool prints nothing, or no rail that supplies the whole board.
         """
         self._latest, self._first_line = {}, threading.Event()
         self._process = subprocess.Popen(  # noqa: S603
@@ -74,11 +74,11 @@ class Tegrastats:
             raise DeviceError(msg)
         if not board_rails(self._latest):
             self.stop()
-            msg = f"it prints the rails {', '.join(self._latest)}, none of which feeds the whole board"
+            msg = f"it prints the rails {', '.join(self._latest)}, none of which supplies the whole board"
             raise DeviceError(msg)
 
     def read(self) -> float:
-        """Watts by the latest line.
+        """Power of the latest line, W.
 
         Raises:
             DeviceError: The tool has ended.
@@ -112,5 +112,5 @@ class Tegrastats:
 
 
 def parse(line: str) -> dict[str, float]:
-    """Watts of each rail in one line of `tegrastats`."""
+    """Power of each rail in a line of `tegrastats`, W."""
     return {name: int(milliwatts) * 1e-3 for name, milliwatts in RAIL.findall(line)}

@@ -1,8 +1,8 @@
-"""Power and energy of inferences: idle first, then each model without pause, with the first sensor of the machine that works.
+"""Power and energy of inferences, measured with the first sensor that works: first idle, then each model without pause.
 
-    P = mean power while running           E = (P − P_idle) × elapsed / inferences
+    P = mean power while running           E = (P − P_idle) × elapsed / (inferences × batch)
 
-Idle power is reported and subtracted, so the energy is the increase that an inference causes on a machine that is switched on.
+Idle power is reported and subtracted: the energy is the increase that an inference causes on a running machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNITS = {"power_w": "W", "idle_w": "W", "energy_j": "J"}
 
 @dataclass(frozen=True)
 class _Busy:
-    """One model under way: its readings, number of inferences and duration."""
+    """Readings while one model runs, number of inferences and duration (s)."""
 
     trace: PowerTrace
     runs: int
@@ -38,25 +38,24 @@ def measure(
     """Power and energy of callables, with the first sensor that works.
 
     Args:
-        actions: By name; each call is one blocking inference.
-        sensors: In order of preference.
-        seconds: Observation time of idle and of each action; longer where the sensor requires it.
-        batch: Samples in one inference; energy is reported per sample.
+        actions: Callables by name; each call runs one inference and waits for its end.
+        sensors: Sensors in order of preference.
+        seconds: Observation time of idle and of each action; longer if the sensor requires it.
+        batch: Samples per inference; energy is reported per sample.
 
     Returns:
-        By name `power_w` (idle included), `idle_w` and `energy_j` (idle taken off). When no sensor works, or it stops on the
-        way, they are absent with the reason, every sensor named.
+        By name `power_w` (idle included), `idle_w` and `energy_j` (idle subtracted); missing with the reasons of all sensors if
+        no sensor works or the sensor fails.
     """
     sensor, idle, reasons = _first_working(sensors, seconds)
     if sensor is None or idle is None:
-        absent = _absent(reasons or "no power sensor is named for this device")
-        return dict.fromkeys(actions, absent)
+        return dict.fromkeys(actions, _missing(reasons or "the device profile names no power sensor"))
     length = max(seconds, sensor.shortest_s)
     return {name: _quantities(idle, _run(action, sensor, length), batch) for name, action in actions.items()}
 
 
 def _first_working(sensors: Sequence[Sensor], seconds: float) -> tuple[Sensor | None, PowerTrace | None, str]:
-    """The sensor, its readings at idle, and why the sensors before it do not work."""
+    """The first sensor that works and its readings at idle; else None, None and why each sensor does not work."""
     reasons = []
     for sensor in sensors:
         reason = sensor.available()
@@ -84,19 +83,19 @@ def _run(action: Callable[[], object], sensor: Sensor, seconds: float) -> _Busy:
 def _quantities(idle: PowerTrace, busy: _Busy, batch: int) -> Metrics:
     sensor = busy.trace.sensor
     if reason := busy.trace.fault():
-        return _absent(f"{sensor.name}: {reason}")
-    method = "joules counted" if sensor.counts else "present power"
-    how = f"{sensor.name}, {sensor.measures()}; {method}, read {sensor.rate_hz:g} times a second from a thread"
+        return _missing(f"{sensor.name}: {reason}")
+    method = "energy counter" if sensor.counts else "present power"
+    how = f"{sensor.name}, {sensor.measures()}; {method}, read {sensor.rate_hz:g} times per second"
     above, low, high = above_idle(busy.trace, idle)
     seconds_per_sample = busy.elapsed / busy.runs / batch
-    doubt = "; not distinguishable from idle" if low <= 0 else ""
+    note = "; not distinguishable from idle" if low <= 0 else ""
     return {
         "power_w": _power(busy.trace, f"{how}, over {busy.elapsed:.1f} s of inferences without pause, idle power included"),
         "idle_w": _power(idle, f"{how}, over {idle.elapsed:.1f} s with the models loaded and nothing running"),
         "energy_j": Quantity.measured(
             above * seconds_per_sample,
             "J",
-            f"{how}; idle taken off ({idle.mean() * seconds_per_sample:.3g} J per sample of idle energy){doubt}",
+            f"{how}; idle energy of {idle.mean() * seconds_per_sample:.3g} J per sample subtracted{note}",
             interval=(low * seconds_per_sample, high * seconds_per_sample),
             runs=busy.runs,
         ),
@@ -104,7 +103,7 @@ def _quantities(idle: PowerTrace, busy: _Busy, batch: int) -> Metrics:
 
 
 def above_idle(busy: PowerTrace, idle: PowerTrace) -> tuple[float, float, float]:
-    """Mean power above idle, W, with its 95 % interval: both drawn again and again from their block means."""
+    """Mean power above idle and its 95 % interval (low, high), W, by a bootstrap of the block means of both traces."""
     generator = np.random.default_rng(0)
 
     def resampled_means(blocks: Array) -> Array:
@@ -122,5 +121,5 @@ def _power(trace: PowerTrace, detail: str) -> Quantity:
     return Quantity.measured(mean, "W", detail, interval=(min(low, mean), max(high, mean)), runs=len(trace.values))
 
 
-def _absent(reason: str) -> Metrics:
+def _missing(reason: str) -> Metrics:
     return {name: Quantity.missing(unit, reason) for name, unit in UNITS.items()}

@@ -1,7 +1,7 @@
-"""Power of an NVIDIA GPU through NVML (nvidia-ml-py): the board's energy counter, or its power where there is no counter.
+"""Power of an NVIDIA GPU from NVML (nvidia-ml-py): energy counter of the board, else its power reading.
 
-Jetsons have NVML but no power in it: it counts as missing. Since Ampere the power reading is a mean over a second; the
-counter (Volta and later) has no such lag.
+The counter exists since Volta. Since Ampere the power reading is a mean over one second; the counter has no such lag. NVML on a
+Jetson reports neither.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ MILLI = 1e-3
 
 @dataclass
 class Nvml:
-    """One GPU: the first that CUDA shows to this process.
+    """Power sensor of CUDA device 0.
 
     Attributes:
-        counts: Whether joules are counted; decided by `available`.
+        counts: Whether the GPU has an energy counter; set by `available`.
     """
 
     name: str = "NVML"
@@ -31,7 +31,7 @@ class Nvml:
     _handle: object = field(default=None, repr=False)
 
     def available(self) -> str | None:
-        """None when energy or power can be read and is not zero."""
+        """None if energy or power can be read and is not zero."""
         try:
             self._open()
         except DeviceError as error:
@@ -46,7 +46,7 @@ class Nvml:
                 continue
             if value > 0:
                 return None
-            reasons.append(f"{call} gives 0")
+            reasons.append(f"{call} returns 0")
         self.stop()
         return "; ".join(reasons)
 
@@ -59,7 +59,7 @@ class Nvml:
         self._open()
 
     def read(self) -> float:
-        """Joules since the driver was loaded, or watts."""
+        """Energy since the driver was loaded, J, or present power, W."""
         call = "nvmlDeviceGetTotalEnergyConsumption" if self.counts else "nvmlDeviceGetPowerUsage"
         return float(self._call(call)) * MILLI
 
@@ -75,12 +75,12 @@ class Nvml:
         try:
             import pynvml
         except ImportError as error:
-            msg = "the package nvidia-ml-py is not installed"
+            msg = "the package nvidia-ml-py is not installed: pip install nvidia-ml-py"
             raise DeviceError(msg) from error
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            msg = f"no NVIDIA driver answers ({error})"
+            msg = f"the NVIDIA driver is not available ({error})"
             raise DeviceError(msg) from error
         self._library = pynvml
         try:
@@ -92,7 +92,7 @@ class Nvml:
 
     def _call(self, name: str) -> float | str:
         if self._library is None:
-            msg = "read before it was opened"
+            msg = "NVML is not open; call `start` before `read`"
             raise DeviceError(msg)
         try:
             value = getattr(self._library, name)(self._handle)
@@ -102,7 +102,7 @@ class Nvml:
 
 
 def device_handle(library: ModuleType) -> object:
-    """NVML's handle of CUDA's device 0: NVML itself does not look at CUDA_VISIBLE_DEVICES."""
+    """NVML handle of CUDA device 0; NVML ignores CUDA_VISIBLE_DEVICES, so it is evaluated here."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
     if first.startswith(("GPU-", "MIG-")):
         return library.nvmlDeviceGetHandleByUUID(first)

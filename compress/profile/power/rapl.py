@@ -1,9 +1,9 @@
-"""Energy counters of Intel and AMD processors (RAPL), through the kernel's powercap folder.
+"""Energy counters of Intel and AMD processors (RAPL), read from the kernel's powercap folder.
 
-    E = Σ over packages of (counter mod range),   in microjoules, updated about every millisecond
+    E = Σ over packages and readings of (counter − previous counter) mod range,   in µJ, updated about every millisecond
 
 David et al. 2010, "RAPL: memory power estimation and capping", ISLPED. A package is the whole processor: cores, caches and
-memory controller; memory itself is another counter and not in it.
+memory controller. Memory has another counter and is not included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Rapl:
     """All processor packages together.
 
     Attributes:
-        root: The kernel's powercap folder; another in tests.
+        root: Powercap folder of the kernel; differs in tests.
     """
 
     root: Path = POWERCAP
@@ -37,12 +37,12 @@ class Rapl:
     _joules: float = 0.0
 
     def available(self) -> str | None:
-        """None when every package can be read."""
+        """None if every package can be read."""
         if not self.root.is_dir():
             return f"{self.root} does not exist (no powercap driver: usual on virtual machines, Arm and outside Linux)"
         packages = [folder for folder in sorted(self.root.glob("intel-rapl:*[0-9]")) if folder.name.count(":") == 1]
         if not packages:
-            return f"{self.root} holds no intel-rapl package (it serves Intel and AMD processors alike)"
+            return f"{self.root} contains no intel-rapl package (the kernel has one for Intel and AMD processors)"
         if unreadable := [folder for folder in packages if not os.access(folder / "energy_uj", os.R_OK)]:
             return f"{unreadable[0] / 'energy_uj'} is not readable by this user; run as root or `chmod a+r` it"
         self._packages = packages
@@ -54,13 +54,13 @@ class Rapl:
         return f"{count} processor package{'s' * (count != 1)}, memory not included"
 
     def start(self) -> None:
-        """Store the counters' values."""
+        """Read the ranges and the present values of the counters."""
         self._limits = [number_in(folder / "max_energy_range_uj") + 1 for folder in self._packages]
         self._last = [number_in(folder / "energy_uj") for folder in self._packages]
         self._joules = 0.0
 
     def read(self) -> float:
-        """Joules since the start; one wrap-around between two readings is allowed for."""
+        """Energy since `start`, J; correct for at most one wrap-around of a counter between two readings."""
         now = [number_in(folder / "energy_uj") for folder in self._packages]
         steps = ((new - old) % limit for new, old, limit in zip(now, self._last, self._limits, strict=True))
         self._joules += sum(steps) * MICRO

@@ -1,4 +1,4 @@
-"""Readings of a sensor by a thread, at the sensor's rate, while other code runs."""
+"""Read a sensor at its rate from a thread while other code runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from compress.core.errors import DeviceError
 from compress.profile.power.base import Sensor
 
 BLOCKS = 20
-"""Block means that are resampled for an interval: neighbouring readings correlate, block means less."""
+"""Number of block means resampled for an interval; they are less correlated than single readings."""
 FEWEST = 3
-"""Fewest readings of a result."""
+"""Fewest readings of a valid measurement."""
 
 
 @dataclass(eq=False)
@@ -26,9 +26,9 @@ class PowerTrace:
 
     Attributes:
         sensor: The sensor.
-        seconds: Time of each reading, by a monotonic clock.
-        values: Watts, or joules.
-        failure: Why the readings ended early; empty otherwise.
+        seconds: Time of each reading on a monotonic clock.
+        values: Readings in watts, or in joules for an energy counter.
+        failure: Why the readings ended early; else empty.
     """
 
     sensor: Sensor
@@ -38,28 +38,28 @@ class PowerTrace:
 
     @property
     def elapsed(self) -> float:
-        """Seconds from the first reading to the last."""
+        """Time from the first to the last reading, s."""
         return self.seconds[-1] - self.seconds[0] if self.seconds else 0.0
 
     def fault(self) -> str | None:
-        """Why the readings are not a valid measurement; None when they are."""
+        """Why the readings are not a valid measurement; None if they are."""
         if self.failure:
             return f"it stopped after {self.elapsed:.1f} s of readings: {self.failure}"
         if len(self.values) < FEWEST:
-            return f"it gave {len(self.values)} readings, {FEWEST} are needed"
+            return f"it returned {len(self.values)} readings, at least {FEWEST} are needed"
         watts = self.watts()
         if not np.isfinite(watts).all():
-            return "it gave readings that are not numbers"
-        return "it returned nothing but zeros" if not watts.any() else None
+            return "it returned readings that are not finite numbers"
+        return "it returned only zeros" if not watts.any() else None
 
     def watts(self) -> Array:
-        """Power of each reading, W; between neighbouring readings where the sensor counts joules."""
+        """Power of each reading, W, (n,); for an energy counter between successive readings, (n − 1,)."""
         if not self.sensor.counts:
             return np.array(self.values)
         return np.diff(self.values) / np.maximum(np.diff(self.seconds), 1e-9)
 
     def blocks(self) -> Array:
-        """Mean power of up to 20 periods of equal length, W."""
+        """Mean power of up to `BLOCKS` periods of equal length, W, (blocks,)."""
         if not self.sensor.counts:
             return np.array([part.mean() for part in np.array_split(self.watts(), min(BLOCKS, len(self.values)))])
         edges = np.unique(np.linspace(0, len(self.values) - 1, min(BLOCKS, len(self.values) - 1) + 1).astype(int))
@@ -79,7 +79,7 @@ def sampled(sensor: Sensor) -> Iterator[PowerTrace]:
     """Read a sensor while the block runs.
 
     Yields:
-        The trace; complete after the block. A failing sensor ends it with the reason; the block continues.
+        The trace, complete after the block. If the sensor fails, the trace ends with the reason and the block continues.
     """
     trace, done = PowerTrace(sensor), threading.Event()
 

@@ -79,6 +79,6 @@ def test_a_profile_that_is_cut_short_is_an_error_of_the_disk(tiny, tmp_path, mon
         cut = tmp_path / "cut.json"
         cut.write_text('[{"cat": "Node"')
         monkeypatch.setattr(runner, "_session", type("Session", (), {"end_profiling": lambda _: str(cut)})())
-        with pytest.raises(OSError, match="cut short") as error:
+        with pytest.raises(OSError, match="truncated") as error:
             runner.read_events()
     assert error.value.errno == errno.ENOSPC

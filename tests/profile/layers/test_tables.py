@@ -98,7 +98,7 @@ def test_intervals_hold_their_estimate():
 def test_the_detail_names_runtime_and_threads(threads, words):
     times = LayerTimes((), np.ones(1), np.ones(1), {"runtime": "a runtime", "threads": threads})
     assert words in detail_of(times)
-    assert "a runtime's own profile" in detail_of(times)
+    assert "profiler of a runtime" in detail_of(times)
 
 
 def test_rows_as_json_read_back_as_the_same_quantities():

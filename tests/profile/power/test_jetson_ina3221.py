@@ -31,7 +31,7 @@ def test_supplies_of_an_agx_module_are_added_without_counting_twice(tmp_path):
     sensor = Ina3221(tmp_path)
     assert sensor.available() is None
     assert sensor.read() == pytest.approx(2.0 + 1.0 + 2.0)
-    assert "carrier board is not in it" in sensor.measures()
+    assert "carrier board not included" in sensor.measures()
 
 
 def test_monitors_of_older_releases_are_read(tmp_path):

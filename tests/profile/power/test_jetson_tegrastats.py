@@ -52,9 +52,9 @@ def test_tegrastats_is_read_while_it_runs(tegrastats):
 
 
 def test_tegrastats_that_ends_or_tells_nothing_is_said(tegrastats, monkeypatch):
-    assert "no `nowhere` on the path" in (Tegrastats("nowhere").available() or "")
+    assert "`nowhere` is not on PATH" in (Tegrastats("nowhere").available() or "")
     assert "printed no rails" in (tegrastats("echo RAM 1/2MB").available() or "")
-    assert "none of which feeds the whole board" in (tegrastats("echo VDD_SOC 5mW/5mW; sleep 5").available() or "")
+    assert "none of which supplies the whole board" in (tegrastats("echo VDD_SOC 5mW/5mW; sleep 5").available() or "")
     sensor = tegrastats(f"echo '{ORIN}'; read stopped; exit 3")
     sensor.start()
     sensor._process.wait(10)  # no terminal to read from: it ends

@@ -27,9 +27,9 @@ def test_idle_comes_off_the_energy_and_is_told(counts):
     assert found["power_w"].value == pytest.approx(9.0, rel=0.05)
     energy = found["energy_j"]
     assert energy.value == pytest.approx(5.0 * 0.25 / energy.runs, rel=0.1)
-    assert "idle taken off" in energy.detail
+    assert "per sample subtracted" in energy.detail
     assert "fake, a test bench" in energy.detail
-    assert "200 times a second" in energy.detail
+    assert "200 times per second" in energy.detail
     for quantity in found.values():
         assert quantity.how == "measured"
         assert quantity.low <= quantity.value <= quantity.high
@@ -76,7 +76,7 @@ def test_every_sensor_tried_is_named_with_its_reason():
     for card in found.values():
         assert set(card) == {"power_w", "idle_w", "energy_j"}
         assert {quantity.how for quantity in card.values()} == {"not measured"}
-        assert "silent: is not there; zeros: it returned nothing but zeros" in card["power_w"].detail
+        assert "silent: is not there; zeros: it returned only zeros" in card["power_w"].detail
     assert "no power sensor is named" in measure(actions, ())["a"]["energy_j"].detail
 
 

@@ -59,7 +59,7 @@ def test_nvml_of_a_jetson_counts_as_missing(library):
     reason = Nvml().available() or ""
     assert reason.count("Not Supported") == 2
     library.nvmlDeviceGetPowerUsage = library.nvmlDeviceGetTotalEnergyConsumption = lambda _: 0
-    assert "gives 0" in (Nvml().available() or "")
+    assert "returns 0" in (Nvml().available() or "")
     assert library.opened == 0
 
 
@@ -71,7 +71,7 @@ def test_nvml_without_driver_gpu_or_package_is_said(library, monkeypatch):
     assert "no NVIDIA GPU is visible" in (Nvml().available() or "")
     assert library.opened == 0
     library.nvmlInit = fail
-    assert "no NVIDIA driver answers (Driver Not Loaded)" in (Nvml().available() or "")
+    assert "the NVIDIA driver is not available (Driver Not Loaded)" in (Nvml().available() or "")
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert "not installed" in (Nvml().available() or "")
 
@@ -84,7 +84,7 @@ def test_nvml_looks_at_the_gpu_that_cuda_uses(library, monkeypatch):
 
 def test_a_reading_needs_an_open_library(library):
     library.nvmlDeviceGetPowerUsage = lambda _: 1
-    with pytest.raises(DeviceError, match="before it was opened"):
+    with pytest.raises(DeviceError, match="NVML is not open"):
         Nvml().read()
     sensor = Nvml(counts=False)
     sensor.start()
@@ -92,7 +92,7 @@ def test_a_reading_needs_an_open_library(library):
     assert library.opened == 1
     assert sensor.read() == pytest.approx(0.001)
     sensor.stop()
-    with pytest.raises(DeviceError, match="before it was opened"):
+    with pytest.raises(DeviceError, match="NVML is not open"):
         sensor.read()
 
 

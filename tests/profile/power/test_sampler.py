@@ -59,7 +59,7 @@ def test_blocks_of_powers_of_equal_length_have_the_mean_of_all(count):
     ("values", "reason"),
     [
         ([1.0] * (FEWEST - 1), "readings, 3 are needed"),
-        ([0.0] * 5, "nothing but zeros"),
+        ([0.0] * 5, "only zeros"),
         ([1.0, float("nan"), 1.0], "not numbers"),
         ([1.0] * FEWEST, None),
     ],
