@@ -1,9 +1,8 @@
 """Acceptance test on this machine: is the quantized network accurate enough, and not slower than the float network?
 
-Every file runs in every runtime that it was made for, float and quantized timed in turns in one session. Of the quantized
-networks whose loss of the metric is acceptable, the fastest is compared with the fastest float network. A criterion fails only
-where the whole 95 % interval is beyond its limit. Where a criterion fails, the recipe's budget decides what ships: see
-`limits_only_quantized_meets`.
+The float and quantized files of every runtime are timed in turns in one session. Of the quantized networks whose loss of the
+metric is acceptable, the fastest is compared with the fastest float network. A criterion fails only if the whole 95 % interval
+is beyond its limit. If a criterion fails, the recipe's budget decides which network ships, see `limits_only_quantized_meets`.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ Candidate = tuple[str, str]
 
 @dataclass(frozen=True)
 class AcceptanceCriteria:
-    """Limits, and how latency is measured.
+    """Limits and settings of the measurement.
 
     Attributes:
         max_loss: Largest loss of the metric; None for the default, see `AcceptanceSettings`.
-        seconds: Measured time of each file in each runtime.
+        seconds: Timing of each file in each runtime.
         threads: Threads within an operator.
-        batch: Samples in one run.
-        score_batch: Samples in one run when scores are computed.
+        batch: Batch size of the timing.
+        score_batch: Batch size of the evaluation.
     """
 
     max_loss: float | None
@@ -58,12 +57,12 @@ class AcceptanceCriteria:
 
 @dataclass(frozen=True)
 class BudgetFigures:
-    """What the recipe's budget may limit, of one file on this machine.
+    """Quantities of one file that the recipe's budget may limit.
 
     Attributes:
-        size_bytes: Of the file.
-        latency_ms: Median, in the fastest runtime.
-        metrics: The task's metrics on validation, by name.
+        size_bytes: Size of the file.
+        latency_ms: Median latency on this machine in the fastest runtime.
+        metrics: Metrics of the task on validation, by name.
     """
 
     size_bytes: int
@@ -73,18 +72,18 @@ class BudgetFigures:
 
 @dataclass(frozen=True)
 class AcceptanceResult:
-    """Result of the test.
+    """Result of the acceptance test.
 
     Attributes:
-        passed: The quantized network meets both criteria.
+        passed: Whether the quantized network meets both criteria.
         rows: One per file and runtime: `network`, `runtime`, `version`, `latency_p50_ms`, loss of the metric.
         results: `acceptance_speedup`, `acceptance_drop`.
-        skipped: Runtimes that cannot run here.
-        note: The verdict.
-        accurate: The loss of the metric is acceptable.
-        float_figures: Of the float network.
-        quantized_figures: Of the quantized one.
-        fastest: Runtime on which each network is fastest.
+        skipped: Runtimes that do not run on this machine.
+        note: Summary of the result.
+        accurate: Whether the loss of the metric is acceptable.
+        float_figures: Quantities of the float network.
+        quantized_figures: Quantities of the quantized network.
+        fastest: Fastest runtime of `FLOAT` and `QUANTIZED`.
     """
 
     passed: bool
@@ -98,9 +97,9 @@ class AcceptanceResult:
     fastest: Mapping[str, str]
 
     def table(self, ships: str) -> tuple[Row, ...]:
-        """The rows with `chosen`, given which network ships, `FLOAT` or `QUANTIZED`."""
-        chosen = (ships, self.fastest[ships])
-        return tuple({**row, "chosen": (row["network"], row["runtime"]) == chosen} for row in self.rows)
+        """The rows with the column `chosen`; `ships` is the network that ships, `FLOAT` or `QUANTIZED`."""
+        shipped = (ships, self.fastest[ships])
+        return tuple({**row, "chosen": (row["network"], row["runtime"]) == shipped} for row in self.rows)
 
 
 def check_acceptance(
@@ -110,10 +109,10 @@ def check_acceptance(
 
     Args:
         parent: Float ONNX file.
-        files: Quantized ONNX files by runtime; a runtime without its own file runs the one for `onnxruntime`.
-        runtimes: As in a device profile, the profile's own first.
-        criteria: Limits.
-        context: Validation split, task, reporter.
+        files: Quantized ONNX files by runtime; a runtime without a file runs that of `onnxruntime`.
+        runtimes: Runtimes of a device profile, the default first.
+        criteria: Limits and settings.
+        context: Validation split, task and reporter.
 
     Raises:
         CompressError: The first runtime does not run the files.
@@ -142,7 +141,7 @@ def check_acceptance(
 def _open_runners(
     parent: Path, files: Mapping[str, Path], runtimes: Sequence[str], threads: int, stack: ExitStack
 ) -> tuple[dict[Candidate, FileRunner], tuple[Fact, ...]]:
-    """Loaded files, and the runtimes that do not load both."""
+    """Load both files in every runtime; returns the runners, and facts on the runtimes that do not load both."""
     runners: dict[Candidate, FileRunner] = {}
     skipped = []
     for runtime in dict.fromkeys(runtimes):
@@ -216,23 +215,25 @@ def _result(
 
 
 def limits_only_quantized_meets(result: AcceptanceResult, context: Context, device: str) -> tuple[str, ...]:
-    """Limits for which a quantized network that failed the test ships all the same; none where the float one ships.
+    """Limits of the budget for which a quantized network ships although it failed the test; empty if the float network ships.
 
-    That is where the float network misses limits of the budget and the quantized one misses none that the float one meets.
-    Limits that this machine can check are compared: size, latency on this device, and the metric on validation. Where the
-    budget limits no metric, a quantized network that loses more than the test allows does not ship.
+    The quantized network ships if it meets limits that the float network misses, and misses none that the float network meets.
+    Only size, latency on this device and metrics on validation are compared. If the budget limits no metric, a quantized
+    network that loses more than the test allows does not ship.
 
     Args:
-        result: Of the test.
-        context: The recipe's limits, and the teacher's record with its metric on validation.
-        device: Name of this machine's profile.
+        result: Result of the test.
+        context: Budget of the recipe, and the teacher's record with its metrics on validation.
+        device: Name of the profile of this machine.
     """
     budget, teacher = context.budget, context.previous_records[:1] if context.teachers else ()
     if budget is None:
         return ()
     limits = budget.metric_limits([metric.info for metric in context.task.metrics])
     quantities = {name: record.after.get(f"{name}_validation") for record in teacher for name in result.float_figures.metrics}
-    references = {name: each.value for name, each in quantities.items() if each is not None and each.value is not None}
+    references = {
+        name: quantity.value for name, quantity in quantities.items() if quantity is not None and quantity.value is not None
+    }
     missed_by_float, missed = (
         _missed(figures, budget, device) | _missed_by_metrics(figures, limits, references)
         for figures in (result.float_figures, result.quantized_figures)
@@ -254,7 +255,7 @@ def _missed(figures: BudgetFigures, budget: Budget, device: str) -> set[str]:
 
 
 def _missed_by_metrics(figures: BudgetFigures, limits: Sequence[MetricLimit], references: Mapping[str, float]) -> set[str]:
-    """Names of the limits on metrics that a file misses; those whose values are unknown are left out."""
+    """Names of the limits on metrics that a file misses; limits on metrics without a value are ignored."""
     known = [limit for limit in limits if limit.metric.name in figures.metrics]
     return {
         limit.name

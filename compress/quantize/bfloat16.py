@@ -1,11 +1,11 @@
-"""bfloat16: the range of float32 with 8 bits of precision, so that nothing overflows and no calibration is needed.
+"""Conversion to bfloat16, which has the range of float32 and 8 significant bits: no overflow, and no calibration is needed.
 
-    bfloat16(x) = x rounded to the nearest of the numbers ± m 2^e with 8 significant bits, ties to even
+    bfloat16(x) = the nearest of the numbers ± m 2^e with 8 significant bits, ties to even
 
-`to_bfloat16` writes the network for a runtime with bfloat16 kernels: weights and intermediate tensors are bfloat16, input and
-outputs float32. ONNX allows bfloat16 convolutions from opset 22 on. ONNX Runtime's CPU has almost no bfloat16 kernels (layer
-normalisation, and operators that only move values), so `emulate_bfloat16` shows what such a device would compute: float32
-kernels with every tensor between them rounded, like matrix units that multiply in bfloat16 and accumulate in float32.
+`to_bfloat16` converts the network for a runtime with bfloat16 kernels: weights and intermediate tensors are bfloat16, inputs
+and outputs float32. ONNX has bfloat16 convolutions from opset 22 on. The CPU kernels of ONNX Runtime support bfloat16 for few
+operators, so `emulate_bfloat16` computes the same result with float32 kernels and rounds every tensor between them, like matrix
+units that multiply in bfloat16 and accumulate in float32.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
 
 OPSET = 22
-"""The first in which Conv takes bfloat16."""
+"""The first opset in which Conv supports bfloat16."""
 KEEP_ROUNDED = frozenset(
     {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice", "Gather", "Concat", "Split", "Relu",
      "MaxPool", "Expand", "Shape"}
 )  # fmt: skip
-"""Operators whose result is a bfloat16 number where their input is one."""
+"""Operators whose output values are bfloat16 numbers if their input values are."""
 
 
 def convert_opset(model: ir.Model, opset: int) -> ir.Model:
-    """A copy of the network in another version of the operators."""
+    """A copy of the network in another opset version."""
     names = {graphs.output_names(node)[0]: node.name for node in model.graph}
     converted = graphs.to_ir(onnx.version_converter.convert_version(graphs.to_proto(model), opset))
     for node in converted.graph:  # the converter keeps the names of tensors and drops those of nodes
@@ -41,11 +41,11 @@ def to_bfloat16(model: ir.Model, *, exclude: Sequence[str] = ()) -> tuple[ir.Mod
     """Convert a network to bfloat16.
 
     Args:
-        model: Float network; left as it was.
+        model: Float network; not changed.
         exclude: Names of nodes that stay in float32.
 
     Returns:
-        A copy, and the nodes that ONNX has no bfloat16 for.
+        The converted network, and facts on the nodes without bfloat16 in ONNX.
     """
     converted = graphs.with_shapes(convert_opset(model, OPSET))
     converted.ir_version = max(converted.ir_version, 10)
@@ -55,10 +55,10 @@ def to_bfloat16(model: ir.Model, *, exclude: Sequence[str] = ()) -> tuple[ir.Mod
 
 
 def emulate_bfloat16(model: ir.Model, *, exclude: Sequence[str] = ()) -> ir.Model:
-    """The same arithmetic with float32 kernels: every tensor is rounded to bfloat16 and converted back.
+    """A network that computes the same with float32 kernels: every tensor is rounded to bfloat16 and converted back.
 
     Args:
-        model: Float network; left as it was.
+        model: Float network; not changed.
         exclude: Names of nodes that stay in float32; their weights are not rounded.
     """
     emulated = graphs.with_shapes(model)
@@ -82,7 +82,7 @@ def emulate_bfloat16(model: ir.Model, *, exclude: Sequence[str] = ()) -> ir.Mode
 
 
 def _round(graph: ir.Graph, value: ir.Value) -> None:
-    """Insert a pair of casts behind a tensor, in place."""
+    """Insert a pair of Casts after a tensor, in place."""
     name, node, is_output = str(value.name), value.producer(), value.is_graph_output()
     narrow = graphs.make_node("Cast", [value], [f"{name}_bf16"], to=ir.DataType.BFLOAT16)
     wide = _cast(value, name if is_output else f"{name}_rounded", ir.DataType.FLOAT)
@@ -97,7 +97,7 @@ def _round(graph: ir.Graph, value: ir.Value) -> None:
 
 
 def _cast(value: ir.Value, name: str, to: ir.DataType) -> ir.Node:
-    """A Cast of a tensor whose result takes the tensor's readers."""
+    """A Cast of a tensor; all readers of the tensor read its result instead."""
     cast = graphs.make_node("Cast", [value], [name], to=to)
     (result,) = cast.outputs
     result.type, result.shape = value.type, value.shape
@@ -110,11 +110,11 @@ class _Conversion:
     """Converts a graph to bfloat16, in place.
 
     Args:
-        model: Of opset `OPSET` or later, with inferred types.
+        model: Network in opset `OPSET` or later with inferred types.
         exclude: Names of nodes that stay in float32.
 
     Attributes:
-        skipped: Nodes that ONNX has no bfloat16 for.
+        skipped: Facts on the nodes without bfloat16 in ONNX.
     """
 
     def __init__(self, model: ir.Model, exclude: frozenset[str]) -> None:
@@ -147,10 +147,10 @@ class _Conversion:
         for weight in (*self.bfloat16_weights.values(), *self.float32_weights):
             graph.register_initializer(weight)
         for value in (value for node in graph for value in node.outputs if not value.is_graph_output()):
-            value.type = value.shape = None  # those of float32
+            value.type = value.shape = None  # were inferred for float32
 
     def _convert(self, node: ir.Node) -> None:
-        """Convert one node, with casts around it where it stays in float32."""
+        """Convert one node, or insert Casts around it if it stays in float32."""
         inputs_convert, outputs_convert = self._convertible(node)
         name = graphs.output_names(node)[0]
         for index, value in enumerate(node.inputs):
@@ -177,7 +177,7 @@ class _Conversion:
         self.graph.insert_after(node, casts)
 
     def _weight(self, weight: ir.Value, *, bfloat16: bool) -> ir.Value:
-        """A weight in the type that a node needs; a weight may be needed in both."""
+        """A weight in the type that a node needs; other nodes may need the other type."""
         if not bfloat16:
             self.float32_weights.setdefault(weight)
             return weight
@@ -189,7 +189,7 @@ class _Conversion:
         return self.bfloat16_weights[weight]
 
     def _convertible(self, node: ir.Node) -> tuple[list[bool], list[bool]]:
-        """Whether each input, and each output, can be bfloat16: all that are not of a fixed type, or none."""
+        """Whether each input and each output can be bfloat16: all without a fixed type; none if the node stays in float32."""
         counts = len(node.inputs), len(node.outputs)
         none = [False] * counts[0], [False] * counts[1]
         if node.name and node.name in self.exclude:

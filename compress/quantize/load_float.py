@@ -1,4 +1,4 @@
-"""The float file that is quantized: read, and refused where its quantized form would be wrong."""
+"""Load the float file to quantize and check that it can be quantized."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from compress.core.errors import ConversionError
 from compress.core.stage import Candidate, Context
 
 MIN_OPSET = 13
-"""The first in which Q/DQ have a scale for each channel."""
+"""The first opset in which Q/DQ may have one scale per channel."""
 
 
 def load_quantizable(path: Path, candidate: Candidate, context: Context) -> ir.Model:
-    """The float file; refuse one that cannot be quantized, or that computes something else than the candidate's torch network.
+    """Load a float file and check it against the candidate's torch network.
 
-    Quantized files are compared with the float file: were it wrong, they would seem right.
+    The check is necessary because quantized files are only compared with the float file.
 
     Raises:
-        ConversionError: The opset is too old, weights are not finite, or the outputs are not those of the torch network.
+        ConversionError: The opset is too old, weights are not finite, or the outputs differ from those of the torch network.
     """
     model = onnx_files.load(path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < MIN_OPSET:
-        msg = f"the network has ONNX opset {opset}, and quantization needs {MIN_OPSET} or later; export it again"
+        msg = f"the network has ONNX opset {opset}, but quantization needs opset {MIN_OPSET} or later; export it again"
         raise ConversionError(msg)
     onnx_files.check_finite(model)
     if candidate.module is not None:

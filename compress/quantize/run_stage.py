@@ -1,4 +1,4 @@
-"""What the quantization stage does: calibrate, quantize, write a file for each runtime, compare, run the acceptance test."""
+"""Run the quantization stage: calibrate, quantize, write a file for each runtime, compare, run the acceptance test."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ if TYPE_CHECKING:
 
 BATCH = 8
 RECOMMENDED_IMAGES = 16
-"""Fewer images give inaccurate ranges."""
+"""Smallest recommended number of images: fewer give inaccurate ranges."""
 FLOAT_FILE = "model.float.onnx"
 
 
 @dataclass
 class _Report:
-    """What the stage records, collected while it runs; see `StageRecord` for the meaning of the fields."""
+    """Results of the stage, collected while it runs; the fields are those of `StageRecord`."""
 
     results: Metrics = field(default_factory=dict)
     skipped: list[Fact] = field(default_factory=list)
@@ -88,7 +88,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     runtimes = runtimes_to_build(context.targets)
     schemes.check_runtimes(scheme, target_runtimes(context.targets))
     if context.to_onnx is None:
-        msg = "a network is quantized from its ONNX file, and this context has no to_onnx"
+        msg = "a network is quantized from its ONNX file, but this context has no to_onnx"
         raise TypeError(msg)
     source = context.to_onnx(candidate)
     model = load_quantizable(source, candidate, context)
@@ -101,7 +101,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         reference = plan.rescaled or model
         models = _build_static(stage, plan, runtimes, excluded, candidate, context, report)
         if models is None:
-            return Outcome(candidate)  # another process than the first: it only takes part in training
+            return Outcome(candidate)  # in distributed training, only the first process writes files
     else:
         models = _build_other(stage, model, runtimes, excluded, candidate, report)
     files = {runtime: context.folder / MODEL_FILES[runtime] for runtime in runtimes}
@@ -132,15 +132,15 @@ def _plan_static(
         Fact.of("quantize.calibrated", method=stage.calibration.method, images=len(images), seed=context.seed)
     )  # fmt: skip
     if len(images) < RECOMMENDED_IMAGES:
-        few = Fact.of("quantize.few_calibration_images", images=len(images), recommended=RECOMMENDED_IMAGES)
-        report.warnings.append(few)
-        report.notes.append(few)
-    defined = samples_with_finite_outputs(model, images, BATCH)
-    if len(defined) < len(images):
-        left_out = Fact.of("quantize.calibration_images_left_out", count=len(images) - len(defined), images=len(images))
-        report.warnings.append(left_out)
-        report.notes.append(left_out)
-        images = defined
+        warning = Fact.of("quantize.few_calibration_images", images=len(images), recommended=RECOMMENDED_IMAGES)
+        report.warnings.append(warning)
+        report.notes.append(warning)
+    usable = samples_with_finite_outputs(model, images, BATCH)
+    if len(usable) < len(images):
+        warning = Fact.of("quantize.calibration_images_left_out", count=len(images) - len(usable), images=len(images))
+        report.warnings.append(warning)
+        report.notes.append(warning)
+        images = usable
     number_format = Int8Format(
         runtimes,
         per_channel=stage.per_channel and not per_tensor_weights(context.targets),
@@ -172,7 +172,7 @@ def _build_static(
     context: Context,
     report: _Report,
 ) -> dict[str, ModelProto] | None:
-    """Choose the float layers, train, and build the network for each runtime; None in processes that write nothing."""
+    """Choose the float layers, train, and build the network for each runtime; None in processes that write no files."""
     mixed_layers: tuple[str, ...] = ()
     if stage.mixed is not None:
         mixed = search_mixed_precision(stage.mixed, plan, excluded, candidate.spec, context)
@@ -218,14 +218,14 @@ def _build_other(
 
 
 def _symmetric(stage: Quantize, context: Context) -> bool | None:
-    """Whether activations have zero point 0; None where each runtime's placement says so."""
+    """Whether activations have zero point 0; None if each runtime's placement decides."""
     return symmetric_activations(context.targets) if stage.symmetric is None else stage.symmetric
 
 
 def _report_layers(
     stage: Quantize, model: ir.Model, source: Path, quantized: Path, skipped: list[Fact], context: Context
 ) -> ReportSection:
-    """Which layers ONNX Runtime computes in int8."""
+    """Compare the layers of both files: number type and time of each in ONNX Runtime."""
     if stage.scheme == "bf16":
         return ReportSection(skipped=(Fact.of("quantize.bfloat16_not_measured"),))
     device = local_device(context.targets)
@@ -235,7 +235,7 @@ def _report_layers(
 
 
 def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Context, report: _Report) -> None:
-    """Run the acceptance test, if this machine is a target; where it fails, the float file replaces the quantized one."""
+    """Run the acceptance test if this machine is a target; if it fails, the float file may replace the quantized one."""
     device = local_device(context.targets)
     if stage.accept_if is None or device is None or context.smoke:
         return
@@ -246,24 +246,24 @@ def _accept(stage: Quantize, source: Path, files: dict[str, Path], context: Cont
         device.contract.batch,
         score_batch(stage.scheme, context.targets, 32),
     )
-    verdict = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
-    report.results |= verdict.results
-    report.skipped += verdict.skipped
-    report.tables["acceptance"] = verdict.table(QUANTIZED)
-    report.notes.append(verdict.note)
-    if verdict.passed:
+    acceptance = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
+    report.results |= acceptance.results
+    report.skipped += acceptance.skipped
+    report.tables["acceptance"] = acceptance.table(QUANTIZED)
+    report.notes.append(acceptance.note)
+    if acceptance.passed:
         return
-    consequence = Fact.of("quantize.quantized_network_ships")
-    if stage.accept_if.keep == "better" and (limits := limits_only_quantized_meets(verdict, context, device.name)):
-        consequence = Fact.of("quantize.quantized_network_meets_budget", limits=limits)
+    decision = Fact.of("quantize.quantized_network_ships")
+    if stage.accept_if.keep == "better" and (limits := limits_only_quantized_meets(acceptance, context, device.name)):
+        decision = Fact.of("quantize.quantized_network_meets_budget", limits=limits)
     elif stage.accept_if.keep == "better":
-        consequence = Fact.of("quantize.float_network_ships")
-        report.tables["acceptance"] = verdict.table(FLOAT)
+        decision = Fact.of("quantize.float_network_ships")
+        report.tables["acceptance"] = acceptance.table(FLOAT)
         files["onnxruntime"] = context.folder / FLOAT_FILE
         write_with(files["onnxruntime"], lambda temporary: shutil.copyfile(source, temporary))
         files.pop("openvino", None)
-    report.notes.append(consequence)
-    report.warnings += [verdict.note, consequence]
+    report.notes.append(decision)
+    report.warnings += [acceptance.note, decision]
 
 
 def _describe_formats(stage: Quantize, runtimes: tuple[str, ...], *, symmetric: bool) -> list[Fact]:

@@ -1,11 +1,11 @@
-"""Schemes other than static int8: integers for weights alone, activations quantized on the fly, half precision.
+"""Schemes other than static int8: dynamic int8, weight-only and half precision.
 
 | scheme | weights | activations | arithmetic |
 |---|---|---|---|
-| dynamic_int8 | int8, one scale per channel | uint8, range found at each run | int8 products of linear layers |
-| weight_int8 | int8, one scale per channel | float | float; a smaller file |
-| weight_int4 | int4, one scale per `GROUP` inputs of a linear layer, one per channel elsewhere | float | float; smaller still |
-| fp16 | float16 | float16 | float16 where the device has it |
+| dynamic_int8 | int8, one scale per channel | uint8, range computed at each run | int8 products of linear layers |
+| weight_int8 | int8, one scale per channel | float | float |
+| weight_int4 | int4, one scale per `GROUP` inputs of a linear layer, else one per channel | float | float |
+| fp16 | float16 | float16 | float16 if the device supports it |
 | bf16 | bfloat16 | bfloat16 | bfloat16, sums in float32; see `bfloat16` |
 """
 
@@ -30,17 +30,17 @@ from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_we
 from compress.quantize.target_requirements import Scheme, unsupported_scheme_reason
 
 GROUP = 32
-"""Inputs that share a scale in int4."""
+"""Number of inputs that share a scale in int4."""
 REFERENCE = "onnxruntime"
 INT4_OPSET = 21
-"""The first opset with int4 and with blockwise scales."""
+"""The first opset with int4 and blockwise scales."""
 
 
 def check_runtimes(scheme: Scheme, runtimes: Sequence[str]) -> None:
-    """Refuse a scheme that a target's runtime lacks.
+    """Check that all runtimes support a scheme.
 
     Raises:
-        ConversionError: Naming the runtimes that have it.
+        ConversionError: A runtime does not; the message names those that do.
     """
     if reason := unsupported_scheme_reason(scheme, tuple(runtimes)):
         raise ConversionError(reason)
@@ -48,12 +48,12 @@ def check_runtimes(scheme: Scheme, runtimes: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class QuantizedModels:
-    """Files of a scheme.
+    """Networks quantized by a scheme.
 
     Attributes:
-        models: By runtime.
+        models: Network by runtime.
         skipped: Nodes that stay in float, with the reason.
-        notes: For the record.
+        notes: Notes for the record.
     """
 
     models: Mapping[str, onnx.ModelProto]
@@ -64,14 +64,14 @@ class QuantizedModels:
 def build_models(
     scheme: Scheme, model: ir.Model, runtimes: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
 ) -> QuantizedModels:
-    """The network in a scheme other than static int8.
+    """Quantize a network by a scheme other than static int8.
 
     Args:
         scheme: A key of `SCHEME_RUNTIMES`.
         model: Float network; not changed.
         runtimes: Runtimes to build files for.
         per_channel: One weight scale per output channel, for `dynamic_int8`.
-        exclude: Names of nodes that stay as they are.
+        exclude: Names of nodes that are not quantized.
     """
     if scheme == "bf16":
         bfloat16, skipped = to_bfloat16(model, exclude=exclude)
@@ -93,12 +93,12 @@ def _stripped(model: ir.Model) -> onnx.ModelProto:
 
 
 def weight_only(model: ir.Model, bits: int, *, exclude: Sequence[str] = ()) -> ir.Model:
-    """The network with integer weights followed by DequantizeLinear; everything else is unchanged.
+    """Replace weights by integers followed by DequantizeLinear.
 
     Args:
         model: Float network; not changed.
         bits: 8 or 4.
-        exclude: Names of nodes that stay as they are.
+        exclude: Names of nodes that are not quantized.
     """
     copy = convert_opset(model, INT4_OPSET) if bits == 4 else model.clone()
     for layer in [layer for layer in weighted_layers(copy) if layer.name not in exclude]:
@@ -123,20 +123,20 @@ def _store_integers(model: ir.Model, layer: WeightedLayer, bits: int) -> None:
     integers = layer.from_matrix(q, weight)
     if bits == 4:
         integers = integers.astype(ir.DataType.INT4.numpy())
-    stored = [
+    initializers = [
         graphs.add_initializer(model, f"{layer.weight}_{name}", array)
         for name, array in (("integers", integers), ("scales", scale))
     ]
-    dequantize = graphs.make_node("DequantizeLinear", stored, [layer.weight], "", **attributes)
+    dequantize = graphs.make_node("DequantizeLinear", initializers, [layer.weight], "", **attributes)
     model.graph.initializers[layer.weight].replace_all_uses_with(dequantize.outputs[0])
     del model.graph.initializers[layer.weight]
     model.graph.insert_before(model.graph[0], dequantize)
 
 
 def dynamic_int8(model: ir.Model, *, per_channel: bool, exclude: Sequence[str] = ()) -> ir.Model:
-    """Linear layers as integer products whose inputs are quantized with the range of each run.
+    """Quantize linear layers dynamically: the range of their inputs is computed at each run.
 
-    Convolutions stay in float: ONNX Runtime's dynamic integer convolution is slower than its float one.
+    Convolutions stay in float, because the dynamic integer convolution of ONNX Runtime is slower than its float convolution.
 
     Args:
         model: Float network; not changed.
@@ -159,7 +159,7 @@ def dynamic_int8(model: ir.Model, *, per_channel: bool, exclude: Sequence[str] =
 
 
 def to_fp16(model: ir.Model, *, exclude: Sequence[str] = ()) -> ir.Model:
-    """The network in float16, inputs and outputs in float32; values outside float16's range are clipped.
+    """Convert a network to float16, inputs and outputs stay float32; constants outside the range of float16 are clipped.
 
     Args:
         model: Float network; not changed.
@@ -169,4 +169,4 @@ def to_fp16(model: ir.Model, *, exclude: Sequence[str] = ()) -> ir.Model:
 
     proto = graphs.to_proto(model)
     half = convert_float_to_float16(proto, keep_io_types=True, node_block_list=list(exclude))
-    return graphs.to_ir(half)  # sorted: the converter puts the casts of inputs behind their readers
+    return graphs.to_ir(half)  # sorts the nodes: the converter puts the Casts of inputs after their readers

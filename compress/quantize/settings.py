@@ -1,4 +1,4 @@
-"""The parameters of quantization that have parts of their own. Light: a recipe is read without numpy."""
+"""Nested settings of the quantization stage; imports no numpy, so that a recipe is read fast."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from compress.train.settings import FinetuneSettings
 
 COSTS = ("size_mb", "size_bytes", "latency_ms")
 ACCEPTED_LOSS, MIXED_LOSS = 0.02, 0.01
-"""Losses of the deciding metric allowed where no limit is given, see `allowed_loss`."""
+"""Allowed losses of the deciding metric if the recipe gives no limit, see `allowed_loss`."""
 
 
 class CalibrationSettings(FrozenModel):
-    """Where the ranges of activations come from.
+    """How the ranges of activations are estimated.
 
     Attributes:
-        method: `sample_normalized_mse` minimizes the squared error of each sample divided by the sample's energy, so that few
-            samples with large values do not determine the range; `mse` minimizes the squared error; `percentile` clips
-            outliers; `minmax` covers every value; `moving_average` smooths the extremes over batches; `entropy` minimizes the
-            KL divergence of the histogram, as ONNX Runtime does.
-        samples: Training images, spread over the classes.
-        percentile: Of magnitudes that stay inside the range, for `percentile`.
-        learn_epochs: Passes over the samples in which all ranges and biases are learned together by gradient descent, so that
-            the network's outputs change least, see `tune_ranges`; 0 keeps the ranges of `method`. 12 suffice for 256 samples.
+        method: `sample_normalized_mse` minimizes the squared error of each sample divided by the energy of the sample, so that
+            a few samples with large values do not dominate; `mse` minimizes the squared error; `percentile` clips outliers;
+            `minmax` covers every value; `moving_average` smooths the extremes over batches; `entropy` minimizes the KL
+            divergence of the histogram, as ONNX Runtime does.
+        samples: Number of training images, distributed over the classes.
+        percentile: Percentage of the magnitudes inside the range, for `percentile`.
+        learn_epochs: Epochs of gradient descent that learn all ranges and biases together such that the network's outputs
+            change least, see `tune_ranges`; 0 keeps the ranges of `method`. 12 suffice for 256 samples.
     """
 
     method: Annotated[str, RegistryName("range")] = "sample_normalized_mse"
@@ -44,14 +44,14 @@ class WeightSettings(FrozenModel):
     """How weights become integers, for scheme `int8`.
 
     Attributes:
-        bits: Levels are 2^bits. Fewer than 8 bits are stored as int8, since no runtime here computes convolutions with fewer:
-            they cost accuracy and bring no speed on this machine.
-        range: `minmax` covers the largest weight; `mse` minimizes the squared error: of the weights for `nearest`, of the
-            layer's output for the others.
-        rounding: `nearest`; `adaround` learns it (Nagel 2020); `gptq` rounds input by input, each compensating the error of the
-            ones before (Frantar 2023), in a tenth of the time. Both go layer by layer and compensate earlier layers. `brecq`
-            learns it block by block, with the output of the rounded blocks as input (Li 2021), and takes longer.
-        iterations: Iterations of `adaround` per layer, of `brecq` per block.
+        bits: The number of levels is 2^bits. Weights of fewer than 8 bits are stored as int8, because no supported runtime
+            computes convolutions with fewer: they cost accuracy without speed-up.
+        range: `minmax` covers the largest weight; `mse` minimizes the squared error of the weights for `nearest`, and of the
+            layer's output for the other methods.
+        rounding: `nearest`; `adaround` learns the rounding (Nagel 2020); `gptq` rounds input by input and compensates the error
+            of earlier inputs (Frantar 2023) in a tenth of the time. Both work layer by layer and compensate earlier layers.
+            `brecq` learns the rounding block by block, on the outputs of the rounded blocks before (Li 2021), and takes longer.
+        iterations: Iterations of `adaround` per layer, or of `brecq` per block.
     """
 
     bits: int = Field(default=8, ge=2, le=8)
@@ -61,21 +61,21 @@ class WeightSettings(FrozenModel):
 
     @property
     def takes_iterations(self) -> bool:
-        """Whether the rounding is learned in iterations."""
+        """Whether the rounding method is iterative."""
         return bool(lookup("rounding", self.rounding).options.get("iterative"))
 
 
 class AcceptanceSettings(MetricLimits):
-    """When the quantized network replaces the float one, on a target that is this machine.
+    """Acceptance test of the quantized network against the float network, if a target is this machine.
 
-    The loss of the deciding metric allowed, against the float parent on validation, is given under its name, such as
-    `accuracy_drop: 0.02` or `perplexity_rise: 0.5`; the test fails where the whole paired interval exceeds it. It is 0.02 of a
-    fraction, or 2 % of the parent's value of any other metric, where none is given.
+    The key of the largest allowed loss has the name of the deciding metric, such as `accuracy_drop: 0.02` or
+    `perplexity_rise: 0.5`. The loss is that against the float parent on validation; the test fails if the whole paired interval
+    exceeds the limit. The default is 0.02 for a metric that is a fraction, and 2 % of the parent's value for any other metric.
 
     Attributes:
-        keep: `better` continues with the float network where the quantized one is slower or loses too much of the metric;
-            `quantized` records the verdict and continues with the quantized one in any case, for example to reduce the size.
-        seconds: Measuring time of each file.
+        keep: `better` continues with the float network if the quantized one is slower or loses too much of the metric;
+            `quantized` records the result and always continues with the quantized network, for example to reduce the size.
+        seconds: Timing of each file.
     """
 
     only_deciding_loss: ClassVar[bool] = True
@@ -85,16 +85,17 @@ class AcceptanceSettings(MetricLimits):
 
 
 class MixedPrecisionSettings(MetricLimits):
-    """Which layers stay in float: the fewest with which a limit on the metric holds, or the best under another budget.
+    """Mixed precision: the fewest float layers that meet a limit on the metric, or the best float layers under a cost budget.
 
-    The largest loss of the deciding metric, against the float parent on validation, is given under its name, such as
-    `accuracy_drop: 0.005`. Where no budget is given it is 0.01 of a fraction, or 1 % of the parent's value of any other metric.
+    The key of the largest loss has the name of the deciding metric, such as `accuracy_drop: 0.005`; the loss is that against
+    the float parent on validation. Without any budget it is 0.01 for a metric that is a fraction, and 1 % of the parent's value
+    for any other metric.
 
     Attributes:
-        size_mb: Largest file, 10⁶ bytes; the layers that save most noise under it stay in float.
+        size_mb: Budget for the file size, 10⁶ bytes; the layers that reduce the noise most within it stay in float.
         size_bytes: The same in bytes.
-        latency_ms: Largest latency in ONNX Runtime, measured on this machine, which must be a target; likewise.
-        seconds: When to stop searching; the best candidate so far is used.
+        latency_ms: Budget for the latency in ONNX Runtime on this machine, which must be a target.
+        seconds: Time limit of the search; afterwards the best candidate is used.
     """
 
     only_deciding_loss: ClassVar[bool] = True
@@ -109,27 +110,27 @@ class MixedPrecisionSettings(MetricLimits):
         budgets = [*self.limits, *self.cost_limits]
         if len(budgets) > 1:
             allowed = f"the loss of the metric, {', '.join(COSTS)}"
-            msg = f"mixed takes one budget of {allowed}, and {' and '.join(budgets)} are given; leave all but one out"
+            msg = f"mixed allows one budget of {allowed}; remove all but one of {', '.join(budgets)}"
             raise ValueError(msg)
         return self
 
     @property
     def cost_limits(self) -> tuple[str, ...]:
-        """The budget of size or latency, where one is given."""
+        """Names of the budgets of size or latency."""
         return tuple(name for name in COSTS if getattr(self, name) is not None)
 
     @property
     def max_bytes(self) -> float | None:
-        """The size budget; None where another is given."""
+        """The size budget in bytes; None without one."""
         return self.size_mb * 1e6 if self.size_mb is not None else self.size_bytes
 
 
 class QATSettings(FinetuneSettings):
-    """Training with fake quantization, where post-training quantization loses too much accuracy.
+    """Quantization-aware training, for networks that lose too much accuracy in post-training quantization.
 
     Attributes:
-        scales: `learned` trains the scales of weights and activations as well (LSQ, Esser 2020); `fixed` keeps those of
-            post-training quantization and calibration, and trains the weights alone.
+        scales: `learned` also trains the scales of weights and activations (LSQ, Esser 2020); `fixed` keeps the scales of
+            post-training quantization and calibration.
     """
 
     scales: Literal["learned", "fixed"] = "learned"
@@ -138,13 +139,13 @@ class QATSettings(FinetuneSettings):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.precision in ("bf16", "fp16"):
-            msg = f"recover.precision {self.precision} is coarser than what is to be rounded; leave it out, float32 is used"
+            msg = f"recover.precision {self.precision} is too coarse for fake quantization; remove it, float32 is used"
             raise ValueError(msg)
         unavailable = [name_of("loss", term) for term in self.losses if {"features", "input_gradient"} & set(term.needs)]
         if unavailable and self.teacher != "none":
             msg = (
-                f"recover.losses: {', '.join(unavailable)} looks inside the network, and what is trained here is its exported "
-                "graph with rounding in between; use losses on answers, such as response and task"
+                f"recover.losses: {', '.join(unavailable)} needs inner features, which the exported graph that is trained here "
+                "does not have; use losses of the outputs, such as response and task"
             )
             raise ValueError(msg)
         return self
@@ -153,16 +154,17 @@ class QATSettings(FinetuneSettings):
 class PTQSettings(FrozenModel):
     """Passes of post-training quantization before Q/DQ pairs are inserted, in this order.
 
-    Any other pass of the registry's family `ptq_pass` is a key as well: true, or a number that the pass reads.
+    Other passes of the registry family `ptq_pass` are keys, too: true, or a number for the pass.
 
     Attributes:
-        equalize: Rescale channels between layers so that one scale per tensor fits all (Nagel 2019); high biases are absorbed.
-        smooth: SmoothQuant's α (Xiao 2023): the magnitude of outlier channels of activations is moved into the weights that
-            read them, all of it with 1; start with 0.5. None leaves activations as they are. It applies to the inputs of
-            linear layers in transformers and to whole residual streams in convolutional networks.
+        equalize: Cross-layer equalization: rescale channels between layers such that one scale per tensor fits all channels,
+            and absorb high biases (Nagel 2019).
+        smooth: SmoothQuant's α (Xiao 2023): moves magnitude of outlier channels from activations into the weights that read
+            them, all of it with 1; start with 0.5. None does not smooth. Applies to inputs of linear layers in transformers and
+            to residual streams of convolutional networks.
         weights: How weights become integers.
-        bias_correction: `analytic` computes the shift of each output's mean from the means of the inputs; `empirical` measures
-            it layer by layer with all layers before it rounded.
+        bias_correction: `analytic` computes the shift of each output mean from the means of the inputs; `empirical` measures
+            it layer by layer with all earlier layers rounded.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -197,12 +199,12 @@ class PTQSettings(FrozenModel):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.weights.iterations != WeightSettings().iterations and not self.weights.takes_iterations:
-            msg = f"weights.iterations is for rounding: adaround or brecq, not {self.weights.rounding}; leave it out"
+            msg = f"weights.iterations applies to rounding: adaround or brecq, not {self.weights.rounding}; remove it"
             raise ValueError(msg)
         if lookup("rounding", self.weights.rounding).options.get("blockwise") and self.bias_correction != "none":
             msg = (
-                f"bias_correction: {self.bias_correction} corrects means that rounding shifts, and rounding: "
-                f"{self.weights.rounding} minimises the error of outputs, their means included; leave one of them out"
+                f"bias_correction: {self.bias_correction} is redundant, because rounding: {self.weights.rounding} already "
+                "minimises the error of the outputs, their means included; remove one of them"
             )
             raise ValueError(msg)
         return self

@@ -1,4 +1,4 @@
-"""`quantize:` in a recipe: one ONNX file for each runtime that the targets have, compared with its float parent."""
+"""The `quantize` stage: one quantized ONNX file for each runtime of the targets, compared with its float parent."""
 
 from __future__ import annotations
 
@@ -31,22 +31,19 @@ if TYPE_CHECKING:
 
 
 class Quantize(Stage):
-    """Quantization of the exported graph, through ONNX Runtime's quantizer and what it lacks.
+    """Quantize the exported network.
 
     Attributes:
-        scheme: `auto` lets each target's runtime say what it wants, which is static `int8` for all that are known so far.
-            `dynamic_int8` finds ranges at each run, for linear layers; `weight_int8` and `weight_int4` make the file smaller
-            and compute in float; `fp16` and `bf16` are for devices that compute with them.
-        calibration: How activations get their ranges, for static int8.
-        per_channel: One weight scale for each output channel; False for one a tensor.
-        symmetric: Zero point of activations is 0, for static int8; None lets each runtime say.
+        scheme: `auto` selects static `int8`. `dynamic_int8` computes ranges of linear layers at each run; `weight_int8` and
+            `weight_int4` reduce the file size and compute in float; `fp16` and `bf16` are for devices that support them.
+        calibration: How the ranges of activations are estimated, for static int8.
+        per_channel: One weight scale per output channel; False for one per tensor.
+        symmetric: Zero point of activations is 0, for static int8; None selects what each runtime prefers.
         ptq: Passes over the float network, and how its weights are rounded, for static int8.
-        mixed: Find the layers to leave in float: the fewest, or the most accurate under a budget; None leaves only those of
-            `keep_float`.
-        recover: Train with fake quantization where Q/DQ pairs stand, the float network being the teacher, for static int8; None
-            leaves it at calibration.
-        keep_float: Globs of ONNX node names that stay in float. Nodes with weights are named as the network's layers.
-        accept_if: When the quantized network replaces the float one on a target that is this machine; null accepts it untested.
+        mixed: Search for layers to keep in float; None keeps only those of `keep_float`.
+        recover: Quantization-aware training with the float network as teacher, for static int8; None does not train.
+        keep_float: Globs of names of ONNX nodes that stay in float. Nodes with weights have the names of the network's layers.
+        accept_if: Acceptance test of the quantized network if a target is this machine; null accepts it without a test.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
@@ -76,20 +73,20 @@ class Quantize(Stage):
         }
         options = sorted(name for name, default in static.items() if getattr(self, name) != default)
         if self.scheme not in ("auto", "int8") and options:
-            msg = f"{', '.join(options)} is for static int8, and scheme is {self.scheme}; leave it out or write scheme: int8"
+            msg = f"{', '.join(options)} is for static int8, but scheme is {self.scheme}; remove it or write scheme: int8"
             raise ValueError(msg)
         if self.recover is not None and (rounding := self.ptq.weights.rounding) != "nearest":
-            msg = f"recover trains the weights on, which undoes ptq.weights.rounding: {rounding}; leave one of them out"
+            msg = f"recover changes the weights, which undoes ptq.weights.rounding: {rounding}; remove one of them"
             raise ValueError(msg)
         return self
 
     @property
-    def trains(self) -> bool:  # type: ignore[override]  # the other stages always do, or never
-        """Every process of a launch takes part where `recover` trains."""
+    def trains(self) -> bool:  # type: ignore[override]  # a class variable of other stages
+        """Whether every process of a distributed launch takes part: for `recover`."""
         return self.recover is not None
 
     def smoke(self) -> Self:
-        """The same with few samples and steps."""
+        """The same stage with few samples and iterations."""
         changes: dict[str, object] = {}
         if self.scheme in ("auto", "int8"):
             changes["calibration"] = self.calibration.model_copy(
@@ -106,7 +103,7 @@ class Quantize(Stage):
         return self.model_copy(update=changes)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:
-        """Runtimes, whether this machine multiplies int8 without saturating, and where the acceptance test measures."""
+        """Runtimes, weight format of this machine and targets, and the device that latency is measured on."""
         from compress.config.devices import fingerprint
 
         inputs: dict[str, object] = {"runtimes": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
@@ -117,7 +114,7 @@ class Quantize(Stage):
         return inputs
 
     def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:
-        """A runtime that has not the scheme, or a latency that nothing here can measure."""
+        """Runtimes that do not support the scheme, or a latency budget that cannot be measured; None if supported."""
         if reason := unsupported_scheme_reason(self.scheme, target_runtimes(targets)):
             return reason
         if self.mixed is not None and self.mixed.latency_ms is not None and local_device(targets) is None:
@@ -125,7 +122,7 @@ class Quantize(Stage):
         return None
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Calibrate on training images, write a file for each runtime, compare with the float network on validation."""
+        """Calibrate on training images, write a file for each runtime, and compare it with the float network on validation."""
         from compress.quantize.run_stage import run
 
         return run(self, candidate, context)

@@ -1,4 +1,4 @@
-"""Static int8 of one network, ready to be built for any runtime with any layers left in float."""
+"""Plan of static int8 quantization, from which the file of any runtime is built, with any layers in float."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Int8Format:
     Attributes:
         runtimes: Runtimes to write files for.
         per_channel: One weight scale per output channel.
-        symmetric: Zero point of activations is 0; None as each runtime prefers.
-        seven_bit_weights: This CPU needs weights of 7 bits.
+        symmetric: Zero point of activations is 0; None selects what each runtime prefers.
+        seven_bit_weights: Weights have 7 bits, because this CPU saturates sums of int8 products.
     """
 
     runtimes: tuple[str, ...]
@@ -44,17 +44,17 @@ class Int8Format:
 
 @dataclass(frozen=True, eq=False)
 class StaticInt8Plan:
-    """What the files for all runtimes are built from.
+    """Network, weights and ranges from which the files of all runtimes are built.
 
     Attributes:
         model: Float network after post-training quantization: rescaled, biases corrected.
-        ranges: Of activations, by runtime.
+        ranges: Ranges of activations, by runtime.
         format: Number format.
         bits: Weights have 2^bits levels.
         grids: Quantized weights, by initializer; other weights are rounded to the nearest.
-        skipped: What post-training quantization left alone.
-        notes: What it did.
-        rescaled: The float network after the passes, before rounding: the reference of each layer.
+        skipped: Facts on what post-training quantization skipped.
+        notes: Facts on what it did.
+        rescaled: Float network after the passes, before rounding: the reference of each layer.
     """
 
     model: ir.Model
@@ -67,14 +67,14 @@ class StaticInt8Plan:
     rescaled: ir.Model | None = None
 
     def build(self, runtime: str, exclude: tuple[str, ...], spec: NetworkSpec) -> onnx.ModelProto:
-        """The file for one runtime."""
+        """Build the quantized model for one runtime."""
         quantized = int8.quantize_static(self.model, self.ranges[runtime], runtime, self._options(runtime, exclude))
         onnx_files.write_metadata(quantized, spec)
         onnx_files.check(quantized)
         return quantized
 
     def with_qdq(self, runtime: str, exclude: tuple[str, ...]) -> ir.Model:
-        """The same before names are shortened, for training with fake quantization."""
+        """Network with Q/DQ pairs and unshortened names, for training with fake quantization."""
         options = self._options(runtime, exclude)
         position = placement.placement_for(self.model, runtime, symmetric=options.symmetric)
         return int8.insert_qdq(self.model, self.ranges[runtime], position, options)
@@ -99,11 +99,11 @@ def plan_static_int8(
     Args:
         model: Float network; not changed.
         batches: Calibration inputs by name.
-        number_format: What targets and this machine require.
+        number_format: Number format that targets and this machine require.
         calibration: How ranges are estimated.
-        ptq: The passes and how weights are rounded.
+        ptq: Passes, and how weights are rounded.
         exclude: Names of nodes that stay in float.
-        reporter: Shows progress.
+        reporter: Shows progress bars.
     """
     reporter = reporter or NullReporter()
     bits = min(ptq.weights.bits, 7) if number_format.seven_bit_weights else ptq.weights.bits
@@ -122,7 +122,7 @@ def _calibrate(
     calibration: CalibrationSettings,
     reporter: Reporter,
 ) -> dict[str, Ranges]:
-    """Range of each activation, by runtime: unsigned integers have twice the levels for a tensor that is never negative."""
+    """Ranges of activations by runtime; a tensor without negative values has twice the levels in unsigned integers."""
     names = placement.activations_to_calibrate(model, number_format.runtimes)
     method = lookup("range", calibration.method)
     observes = method.options.get("observes", "histogram")

@@ -1,4 +1,4 @@
-"""What a quantized file must be like for the devices of a recipe and for this machine. Light: enters cache keys."""
+"""Requirements on quantized files by the devices of a recipe and by this machine; fast to import, used in cache keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
 
 MODEL_FILES = {"onnxruntime": "model.onnx", "openvino": "model.openvino.onnx", "tensorrt": "model.tensorrt.onnx"}
-"""File by runtime, in the stage's folder."""
+"""Name of the file by runtime, in the stage's folder."""
 
 SCHEME_RUNTIMES: dict[str, tuple[str, ...]] = {
     "int8": ("onnxruntime", "openvino", "tensorrt"),
@@ -21,28 +21,31 @@ SCHEME_RUNTIMES: dict[str, tuple[str, ...]] = {
     "fp16": ("onnxruntime", "openvino", "tensorrt"),
     "bf16": ("tensorrt",),
 }
-"""Runtimes that take each scheme's ONNX file."""
+"""Runtimes that run the ONNX file of each scheme."""
 if TYPE_CHECKING:
     Scheme = str
 else:
     Scheme = Literal[("auto", *SCHEME_RUNTIMES)]
-    """Values of `scheme` in a recipe. Type checkers take no literal whose values are computed."""
+    """Values of `scheme` in a recipe. Type checkers see str, because they do not support computed literals."""
 
 
 def runtimes_to_build(targets: tuple[Device, ...]) -> tuple[str, ...]:
-    """Runtimes to make files for: of each target's runtime and those to try; `onnxruntime` is always one."""
-    named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
-    return ("onnxruntime", *sorted((named & set(MODEL_FILES)) - {"onnxruntime"}))
+    """Runtimes to build files for: all runtimes of the targets, and always `onnxruntime`."""
+    return ("onnxruntime", *sorted(_families(targets) - {"onnxruntime"}))
 
 
 def target_runtimes(targets: tuple[Device, ...]) -> tuple[str, ...]:
-    """Runtimes that the targets themselves run: `onnxruntime` is one only if a target has it, or there is none."""
-    named = {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)}
-    return tuple(sorted(named & set(MODEL_FILES))) or ("onnxruntime",)
+    """Runtimes of the targets; `onnxruntime` if there is no target."""
+    return tuple(sorted(_families(targets))) or ("onnxruntime",)
+
+
+def _families(targets: tuple[Device, ...]) -> set[str]:
+    """Runtimes of the targets without execution providers."""
+    return {name.partition(":")[0] for device in targets for name in (device.runtime, *device.runtimes)} & set(MODEL_FILES)
 
 
 def symmetric_activations(targets: tuple[Device, ...]) -> bool | None:
-    """Whether all devices that run ONNX Runtime require activations around zero; None where they do not say so."""
+    """True if all devices with ONNX Runtime require symmetric activations; else None, and the runtime decides."""
     requirements = {device.precision.symmetric_activations for device in targets if device.runtime == "onnxruntime"}
     return True if requirements == {True} else None
 
@@ -53,20 +56,22 @@ def per_tensor_weights(targets: tuple[Device, ...]) -> bool:
 
 
 def unsupported_scheme_reason(scheme: Scheme, runtimes: tuple[str, ...]) -> str | None:
-    """Which of the runtimes lack a scheme, and which have it; None where all of them do."""
+    """Which runtimes do not support a scheme, with alternatives; None if all support it."""
     lacking = [runtime for runtime in runtimes if runtime not in SCHEME_RUNTIMES.get(scheme, MODEL_FILES)]
     if not lacking:
         return None
     supporting = ", ".join(SCHEME_RUNTIMES[scheme])
     others = ", ".join(name for name, supported in SCHEME_RUNTIMES.items() if set(runtimes) <= set(supported))
-    named = ", ".join(lacking)
-    return f"scheme {scheme!r} is asked of {named}; runtimes that have it are {supporting}, and all targets here have {others}"
+    return (
+        f"{', '.join(lacking)} does not support scheme {scheme!r}, which {supporting} supports; "
+        f"schemes that all targets support are {others}"
+    )
 
 
 def latency_unavailable(targets: tuple[Device, ...]) -> str:
-    """Why a latency cannot be a budget here."""
-    named = ", ".join(device.name for device in targets) or "none"
-    return f"mixed.latency_ms is measured on this machine, and no target is (targets: {named}); add host to the devices"
+    """Message that a latency budget needs a target that is this machine."""
+    names = ", ".join(device.name for device in targets) or "none"
+    return f"mixed.latency_ms is measured on this machine, but no target is (targets: {names}); add host to the devices"
 
 
 def local_device(targets: tuple[Device, ...]) -> Device | None:
@@ -75,9 +80,9 @@ def local_device(targets: tuple[Device, ...]) -> Device | None:
 
 
 def score_batch(scheme: Scheme, targets: tuple[Device, ...], size: int) -> int:
-    """Samples in one run when scores are computed: `size`, unless one sample changes the result of another.
+    """Batch size of the evaluation: `size`, unless samples of a batch influence each other.
 
-    `dynamic_int8` quantizes a tensor with one range over the batch, so the batch is that of the target on this machine, else 1.
+    `dynamic_int8` uses one range for the whole batch, so the batch size is that of the target on this machine, else 1.
     """
     if scheme != "dynamic_int8":
         return size
@@ -87,12 +92,12 @@ def score_batch(scheme: Scheme, targets: tuple[Device, ...], size: int) -> int:
 
 @cache
 def needs_7bit_weights(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this CPU adds uint8 × int8 products in 16 bits, which saturate: x86 before VNNI."""
+    """Whether this CPU adds uint8 × int8 products in 16 bits, which saturates: x86 without VNNI."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not Linux: assume a CPU without VNNI, whose files are right on both
+    except OSError:  # not Linux: assume no VNNI, since 7-bit weights are correct with and without it
         return True
     flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
     return not {"avx512_vnni", "avx_vnni"} & set(flags)

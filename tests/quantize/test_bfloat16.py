@@ -127,6 +127,6 @@ def test_asked_of_a_runtime_without_it_it_says_which_have_it(
     network: nn.Module, context: Context, targets: tuple[Target, ...]
 ) -> None:
     context = dataclasses.replace(context, targets=targets)
-    with pytest.raises(ConversionError, match=r"'bf16' is asked of onnxruntime; runtimes that have it are tensorrt"):
+    with pytest.raises(ConversionError, match=r"onnxruntime does not support scheme 'bf16', which tensorrt supports"):
         Quantize(scheme="bf16").run(Candidate(SPEC, network), context)
     assert list(context.folder.iterdir()) == []

@@ -13,17 +13,17 @@ def test_samples_have_limits(samples: int) -> None:
 
 
 def test_iterations_without_adaround_are_refused() -> None:
-    with pytest.raises(ValidationError, match="iterations is for rounding: adaround or brecq, not nearest"):
+    with pytest.raises(ValidationError, match="iterations applies to rounding: adaround or brecq, not nearest"):
         Quantize(ptq={"weights": {"iterations": 10}})
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"scheme": "fp16", "recover": {}}, "recover is for static int8, and scheme is fp16"),
+        ({"scheme": "fp16", "recover": {}}, "recover is for static int8, but scheme is fp16"),
         ({"recover": {}, "ptq": {"weights": {"rounding": "adaround"}}}, "undoes ptq.weights.rounding: adaround"),
-        ({"recover": {"precision": "bf16"}}, "recover.precision bf16 is coarser than what is to be rounded"),
-        ({"recover": {"losses": ["hint", "task"]}}, "recover.losses: hint looks inside the network"),
+        ({"recover": {"precision": "bf16"}}, "recover.precision bf16 is too coarse for fake quantization"),
+        ({"recover": {"losses": ["hint", "task"]}}, "recover.losses: hint needs inner features"),
         ({"recover": {"epochs": 0}}, "greater than or equal to 1"),
     ],
 )

@@ -28,5 +28,5 @@ def test_stage_imports_nothing_heavy() -> None:
     "extra", [{"calibration": {"samples": 64}}, {"ptq": {"equalize": True}}, {"mixed": {}}, {"symmetric": True}]
 )
 def test_what_only_static_int8_has_is_refused_elsewhere(extra: dict) -> None:
-    with pytest.raises(ValidationError, match="is for static int8, and scheme is fp16"):
+    with pytest.raises(ValidationError, match="is for static int8, but scheme is fp16"):
         Quantize(scheme="fp16", **extra)

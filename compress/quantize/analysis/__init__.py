@@ -1,1 +1,1 @@
-"""Analysis of a quantized network: SQNR, int8 coverage, float fallback, layer times."""
+"""Analysis of a quantized network: accuracy, SQNR, int8 coverage, reasons for float layers, layer times."""

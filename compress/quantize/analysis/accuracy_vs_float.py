@@ -1,4 +1,4 @@
-"""Compares the quantized file with its float parent on the validation split, for the record."""
+"""Compare a quantized file with its float parent on the validation split."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from compress.tasks.base import Task
 from compress.tasks.metric_quantity import loss_of
 
 SQNR_SAMPLES = 16
-"""Samples for the SQNR of layers."""
+"""Number of samples for the SQNR of layers."""
 
 
 def compare_with_float(
     parent: Path, quantized: Path, split: Split, task: Task, scheme: str, *, layers: ir.Model, batch_size: int = 64
 ) -> tuple[Metrics, tuple[Row, ...]]:
-    """Measure agreement, the metric of both files with its paired drop, size, and SQNR of the outputs and of each layer.
+    """Measure agreement, metric and its paired drop, size ratio, and SQNR of the outputs and of each layer.
 
     Args:
         parent: Float file.
         quantized: Quantized file for ONNX Runtime.
         split: Samples.
-        task: Gives scores.
-        scheme: Part of the name of the quantized metric.
-        layers: Float network whose layer outputs those of the quantized one are compared with; its channels may be rescaled.
-        batch_size: Samples in one run of the quantized file.
+        task: Task with the metric.
+        scheme: Quantization scheme, for the name of the quantized metric.
+        layers: Float network for the SQNR of layers; its channels may be rescaled.
+        batch_size: Batch size of the quantized file.
 
     Returns:
-        Quantities, and one row per layer with weights: `layer`, `sqnr_db`.
+        Quantities by name, and one row per layer with weights: `layer`, `sqnr_db`.
     """
-    compared = compare_on_split(parent, quantized, split, task, other_batch_size=batch_size)
-    metric, before, after = task.deciding, compared.reference, compared.other
+    comparison = compare_on_split(parent, quantized, split, task, other_batch_size=batch_size)
+    metric, before, after = task.deciding, comparison.reference, comparison.other
     runs, where = len(before), "ONNX Runtime, validation split" + (", one sample at a time" if batch_size == 1 else "")
     size_ratio = quantized.stat().st_size / parent.stat().st_size
-    agreement = compared.agreement.top1
+    agreement = comparison.agreement.top1
     same = {} if agreement is None else {"agreement": Quantity.measured(agreement, "fraction", where, runs=runs)}
     results = {
         **same,
@@ -52,7 +52,7 @@ def compare_with_float(
         "drop_validation": loss_of(metric, before, after, "the float file in ONNX Runtime", "validation"),
         "size_ratio": Quantity.measured(size_ratio, "1", f"{scheme} file over float file"),
     }
-    sqnr_db = energy_ratio_db(compared.signal, compared.noise)
+    sqnr_db = energy_ratio_db(comparison.signal, comparison.noise)
     if math.isfinite(sqnr_db):
         results["sqnr_db"] = Quantity.measured(sqnr_db, "dB", f"of the outputs; {where}", runs=runs)
     samples = batch_samples(next(iter(split.ordered(SQNR_SAMPLES))))

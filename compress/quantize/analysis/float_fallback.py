@@ -1,8 +1,7 @@
-"""Why a node of a quantized file computes in float: what ONNX Runtime's optimizer needs for an int8 kernel and does not find.
+"""Why a node of a quantized file computes in float in ONNX Runtime.
 
-The runtime computes a node in int8 where it has an integer kernel for the operator and every tensor around the node is
-quantized. All other nodes run in float between conversions. `INTEGER` was measured: a test builds each operator between Q/DQ
-pairs and asks the runtime.
+The runtime computes a node in int8 if it has an integer kernel for the operator and every tensor around the node is quantized.
+All other nodes run in float between conversions. A test checks `INTEGER`: it runs each operator between Q/DQ pairs.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ INTEGER = frozenset(
      "LeakyRelu", "MatMul", "MaxPool", "Mul", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze",
      "Transpose", "Unsqueeze"}
 )  # fmt: skip
-"""Operators that ONNX Runtime's CPU computes, or moves, as integers between Q/DQ pairs."""
+"""Operators that ONNX Runtime computes as integers on a CPU between Q/DQ pairs."""
 FLOAT_RESULT = frozenset({"Gemm", "MatMul"})
-"""Those of them whose result may stay float."""
+"""Operators of `INTEGER` whose output may stay float."""
 ABSORBED = frozenset({"Relu", "Clip"})
-"""Those that have no kernel: they vanish into the range of their result."""
+"""Operators of `INTEGER` without kernel: the range of the quantized output replaces them."""
 
 
 class FallbackReasons:
-    """Reasons by node of one file.
+    """Reasons for float nodes of one file.
 
     Args:
-        model: Quantized file.
-        known: Reasons that the stage which wrote the file recorded, by name of the node.
+        model: Quantized model.
+        known: Recorded reasons, by name of the node.
     """
 
     def __init__(self, model: onnx.ModelProto, known: Mapping[str, Fact] | None = None) -> None:
@@ -44,7 +43,7 @@ class FallbackReasons:
         self.beside_layer_norm = has_norm and is_ours
 
     def explain(self, index: int) -> Fact:
-        """Why the node at this position of the file runs in float."""
+        """Why the node with this index runs in float."""
         node = self.nodes[index]
         name, operator = str(node.name), node.op_type
         if (known := self.known.get(original_node_name(name))) is not None:

@@ -1,7 +1,7 @@
-"""Float regions of a quantized file, as the runtime runs it, and the conversions that each of them costs.
+"""Float regions of a quantized file after the runtime's optimizations, and the conversions around each region.
 
-A region is a connected set of float kernels. Each conversion between int8 and float belongs to the float kernel beside it. A
-region with integer kernels before and after it is isolated: its conversions would go if its operators had integer kernels.
+A region is a connected set of float kernels. Each conversion between int8 and float belongs to the adjacent float kernel. A
+region with integer kernels before and after is isolated: with integer kernels for its operators, no conversion would be needed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from compress.profile.layers.layer_times import TimedKernel
 
 CONVERTING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 INTEGER_INSIDE = frozenset({"DynamicQuantizeMatMul"})
-"""Kernels with float inputs that multiply integers."""
+"""Kernels with float inputs that compute integer products."""
 INDEX_TYPES = ("int64", "int32", "bool")
 BLOCKWISE = "MatMulNBits"
 MAX_NAMED = 3
-"""Operators of a region that are named; of a larger one, they are counted."""
+"""Largest number of operators of a region that are listed by name; more are counted by type."""
 
 
 def compute_type(kernel: TimedKernel) -> str:
-    """`int8`, `conversion`, `shapes`, or the float type in which a kernel computes."""
+    """`int8`, `conversion`, `shapes`, or the float type of a kernel."""
     before, _, after = kernel.compute_type.partition(" → ")
     if kernel.operator == "Shape" or before in INDEX_TYPES:
         return "shapes"
@@ -43,7 +43,7 @@ def is_float(kernel: TimedKernel) -> bool:
 
 
 def components(pairs: Iterable[tuple[int, int]], count: int) -> list[int]:
-    """Connected component of each of `count` vertices, given the edges between them."""
+    """Label of the connected component of each of `count` vertices; `pairs` are the edges."""
     edges = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
     adjacency = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
     return [int(label) for label in connected_components(adjacency, directed=False)[1]]
@@ -51,14 +51,14 @@ def components(pairs: Iterable[tuple[int, int]], count: int) -> list[int]:
 
 @dataclass(eq=False)
 class FloatRegion:
-    """Connected float kernels with the conversions around them; or conversions beside no float kernel.
+    """Connected float kernels with the conversions around them; or conversions without adjacent float kernel.
 
     Attributes:
         kernels: Float kernels, in order.
-        conversions: Conversions that belong to them.
-        reads_integers: An integer kernel stands before the region.
-        feeds_integers: An integer kernel stands after it.
-        position: Where conversions without a float kernel stand.
+        conversions: Conversions around the region.
+        reads_integers: Whether an integer kernel precedes the region.
+        feeds_integers: Whether an integer kernel follows the region.
+        position: Position of conversions without float kernel.
     """
 
     kernels: list[TimedKernel] = field(default_factory=list)
@@ -69,30 +69,30 @@ class FloatRegion:
 
     @property
     def isolated(self) -> bool:
-        """Integers stand both before and after it."""
+        """Whether integer kernels precede and follow the region."""
         return bool(self.kernels) and self.reads_integers and self.feeds_integers
 
     def describe(self) -> str:
-        """Its operators, the first ones by name."""
+        """Operators of the region, or the position of conversions without float kernel."""
         if not self.kernels:
             return self.position
-        named = [f"{kernel.operator} {kernel.module}" for kernel in self.kernels[:MAX_NAMED]]
+        names = [f"{kernel.operator} {kernel.module}" for kernel in self.kernels[:MAX_NAMED]]
         if len(self.kernels) <= MAX_NAMED:
-            return ", ".join(named)
+            return ", ".join(names)
         counts = Counter(kernel.operator for kernel in self.kernels)
-        listed = ", ".join(f"{count} {operator}" for operator, count in counts.most_common())
-        return f"{named[0]} to {self.kernels[-1].operator} {self.kernels[-1].module}: {listed}"
+        operators = ", ".join(f"{count} {operator}" for operator, count in counts.most_common())
+        return f"{names[0]} to {self.kernels[-1].operator} {self.kernels[-1].module}: {operators}"
 
 
 class FloatRegions:
     """All float regions of a quantized file.
 
     Args:
-        kernels: Of the file, in order.
+        kernels: Kernels of the file, in order.
 
     Attributes:
-        regions: In the order of their first kernel; those without a float kernel last.
-        conversions_of: Conversions that belong to a float kernel, by the kernel's identity.
+        regions: Regions in the order of their first kernel; those without float kernel last.
+        conversions_of: Conversions adjacent to a float kernel, by `id` of the kernel.
     """
 
     def __init__(self, kernels: Sequence[TimedKernel]) -> None:
@@ -108,7 +108,7 @@ class FloatRegions:
         self.regions = [*dict.fromkeys(region_of.values()), *positions.values()]
 
     def _join(self, kernels: Sequence[TimedKernel]) -> dict[int, FloatRegion]:
-        """Region of each float kernel, by the kernel's identity."""
+        """Region of each float kernel, by `id` of the kernel."""
         floats = [kernel for kernel in kernels if is_float(kernel)]
         indices = {id(kernel): index for index, kernel in enumerate(floats)}
         edges = [
@@ -129,7 +129,7 @@ class FloatRegions:
     def _assign_conversions(
         self, kernels: Sequence[TimedKernel], region_of: Mapping[int, FloatRegion], positions: dict[str, FloatRegion]
     ) -> None:
-        """Give each conversion to the float kernel beside it, or to its position."""
+        """Assign each conversion to the adjacent float kernel, or to its position."""
         for kernel in kernels:
             if compute_type(kernel) != "conversion":
                 continue
@@ -154,7 +154,7 @@ class FloatRegions:
         return layout_change
 
     def _position(self, kernel: TimedKernel) -> str:
-        """Where a conversion with no float kernel beside it stands."""
+        """Position of a conversion without adjacent float kernel."""
         if not self._before(kernel):
             return "the network's input" if kernel.inputs and kernel.inputs[0] else "a constant"
         if not self._after(kernel):

@@ -1,10 +1,11 @@
-"""Which layers of a quantized file run in int8 after ONNX Runtime's optimizer, which do not and why, and what conversions cost.
+"""Which layers of a quantized file run in int8 in ONNX Runtime, why the other ones do not, and the time of conversions.
 
     float parent   FusedConv(conv, clip) ──┐ same nodes ┌── QLinearConv(conv, clip)       quantized file
                                            └── a layer ──┘
 
-A layer is the smallest set of nodes that kernels of both files agree on: one file may fuse what the other does not. Conversions
-(QuantizeLinear, DequantizeLinear, casts between float types) that are not fused belong to float regions, see `float_regions`.
+A layer is the smallest set of nodes that is a union of kernels in both files, because one file may fuse more than the other.
+Conversions (QuantizeLinear, DequantizeLinear, Casts between float types) that are not fused belong to float regions, see
+`float_regions`.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ from compress.quantize.analysis.float_regions import (
 from compress.quantize.qdq.rewrite_hardswish import original_node_name
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
-"""Parts of the names of kernels that convolve or multiply matrices."""
+"""Parts of the names of kernels for convolutions and matrix products."""
 
 
 @dataclass(frozen=True)
 class Int8Coverage:
-    """Result of the comparison.
+    """Comparison of a quantized file with its float parent.
 
     Attributes:
-        layers: One row per layer, in the order in which they run: `module`, `nodes`, `operators`, `runs_in`, `before_ms`,
-            `after_ms`, `conversions_ms`, `why`.
-        conversions: One row per float region with conversions, the most costly first: `around`, `isolated`, `quantize`,
+        layers: One row per layer in order of execution: `module`, `nodes`, `operators`, `runs_in`, `before_ms`, `after_ms`,
+            `conversions_ms`, `why`.
+        conversions: One row per float region with conversions, the slowest first: `around`, `isolated`, `quantize`,
             `dequantize`, `conversions_ms`, `operators_ms`, `why`.
-        results: Time of each kind of kernel, in ms.
+        results: Time of int8 kernels, float kernels and conversions, ms.
         note: Summary.
     """
 
@@ -59,8 +60,8 @@ def compute_coverage(before: LayerTimes, after: LayerTimes, reasons: FallbackRea
 
     Args:
         before: Kernels of the float parent.
-        after: Kernels of the quantized file, measured in turns with those.
-        reasons: Of the quantized file.
+        after: Kernels of the quantized file, measured in turns with the parent.
+        reasons: Reasons for float nodes of the quantized file.
     """
     regions = FloatRegions(after.kernels)
     rows = [_layer_row(old, new, before, after, regions, reasons) for old, new in _layers(before.kernels, after.kernels)]
@@ -81,7 +82,7 @@ def compute_coverage(before: LayerTimes, after: LayerTimes, reasons: FallbackRea
 
 
 def _sum(kernels: Sequence[TimedKernel], layers: LayerTimes) -> Quantity:
-    """Time of kernels, each averaged by itself: a disturbance hits some kernel of a run, and rarely the same one twice."""
+    """Sum of the interquartile means of kernels: averaging each kernel by itself removes disturbances of single kernels."""
     total = sum(interquartile_mean(kernel.milliseconds) for kernel in kernels)
     return Quantity.measured(total, "ms", f"sum of {len(kernels)} kernels; {detail_of(layers)}", runs=len(layers.profiled_ms))
 
@@ -109,7 +110,7 @@ def _layer_row(
     reasons: FallbackReasons,
 ) -> dict[str, object]:
     missing = Quantity.missing("ms", "no kernel of its own: fused or removed")
-    no_conversion = Quantity.measured(0.0, "ms", "none stands here")
+    no_conversion = Quantity.measured(0.0, "ms", "no conversion")
     conversions = [conversion for kernel in new for conversion in regions.conversions_of.get(id(kernel), ())]
     kernels, shown = (*new, *old), new or old
     names_layer = next(
@@ -144,18 +145,18 @@ def _conversion_row(region: FloatRegion, after: LayerTimes, reasons: FallbackRea
 
 
 def _listed(words: Iterable[str]) -> str:
-    """Words in order, each once."""
+    """Words in order without duplicates, as a list for the report."""
     return ", ".join(dict.fromkeys(words))
 
 
 def _module(kernel: TimedKernel) -> str:
-    """Its torch module; kernels that the runtime added between conversions belong to the runtime."""
+    """Torch module of a kernel; `OWN` for kernels that the runtime added between conversions."""
     is_runtimes_own = kernel.module == CONVERSION_MODULE and compute_type(kernel) != "conversion"
     return OWN if is_runtimes_own else kernel.module
 
 
 def _why(kernels: Iterable[TimedKernel], reasons: FallbackReasons) -> str:
-    """Reasons of float kernels, each once."""
+    """Reasons of float kernels without duplicates, as text."""
     sentences: dict[str, None] = {}
     for kernel in kernels:
         facts = [
@@ -168,7 +169,7 @@ def _why(kernels: Iterable[TimedKernel], reasons: FallbackReasons) -> str:
 
 
 def _layers(before: Sequence[TimedKernel], after: Sequence[TimedKernel]) -> list[tuple[list[TimedKernel], list[TimedKernel]]]:
-    """Kernels of both files that share nodes, in the order of the second file; conversions are left out."""
+    """Kernels of both files by layer, in the order of the second file, without conversions."""
     indices: dict[str, int] = {}
     edges: list[tuple[int, int]] = []
     index_of: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""A quantized file and its float parent in ONNX Runtime, profiled in turns and compared layer by layer."""
+"""Profile a quantized file and its float parent in turns in ONNX Runtime and compare them layer by layer."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ INTEGER_OPERATORS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearConv",
      "QLinearMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "QGemm"}
 )  # fmt: skip
-"""Operators of which a quantized file has at least one."""
+"""Operators that mark a file as quantized."""
 HALF_PRECISION = frozenset({onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
 LAYERS, CONVERSIONS = "layers_in_int8", "conversions"
-"""Names of the record's tables."""
+"""Names of the tables in the record."""
 
 
 def compare_layers(
@@ -43,18 +43,18 @@ def compare_layers(
 
     Args:
         parent: Float ONNX file.
-        quantized: File made from it, with the same names of nodes.
-        feeds: Inputs of `float` and `quantized`; zeros of each file's own shapes when None.
-        known: Known reasons for float, by name of the node.
+        quantized: File quantized from it, with the same node names.
+        feeds: Inputs of `float` and `quantized`; None feeds zeros in the input shapes of each file.
+        known: Known reasons for float nodes, by name of the node.
         threads: Threads within an operator.
-        seconds: Approximate time to spend on each file.
+        seconds: Approximate time per file.
 
     Returns:
-        The comparison, and for each file how the sum of its layers compares with whole inferences.
+        The comparison, and for each file a fact on the sum of its layer times and the latency of whole inferences.
 
     Raises:
         ConversionError: A file is not ONNX, `quantized` is not quantized, or `parent` is not its float parent.
-        DeviceError: The files' input shapes are not known.
+        DeviceError: The input shapes of a file are not known.
     """
     before, after = onnx_files.load(parent), onnx_files.load(quantized)
     _check(before, after, parent, quantized)
@@ -65,7 +65,7 @@ def compare_layers(
 
 @dataclass(frozen=True)
 class ReportSection:
-    """The comparison as a stage's record holds it; see `StageRecord` for the meaning of the fields."""
+    """The comparison for the record of a stage; the fields are those of `StageRecord`."""
 
     results: Metrics = field(default_factory=dict)
     tables: dict[str, Rows] = field(default_factory=dict)
@@ -76,15 +76,15 @@ class ReportSection:
 def report_layers(
     parent: Path, quantized: Path, skipped: Iterable[Fact], inputs: Feeds, *, threads: int, seconds: float
 ) -> ReportSection:
-    """The comparison for a record, or the reason why there is none.
+    """The comparison for the record of a stage, or the reason why there is none.
 
     Args:
         parent: Float ONNX file.
-        quantized: File made from it, for ONNX Runtime.
-        skipped: What the stage skipped, with the nodes that stay in float.
-        inputs: One batch, by the names of the files' inputs.
+        quantized: File quantized from it for ONNX Runtime.
+        skipped: Facts of the stage, with those on nodes that stay in float.
+        inputs: One batch by name of the input.
         threads: Threads within an operator.
-        seconds: Approximate time to spend on each file.
+        seconds: Approximate time per file.
     """
     feeds = dict.fromkeys(("float", "quantized"), inputs)
     try:
@@ -98,14 +98,14 @@ def report_layers(
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether a file has integer operators, Q/DQ pairs, or half-precision weights."""
+    """Whether a model has integer operators, Q/DQ pairs or half-precision weights."""
     operators = {node.op_type for node in model.graph.node}
     is_half = any(tensor.data_type in HALF_PRECISION for tensor in model.graph.initializer)
     return bool(INTEGER_OPERATORS & operators) or is_half
 
 
 def known_reasons(skipped: Iterable[Fact]) -> dict[str, Fact]:
-    """Why nodes of the file for ONNX Runtime are in float, by name of the node, as `float_layers` recorded it."""
+    """Facts of `float_layers` on the file for ONNX Runtime, by name of the node."""
     return {
         fact.subject: fact for fact in skipped if fact.code in FLOAT_REASONS and fact.values.get("runtime") == "onnxruntime"
     }
@@ -117,12 +117,12 @@ def _check(before: onnx.ModelProto, after: onnx.ModelProto, parent: Path, quanti
         msg = f"{quantized} is not quantized: {reason}; give a file that a quantize stage wrote"
         raise ConversionError(msg)
     if is_quantized(before):
-        msg = f"{parent} is quantized itself; give the float file that {quantized.name} was made from"
+        msg = f"{parent} is quantized itself; give the float file that {quantized.name} was quantized from"
         raise ConversionError(msg)
     names = [{original_node_name(node.name) for node in model.graph.node if node.name} for model in (before, after)]
     if not names[0] & names[1]:
         msg = (
-            f"{parent} and {quantized} have no node name in common, so that one is not the other's float parent; give the "
-            "right one"
+            f"{parent} is not the float parent of {quantized}: they have no node name in common; give the float file that "
+            f"{quantized.name} was quantized from"
         )
         raise ConversionError(msg)

@@ -2,7 +2,7 @@
 
     SQNR = 10 log₁₀(Σ y² / Σ (y − ŷ)²)   in dB
 
-y is the output of the layer in the float network, ŷ its output in the quantized one, where earlier layers are quantized, too.
+y is the output of a layer in the float network, ŷ that in the quantized network, where earlier layers are quantized, too.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from compress.quantize.qdq.placement import WEIGHTED
 
 
 def layer_sqnr(model: ir.Model, quantized: ir.Model, samples: Sequence[Feeds]) -> dict[str, float]:
-    """SQNR in dB by name of the layer; infinite where the outputs are equal.
+    """SQNR in dB by name of the layer; infinite if the outputs are equal.
 
     Args:
         model: Float network.
-        quantized: Network quantized from it; nodes with weights keep their names.
+        quantized: Network quantized from it, with the same names of nodes with weights.
         samples: Inputs (1, …) by the names of the data.
     """
     before, after = (
@@ -38,24 +38,19 @@ def layer_sqnr(model: ir.Model, quantized: ir.Model, samples: Sequence[Feeds]) -
 
 
 def decibels(y: np.ndarray, y_hat: np.ndarray) -> float:
-    """SQNR of one tensor, in dB; infinite where ŷ equals y."""
+    """SQNR of a tensor, dB; infinite if ŷ equals y."""
     return energy_ratio_db(float((y.astype(np.float64) ** 2).sum()), float(((y.astype(np.float64) - y_hat) ** 2).sum()))
 
 
 def energy_ratio_db(signal: float, noise: float) -> float:
-    """10 log₁₀(Σ y² / Σ (y − ŷ)²), infinite where ŷ equals y.
-
-    Args:
-        signal: Σ y².
-        noise: Σ (y − ŷ)².
-    """
+    """SQNR in dB of a signal energy Σ y² and a noise energy Σ (y − ŷ)²; infinite without noise."""
     if noise == 0:
         return float("inf")
     return float(10 * np.log10(max(signal, 1e-300) / noise))
 
 
 def _outputs(model: ir.Model, names: list[str], samples: Sequence[Feeds]) -> dict[str, np.ndarray]:
-    """Tensors of the network, its operators run as written, one sample at a time: a file's batch may be fixed to 1."""
+    """Tensors of a network without graph optimizations, sample by sample, because the batch of a file may be fixed to 1."""
     session = onnx_session.create_session(graphs.with_outputs(model, names), optimised=False, threads=0)
     parts = [session.run(names, feeds) for feeds in make_batches(samples, model, 1)]
     return {name: np.concatenate([part[index].ravel() for part in parts]) for index, name in enumerate(names)}

@@ -1,1 +1,1 @@
-"""Calibration: sample choice, observers, range estimators, range tuning."""
+"""Calibration of activation ranges: sample selection, histograms, range estimators, learned ranges."""

@@ -1,12 +1,12 @@
-"""Narrow ranges before a saturating activation: values that it maps to the same output, or nearly, may saturate before it.
+"""Narrow the range of a tensor before a saturating activation: values with nearly the same output may be clipped.
 
-A SiLU maps all of x < −5 to −0.03 … 0, and yet a convolution's outputs before it reach −15: a range that covers those has a
-scale half as large again as one from −5. With f the function, r half a scale of its output over [l, h], and q levels,
+For example, SiLU maps all x < −5 to −0.03 … 0, but the convolution before it may output values down to −15, and a range that
+covers them has a coarser scale. With activation function f, range [l, h], `LEVELS` levels and r half a scale of the output,
 
-    l' = max{ a ∈ [l, 0] : |f(x) − f(a)| ≤ r for all l ≤ x ≤ a },     r = (max f − min f) / 2(q − 1)
+    l' = max{ a ∈ [l, 0] : |f(x) − f(a)| ≤ r for all l ≤ x ≤ a },     r = (max f − min f) / (2 (LEVELS − 1))
 
-and likewise h' from above. Saturation then changes f by no more than the rounding of its output may. Before a HardSwish l' is
-−3, where it is exact; before a sigmoid gate about ±6. Own method; it needs no calibration samples.
+and h' in the same way from above. Clipping to [l', h'] changes f by at most the rounding error of its output. For HardSwish
+l' = −3, without any error; for a sigmoid [l', h'] is about ±6. This method is not from the literature; it needs no samples.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from compress.quantize.ptq.following_activation import ActivationFunction, activ
 
 LEVELS = 256
 POINTS = 4096
-"""Into which each side of the range is divided."""
+"""Number of points on each side of 0 at which f is evaluated."""
 
 
 def clip_to_activation(model: ir.Model, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """The ranges, narrowed for each tensor that only an activation function reads.
+    """Narrow the range of each tensor that only an activation function reads.
 
     Args:
         model: Float network.
-        ranges: Lowest and highest value by tensor.
+        ranges: Smallest and largest value by tensor.
     """
     values = ir.convenience.create_value_mapping(model.graph)
     activations = {name: activation_after(values[name]) for name in ranges}
@@ -49,6 +49,6 @@ def _narrow(activation: ActivationFunction, low: float, high: float) -> tuple[fl
 
 
 def _flat_until(y: np.ndarray, r: float) -> int:
-    """Index of the last value that is within r of all before it."""
+    """Index of the last value that differs by at most r from all values before it."""
     deviation = np.maximum(np.maximum.accumulate(y) - y, y - np.minimum.accumulate(y))
     return int(np.flatnonzero(deviation <= r)[-1])

@@ -27,21 +27,24 @@ def observe(
     normalized: bool = False,
     reporter: Reporter | None = None,
 ) -> Histograms:
-    """Ranges and, with `counts`, histograms of activations. Memory does not grow with the number of batches.
+    """Extremes and, with `counts`, histograms of activations. Memory does not grow with the number of batches.
 
     Args:
         model: Float network.
-        names: Tensors to observe; inputs of the network may be among them.
-        batches: Inputs by name.
-        counts: Run a second time for histograms; minimum and maximum need one run.
-        normalized: Also collect the histogram in which each value is divided by the energy of its sample.
-        reporter: Shows a bar.
+        names: Tensors to observe, possibly inputs of the network.
+        batches: Batches of inputs by name.
+        counts: Run the batches a second time for histograms.
+        normalized: Also collect the histogram in which each value is weighted by the inverse energy of its sample.
+        reporter: Shows a progress bar.
+
+    Returns:
+        Histogram by name of the tensor.
 
     Raises:
-        ConversionError: There are no batches, or an activation is not finite; the first such tensor is named.
+        ConversionError: There are no batches, or an activation is not finite; the message names the first such tensor.
     """
     if not batches:
-        msg = "there are no samples to calibrate on; the training split is empty"
+        msg = "there are no samples for calibration: the training split is empty"
         raise ConversionError(msg)
     inputs = {value.name for value in model.graph.inputs}
     computed = [name for name in names if name not in inputs]
@@ -72,7 +75,7 @@ def _check_finite(histograms: Histograms) -> None:
     for name, histogram in histograms.items():
         if histogram.exceptional:
             msg = (
-                f"activation {name!r} holds {histogram.exceptional} values that are not finite on the calibration samples; "
-                "check the network's weights and the data's normalisation"
+                f"activation {name!r} has {histogram.exceptional} values that are not finite on the calibration samples; "
+                "check the weights of the network and the normalisation of the data"
             )
             raise ConversionError(msg)

@@ -1,6 +1,6 @@
-"""Estimators of activation ranges: from the histogram of a tensor to the range that its integers cover. Pure numpy.
+"""Estimators of activation ranges: from the histogram of a tensor to the range that its integers cover.
 
-All have one signature, so that the registry can name any of them; each uses what its formula needs.
+All estimators have the same signature, because the registry selects one by name.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from dataclasses import dataclass, field
 import numpy as np
 
 BINS = 2048
-"""Of |x|, as Migacz 2017 uses."""
+"""Number of bins of |x|, as in Migacz 2017."""
 MOMENTUM = 0.9
-"""Of the moving average over batches."""
+"""Momentum of the moving average over batches."""
 FLOATS = 2**12
-"""Bins of |x| by its exponent and the first four bits of its mantissa: 16 per octave, over all of float32."""
+"""Number of bins of |x| by exponent and first four bits of the mantissa: 16 per octave over all of float32."""
 ENTROPY_BINS, MAX_ENTROPY_BINS = 128, 1024
-"""Bins of `entropy` over the range of the first batch, as of ONNX Runtime; and at most, where later batches are wider."""
+"""Bins of `entropy` over the range of the first batch, as in ONNX Runtime, and their limit if later batches are wider."""
 OCTAVES = 8
-"""Range of thresholds below the largest magnitude that `sample_normalized_mse` tries, eight per octave."""
+"""Octaves below the largest magnitude in which `sample_normalized_mse` tries thresholds, eight per octave."""
 
 
 @dataclass
 class ActivationHistogram:
-    """Extremes and counts of the values of one tensor, over all batches so far.
+    """Extremes and histogram of the values of one tensor over all batches.
 
     Attributes:
         low: Smallest value.
         high: Largest value.
-        first_largest: Largest magnitude of the first batch.
-        average: Moving averages of the batches' smallest and largest values; None before the first batch.
-        counts: Values by bin over [−a, a], a = max(|low|, |high|), (2 · BINS,); counted once `low` and `high` are final.
-        normalized_counts: Values by magnitude, `FLOATS` bins, each value weighted by one over the sum of squares of its sample;
-            zeros are left out, since they are always exact. None until `update_normalized_histogram` is called.
-        exceptional: Values that were not finite.
+        first_largest: Largest magnitude in the first batch.
+        average: Moving averages of the smallest and largest value of each batch; None before the first batch.
+        counts: Number of values by bin over [−a, a], a = max(|low|, |high|), (2 · BINS,); valid for the final `low` and `high`.
+        normalized_counts: Values by magnitude, (FLOATS,), each weighted by 1 ÷ sum of squares of its sample; without zeros,
+            which are always exact. None without `update_normalized_histogram`.
+        exceptional: Number of values that are not finite.
     """
 
     low: float = np.inf
@@ -51,7 +51,7 @@ class ActivationHistogram:
         return max(abs(self.low), abs(self.high))
 
     def update_minmax(self, x: np.ndarray) -> None:
-        """First pass: extend the extremes by those of a batch."""
+        """First pass: update the extremes with a batch."""
         low, high = float(x.min()), float(x.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             self.exceptional += int((~np.isfinite(x)).sum())
@@ -63,17 +63,17 @@ class ActivationHistogram:
         self.average = (MOMENTUM * before[0] + (1 - MOMENTUM) * low, MOMENTUM * before[1] + (1 - MOMENTUM) * high)
 
     def update_histogram(self, x: np.ndarray) -> None:
-        """Second pass, over the same batches: count values into bins."""
+        """Second pass over the same batches: update the histogram."""
         width = self.largest / BINS or 1.0
         bins = np.clip(x.ravel() / np.float32(width) + BINS, 0, 2 * BINS - 1).astype(np.int32)
         self.counts += np.bincount(bins, minlength=2 * BINS)
 
     def update_normalized_histogram(self, x: np.ndarray, samples: int) -> None:
-        """First pass of `sample_normalized_mse`: count values divided by the energy of their sample, with equal weights.
+        """First pass for `sample_normalized_mse`: update the histogram weighted by the inverse energy of each sample.
 
         Args:
-            x: Values; the first axis counts samples where its length is their number, else all values are one sample.
-            samples: In the batch.
+            x: (samples, …), or any other shape, whose values count as one sample.
+            samples: Number of samples in the batch.
         """
         rows = x.reshape(samples if x.shape[:1] == (samples,) else 1, -1).astype(np.float32, copy=False)
         squares = np.square(rows, dtype=np.float64).sum(1)
@@ -92,20 +92,20 @@ class ActivationHistogram:
 
 
 def minmax(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
-    """The range of all values: [min x, max x].
+    """Range of all values: [min x, max x].
 
-    Jacob et al. 2018, arXiv:1712.05877, section 3. Needs no counts.
+    Jacob et al. 2018, arXiv:1712.05877, section 3. Needs no histogram.
     """
     return histogram.low, histogram.high
 
 
 def moving_average(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
-    """Smoothed extremes: a_t = 0.9 a_(t−1) + 0.1 x_t, of the smallest and the largest value x_t of each batch t; a_0 = x_0.
+    """Moving averages of the extremes: a_t = 0.9 a_(t−1) + 0.1 x_t, a_0 = x_0, x_t the smallest or largest value of batch t.
 
-    Jacob et al. 2018, arXiv:1712.05877, section 3.1. Needs no counts. Values of a single unusual batch saturate.
+    Jacob et al. 2018, arXiv:1712.05877, section 3.1. Needs no histogram. Outliers of a single batch saturate.
 
     Args:
-        histogram: At least one batch.
+        histogram: Extremes of at least one batch.
         levels: Not used.
         percentile: Not used.
     """
@@ -113,17 +113,17 @@ def moving_average(histogram: ActivationHistogram, *, levels: int, percentile: f
 
 
 def mse(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
-    """The range of least squared error, of rounding and of saturation together.
+    """Range with the least squared error of rounding and saturation together.
 
         T = argmin_t Σ_x n(x) (x − x̂)²,   x̂ = s · min(round(x / s), levels − 1),   s = t / (levels − 1)
         range = [max(min x, −T), min(max x, T)]
 
-    Over 128 values of t up to the largest magnitude; x are the middles of the histogram's bins, n(x) its counts. Nagel et al.
+    t has 128 values up to the largest magnitude; x are the centers of the histogram's bins, n(x) their counts. Nagel et al.
     2021, A White Paper on Neural Network Quantization, arXiv:2106.08295, eq. 24.
 
     Args:
-        histogram: With counts.
-        levels: Integers for magnitudes: 128 for signed, 256 for unsigned values.
+        histogram: Histogram with `counts`.
+        levels: Number of levels for magnitudes: 128 for signed, 256 for unsigned values.
         percentile: Not used.
     """
     magnitudes = histogram.magnitudes()
@@ -138,18 +138,18 @@ def mse(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tu
 
 
 def sample_normalized_mse(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
-    """The range of least squared error where each sample's error counts relative to its own signal.
+    """Range with the least squared error, relative to the energy of each sample.
 
         T = argmin_t Σ_n Σ_i (x_ni − x̂_ni)² / Σ_i x_ni²,   range = [max(min x, −T), min(max x, T)]
         (x − x̂)² ≈ x² for |x| < s / 2,   s² / 12 up to t,   (|x| − t)² beyond;   s = t / (levels − 1)
 
-    n counts samples, i the values of the tensor in one sample. Without the division (`mse`) a few samples with large values
-    dominate, and their range leaves all others hardly any levels: on a MobileNetV3-Large one image in a hundred had values 20
-    times as large as the rest; 96.4 % of the predictions stayed the same with `mse` and 98.9 % with this.
+    n is the index of the sample, i that of the value in the sample. Without the division (`mse`) a few samples with large
+    values dominate, and few levels remain for all other samples: in a MobileNetV3-Large one image in a hundred had values 20
+    times as large as the rest; 96.4 % of the predictions stayed the same with `mse` and 98.9 % with this method.
 
     Args:
-        histogram: With `normalized_counts`.
-        levels: Integers for magnitudes: 128 for signed, 256 for unsigned values.
+        histogram: Histogram with `normalized_counts`.
+        levels: Number of levels for magnitudes: 128 for signed, 256 for unsigned values.
         percentile: Not used.
     """
     counts = np.zeros(FLOATS) if histogram.normalized_counts is None else histogram.normalized_counts
@@ -166,14 +166,14 @@ def sample_normalized_mse(histogram: ActivationHistogram, *, levels: int, percen
 
 
 def percentile(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
-    """The range of the `percentile` % smallest magnitudes; the rest saturates.
+    """Range of the `percentile` % smallest magnitudes; larger values saturate.
 
         T = min{ t : #{|x| ≤ t} ≥ (percentile / 100) · #x },   range = [max(min x, −T), min(max x, T)]
 
     Wu et al. 2020, arXiv:2004.09602, section 3.1.
 
     Args:
-        histogram: With counts.
+        histogram: Histogram with `counts`.
         levels: Not used.
         percentile: In (50, 100].
     """
@@ -184,20 +184,21 @@ def percentile(histogram: ActivationHistogram, *, levels: int, percentile: float
 
 
 def entropy(histogram: ActivationHistogram, *, levels: int, percentile: float) -> tuple[float, float]:  # noqa: ARG001
-    """The range that loses least information, by Kullback-Leibler divergence, as ONNX Runtime computes it.
+    """Range with the least Kullback-Leibler divergence, as ONNX Runtime computes it.
 
         T = argmin_i KL(P_i ‖ Q_i),   range = [max(min x, −T), min(max x, T)]
 
-    P_i is the histogram of x over [−i, i] bins with all beyond it added to its ends; Q_i the same, without what is beyond,
-    merged into `ENTROPY_BINS` parts and spread again over the bins that were not empty. Migacz 2017, "8-bit inference with
-    TensorRT", GTC S7310. The range of the first batch has `ENTROPY_BINS` bins, so that T is hardly smaller than it.
+    P_i is the histogram of x over the bins [−i, i], with the counts of larger values added to the first and last bin. Q_i is
+    the histogram without larger values, merged into `ENTROPY_BINS` parts; the count of each part is distributed over its
+    non-empty bins. Migacz 2017, "8-bit inference with TensorRT", GTC S7310. The range of the first batch has `ENTROPY_BINS`
+    bins, so T is hardly smaller.
 
-    Finer bins give ranges that are far too small: a value that many samples share, such as a constant background or the limit
-    of a ReLU6, fills one of the bins that a part merges. KL counts its spreading over the others as loss, although rounding
-    moves it by half a level at most. With 2048 bins, a ReLU6 had the range [0, 3.1].
+    Finer bins give far too small ranges: a value that many samples share, such as a constant background or the limit of a
+    ReLU6, fills one bin of a part. KL counts its distribution over the other bins as loss, although rounding moves it by at
+    most half a level. With 2048 bins, a ReLU6 had the range [0, 3.1].
 
     Args:
-        histogram: With counts.
+        histogram: Histogram with `counts`.
         levels: Not used.
         percentile: Not used.
     """
@@ -208,8 +209,8 @@ def entropy(histogram: ActivationHistogram, *, levels: int, percentile: float) -
         return histogram.low, histogram.high
     width = max(2 * histogram.first_largest / ENTROPY_BINS, 2 * largest / MAX_ENTROPY_BINS)
     half = max(ENTROPY_BINS // 2, math.ceil(largest / width))
-    middles = (np.arange(2 * BINS) - BINS + 0.5) * (largest / BINS)
-    bins = np.clip(np.floor(middles / width).astype(np.int64) + half, 0, 2 * half - 1)
+    centers = (np.arange(2 * BINS) - BINS + 0.5) * (largest / BINS)
+    bins = np.clip(np.floor(centers / width).astype(np.int64) + half, 0, 2 * half - 1)
     counts = np.bincount(bins, histogram.counts, 2 * half).astype(np.int64)
     edges = (np.arange(-half, half + 1) * width).astype(np.float32)
     collector = HistogramCollector("entropy", False, ENTROPY_BINS, ENTROPY_BINS, 100.0, "same")

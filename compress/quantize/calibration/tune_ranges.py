@@ -1,15 +1,15 @@
-"""Learn activation ranges and biases together, on unlabelled samples, so that the network's outputs change least.
+"""Learn activation ranges and biases together on unlabelled samples, such that the outputs of the network change least.
 
     min over θ, b   E_n[ log( ‖ẑ_n − z_n‖² / ‖z_n‖² ) ],        s = s₀ eᶿ
 
-z_n are the float network's outputs for sample n, ẑ_n those with every Q/DQ pair of a runtime in place; s₀ is a calibrated
-scale, b a layer's bias; integers of weights and zero points stay. A range that is best for its own tensor is not best for the
-network: the errors of different tensors add up in the outputs, above all where all saturate the same samples. Nahshan et al.
-2019, Loss Aware Post-training Quantization, arXiv:1911.07190, optimize scales jointly for that reason, without gradients; here
-gradients pass through the rounding as in `fake_quantize`. The logarithm makes the mean one of decibels, so that a few samples
-with large errors do not dominate.
+z_n are the outputs of the float network for sample n, ẑ_n those of the network with all Q/DQ pairs of a runtime; s₀ is a
+calibrated scale, b the bias of a layer. Integer weights and zero points do not change. The best range for a tensor alone is not
+the best for the network, because the errors of different tensors add up in the outputs. For that reason Nahshan et al. 2019,
+Loss Aware Post-training Quantization, arXiv:1911.07190, optimize scales jointly, without gradients; here gradients pass through
+the rounding as in `fake_quantize`. With the logarithm the mean is one of decibels, so a few samples with large errors do not
+dominate.
 
-An eighth of the samples is held out to measure the gain; without one, everything stays as it was.
+An eighth of the samples is held out to measure the gain; without a gain, ranges and biases are not changed.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ from compress.tasks.flat_outputs import flat_outputs
 
 KEY = "calibration.learn_epochs"
 HELD_OUT = 8
-"""One sample in so many is held out."""
+"""One of this many samples is held out."""
 LEARNING_RATE = 0.03
-"""Of θ: the largest relative change of a scale in an update."""
+"""Learning rate of θ, that is of the relative change of a scale."""
 BIAS_LEARNING_RATE = 0.3
-"""The same of biases, times `LEARNING_RATE` and the root mean square of the layer's biases."""
+"""Learning rate of biases as a multiple of `LEARNING_RATE` × root mean square of the layer's biases."""
 LARGEST_BATCH = 8
-"""More updates of fewer samples: on EfficientNet-B0 31.7 dB with 8, 31.4 with 32, for as many epochs."""
+"""Largest batch. More updates with fewer samples are better: EfficientNet-B0 has 31.7 dB with 8 and 31.4 dB with 32."""
 BATCH_VALUES = 2**21
-"""Input values per batch at most: 4 images of 384 × 384."""
+"""Most input values per batch: 4 images of 384 × 384."""
 
 
 @dataclass(frozen=True, eq=False)
 class TunedRanges:
-    """Result of learning.
+    """Result of learning ranges.
 
     Attributes:
-        static: With learned ranges and biases, or as it was.
-        before: Mean signal to noise ratio of the outputs for held-out samples, dB; None where nothing was tried.
+        static: Plan with learned ranges and biases, or the unchanged plan.
+        before: Mean signal-to-noise ratio of the outputs for held-out samples, dB; None if ranges were not learned.
         after: The same after learning.
-        skipped: Why not, where it could not be done.
-        notes: What it gained.
+        skipped: Why ranges were not learned.
+        notes: Gain in dB.
     """
 
     static: StaticInt8Plan
@@ -79,17 +79,17 @@ def tune_ranges(
     seed: int = 0,
     reporter: Reporter | None = None,
 ) -> TunedRanges:
-    """Learn in the network of one runtime; the others get its biases, and its ranges where they quantize the same tensor.
+    """Learn ranges and biases with the Q/DQ pairs of one runtime; the others get its biases and the ranges of common tensors.
 
     Args:
         static: Result of post-training quantization and calibration.
-        runtime: The runtime whose Q/DQ pairs are in place.
-        samples: Each input (1, …), by the names of the data, all of equal shapes; two or more, or two of the network's batches
-            where its batch is fixed.
+        runtime: Runtime whose Q/DQ pairs are used.
+        samples: Inputs (1, …) by the names of the data, all of equal shapes; at least two, or two batches of a network with a
+            fixed batch.
         epochs: Passes over the samples that are not held out.
         exclude: Names of nodes that stay in float.
-        seed: Of which samples are held out, and of the order of the others.
-        reporter: Shows a bar.
+        seed: Seed for the held-out samples and the order of the others.
+        reporter: Shows a progress bar.
     """
     shapes = input_shapes(static.model)
     fixed = fixed_batch(shapes, frozenset())
@@ -155,32 +155,32 @@ def _stack(samples: Sequence[Feeds], shapes: InputShapes) -> Batch:
     """All samples as one batch, inputs in the order of the network.
 
     Raises:
-        ConversionError: They have different shapes, or the network takes an input without the axis of samples.
+        ConversionError: The samples have different shapes, or an input of the network has no batch axis.
     """
     named = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
     if whole := whole_inputs(named[0], shapes):
-        msg = f"the network takes {', '.join(sorted(whole))} without an axis of samples, so that samples cannot be stacked"
+        msg = f"samples cannot be stacked: {', '.join(sorted(whole))} of the network has no batch axis"
         raise ConversionError(msg)
     stacked = group_samples(named, len(named))
     if len(stacked) > 1:
-        msg = "the samples have different shapes, so that they cannot be stacked"
+        msg = "samples cannot be stacked: they have different shapes"
         raise ConversionError(msg)
     return Batch({name: torch.from_numpy(array) for name, array in stacked[0].items()}, {})
 
 
 def _run(module: OnnxModule, x: Batch) -> Tensor:
-    """Float outputs, joined, (N, M)."""
+    """Concatenated float outputs of the fake-quantized network, (N, M)."""
     return flat_outputs(module(*x.inputs.values()))
 
 
 def _run_float(session: onnxruntime.InferenceSession, x: Batch) -> Tensor:
-    """The same of the float network."""
+    """Concatenated float outputs of the float network, (N, M)."""
     feeds = {name: values.numpy() for name, values in x.inputs.items()}
     return flat_outputs(tuple(torch.from_numpy(values) for values in session.run(None, feeds))).flatten(1)
 
 
 def _with_rounded_weights(static: StaticInt8Plan) -> StaticInt8Plan:
-    """The plan with weights at the values of their integers, which rounding to the nearest then reproduces."""
+    """The plan with dequantized weights, from which rounding to the nearest gives the same integers."""
     arrays = {
         layer.weight: layer.from_matrix(static.grids[layer.weight].dequantize(), read_weight(static.model, layer.weight))
         for layer in weighted_layers(static.model)
@@ -190,7 +190,7 @@ def _with_rounded_weights(static: StaticInt8Plan) -> StaticInt8Plan:
 
 
 def _parameter_groups(module: OnnxModule) -> list[dict[str, object]]:
-    """Parameters to learn: scales of activations, and biases that are not constants of the graph."""
+    """Parameters to learn, with learning rates: scales of activations, and biases that are parameters."""
     quantizers = [part for part in module.quantizers.values() if isinstance(part, FakeQuantize)]
     thetas = [quantizer.theta for quantizer in quantizers if quantizer.theta.requires_grad]
     biases = [
@@ -225,7 +225,7 @@ def _to_decibels(log_error: float) -> float:
 
 @torch.no_grad()
 def _decibels(module: OnnxModule, x: Batch, z: Tensor, batch_size: int) -> float:
-    """Mean signal to noise ratio of the outputs."""
+    """Mean signal-to-noise ratio of the outputs, dB."""
     errors = [_log_errors(_run(module, x.rows(part)), z[part]) for part in _split(torch.arange(x.size), batch_size)]
     return _to_decibels(float(torch.cat(errors).mean()))
 

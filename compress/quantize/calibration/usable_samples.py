@@ -1,4 +1,4 @@
-"""Which calibration samples can be used: those for which the float network has finite outputs."""
+"""Select the calibration samples for which the float network has finite outputs."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from compress.core.errors import ConversionError
 def samples_with_finite_outputs(model: ir.Model, samples: Sequence[Feeds], batch: int) -> list[Feeds]:
     """The samples for which the float network has finite outputs.
 
-    A network that standardises each image divides by 0 for a black one, and no range can be estimated from the result.
+    For example, a network that standardises each image divides by 0 for a black image; ranges cannot be estimated from that.
 
     Args:
         model: Float network.
-        samples: Each input (1, …), by the names of the data.
-        batch: Samples in one run.
+        samples: Inputs (1, …) by the names of the data.
+        batch: Batch size.
 
     Raises:
-        ConversionError: Samples hold values that are not finite, all have one value each, or none has finite outputs.
+        ConversionError: Samples have values that are not finite, every sample is constant, or no sample has finite outputs.
     """
     floats = [[array for array in sample.values() if is_continuous(array)] for sample in samples]
     if damaged := sum(not all(np.isfinite(array).all() for array in arrays) for arrays in floats):
-        msg = f"{damaged} of {len(samples)} calibration samples hold values that are not finite; check how the data are read"
+        msg = f"{damaged} of {len(samples)} calibration samples have values that are not finite; check how the data are read"
         raise ConversionError(msg)
     if all(arrays and all(_is_constant(array) for array in arrays) for arrays in floats):
-        msg = f"all {len(samples)} calibration samples are of one value each; check how the data are read and normalised"
+        msg = f"all {len(samples)} calibration samples are constant; check how the data are read and normalised"
         raise ConversionError(msg)
     session = onnx_session.create_session(model, threads=0)
     batches = make_batches(samples, model, batch)
     sizes = [1] * len(batches) if len(batches) == len(samples) else map(feeds_size, batches)
     finite = [row for feeds, size in zip(batches, sizes, strict=True) for row in _finite_rows(session.run(None, feeds), size)]
     if not any(finite):
-        msg = f"the float network's outputs are not finite for any of {len(samples)} calibration samples; check its weights"
+        msg = f"the float network has no finite outputs for any of {len(samples)} calibration samples; check its weights"
         raise ConversionError(msg)
     return [sample for sample, usable in zip(samples, finite, strict=True) if usable]
 
 
 def _finite_rows(outputs: Sequence[Array], count: int) -> list[bool]:
-    """For each of `count` samples, whether its outputs are finite; an output that is not batch first counts for all of them."""
+    """For each of `count` samples, whether its outputs are finite; an output without batch axis counts for all samples."""
     finite = np.ones(count, bool)
     for array in outputs:
         if is_continuous(array):

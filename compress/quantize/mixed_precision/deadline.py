@@ -10,11 +10,11 @@ class Deadline:
     """A time limit that a search checks between trials.
 
     Args:
-        seconds: Length of the limit, from now on.
-        now: Reads a clock, in seconds.
+        seconds: Time limit, from now on.
+        now: Returns the time of a clock, in seconds.
 
     Attributes:
-        missed: Whether a check found the time over; the search is then incomplete.
+        missed: Whether a check was after the limit; the search is then incomplete.
     """
 
     def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -22,6 +22,6 @@ class Deadline:
         self.missed = False
 
     def passed(self) -> bool:
-        """Whether the time is over; it stays over."""
+        """Whether the time is over."""
         self.missed = self.missed or self._now() >= self._end
         return self.missed

@@ -5,11 +5,11 @@
 2. Forward: the k most sensitive layers stay in float. Bisection finds the smallest k within the budget.
 3. Backward: each float layer is quantized again, the least sensitive first, and stays quantized if the budget still holds.
    In the result, no single layer can be quantized without exceeding the budget.
-4. Upward: layers that matter alone are not always those that matter together. Starting from no float layer, the layer that
-   brings the loss closest to the budget is added, then the next one, while this can need fewer layers than the best set so
-   far. Each step tries only the `CANDIDATES` most sensitive layers.
+4. Upward: the most sensitive single layers are not always the best set. Starting from no float layer, the layer that brings the
+   loss closest to the budget is added, then the next one, while the set is smaller than the best set so far. Each step tries
+   only the `CANDIDATES` most sensitive layers.
 
-Every better set is reported at once, so an interrupted search leaves the best set so far.
+Every better set is reported at once, so that after an interruption the best set so far is available.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from compress.core.progress import NullReporter, Reporter
 from compress.quantize.mixed_precision.deadline import Deadline
 
 CANDIDATES = 12
-"""Layers tried at each upward step."""
+"""Number of layers tried at each upward step."""
 Layers = tuple[str, ...]
 """Names of float layers, in graph order."""
 TrialFn = Callable[[Layers], tuple[float, float]]
-"""Float layers → loss of the metric, SQNR of the outputs in dB."""
+"""Maps float layers to the loss of the metric and the SQNR of the outputs in dB."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class FewestFloatResult:
         drop: Loss of the metric.
         within_budget: Whether the loss is within the budget.
         complete: Whether the search ended before its time limit.
-        sensitivities: Of the layers measured within the time limit, the most sensitive first.
-        trials: Networks that were built and measured.
+        sensitivities: Sensitivities of the layers measured within the time limit, the most sensitive first.
+        trials: Number of networks that were built and measured.
     """
 
     float_layers: Layers
@@ -73,13 +73,13 @@ def search(
     on_improvement: Callable[[Layers], None] = lambda _: None,
     reporter: Reporter | None = None,
 ) -> FewestFloatResult:
-    """Find the fewest float layers. The first trial has none, which may be within the budget already.
+    """Find the fewest float layers. The first trial has none and may already be within the budget.
 
     Args:
         layers: Names of all layers, in graph order.
         evaluate: Builds and measures a network with some layers in float.
         budget: Largest loss of the metric.
-        deadline: When to stop.
+        deadline: Time limit.
         on_improvement: Called with each better set.
         reporter: Shows a progress bar.
     """
@@ -142,7 +142,7 @@ class _FewestFloatSearch:
         self.sensitivities.append(LayerSensitivity(layer, drop, sqnr_db))
 
     def ranking(self) -> list[str]:
-        """Layers, the most sensitive first and those without a measurement last."""
+        """Layers, the most sensitive first; layers without a measurement are last."""
         self.sensitivities.sort(key=lambda sensitivity: (sensitivity.sqnr_db, -sensitivity.drop))
         measured = [sensitivity.layer for sensitivity in self.sensitivities]
         return measured + [name for name in self.layers if name not in measured]
@@ -157,7 +157,7 @@ class _FewestFloatSearch:
             self.consider(ranking)
 
     def backward(self) -> None:
-        """Quantize single layers again, until none can be without exceeding the budget."""
+        """Quantize single layers again until no layer can be quantized without exceeding the budget."""
         before: Layers | None = None
         while self.within_budget and before != self.best:
             before = self.best
@@ -167,7 +167,7 @@ class _FewestFloatSearch:
                 self.consider([name for name in self.best if name != layer])
 
     def upward(self) -> None:
-        """Add the best single layer to an empty set, again and again, while fewer layers than the best set may do."""
+        """Starting from an empty set, add the best layer repeatedly while the set is smaller than the best set."""
         float_layers: Layers = ()
         while len(float_layers) + 1 < (len(self.best) if self.within_budget else len(self.layers)):
             measured: list[tuple[tuple[float, float], Layers]] = []

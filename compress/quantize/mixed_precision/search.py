@@ -1,4 +1,4 @@
-"""Mixed precision in the stage: runs the search that the settings ask for, and describes its result for the record."""
+"""Run the mixed-precision search of the settings and describe its result for the record."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from compress.profile.latency.timing import Timing
 
 SEARCH_S, FINAL_S = 0.1, 0.5
-"""Measured time of a network during the search, and of the result."""
+"""Timing of a network during the search, and of the result."""
 
 
 @dataclass(frozen=True)
 class MixedPrecisionResult:
-    """What the stage needs of a search.
+    """Result of a search for the stage.
 
     Attributes:
         float_layers: Layers that stay in float.
-        note: The result, for the record.
-        rows: One row per layer, for the record.
-        within_budget: Whether the budget holds.
+        note: Summary for the record.
+        rows: One row per layer for the record.
+        within_budget: Whether the result is within the budget.
     """
 
     float_layers: Layers
@@ -56,14 +56,14 @@ class MixedPrecisionResult:
 def search_mixed_precision(
     settings: MixedPrecisionSettings, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: NetworkSpec, context: Context
 ) -> MixedPrecisionResult:
-    """Search for the layers to leave in float; the best network so far is always in the stage's folder.
+    """Search for the layers that stay in float; the best network so far is always in the folder of the stage.
 
     Args:
-        settings: The budget.
-        plan: What networks are built from.
+        settings: Budget and time limit.
+        plan: Plan from which networks are built.
         excluded: Names of nodes that always stay in float.
-        spec: Written into the files.
-        context: Data, task, folder, targets.
+        spec: Metadata for the files.
+        context: Data, task, folder and targets.
 
     Raises:
         ConversionError: A latency is the budget, and no target is this machine.
@@ -79,7 +79,7 @@ def search_mixed_precision(
             trials.layers, trials.evaluate, trials.size_bytes, budget=settings.max_bytes,
             deadline=Deadline(settings.seconds), on_improvement=trials.save, reporter=context.reporter,
         )  # fmt: skip
-        return _described(result, trials, settings, "bytes", settings.max_bytes)
+        return _budget_result(result, trials, settings, "bytes", settings.max_bytes)
     assert settings.latency_ms is not None  # noqa: S101  # the settings have one of the three budgets
     with TemporaryDirectory() as folder:
         return _under_latency(settings, settings.latency_ms, trials, LatencyTrial(trials, Path(folder)))
@@ -98,7 +98,7 @@ def _fewest_float_layers(settings: MixedPrecisionSettings, max_loss: float, tria
 def _under_latency(
     settings: MixedPrecisionSettings, max_ms: float, trials: TrialBuilder, latency: LatencyTrial
 ) -> MixedPrecisionResult:
-    """Search, measure the result for longer, and quantize its least useful layers until the longer measurement holds, too."""
+    """Search, then time the result for longer, and quantize its least useful layers while it exceeds the budget."""
     result = under_budget.search(
         trials.layers, trials.evaluate, latency.latency_ms, budget=max_ms, deadline=Deadline(settings.seconds),
         on_improvement=trials.save, reporter=trials.context.reporter,
@@ -112,10 +112,10 @@ def _under_latency(
         final_ms = latency.final_ms(float_layers)
         result = replace(result, float_layers=float_layers, drop=trials.evaluate(float_layers)[0])
     result = replace(result, cost=final_ms, within_budget=result.within_budget and final_ms <= max_ms)
-    return _described(result, trials, settings, "ms", max_ms)
+    return _budget_result(result, trials, settings, "ms", max_ms)
 
 
-def _described(
+def _budget_result(
     result: BudgetResult, trials: TrialBuilder, settings: MixedPrecisionSettings, unit: str, budget: float
 ) -> MixedPrecisionResult:
     rows = tuple(
@@ -150,14 +150,14 @@ def _note(
 
 
 class LatencyTrial:
-    """Measures networks in ONNX Runtime on this machine, in turns with the network that has no float layer.
+    """Measures networks in ONNX Runtime on this machine, in turns with the network without float layers.
 
-    The speed of a machine drifts by more than the cost of a layer. So a latency is the ratio to that network, times its latency
-    at the start.
+    The speed of a machine drifts by more than the cost of a layer. So a latency is the ratio to the network without float
+    layers × the latency of that network at the start.
 
     Args:
         trials: Builds the networks.
-        folder: For their files.
+        folder: Folder for their files.
 
     Raises:
         ConversionError: No target is this machine.
@@ -171,11 +171,11 @@ class LatencyTrial:
         self.trials, self.folder, self.threads = trials, folder, device.threads
         self.batch = device.contract.batch
         self.feeds = first_feeds(trials.plan.model, context.data.validation, self.batch)
-        self._written: dict[str, Layers] = {}
+        self._float_layers: dict[str, Layers] = {}
         self._baseline_ms: float | None = None
 
     def latency_ms(self, float_layers: Layers) -> float:
-        """Median latency, corrected for drift."""
+        """Median latency, ms, corrected for drift."""
         if self._baseline_ms is None:
             self._baseline_ms = median_ms(self._measure({"base": ()}, FINAL_S)["base"])
         if not float_layers:
@@ -184,7 +184,7 @@ class LatencyTrial:
         return self._baseline_ms * median_ms(timings["this"]) / median_ms(timings["base"])
 
     def final_ms(self, float_layers: Layers) -> float:
-        """Median latency of a longer measurement, not corrected."""
+        """Median latency of a longer measurement, ms, not corrected."""
         return median_ms(self._measure({"this": float_layers}, FINAL_S)["this"])
 
     def _measure(self, networks: dict[str, Layers], seconds: float) -> dict[str, Timing]:
@@ -198,9 +198,9 @@ class LatencyTrial:
             return time_runners(runners, feeds, TimingPlan.of(seconds), batch=self.batch)
 
     def _file(self, name: str, float_layers: Layers) -> Path:
-        """The network's file, written again only if the network is another one."""
+        """File of a network; written only if it contains another network."""
         path = self.folder / f"{name}.onnx"
-        if self._written.get(name) != float_layers:
+        if self._float_layers.get(name) != float_layers:
             onnx_files.save(self.trials.build(float_layers), path)
-            self._written[name] = float_layers
+            self._float_layers[name] = float_layers
         return path

@@ -1,4 +1,4 @@
-"""Builds and measures networks with some layers in float, for the searches of mixed precision."""
+"""Build and measure networks with some layers in float, for the mixed-precision searches."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from compress.quantize.target_requirements import MODEL_FILES
 
 RUNTIME = "onnxruntime"
 MAX_SQNR_DB = 200.0
-"""Stands for the infinite SQNR of equal outputs."""
+"""Replaces the infinite SQNR of equal outputs."""
 
 
 class TrialBuilder:
-    """Builds networks, and measures them on the validation split in ONNX Runtime.
+    """Builds networks and measures them on the validation split in ONNX Runtime.
 
     Args:
-        plan: What files are built from.
+        plan: Plan from which networks are built.
         excluded: Names of nodes that always stay in float.
-        spec: Written into the files.
+        spec: Metadata for the files.
         context: Data and task.
 
     Attributes:
@@ -43,32 +43,32 @@ class TrialBuilder:
         self.layers = tuple(name for name in names if name not in excluded)
 
     def build(self, float_layers: tuple[str, ...]) -> onnx.ModelProto:
-        """The network with these layers in float; the last one built is cached."""
+        """The network with these layers in float; the latest network is cached."""
         if self._last is None or self._last[0] != float_layers:
             self._last = float_layers, self.plan.build(RUNTIME, (*self.excluded, *float_layers), self.spec)
         return self._last[1]
 
     def save(self, float_layers: tuple[str, ...]) -> None:
-        """Write the network as the stage's file."""
+        """Write the network to the file of the stage."""
         onnx_files.save(self.build(float_layers), self.context.folder / MODEL_FILES[RUNTIME])
 
     def size_bytes(self, float_layers: tuple[str, ...]) -> float:
-        """Size of the network's file."""
+        """File size of the network, bytes."""
         return float(self.build(float_layers).ByteSize())
 
     def evaluate(self, float_layers: tuple[str, ...]) -> tuple[float, float]:
         """Loss of the metric, and SQNR of the outputs in dB."""
         task = self.context.task
-        compared = compare_on_split(self._float_network, self.build(float_layers), self.context.data.validation, task)
-        loss = -task.metric_info.gain(task.deciding.value(compared.reference), task.deciding.value(compared.other))
-        sqnr_db = min(energy_ratio_db(compared.signal, compared.noise), MAX_SQNR_DB)
+        comparison = compare_on_split(self._float_network, self.build(float_layers), self.context.data.validation, task)
+        loss = -task.metric_info.gain(task.deciding.value(comparison.reference), task.deciding.value(comparison.other))
+        sqnr_db = min(energy_ratio_db(comparison.signal, comparison.noise), MAX_SQNR_DB)
         return loss, sqnr_db
 
     def float_metric(self) -> float:
-        """The metric of the float network."""
+        """Metric of the float network."""
         return run_split(self._float_network, self.context.data.validation, self.context.task).metric
 
     @cached_property
     def _float_network(self) -> Network:
-        """The float network, or its outputs where they are small enough to be held."""
+        """The float network, or its recorded outputs if they are small enough."""
         return record_outputs(graphs.to_proto(self.plan.model), self.context.data.validation, self.context.task)

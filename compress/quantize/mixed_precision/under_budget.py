@@ -1,17 +1,17 @@
 """Mixed precision: the most accurate choice of float layers within a size or latency budget.
 
-1. Each layer alone stays in float, all others are quantized: the gain is the noise that it removes from the outputs, the cost
-   its additional bytes or milliseconds.
+1. Each layer alone stays in float, all others are quantized. The gain of the layer is the reduction of the noise of the
+   outputs, its cost the additional bytes or milliseconds.
 2. If gains and costs were additive, the best set would be the solution of a 0/1 knapsack. It is solved exactly over the Pareto
    front of (cost, gain); with many layers, only `FRONT` points of the front are kept.
-3. Costs are not quite additive (a runtime fuses operators, and converts at each change of type), so the set is built and
-   measured. While it costs too much, the layer with the smallest gain per cost is quantized again.
-4. Local search fills the rest of the budget: layers are added, or exchanged one for one, while the network improves.
+3. Costs are not exactly additive (runtimes fuse operators and convert at each change of type), so the set is built and
+   measured. While it exceeds the budget, the layer with the smallest gain per cost is quantized again.
+4. Local search uses the rest of the budget: layers are added, or exchanged one for one, while the network improves.
 
-A network is better if it loses less of the metric, and at equal loss if its outputs have less noise; an improvement over the
-float parent counts as zero loss. Noise is relative to the signal, 10^(−SQNR/10).
+A network is better if it loses less of the metric, or has the same loss and less noise; an improvement over the float parent
+counts as zero loss. Noise is relative to the signal, 10^(−SQNR/10).
 
-Every better set is reported at once, so an interrupted search leaves the best set so far.
+Every better set is reported at once, so that after an interruption the best set so far is available.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.fewest_float_layers import Layers, TrialFn
 
 CostFn = Callable[[Layers], float]
-"""Float layers → bytes or milliseconds."""
+"""Maps float layers to bytes or milliseconds."""
 FRONT = 4000
-"""Points of the Pareto front that the knapsack keeps."""
+"""Largest number of points of the Pareto front."""
 EXCHANGES = 2
-"""Trials of the local search for each layer, at most."""
+"""Most trials of the local search per layer."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class LayerGain:
 
     @property
     def gain_per_cost(self) -> float:
-        """Noise saved per cost; infinite for a layer that costs nothing."""
+        """Noise saved per cost; infinite for a layer without cost."""
         return self.noise_saved / self.cost if self.cost > 0 else float("inf")
 
 
@@ -64,8 +64,8 @@ class BudgetResult:
         cost: Bytes or milliseconds of the network.
         within_budget: Whether the cost is within the budget.
         complete: Whether the search ended before its time limit.
-        gains: Of single layers, the largest gain per cost first.
-        trials: Networks that were built and measured.
+        gains: Gains of single layers, the largest gain per cost first.
+        trials: Number of networks that were built and measured.
     """
 
     float_layers: Layers
@@ -87,14 +87,14 @@ def search(
     on_improvement: Callable[[Layers], None] = lambda _: None,
     reporter: Reporter | None = None,
 ) -> BudgetResult:
-    """Find the most accurate set. The first trial has no float layer, and must be within the budget for any set to be.
+    """Find the most accurate set of float layers within the budget. The first trial has no float layer.
 
     Args:
         layers: Names of all layers, in graph order.
         evaluate: Builds and measures a network with some layers in float.
         cost: Size or latency of such a network.
         budget: Largest cost.
-        deadline: When to stop.
+        deadline: Time limit.
         on_improvement: Called with each better set.
         reporter: Shows a progress bar.
     """
@@ -112,15 +112,15 @@ def search(
 
 
 def knapsack(gains: Sequence[LayerGain], capacity: float) -> Layers:
-    """Layers that save most noise in sum, with a sum of costs within `capacity`. Layers that cost nothing are always chosen."""
+    """Layers with the largest sum of noise saved whose sum of costs is at most `capacity`; layers without cost are included."""
     free = [gain for gain in gains if gain.cost <= 0 and gain.noise_saved >= 0]
     capacity -= sum(gain.cost for gain in free)
     front: list[_Point] = [(0.0, 0.0, ())]
     for gain in gains:
         if gain.cost > 0 and gain.noise_saved > 0:
             extended = [
-                (cost + gain.cost, noise_saved + gain.noise_saved, (*chosen, gain.layer))
-                for cost, noise_saved, chosen in front
+                (cost + gain.cost, noise_saved + gain.noise_saved, (*layers, gain.layer))
+                for cost, noise_saved, layers in front
                 if cost + gain.cost <= capacity
             ]
             front = _pareto_front([*front, *extended])
@@ -133,7 +133,7 @@ _Point = tuple[float, float, Layers]
 
 
 def _pareto_front(points: list[_Point]) -> list[_Point]:
-    """Points that no other dominates by less cost and as much gain; of more than `FRONT`, an even selection with the last."""
+    """Points that no other point dominates; at most `FRONT`, evenly selected, with the first and the last."""
     front: list[_Point] = []
     for point in sorted(points, key=lambda point: (point[0], -point[1])):
         if not front or point[1] > front[-1][1]:
@@ -189,20 +189,20 @@ class _BudgetSearch:
         return self.trials[candidate]
 
     def measure_layer(self, layer: str) -> None:
-        """Keep one layer alone in float."""
+        """Measure the network with only one layer in float."""
         before, after = self.trials[()], self.consider((layer,))
         gain = LayerGain(layer, before[0] - after[0], before[1] - after[1], after[2] - before[2])
         insort(self.gains, gain, key=lambda gain: -gain.gain_per_cost)
 
     def measure_knapsack(self) -> None:
-        """Measure the knapsack's solution, and quantize layers again while it exceeds the budget."""
-        chosen = list(knapsack(self.gains, self.budget - self.trials[()][2]))
+        """Measure the solution of the knapsack, and quantize layers again while it exceeds the budget."""
+        float_layers = list(knapsack(self.gains, self.budget - self.trials[()][2]))
         gains = {gain.layer: gain for gain in self.gains}
-        while chosen and not self.deadline.passed() and self.consider(chosen)[2] > self.budget:
-            chosen.remove(min(chosen, key=lambda layer: gains[layer].gain_per_cost))
+        while float_layers and not self.deadline.passed() and self.consider(float_layers)[2] > self.budget:
+            float_layers.remove(min(float_layers, key=lambda layer: gains[layer].gain_per_cost))
 
     def local_search(self) -> None:
-        """Add a layer or exchange one for another, while that improves the network."""
+        """Add a layer, or exchange it for another one, while the network improves."""
         trials_left = EXCHANGES * len(self.layers)
         improved = self.within_budget
         while improved and not self.deadline.passed():
@@ -218,10 +218,10 @@ class _BudgetSearch:
                     break
 
     def _neighbours(self) -> list[Layers]:
-        """Sets with one layer more, or one exchanged, that may be within the budget, the largest expected gain first.
+        """Sets with one layer added or exchanged that may be within the budget, the largest expected gain first.
 
-        If the float layers cost less together than the sum of their single costs, neighbours will save about as much again:
-        the estimate may exceed the budget by that saving per layer.
+        If the float layers together cost less than the sum of their single costs, a neighbour saves about as much again, so
+        its estimated cost may exceed the budget by that saving per layer.
         """
         in_float = [gain for gain in self.gains if gain.layer in self.best]
         saved = self.trials[()][2] + sum(gain.cost for gain in in_float) - self.cost

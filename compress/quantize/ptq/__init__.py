@@ -1,1 +1,1 @@
-"""Post-training quantization passes: equalization, SmoothQuant, AdaRound, BRECQ, GPTQ, bias correction."""
+"""Post-training quantization: equalization, SmoothQuant, AdaRound, BRECQ, GPTQ and bias correction."""

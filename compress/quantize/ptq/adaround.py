@@ -1,4 +1,4 @@
-"""AdaRound: whether each weight is rounded up or down is learned from the inputs of its layer.
+"""AdaRound: learn from the inputs of a layer whether each weight is rounded up or down.
 
 Nagel et al. 2020, Up or Down? Adaptive Rounding for Post-Training Quantization, arXiv:2004.10568. With fixed scales s,
 
@@ -6,11 +6,11 @@ Nagel et al. 2020, Up or Down? Adaptive Rounding for Post-Training Quantization,
 
     min over V   E‖f(W x + b) − f(W̃ x̂ + b)‖² / (s² h̄) + λ Σ (1 − |2 h(V) − 1|^β)                           (eq. 25, 24)
 
-x is the input of the layer in the float network and x̂ its input once all earlier layers are rounded, so that the layer also
-compensates their errors; f is the activation function that follows it. Division by s² and by h̄, the mean of x̂², measures
-errors in units of the scale, which balances the first term against λ for any layer. β falls from 20 to 2, so that every h ends
-at 0 or 1. Each iteration of Adam uses a few of the vectors. A row whose error over all vectors would exceed that of rounding to
-the nearest is rounded to the nearest.
+x is the input of the layer in the float network and x̂ its input with all earlier layers rounded, so the layer also compensates
+their errors; f is the activation function that follows it. Dividing by s² and by h̄, the mean of x̂², expresses errors in units
+of the scale, which balances the first term against λ for any layer. β falls from 20 to 2, so that every h ends at 0 or 1. Each
+iteration of Adam uses a batch of the vectors. A row whose error over all vectors exceeds that of rounding to the nearest is
+rounded to the nearest.
 
 Symbols: W (G, K, D) float32; s, b (G, K); x, x̂ (G, n, D); V (G, K, D).
 """
@@ -34,18 +34,18 @@ ZETA, GAMMA = 1.1, -0.1
 LAMBDA = 0.3
 """λ; the first term is about D / 12 per row for weights rounded to the nearest."""
 WARM_UP = 0.2
-"""Fraction of the iterations before the regularizer is added."""
+"""Fraction of the iterations without the regularizer."""
 LEARNING_RATE = 3e-2
 BATCH = 256
 """Vectors per iteration."""
 
 
 def adaround(layer: LayerRounding, *, seed: int = 0) -> np.ndarray:
-    """Integers q, (G, K, D), int8, whose output error is nowhere above that of rounding to the nearest.
+    """Integers q, (G, K, D), int8, whose output error does not exceed that of rounding to the nearest in any row.
 
     Args:
-        layer: W, s, x, x̂, b, f, and the number of Adam's iterations.
-        seed: Of the order of the vectors.
+        layer: W, s, x, x̂, b, f, and the number of iterations of Adam.
+        seed: Seed for the order of the vectors.
     """
     w, s, bits, activation, iterations = layer.w, layer.s, layer.bits, layer.activation, layer.iterations
     low, high = int_range(bits)

@@ -1,11 +1,11 @@
-"""Bias correction: rounding the weights of a layer shifts the mean of its outputs; the bias is changed by the opposite shift.
+"""Bias correction: compensate the shift of the output means of a layer that rounding of its weights causes.
 
 Nagel et al. 2019, Data-Free Quantization, arXiv:1906.04721, section 4.2. With W̃ = s q and ε = W̃ − W
 
     E[W̃ x] − E[W x] = ε E[x],      b ← b − ε E[x]                      analytic
 
-Once all layers before it are rounded and corrected, a layer reads x̂ instead of x, and the observed shift also contains the
-effect of their errors (appendix D). A layer is linear, so the means of its inputs suffice:
+With all earlier layers rounded and corrected, a layer reads x̂ instead of x, and the shift also contains the effect of their
+errors (appendix D). A layer is linear, so the means of its inputs suffice:
 
     E[W̃ x̂] − E[W x],      b ← b − E[W̃ x̂] + E[W x]                      empirical
 
@@ -26,7 +26,7 @@ from compress.backends.runner_protocol import Feeds
 from compress.quantize.ptq.input_statistics import LayerInputs
 
 SAMPLES = 128
-"""For means and deviations of outputs; the standard error is then an eleventh of the standard deviation over samples."""
+"""Samples for means and deviations of outputs; the standard error is then an eleventh of the standard deviation."""
 
 
 def bias_shift(w: np.ndarray, w_quantized: np.ndarray, mean: np.ndarray, mean_quantized: np.ndarray) -> np.ndarray:
@@ -43,28 +43,28 @@ def bias_shift(w: np.ndarray, w_quantized: np.ndarray, mean: np.ndarray, mean_qu
 
 
 def no_shift(w: np.ndarray, w_quantized: np.ndarray, inputs: LayerInputs) -> np.ndarray:  # noqa: ARG001
-    """Row `none` of the registry: biases stay."""
+    """Row `none` of the registry: biases do not change."""
     return np.zeros(w.shape[0] * w.shape[1])
 
 
 def analytic_shift(w: np.ndarray, w_quantized: np.ndarray, inputs: LayerInputs) -> np.ndarray:
-    """Row `analytic` of the registry: from the means of the inputs in the float network."""
+    """Row `analytic` of the registry: shift computed from the input means in the float network."""
     return bias_shift(w, w_quantized, inputs.mean, inputs.mean)
 
 
 def empirical_shift(w: np.ndarray, w_quantized: np.ndarray, inputs: LayerInputs) -> np.ndarray:
-    """Row `empirical` of the registry: with all layers before it rounded and corrected."""
+    """Row `empirical` of the registry: shift with all earlier layers rounded and corrected."""
     return bias_shift(w, w_quantized, inputs.mean, inputs.mean_quantized)
 
 
 def limit_batches(batches: Sequence[Feeds]) -> list[Feeds]:
-    """As many batches, spread over all, as hold `SAMPLES` samples."""
+    """Evenly spaced batches with at least `SAMPLES` samples in total, or all batches."""
     count = min(len(batches), -(-SAMPLES // feeds_size(batches[0])))
     return [batches[index * len(batches) // count] for index in range(count)]
 
 
 def output_moments(model: ir.Model, names: Sequence[str], batches: Sequence[Feeds]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Mean and standard deviation of each channel of some tensors over samples and positions, (K,) each, float64.
+    """Mean and standard deviation of each channel over samples and positions, (K,) each, float64, by tensor.
 
     Channels are axis 1 of (N, K, H, W) and the last axis of any other shape.
     """

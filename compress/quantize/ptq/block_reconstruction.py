@@ -1,11 +1,11 @@
-"""Block-wise reconstruction of a whole network: each block is rounded with the output of the rounded blocks before it as input.
+"""Block-wise reconstruction of a network: each block is rounded with the output of the rounded blocks before it as input.
 
-    ŷ₀ = samples ─► block 1 (rounded) ─► ŷ₁ ─► block 2 (being learned) ─► ẑ ≈ z ◄─ block 2 ◄─ … the float network
+    samples ─► block 1 (rounded) ─► x̂ ─► block 2 (being learned) ─► ẑ ≈ z ◄─ block 2 ◄─ x ◄─ … the float network
 
 See `brecq` for the optimization of one block. f is the diagonal of the Fisher information of the float network at the block's
-output z, without labels: E[(∂L / ∂z_i)²] with L = −log p(c | x) and the class c drawn from p(· | x). The mean is taken over the
-samples: the gradient of a single sample that is classified with certainty is close to 0, and such samples would have no weight.
-Memory holds the inputs and outputs of one block, of as many samples as fit.
+output z, without labels: f_i = E[(∂L / ∂z_i)²] with L = −log p(c | x) and class c sampled from p(· | x). The mean is over the
+samples, because the gradient of a sample that is classified with certainty is close to 0, and it would have no weight alone.
+Memory contains the inputs and outputs of one block for as many samples as fit.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from compress.quantize.ptq.weighted_layers import WeightedLayer
 from compress.quantize.qat.onnx_to_torch import GraphPart, module_key, to_torch
 
 HELD_BYTES = 2**28
-"""Limit of the inputs and outputs of one block."""
+"""Limit of the bytes of the inputs and outputs of one block."""
 BATCH_VALUES = 2**23
-"""Limit of the input and output values of one block per iteration; 224 × 224 images then come in batches of a few."""
+"""Limit of the input and output values of one block per iteration, which reduces the batch size for large images."""
 LARGEST_BATCH = 32
 FEWEST_SAMPLES = 16
-"""Samples to learn from in any case."""
+"""Samples that are used even if they exceed `HELD_BYTES`."""
 
 
 @dataclass(eq=False)
@@ -50,10 +50,10 @@ class Reconstruction:
         weights: Each weight rounded to the nearest, by initializer; replaced block by block.
         batches: Calibration inputs by name.
         options: Bits and iterations.
-        learned: Values of the weights of blocks already rounded, as stored, by initializer.
-        error_ratios: Error of each learned block divided by that of rounding to the nearest.
-        skipped: What could not be done.
-        samples: Smallest number of samples that a block was learned from.
+        learned: Dequantized weights of the rounded blocks, in the shape of the initializer, by initializer.
+        error_ratios: Error of each learned block ÷ error of rounding to the nearest.
+        skipped: Facts on what was skipped.
+        samples: Smallest number of samples used for a block.
     """
 
     model: ir.Model
@@ -69,7 +69,7 @@ class Reconstruction:
         """Learn the integers of one block.
 
         Raises:
-            ConversionError: An operator of the block has no counterpart with gradients.
+            ConversionError: An operator of the block has no torch equivalent here.
         """
         known = {layer.name: layer for layer in block.layers}
         part = to_torch(self.model, known, part=GraphPart(block.nodes, block.start, block.stop))
@@ -109,9 +109,9 @@ def round_by_blocks(
     exclude: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> PreparedModel:
-    """Row `brecq` of the registry: integers for all weights, learned block by block; arguments as of `round_weights`.
+    """Row `brecq` of the registry: learn the integers of all weights block by block. See `round_weights` for the arguments.
 
-    Layers of blocks with an operator that has no gradients here are rounded one by one by AdaRound.
+    Layers of blocks with an operator without torch equivalent are rounded by AdaRound.
     """
     nearest = round_weights(model, batches, replace(options, rounding="nearest"), exclude=exclude)
     layers = list(nearest.layers.values())
@@ -127,8 +127,8 @@ def round_by_blocks(
     notes: tuple[Fact, ...] = (_note(work),)
     weights = work.weights
     if len(work.learned) < len(layers):
-        done = tuple(layer.name for layer in layers if layer.weight in work.learned)
-        others = round_weights(model, batches, replace(options, rounding="adaround"), exclude=(*exclude, *done))
+        learned = tuple(layer.name for layer in layers if layer.weight in work.learned)
+        others = round_weights(model, batches, replace(options, rounding="adaround"), exclude=(*exclude, *learned))
         weights = {**weights, **others.weights}
         notes = (*notes, *others.notes)
     return replace(nearest, weights=weights, skipped=(*nearest.skipped, *work.skipped), notes=notes)
@@ -140,14 +140,14 @@ def _note(work: Reconstruction) -> Fact:
 
 
 def _shape_scale(s: np.ndarray, layer: WeightedLayer, dims: int) -> Tensor:
-    """Scales shaped to multiply the weight as stored."""
+    """Scales in a shape that broadcasts against the weight."""
     return torch.from_numpy(s.reshape([-1 if axis == layer.axis else 1 for axis in range(dims)]))
 
 
 def _block_inputs_outputs(
     model: ir.Model, block: ReconstructionBlock, batches: Sequence[Feeds], learned: Mapping[str, np.ndarray]
 ) -> tuple[Tensor, Tensor]:
-    """x̂, from the network with all blocks before it rounded, and z, from the float one."""
+    """x̂ from the network with all earlier blocks rounded, and z from the float network."""
     exact = onnx_session.create_session(graphs.with_outputs(model, [block.stop], only=True), threads=0)
     quantized = None
     if block.start not in {value.name for value in model.graph.inputs}:
@@ -164,30 +164,30 @@ def _block_inputs_outputs(
 
 
 def fisher_diagonal(model: ir.Model, name: str, z: Tensor, *, seed: int = 0) -> Tensor:
-    """F of each value of a tensor, shaped as one sample of `z` and 1 on average.
+    """Fisher diagonal f of a tensor, in the shape of one sample of `z`, scaled to mean 1.
 
     Args:
         model: Float network.
-        name: The tensor; all nodes after it depend on it alone.
-        z: Its values, for some samples.
-        seed: Of the classes that are drawn.
+        name: Name of the tensor; the nodes after it read no other activation.
+        z: Values of the tensor, (N, …).
+        seed: Seed for the sampled classes.
 
     Raises:
-        ConversionError: An operator after it has no counterpart with gradients, or the outputs are not (N, K).
+        ConversionError: An operator after the tensor has no torch equivalent here, or the outputs are not (N, K).
     """
     stop = str(model.graph.outputs[0].name)
     tail = to_torch(model, {}, part=GraphPart(tuple(_nodes_after(model, name)), start=name, stop=stop))
     tail.requires_grad_(False)
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(z[0])
     for part in torch.split(z, LARGEST_BATCH):
         values = part.clone().requires_grad_()
         logits = tail(values)
         if logits.ndim != 2 or logits.shape[1] < 2:
-            msg = f"outputs of shape {tuple(logits.shape)} are not those of a classifier"
+            msg = f"outputs of shape {tuple(logits.shape)} are not class scores (N, K)"
             raise ConversionError(msg)
         probabilities = torch.softmax(logits.detach(), 1)
-        classes = torch.multinomial(probabilities, 1, generator=draw)
+        classes = torch.multinomial(probabilities, 1, generator=generator)
         loss = -torch.log_softmax(logits, 1).gather(1, classes).sum()
         (gradient,) = torch.autograd.grad(loss, values)
         total += gradient.square().sum(0)
@@ -196,15 +196,15 @@ def fisher_diagonal(model: ir.Model, name: str, z: Tensor, *, seed: int = 0) -> 
 
 
 def _nodes_after(model: ir.Model, name: str) -> list[ir.Node]:
-    """Nodes that depend on a tensor, with those that compute constants for them."""
+    """Nodes that depend on a tensor, and nodes that compute constants."""
     constants: set[ir.Value | None] = {None, *model.graph.initializers.values()}
-    reached: set[ir.Value | None] = {graphs.find_value(model, name)}
+    dependent: set[ir.Value | None] = {graphs.find_value(model, name)}
     nodes = []
     for node in model.graph:
         if all(value in constants for value in node.inputs):
             constants.update(node.outputs)
             nodes.append(node)
-        elif reached & set(node.inputs):
-            reached.update(node.outputs)
+        elif dependent & set(node.inputs):
+            dependent.update(node.outputs)
             nodes.append(node)
     return nodes

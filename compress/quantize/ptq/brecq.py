@@ -1,16 +1,16 @@
-"""BRECQ: layers of a block are rounded together, so that the error of the block's output, weighted by the loss, is least.
+"""BRECQ: round the layers of a block together such that the Fisher-weighted error of the block's output is least.
 
 Li et al. 2021, BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction, arXiv:2102.05426. z is the
-block's output in the float network, and ẑ its output from x̂, the output of the blocks before it once they are rounded:
+output of the block in the float network, and ẑ its output for x̂, the output of the rounded blocks before it:
 
     min over V₁ … V_m   E[ Σ_i f_i (z_i − ẑ_i)² ] + λ Σ (1 − |2 h(V) − 1|^β),        f_i = E[(∂L / ∂z_i)²]       (eq. 10)
 
     ẑ = block(x̂; Ŵ₁ … Ŵ_m),        Ŵ = s clip(⌊W / s⌋ + h(V), l, h)
 
-f is the diagonal of the Fisher information, its mean over the samples, or 1 where it is not known. AdaRound's are
-h(V) = clip(σ(V)(ζ − γ) + γ, 0, 1), β and the regularizer (Nagel et al. 2020, arXiv:2004.10568, eq. 23, 24). The first term is
-divided by its value for rounding to the nearest and multiplied by a twelfth of the number of weights. A block whose learned
-integers have more error on the samples than the nearest ones takes the nearest ones.
+f is the diagonal of the Fisher information, averaged over the samples, or 1 if unknown. h(V) = clip(σ(V)(ζ − γ) + γ, 0, 1), β
+and the regularizer are those of AdaRound (Nagel et al. 2020, arXiv:2004.10568, eq. 23, 24). The first term is divided by its
+value for rounding to the nearest and multiplied by a twelfth of the number of weights. If the learned integers of a block have
+more error on the samples than rounding to the nearest, the block is rounded to the nearest.
 
 Symbols: W any shape; s > 0, shaped to broadcast against W; x̂, z (N, …); f shaped as one sample of z.
 """
@@ -28,7 +28,7 @@ from compress.quantize.ptq.adaround import GAMMA, LAMBDA, LEARNING_RATE, WARM_UP
 from compress.quantize.ptq.quantized_weight import int_range
 
 BlockFunction = Callable[[Sequence[Tensor], Tensor], Tensor]
-"""From weights and inputs to outputs."""
+"""Computes outputs from weights and inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +36,12 @@ class BlockProblem:
     """One block to round.
 
     Attributes:
-        block: Computes the block with given weights.
+        block: Computes the block.
         weights: W of each layer.
-        s: Scales of each.
+        s: Scales of each layer.
         x: x̂, inputs of the block.
         z: Outputs of the float block.
-        bits: Levels are 2^bits.
+        bits: The number of levels is 2^bits.
         fisher: f; None for 1.
         batch_size: Samples per iteration.
     """
@@ -57,7 +57,7 @@ class BlockProblem:
 
     @torch.no_grad()
     def error(self, q: Sequence[Tensor]) -> float:
-        """E[Σ_i f_i (z_i − ẑ_i)²] over the samples, of integers q."""
+        """E[Σ_i f_i (z_i − ẑ_i)²] over the samples for integers q."""
         values = [integers * s for integers, s in zip(q, self.s, strict=True)]
         total = 0.0
         for start in range(0, len(self.x), self.batch_size):
@@ -67,15 +67,15 @@ class BlockProblem:
 
 
 def brecq(problem: BlockProblem, *, iterations: int, seed: int = 0) -> tuple[list[Tensor], float, float]:
-    """Integers q of each weight, whose block error is not above that of rounding to the nearest.
+    """Integers q of each weight, whose block error does not exceed that of rounding to the nearest.
 
     Args:
-        problem: The block.
-        iterations: Iterations of Adam, over batches of samples.
-        seed: Of the order of samples.
+        problem: Block to round.
+        iterations: Iterations of Adam, each with a batch of samples.
+        seed: Seed for the batches.
 
     Returns:
-        q shaped as the weights, int8; the block error of q, and of rounding to the nearest.
+        q in the shape of each weight, int8; the block error of q, and that of rounding to the nearest.
     """
     low, high = int_range(problem.bits)
     nearest = [(w / s).round().clamp(low, high) for w, s in zip(problem.weights, problem.s, strict=True)]
@@ -89,7 +89,7 @@ def brecq(problem: BlockProblem, *, iterations: int, seed: int = 0) -> tuple[lis
 
 
 def _learn(problem: BlockProblem, factor: float, iterations: int, seed: int) -> list[Tensor]:
-    """Integers that minimize the error times `factor` plus the regularizer."""
+    """Integers that minimize `factor` × error + regularizer."""
     bounds = int_range(problem.bits)
     scaled = [w / s for w, s in zip(problem.weights, problem.s, strict=True)]
     floors = [values.floor() for values in scaled]

@@ -1,17 +1,17 @@
-"""Cross-layer equalization: channels between two layers are rescaled so that both weights have the same range per channel.
+"""Cross-layer equalization: rescale the channels between two layers such that both weights have the same range per channel.
 
 Nagel et al. 2019, Data-Free Quantization, arXiv:1906.04721. For f with f(s x) = s f(x) for s > 0 (ReLU, identity)
 
     W₂ f(W₁ x + b₁) = (W₂ S) f(S⁻¹ W₁ x + S⁻¹ b₁),     S = diag(s),    s_i = √(r₁_i r₂_i) / r₂_i,
 
-where r₁_i = max |W₁[i, :]| and r₂_i = max |W₂[:, i]| are the two ranges of channel i (section 4.1). It is repeated over all
+where r₁_i = max |W₁[i, :]| and r₂_i = max |W₂[:, i]| are the two ranges of channel i (section 4.1). This is repeated over all
 pairs until the factors are near 1. High biases that this causes are absorbed by the next layer (section 4.1.3): with
 c_i = max(0, μ_i − 3 σ_i)
 
     b₁ ← b₁ − c,   b₂ ← b₂ + W₂ c,
 
-which changes nothing where W₁ x + b₁ > c, nearly always. It is not done before a convolution with padding, whose border reads
-zeros instead of c.
+which does not change the function for W₁ x + b₁ > c, that is for nearly all x. Not applied before a convolution with padding,
+because the border contains zeros instead of c.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class LayerPair:
     """Two layers between which a positive factor can be moved.
 
     Attributes:
-        first: Its outputs are scaled.
-        second: Its inputs are scaled back.
-        relu_between: A ReLU stands between.
+        first: Layer whose outputs are divided by the factor.
+        second: Layer whose inputs are multiplied by the factor.
+        relu_between: Whether a ReLU is between them.
     """
 
     first: WeightedLayer
@@ -49,7 +49,7 @@ class LayerPair:
 
 
 def equalize_network(model: ir.Model, inputs: PassInputs) -> PassResult:
-    """The pass `equalize`: cross-layer equalization, then absorption of high biases by statistics of calibration samples."""
+    """Pass `equalize`: cross-layer equalization, then absorption of high biases with statistics of calibration samples."""
     pairs, skipped = find_pairs(model)
     if not pairs:
         return PassResult(model, skipped=(*skipped, Fact.of("quantize_ptq.no_pairs_to_equalize", "equalization")))
@@ -63,14 +63,14 @@ def equalize_network(model: ir.Model, inputs: PassInputs) -> PassResult:
 
 
 def equalization_factors(r1: np.ndarray, r2: np.ndarray) -> np.ndarray:
-    """s, (C,), of the ranges above; 1 where a channel is dead on either side."""
+    """Factors s, (C,), from the ranges r₁ and r₂ of the channels; 1 for a channel with a range of 0."""
     alive = (r1 > 0) & (r2 > 0)
-    safe: np.ndarray = np.where(alive, np.sqrt(np.where(alive, r1, 1.0) / np.where(alive, r2, 1.0)), 1.0)
-    return safe
+    factors: np.ndarray = np.where(alive, np.sqrt(np.where(alive, r1, 1.0) / np.where(alive, r2, 1.0)), 1.0)
+    return factors
 
 
 def find_pairs(model: ir.Model) -> tuple[tuple[LayerPair, ...], tuple[Fact, ...]]:
-    """Pairs that can be equalized without changing the function, and those that cannot, with the reason."""
+    """Pairs that can be equalized without changing the function, and facts on pairs that cannot."""
     layers = {layer.output: layer for layer in weighted_layers(model)}
     pairs, skipped = list[LayerPair](), list[Fact]()
     for second in layers.values():
@@ -93,11 +93,7 @@ def _is_read_once(value: ir.Value) -> bool:
 
 
 def equalize(model: ir.Model) -> tuple[ir.Model, int]:
-    """Equalize all pairs; the function stays the same.
-
-    Returns:
-        A copy, and the number of pairs.
-    """
+    """Equalize all pairs; returns an equivalent network and the number of pairs."""
     pairs, _ = find_pairs(model)
     names = {name for pair in pairs for layer in (pair.first, pair.second) for name in (layer.weight, layer.bias) if name}
     values = {name: read_weight(model, name) for name in names}
@@ -109,7 +105,7 @@ def equalize(model: ir.Model) -> tuple[ir.Model, int]:
 
 
 def _equalize_pair(values: dict[str, np.ndarray], pair: LayerPair) -> float:
-    """Rescale one pair, in place. Returns the largest |log s|."""
+    """Rescale one pair, in place; returns the largest |log s|."""
     first, second = pair.first, pair.second
     w1, w2 = first.to_matrix(values[first.weight]), rows_by_input(values[second.weight], second)
     s = equalization_factors(np.abs(w1).max(2).reshape(-1), np.abs(w2).max(1))
@@ -119,7 +115,7 @@ def _equalize_pair(values: dict[str, np.ndarray], pair: LayerPair) -> float:
 
 
 def divide_outputs(values: dict[str, np.ndarray], layer: WeightedLayer, s: np.ndarray) -> None:
-    """W ← diag(s)⁻¹ W and b ← diag(s)⁻¹ b, in place; `values` holds weights and biases as stored, by initializer."""
+    """W ← diag(s)⁻¹ W and b ← diag(s)⁻¹ b, in place; `values` contains weights and biases by initializer."""
     w = layer.to_matrix(values[layer.weight])
     values[layer.weight] = layer.from_matrix(w / s.reshape(*w.shape[:2], 1), values[layer.weight])
     if layer.bias:
@@ -127,7 +123,7 @@ def divide_outputs(values: dict[str, np.ndarray], layer: WeightedLayer, s: np.nd
 
 
 def multiply_inputs(values: dict[str, np.ndarray], layer: WeightedLayer, s: np.ndarray) -> None:
-    """W ← W diag(s), likewise."""
+    """W ← W diag(s), in place; see `divide_outputs`."""
     rows = rows_by_input(values[layer.weight], layer) * s[:, None]
     values[layer.weight] = _weight_from_rows(rows, values[layer.weight], layer)
 
@@ -137,8 +133,8 @@ def absorb_high_biases(model: ir.Model, means: Mapping[str, np.ndarray], deviati
 
     Args:
         model: Equalized network.
-        means: μ of each channel of the output of a pair's first layer, before the ReLU, by tensor name, (C,).
-        deviations: σ likewise.
+        means: μ of each channel of the output of a pair's first layer, before the ReLU, by tensor, (C,).
+        deviations: σ of the same outputs, by tensor, (C,).
     """
     pairs = [pair for pair in find_pairs(model)[0] if pair.relu_between and not _is_padded(model, pair.second)]
     model = with_biases(model, [layer for pair in pairs for layer in (pair.first, pair.second)])
@@ -159,7 +155,7 @@ def absorb_high_biases(model: ir.Model, means: Mapping[str, np.ndarray], deviati
 
 
 def rows_by_input(weight: np.ndarray, layer: WeightedLayer) -> np.ndarray:
-    """The weight as (C, …): row i holds all weights that multiply input channel i."""
+    """The weight as (C, …): row i contains all weights that multiply input channel i."""
     if layer.operator != "Conv":
         return np.moveaxis(weight, 1 - layer.axis, 0).reshape(weight.shape[1 - layer.axis], -1)
     grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])  # (G, K, I, kh, kw)

@@ -1,4 +1,4 @@
-"""The activation function that follows a tensor, as torch computes it. It decides where the tensor must be accurate."""
+"""Find the activation function that follows a tensor: it determines which values of the tensor must be accurate."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ActivationFunction = Callable[[Tensor], Tensor]
 
 PLAIN: dict[str, ActivationFunction] = {"Relu": F.relu, "HardSwish": F.hardswish, "Gelu": F.gelu, "Sigmoid": F.sigmoid}
 GATED: dict[str, ActivationFunction] = {"Sigmoid": F.silu, "HardSigmoid": F.hardswish}
-"""What x · gate(x) is."""
+"""Function x · gate(x), by type of the gate."""
 
 
 def activation_after(tensor: ir.Value) -> ActivationFunction | None:
-    """The function that alone reads a tensor: ReLU, clip, HardSwish, SiLU, GELU or a gate; None for anything else."""
+    """The activation function that reads a tensor, as torch function; None if anything else reads the tensor, too."""
     consumers = tensor.consumers()
     if len(consumers) == 1:
         (node,) = consumers
@@ -44,7 +44,7 @@ def _hard_sigmoid(node: ir.Node) -> ActivationFunction:
 
 
 def _clip(node: ir.Node) -> ActivationFunction | None:
-    """Clip with constant limits."""
+    """A Clip as torch function; None if its limits are not constant, or it has none."""
     bounds = [graphs.constant(value) for value in node.inputs[1:]]
     if any(value is not None and bound is None for value, bound in zip(node.inputs[1:], bounds, strict=True)):
         return None

@@ -2,8 +2,8 @@
 
     images ─► nodes before layer 1 ─► layer 1 ─► nodes between ─► layer 2 ─► …      once with W, once with quantized weights
 
-At each layer the inputs in both networks are available, x and x̂. The weights and biases that the caller then sets are the ones
-that the second network computes with from there on. Only tensors that a later node reads are held between two layers.
+Each iteration stops before a layer and yields its inputs in both networks, x and x̂. The caller then sets the quantized weights
+and biases of the layer. Only tensors that a later node reads are kept between two layers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from compress.backends.runner_protocol import Feeds
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 HELD_BYTES = 2**30
-"""Limit of both networks' tensors between two layers; it decides how many images are used."""
+"""Limit of the bytes of both networks' tensors between two layers; it determines how many images are used."""
 LEAST_IMAGES = 16
-"""Images that are used in any case."""
+"""Images that are used even if they exceed the limit."""
 
 Tensors = dict[str, np.ndarray]
 
@@ -33,12 +33,12 @@ class SequentialRunner:
 
     Args:
         model: Float network, nodes in topological order.
-        layers: Where to stop, in graph order.
-        batches: Inputs by name.
-        held_bytes: Use only as many images as keep the tensors between layers under this limit.
+        layers: Layers to stop at, in graph order.
+        batches: Batches of inputs by name.
+        held_bytes: Limit of the bytes of tensors between layers; fewer images are used to meet it.
 
     Attributes:
-        images: How many samples are used.
+        images: Number of samples that are used.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class SequentialRunner:
         by_name = {node.name: index for index, node in enumerate(self.nodes)}
         self.starts = [by_name[layer.name] for layer in layers]
         self.constants = set(model.graph.initializers)
-        used = self._affordable_batches(batches, held_bytes)
-        self.images = sum(map(feeds_size, used))
-        self.float_tensors: list[Tensors] = [dict(batch) for batch in used]
+        selection = self._select_batches(batches, held_bytes)
+        self.images = sum(map(feeds_size, selection))
+        self.float_tensors: list[Tensors] = [dict(batch) for batch in selection]
         self.quantized_tensors: list[Tensors] = [dict(tensors) for tensors in self.float_tensors]
         self.changed: dict[str, np.ndarray] = {}
 
     def __iter__(self) -> Iterator[tuple[WeightedLayer, list[np.ndarray], list[np.ndarray]]]:
-        """Each layer with its inputs in the float network and in the quantized one, batch by batch."""
+        """Each layer with its inputs in the float network and in the quantized network, by batch."""
         first = 0
         for layer, start in zip(self.layers, self.starts, strict=True):
             self._run(first, start)
@@ -80,11 +80,11 @@ class SequentialRunner:
         self.changed |= arrays
 
     def _run(self, first: int, stop: int) -> None:
-        """Run nodes `first` to `stop` in both networks; drop tensors that no later node reads."""
+        """Run nodes `first` to `stop` in both networks and delete tensors that no later node reads."""
         outputs = [
             str(value.name) for node in self.nodes[first:stop] for value in node.outputs if self._last_use(value) >= stop
         ]
-        if not outputs:  # nothing between the layers, or only what the network gives out
+        if not outputs:  # no node between the layers, or only nodes of the network's outputs
             return
         for tensors_of_batches, changed in ((self.float_tensors, {}), (self.quantized_tensors, self.changed)):
             if tensors_of_batches is self.quantized_tensors and not self.changed:
@@ -99,13 +99,13 @@ class SequentialRunner:
                 tensors |= zip(outputs, results, strict=True)
 
     def _last_use(self, value: ir.Value) -> int:
-        """Position of the last node that reads a tensor; -1 without one."""
+        """Index of the last node that reads a tensor; -1 if no node does."""
         return max((self.position.get(node, -1) for node in value.consumers()), default=-1)
 
     def _session(
         self, first: int, stop: int, outputs: Sequence[str], tensors: Tensors, changed: Mapping[str, np.ndarray]
     ) -> onnxruntime.InferenceSession:
-        """Nodes `first` to `stop` as a network of their own."""
+        """A session of nodes `first` to `stop` as a separate network."""
         nodes = self.nodes[first:stop]
         written = {name for node in nodes for name in graphs.output_names(node)}
         read = dict.fromkeys(name for node in nodes for name in graphs.input_names(node) if name)
@@ -116,15 +116,15 @@ class SequentialRunner:
             value.dtype, value.shape = ir.DataType.from_numpy(array.dtype), ir.Shape([None] * array.ndim)
         return onnx_session.create_session(graphs.with_initializers(part, changed), threads=0)
 
-    def _affordable_batches(self, batches: Sequence[Feeds], held_bytes: int) -> list[Feeds]:
-        """As many batches as the limit allows, spread over all."""
+    def _select_batches(self, batches: Sequence[Feeds], held_bytes: int) -> list[Feeds]:
+        """Evenly spaced batches, as many as the limit allows."""
         bytes_per_image = self._bytes_per_image(batches[0]) * 2
         images = max(LEAST_IMAGES, held_bytes // max(bytes_per_image, 1))
         count = min(len(batches), max(1, -(-images // feeds_size(batches[0]))))
         return [batches[index * len(batches) // count] for index in range(count)]
 
     def _bytes_per_image(self, batch: Feeds) -> int:
-        """Largest sum of the tensors held between two layers, for one image of a batch."""
+        """Largest sum of the bytes of tensors between two layers, for one image of a batch."""
         values = [value for node in self.nodes for value in node.outputs if value.name]
         names = [str(value.name) for value in values]
         session = onnx_session.create_session(graphs.with_outputs(self.model, names), optimised=False, threads=0)

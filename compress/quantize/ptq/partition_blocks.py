@@ -1,8 +1,8 @@
-"""Blocks of a network: the parts between two tensors that all data passes through.
+"""Partition a network into blocks, the parts between two tensors that all data passes through.
 
-Where only one tensor is alive in graph order, the network can be cut. Inside a residual block two are, the branch and the skip,
-so it stays whole; a chain can be cut after each layer. Neighbouring parts inside one module of the size of a block, such as an
-inverted bottleneck with a stride and therefore no skip, are merged again (Li et al. 2021, arXiv:2102.05426, section 3.2).
+A network can be cut where only one tensor is alive in graph order. Inside a residual block two are alive, the branch and the
+skip, so it is one block; a chain can be cut after each layer. Adjacent parts inside one module of the size of a block, such as
+an inverted bottleneck with a stride and therefore without skip, are merged (Li et al. 2021, arXiv:2102.05426, section 3.2).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class ReconstructionBlock:
     """A part of a network with one input and one output.
 
     Attributes:
-        nodes: In graph order.
-        layers: Those with weights to round.
-        start: Tensor that it reads.
-        stop: Tensor that it writes.
+        nodes: Nodes in graph order.
+        layers: Layers whose weights are rounded.
+        start: Input tensor.
+        stop: Output tensor.
     """
 
     nodes: tuple[ir.Node, ...]
@@ -38,13 +38,13 @@ class ReconstructionBlock:
 
 
 def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[ReconstructionBlock, ...]:
-    """Blocks in graph order that hold `layers`; nodes without weights belong to the block before them.
+    """Blocks in graph order that contain `layers`; nodes without weights belong to the block before them.
 
-    Layers of a network with several inputs are in no block up to the place where all inputs have come together.
+    In a network with several inputs, layers before the first tensor that depends on all inputs are in no block.
 
     Args:
         model: Float network.
-        layers: Those to round.
+        layers: Layers to round.
     """
     known = {layer.name: layer for layer in layers}
     blocks: list[ReconstructionBlock] = []
@@ -54,8 +54,8 @@ def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[
         nodes.append(node)
         if not cut:
             continue
-        inside = tuple(known[str(node.name)] for node in nodes if node.name in known)
-        block = ReconstructionBlock(tuple(nodes), inside, start, cut)
+        block_layers = tuple(known[str(node.name)] for node in nodes if node.name in known)
+        block = ReconstructionBlock(tuple(nodes), block_layers, start, cut)
         if block.layers or not blocks:
             blocks.append(block)
         else:
@@ -68,7 +68,7 @@ def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[
 
 
 def _cut_points(model: ir.Model) -> list[tuple[ir.Node, str]]:
-    """Each node, with the one tensor that is alive after it; empty where there are several."""
+    """Each node with the only tensor that is alive after it; an empty name if there are several."""
     nodes = list(model.graph)
     position = {node: index for index, node in enumerate(nodes)}
     constants = set(model.graph.initializers.values())
@@ -93,7 +93,7 @@ def _merge(first: ReconstructionBlock, second: ReconstructionBlock) -> Reconstru
 
 
 def _merge_inside_modules(blocks: list[ReconstructionBlock]) -> tuple[ReconstructionBlock, ...]:
-    """Merge neighbours inside one module, at the depth in the names of modules of the smallest block with several layers."""
+    """Merge adjacent blocks of one module; its depth in the module hierarchy is the least of blocks with several layers."""
     depths = [len(_common_path(block.layers)) for block in blocks if len(block.layers) > 1]
     depth = min(depths, default=0)
     merged: list[ReconstructionBlock] = []
@@ -107,7 +107,6 @@ def _merge_inside_modules(blocks: list[ReconstructionBlock]) -> tuple[Reconstruc
 
 
 def _common_path(layers: Sequence[WeightedLayer]) -> list[str]:
-    """Names of the modules around all of the layers; of one layer, its own path."""
+    """Common module path of layers; for one layer, its own path."""
     paths = [layer.name.split(".") for layer in layers]
-    shared = (names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False)))
-    return list(shared)
+    return [names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))]

@@ -1,9 +1,9 @@
-"""Post-training quantization of weights: the passes of family `ptq_pass`, then rounding and bias correction.
+"""Post-training quantization of weights: the passes of the registry family `ptq_pass`, then rounding and bias correction.
 
-float network ─► equalize ─► smooth ─► … ─► integers for weights, corrected biases      (Q/DQ pairs are inserted later)
+float network ─► equalize ─► smooth ─► … ─► integer weights, corrected biases      (Q/DQ pairs are inserted later)
 
-A pass is a function of the network and `PassInputs`. It keeps the function of the network in float and makes it easier to
-quantize. The name of its row is its key under `ptq:` in a recipe.
+A pass is a function of a network and `PassInputs`. It returns an equivalent float network that is easier to quantize. The name
+of its registry row is its key under `ptq:` in a recipe.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PassInputs:
-    """What a pass may use beside the network.
+    """Inputs of a pass besides the network.
 
     Attributes:
-        batches: Calibration inputs by name.
-        setting: Value of the pass's key in the recipe: True, or a number.
+        batches: Calibration batches by name of the input.
+        setting: Value of the pass in the recipe: True, or a number.
         exclude: Names of nodes that stay in float.
-        reporter: Shows bars.
+        reporter: Shows progress bars.
     """
 
     batches: Sequence[Feeds]
@@ -47,9 +47,9 @@ class PassResult:
     """Result of a pass.
 
     Attributes:
-        model: A new network; the given one is left as it was.
-        skipped: What was left alone.
-        notes: What was done.
+        model: A new network; the input is not changed.
+        skipped: Facts on what was skipped.
+        notes: Facts on what was done.
     """
 
     model: ir.Model
@@ -62,13 +62,13 @@ PTQPass = Callable[[ir.Model, PassInputs], PassResult]
 
 @dataclass(frozen=True, eq=False)
 class PTQResult:
-    """Result of the whole sequence.
+    """Result of post-training quantization.
 
     Attributes:
-        prepared: The network and the integers of its weights.
-        rescaled: The float network after the passes, before rounding: the reference of each layer.
-        skipped: What was left alone.
-        notes: What was done.
+        prepared: Network and its integer weights.
+        rescaled: Float network after the passes, before rounding: the reference of each layer.
+        skipped: Facts on what was skipped.
+        notes: Facts on what was done.
     """
 
     prepared: PreparedModel
@@ -87,16 +87,16 @@ def run_ptq(
     exclude: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> PTQResult:
-    """Prepare the weights of a network for quantization.
+    """Run the passes, round the weights and correct the biases.
 
     Args:
-        model: Float network; left as it was.
-        batches: Calibration inputs by name.
-        settings: Which passes and which rounding.
-        bits: Levels of weights are 2^bits.
+        model: Float network; not changed.
+        batches: Calibration batches by name of the input.
+        settings: Passes and rounding.
+        bits: Weights have 2^bits levels.
         per_channel: One scale per output channel.
         exclude: Names of nodes that stay in float.
-        reporter: Shows bars.
+        reporter: Shows progress bars.
     """
     reporter = reporter or NullReporter()
     skipped, notes = list[Fact](), list[Fact]()

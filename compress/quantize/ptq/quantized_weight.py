@@ -1,4 +1,4 @@
-"""Weights as integers: W ≈ s q, q in [−2^(b−1), 2^(b−1) − 1], with one scale s per output channel or per tensor.
+"""Integer weights: W ≈ s q, q in [−2^(b−1), 2^(b−1) − 1], with one scale s per output channel or per tensor.
 
 Symbols: W (G, K, D) float32, see `weighted_layers`; b bits; s (G, K) > 0; q (G, K, D) int8.
 """
@@ -15,9 +15,9 @@ from compress.backends import onnx_graph as graphs
 from compress.quantize.ptq.weighted_layers import WeightedLayer
 
 SEARCHED_FRACTIONS = np.linspace(0.3, 1.0, 71)
-"""Fractions of the largest magnitude that the search for the least squared error tries."""
+"""Fractions of the largest magnitude that are tried in the search for the least squared error."""
 SUFFIX = "_quantized"
-"""ONNX Runtime's quantizer appends it to the name of a weight for its integers."""
+"""Suffix that ONNX Runtime's quantizer adds to the name of a weight for its integers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class QuantizedWeight:
 
     Attributes:
         q: Integers, (G, K, D), int8.
-        s: Scales, (G, K), float32; all equal where the tensor has one.
+        s: Scales, (G, K), float32; all equal without `per_channel`.
         per_channel: One scale per output channel.
     """
 
@@ -35,26 +35,26 @@ class QuantizedWeight:
     per_channel: bool
 
     def dequantize(self) -> np.ndarray:
-        """The weight as the integers represent it, s q, (G, K, D), float32."""
+        """The dequantized weight s q, (G, K, D), float32."""
         values: np.ndarray = self.q.astype(np.float32) * self.s[..., None]
         return values
 
 
 def int_range(bits: int) -> tuple[int, int]:
-    """Smallest and largest integer: ±(2^(b−1) − 1) for 7 and 8 bits; −2^(b−1) is used as well for fewer bits."""
+    """Smallest and largest integer: ±(2^(b−1) − 1) for 7 and 8 bits; for fewer bits the smallest is −2^(b−1)."""
     top = 2 ** (bits - 1) - 1
     return (-top if bits >= 7 else -top - 1), top
 
 
 def weight_scales(w: np.ndarray, bits: int, *, per_channel: bool, search: bool) -> np.ndarray:
-    """Scales s, (G, K), that cover the largest magnitude, or those of least squared error Σ (W − s q)².
+    """Scales s, (G, K), that cover the largest magnitude, or have the least squared error Σ (W − s q)².
 
     Args:
         w: W, (G, K, D).
         bits: b.
-        per_channel: One per output channel; else all are equal.
-        search: Try smaller scales, which saturate some weights, and return the best (Nagel et al. 2021, arXiv:2106.08295,
-            eq. 24).
+        per_channel: One scale per output channel; otherwise all are equal.
+        search: Also try smaller scales, which saturate some weights, and return the scale with the least squared error (Nagel
+            et al. 2021, arXiv:2106.08295, eq. 24).
     """
     rows = w.reshape(-1, w.shape[-1]) if per_channel else w.reshape(1, -1)
     top = int_range(bits)[1]
@@ -71,19 +71,19 @@ def weight_scales(w: np.ndarray, bits: int, *, per_channel: bool, search: bool) 
 
 
 def round_to_nearest(w: np.ndarray, s: np.ndarray, bits: int) -> np.ndarray:
-    """Rounding to the nearest, q = clip(round(W / s)); shapes as above, or any with s one axis shorter."""
+    """Round to the nearest, q = clip(round(W / s)), int8; W has any shape, s that shape without the last axis."""
     low, high = int_range(bits)
     q: np.ndarray = np.clip(np.rint(w / s[..., None]), low, high).astype(np.int8)
     return q
 
 
 def write_back(model: ir.Model, weights: Mapping[str, QuantizedWeight], layers: Mapping[str, WeightedLayer]) -> None:
-    """Replace the integers and scales that ONNX Runtime's quantizer computed by those of `weights`, in place.
+    """Replace the integers and scales of ONNX Runtime's quantizer by those of `weights`, in place.
 
     Args:
-        model: Q/DQ graph as its quantizer returned it.
-        weights: By weight initializer of the float network.
-        layers: The layer of each.
+        model: Q/DQ graph of the quantizer.
+        weights: Integer weights by weight initializer of the float network.
+        layers: Layer by weight initializer.
     """
     for node in [node for node in model.graph if node.op_type == "DequantizeLinear"]:
         integers, scale = node.inputs[:2]

@@ -1,10 +1,8 @@
 """Round the weights of a network layer by layer, and correct biases for the shift of the mean.
 
-A method of family `rounding` of the registry, without `blockwise`, is a function from `LayerRounding` to integers q, (G, K, D),
-int8.
-
-Layers are taken in order. Each is rounded by what it reads in the network whose earlier layers are already rounded and
-corrected, so that its output is close to the one in the float network.
+A rounding method (registry family `rounding`, without `blockwise`) is a function from `LayerRounding` to integers q, (G, K, D),
+int8. It uses the inputs of the layer in the network with all earlier layers rounded and corrected, such that the output is
+close to that of the float network.
 """
 
 from __future__ import annotations
@@ -36,11 +34,11 @@ class LayerRounding:
     Attributes:
         w: W, (G, K, D), float32.
         s: Scales, (G, K).
-        bits: Levels are 2^bits.
-        inputs: What the layer reads in the float network and in the quantized one.
-        bias: (G, K).
-        activation: Function that follows the layer; None for the identity.
-        iterations: Steps of a method that optimizes.
+        bits: The number of levels is 2^bits.
+        inputs: Input statistics of the layer in the float and in the quantized network.
+        bias: b, (G, K).
+        activation: Activation function f after the layer; None for the identity.
+        iterations: Iterations of an iterative method.
     """
 
     w: np.ndarray
@@ -53,12 +51,12 @@ class LayerRounding:
 
     @cached_property
     def hessian(self) -> DampedHessian:
-        """H of the quantized network's inputs."""
+        """H of the inputs in the quantized network."""
         return DampedHessian(self.inputs.hessian)
 
     @cached_property
     def target(self) -> np.ndarray:
-        """W*, the weights that do best with the quantized network's inputs."""
+        """W*, the weights that best reproduce the float outputs from the quantized inputs; see `gptaq_target`."""
         return gptaq_target(self.w, self.hessian, self.inputs.cross_moment)
 
 
@@ -70,12 +68,12 @@ class RoundingOptions:
     """How weights are rounded.
 
     Attributes:
-        bits: Levels are 2^bits.
+        bits: The number of levels is 2^bits.
         per_channel: One scale per output channel.
-        search: Scales of least squared error instead of those that cover the largest weight.
-        rounding: A name of the registry's family `rounding`.
-        iterations: Steps of an iterative method, per layer or block.
-        correction: `none`, or a name of the registry's family `bias_correction`.
+        search: Scales with the least squared error instead of those that cover the largest weight.
+        rounding: Name in the registry family `rounding`.
+        iterations: Iterations of an iterative method per layer or block.
+        correction: Name in the registry family `bias_correction`.
     """
 
     bits: int
@@ -87,25 +85,25 @@ class RoundingOptions:
 
     @property
     def needs_data(self) -> bool:
-        """Whether the inputs of layers are needed."""
+        """Whether the rounding or the correction uses the inputs of layers."""
         return self.rounding != "nearest" or self.correction != "none"
 
     def nearest(self, w: np.ndarray) -> QuantizedWeight:
-        """The weight rounded to the nearest."""
+        """Round a weight (G, K, D) to the nearest."""
         s = weight_scales(w, self.bits, per_channel=self.per_channel, search=self.search)
         return QuantizedWeight(round_to_nearest(w, s, self.bits), s, self.per_channel)
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedModel:
-    """A float network and the integers that its weights become.
+    """A float network and its integer weights.
 
     Attributes:
-        model: Float network, biases corrected for the rounding.
-        weights: Integers and scales by weight initializer; weights that are not here are left to ONNX Runtime's quantizer.
-        layers: The layer of each of them.
-        skipped: What was left alone.
-        notes: What was done.
+        model: Float network with corrected biases.
+        weights: Integers and scales by weight initializer; ONNX Runtime's quantizer rounds weights without an entry.
+        layers: Layer by weight initializer.
+        skipped: Facts on what was skipped.
+        notes: Facts on what was done.
     """
 
     model: ir.Model
@@ -123,14 +121,14 @@ def round_weights(
     exclude: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> PreparedModel:
-    """Integers for all weights, and corrected biases.
+    """Round all weights and correct the biases.
 
     Args:
-        model: Float network; left as it was.
-        batches: Calibration inputs by name.
-        options: How.
+        model: Float network; not changed.
+        batches: Calibration batches by name of the input.
+        options: How weights are rounded.
         exclude: Names of nodes that stay in float.
-        reporter: Shows bars.
+        reporter: Shows a progress bar.
     """
     layers = _included(model, exclude)
     if options.correction != "none":
@@ -172,9 +170,9 @@ def _round_layer(
     weights: dict[str, QuantizedWeight],
     biases: dict[str, np.ndarray],
 ) -> float:
-    """Round one layer. Returns its squared output error divided by that of rounding to the nearest."""
-    stored = read_weight(runner.model, layer.weight)
-    w = layer.to_matrix(stored)
+    """Round one layer; returns its squared output error ÷ that of rounding to the nearest."""
+    weight = read_weight(runner.model, layer.weight)
+    w = layer.to_matrix(weight)
     b = read_weight(runner.model, layer.bias) if layer.bias else np.zeros(w.shape[0] * w.shape[1], np.float32)
     nearest = rounded = options.nearest(w)
     if options.rounding != "nearest":
@@ -182,7 +180,7 @@ def _round_layer(
         problem = LayerRounding(w, nearest.s, options.bits, inputs, b.reshape(w.shape[:2]), activation, options.iterations)
         rounded = _round_by_inputs(problem, nearest, options)
     weights[layer.weight] = rounded
-    runner.set_weights({layer.weight: layer.from_matrix(rounded.dequantize(), stored)})
+    runner.set_weights({layer.weight: layer.from_matrix(rounded.dequantize(), weight)})
     if layer.bias and options.correction != "none":
         shift = lookup("bias_correction", options.correction).load()
         biases[layer.bias] = b - shift(w, rounded.dequantize(), inputs).astype(np.float32)
@@ -196,8 +194,8 @@ def _round_layer(
 
 
 def _round_by_inputs(problem: LayerRounding, nearest: QuantizedWeight, options: RoundingOptions) -> QuantizedWeight:
-    """Round by what the layer reads; where a bias correction follows, with the means subtracted, which it restores."""
-    if options.correction != "none":
+    """Round with the input statistics of the layer."""
+    if options.correction != "none":  # the correction restores the means, so the rounding need not
         bias = problem.bias + np.einsum("gkd,gd->gk", problem.w, problem.inputs.mean)
         problem = replace(problem, bias=bias, inputs=problem.inputs.centered())
     if options.search:
@@ -208,7 +206,7 @@ def _round_by_inputs(problem: LayerRounding, nearest: QuantizedWeight, options: 
 
 
 def _without_bias(layers: Sequence[WeightedLayer], correction: str) -> tuple[Fact, ...]:
-    """Layers without a bias to correct."""
+    """Facts on layers without a bias to correct."""
     if correction == "none":
         return ()
     return tuple(Fact.of("quantize_ptq.no_bias_to_correct", layer.name) for layer in layers if not layer.bias)

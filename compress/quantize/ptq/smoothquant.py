@@ -1,15 +1,16 @@
-"""SmoothQuant: the magnitude of outlier channels of activations is moved into the weights that read them.
+"""SmoothQuant: move the magnitude of outlier channels of activations into the weights that read them.
 
 Xiao et al. 2023, SmoothQuant, arXiv:2211.10438. A linear layer Y = X W reads X, (…, C), whose channels j differ in range by
-far more than those of W, (C, K), so that one scale for all of X is too coarse for the small ones. With any s > 0, (C,)
+far more than those of W, (C, K), so that one scale for all of X is too coarse for channels with small values. With any s > 0,
+(C,)
 
     Y = (X diag(s)⁻¹) (diag(s) W),      s_j = max |X_j|^α / max |W_j|^(1−α)      (eq. 4)
 
-α in [0, 1] distributes the difficulty: 0 leaves it with the activations, 1 moves all of it into the weights. X / s costs
-nothing where X is the output of a layer normalisation, γ ← γ / s and β ← β / s, or of a linear layer (with a ReLU, since
-relu(x / s) = relu(x) / s), W ← W / s and b ← b / s by output. All layers that read X share one s, computed from the largest of
-their weights. The function stays the same in float. Where X is the output of any other operator, or is read by an operator that
-is not linear, no factor can be moved, and the reason is recorded.
+α in [0, 1] distributes the range: 0 leaves it in the activations, 1 moves all of it into the weights. The division X / s is
+merged into the operator that computes X: a layer normalisation, γ ← γ / s and β ← β / s, or a linear layer (also with a ReLU,
+since relu(x / s) = relu(x) / s), W ← W / s and b ← b / s by output. All layers that read X share one s, computed from the
+largest of their weights. The float function does not change. If another operator computes X, or a non-linear operator reads it,
+no factor can be moved, and the reason is recorded.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class SmoothingSite:
 
     Attributes:
         tensor: X.
-        producer: Output of the node that is divided by s: a layer normalisation, or a linear layer.
-        added: Output of the node that adds the bias of a MatMul; empty without.
-        readers: Linear layers that are multiplied by s.
+        producer: Output of the node whose outputs are divided by s: a layer normalisation or a linear layer.
+        added: Output of the Add with the bias of a MatMul; empty without one.
+        readers: Linear layers whose inputs are multiplied by s.
     """
 
     tensor: str
@@ -47,7 +48,7 @@ class SmoothingSite:
 
 
 def smoothing_factors(x: np.ndarray, w: np.ndarray, alpha: float) -> np.ndarray:
-    """s, (C,); 1 where a channel is dead on either side.
+    """Factors s, (C,); 1 for a channel that is 0 in X or W.
 
     Args:
         x: max |X_j|, (C,).
@@ -68,14 +69,14 @@ def smooth_linear_inputs(
     exclude: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> PassResult:
-    """Smooth the inputs of every linear layer where that is possible.
+    """Smooth the inputs of every linear layer if possible.
 
     Args:
-        model: Float network; left as it was.
-        batches: Calibration inputs by name.
+        model: Float network; not changed.
+        batches: Calibration batches by name of the input.
         alpha: α.
-        exclude: Names of nodes that stay in float; a tensor that only they read is left alone.
-        reporter: Shows a bar.
+        exclude: Names of nodes that stay in float; a tensor that only they read is not smoothed.
+        reporter: Shows a progress bar.
     """
     sites, skipped = find_sites(model, exclude)
     if not sites:
@@ -104,7 +105,7 @@ def smooth_linear_inputs(
 
 
 def find_sites(model: ir.Model, exclude: Sequence[str] = ()) -> tuple[tuple[SmoothingSite, ...], tuple[Fact, ...]]:
-    """Tensors that can be smoothed, and linear layers that cannot, with the reason."""
+    """Tensors that can be smoothed, and facts on linear layers whose inputs cannot."""
     finder = _SiteFinder(graphs.with_shapes(model))
     sites: dict[str, SmoothingSite] = {}
     skipped = []
@@ -127,7 +128,7 @@ class _SiteFinder:
         self.layers = {layer.name: layer for layer in weighted_layers(model) if layer.operator in LINEAR}
 
     def find(self, layer: WeightedLayer) -> SmoothingSite | Fact:
-        """Where the input of a layer can be smoothed, or why it cannot."""
+        """The site at which the input of a layer can be smoothed, or a fact on why there is none."""
         value = graphs.find_value(self.model, layer.input)
         while (node := value.producer()) is not None and _keeps_channels(node) and node.inputs[0] is not None:
             value = node.inputs[0]
@@ -151,7 +152,7 @@ class _SiteFinder:
         return Fact.of("quantize_ptq.smooth_not_absorbable", layer.name, operator=node.op_type, node=str(node.name))
 
     def _collect_readers(self, value: ir.Value, readers: list[WeightedLayer]) -> str:
-        """Collect the linear layers that read a tensor; returns the name of another reader, empty without one."""
+        """Add the linear layers that read a tensor to `readers`; returns the name of any other reader, else an empty string."""
         if value.is_graph_output():
             return "the network's output"
         for node in value.consumers():
@@ -174,7 +175,7 @@ class _SiteFinder:
 
 
 def _keeps_channels(node: ir.Node) -> bool:
-    """Whether a node only moves values and keeps the last axis, that of channels."""
+    """Whether a node only moves values and does not change the last axis, that of the channels."""
     if node.op_type == "Identity":
         return True
     settings = graphs.attributes(node)
@@ -205,7 +206,7 @@ def channel_absmax(
     """Max |X_j| over samples and positions, (C,), by tensor; channels are along `axis`."""
     session = onnx_session.create_session(graphs.with_outputs(model, tensors), threads=0)
     absmax: dict[str, np.ndarray] = {}
-    with reporter.bar("look at channels", len(batches)) as bar:
+    with reporter.bar("channel ranges", len(batches)) as bar:
         for batch in batches:
             for name, x in zip(tensors, session.run(tensors, batch), strict=True):
                 largest = np.abs(np.moveaxis(x, axis, -1)).reshape(-1, x.shape[axis]).max(0)
@@ -221,16 +222,16 @@ def _input_absmax(model: ir.Model, layer: WeightedLayer) -> np.ndarray:
 
 
 def _divide_producer(model: ir.Model, site: SmoothingSite, s: np.ndarray, weights: dict[str, np.ndarray]) -> None:
-    """Divide the outputs of X's producer by s, in place; weights that other sites may scale as well go into `weights`."""
+    """Divide the outputs of the producer of X by s, in place; the new weight is written to `weights`."""
 
     def divide_constant(node: ir.Node, index: int) -> None:
-        """Give a node a constant of its own, divided by s: equal constants are shared in a file."""
+        """Replace a constant input by a new one, divided by s, because nodes may share the old one."""
         array = np.asarray(graphs.constant(node.inputs[index]))
         name = f"{site.tensor}_smoothed_{index}"
         node.replace_input_with(index, graphs.add_initializer(model, name, (array / s).astype(np.float32)))
 
     node = graphs.find_value(model, site.producer).producer()
-    assert node is not None  # noqa: S101  # a site's producer is a node
+    assert node is not None  # noqa: S101  # the producer of a site is a node
     if node.op_type == "LayerNormalization":
         for index in range(1, len(node.inputs)):
             divide_constant(node, index)
@@ -247,5 +248,5 @@ def _divide_producer(model: ir.Model, site: SmoothingSite, s: np.ndarray, weight
 
 
 def range_ratio(ranges: np.ndarray) -> float:
-    """Largest range of a channel divided by the median range."""
+    """Largest range ÷ median range of the channels."""
     return float(ranges.max() / max(float(np.median(ranges)), 1e-12))

@@ -1,15 +1,15 @@
-"""SmoothQuant for convolutional networks: channels of a residual stream are rescaled in all tensors of the stream at once.
+"""SmoothQuant for convolutional networks: rescale the channels of a residual stream in all its tensors at once.
 
-Convolutions write X, (N, C, H, W), others read it, and every operator between them lets a positive factor through: residual
-sums, ReLU, pools, the product with a squeeze-excite gate. With any s > 0, (C,), the outputs of all producers are divided by s
-and the inputs of all readers multiplied,
+Convolutions write and read X, (N, C, H, W), and every operator between them commutes with a positive factor: residual sums,
+ReLU, pools, the product with a squeeze-excite gate. With any s > 0, (C,), the outputs of all producers are divided by s and the
+inputs of all readers multiplied,
 
     Y = W ∗ Σ_l f(W_l ∗ x_l + b_l) = (W diag(s)) ∗ Σ_l f(diag(s)⁻¹ W_l ∗ x_l + diag(s)⁻¹ b_l)
 
 with s_j = max |X_j|^α / max |W_j|^(1−α) of SmoothQuant (`smoothquant`) over all tensors of a stream and the weights of all its
-readers. This is cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721) extended through sums, with ranges from data: a
-channel of a residual stream has one factor in all its blocks. Where any other operator writes or reads one of these tensors, no
-factor can be moved.
+readers. This is cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721) across sums, with ranges from data: a channel of
+a residual stream has the same factor in all its blocks. If any other operator writes or reads one of these tensors, no factor
+can be moved.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, we
 PASSING = ("Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity", "Dropout")
 """Operators f with f(x / s) = f(x) / s for each channel."""
 RESHAPING = ("Reshape", "Flatten", "Squeeze")
-"""Likewise where one value of each channel is left: (N, C, 1, 1) becomes (N, C)."""
+"""Operators with the same property if they reshape (N, C, 1, 1) to (N, C)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class ResidualStream:
     """Tensors that share their factors.
 
     Attributes:
-        tensors: Those that an operator other than a ReLU reads, in graph order: the ones that a runtime quantizes. At least one
-            convolution writes or reads them; tensors between matrix products alone are handled by `smooth_linear_inputs`.
+        tensors: Tensors that an operator other than a ReLU reads, in graph order, because runtimes quantize these. A
+            convolution writes or reads at least one; `smooth_linear_inputs` handles tensors between matrix products only.
         producers: Layers whose outputs are divided.
         readers: Layers whose inputs are multiplied.
         channels: C.
@@ -55,7 +55,7 @@ class ResidualStream:
 
 
 def smooth_network(model: ir.Model, inputs: PassInputs) -> PassResult:
-    """The pass `smooth`: inputs of linear layers, then residual streams of convolutional networks; the setting is α."""
+    """Pass `smooth`: smooth inputs of linear layers, then residual streams of convolutional networks; the setting is α."""
     alpha, exclude, reporter = inputs.setting, inputs.exclude, inputs.reporter
     linear = smooth_linear_inputs(model, inputs.batches, alpha, exclude=exclude, reporter=reporter)
     streams, smoothed = smooth_residual_streams(linear.model, inputs.batches, alpha, exclude=exclude, reporter=reporter)
@@ -66,14 +66,14 @@ def smooth_network(model: ir.Model, inputs: PassInputs) -> PassResult:
 def smooth_residual_streams(
     model: ir.Model, batches: Sequence[Feeds], alpha: float, *, exclude: Sequence[str], reporter: Reporter
 ) -> tuple[PassResult, frozenset[str]]:
-    """Smooth every stream.
+    """Smooth every residual stream.
 
     Args:
-        model: Float network; left as it was.
-        batches: Calibration inputs by name.
+        model: Float network; not changed.
+        batches: Calibration batches by name of the input.
         alpha: α.
-        exclude: Names of nodes that stay in float; a stream that only they read is left alone.
-        reporter: Shows a bar.
+        exclude: Names of nodes that stay in float; a stream that only they read is not smoothed.
+        reporter: Shows a progress bar.
 
     Returns:
         The result, and the names of the layers that read smoothed tensors.
@@ -108,7 +108,7 @@ def smooth_residual_streams(
 
 
 def find_streams(model: ir.Model) -> tuple[ResidualStream, ...]:
-    """All streams of a network, in graph order."""
+    """Residual streams of a network, in graph order."""
     finder = _StreamFinder(graphs.with_shapes(model))
     for node in finder.model.graph:
         finder.visit(node)
@@ -116,7 +116,7 @@ def find_streams(model: ir.Model) -> tuple[ResidualStream, ...]:
 
 
 class _StreamFinder:
-    """Joins tensors that share their factors; those that can have none are joined with the empty name."""
+    """Merges tensors that share their factors into sets; the set of the empty name contains tensors that have no factor."""
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
@@ -129,7 +129,7 @@ class _StreamFinder:
             self._close(str(value.name))
 
     def visit(self, node: ir.Node) -> None:
-        """Join or close the tensors of a node."""
+        """Merge the tensors of a node with each other, or with the empty name if they can have no factor."""
         computed = [value for value in node.inputs if value is not None and value.name and not value.is_initializer()]
         names = [str(value.name) for value in computed]
         if node.op_type != "Relu":
@@ -151,7 +151,7 @@ class _StreamFinder:
                 self._close(name)
 
     def streams(self) -> tuple[ResidualStream, ...]:
-        """Sets that no operator closed."""
+        """Streams of the sets that do not contain the empty name."""
         roots = dict.fromkeys(self._root(name) for name in self.read)
         streams = []
         for root in roots:

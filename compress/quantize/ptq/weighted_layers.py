@@ -1,7 +1,7 @@
-"""Layers with a constant weight in a float ONNX network, their weights as matrices, and networks with other weights.
+"""Layers with a constant weight in a float ONNX network, and their weights as matrices.
 
-A weight is seen as W, (G, K, D): G groups, K output channels per group, D inputs per output (channels × kernel). Linear layers
-have G = 1; a depthwise convolution has one channel per group.
+A weight has the matrix form W, (G, K, D): G groups, K output channels per group, D inputs per output (channels × kernel).
+Linear layers have G = 1; a depthwise convolution has one channel per group.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class WeightedLayer:
     """One operator with a constant weight.
 
     Attributes:
-        name: Name of its node.
+        name: Name of the node.
         operator: Conv, Gemm or MatMul.
-        input: Tensor that it reads.
-        output: Tensor that it writes.
-        weight: Its weight initializer.
-        bias: Its bias initializer; empty without.
-        axis: Axis of the weight that counts output channels.
+        input: Input tensor.
+        output: Output tensor.
+        weight: Weight initializer.
+        bias: Bias initializer that no other node reads; else empty.
+        axis: Axis of the output channels in the weight.
         groups: Groups of a convolution; else 1.
     """
 
@@ -42,18 +42,18 @@ class WeightedLayer:
     groups: int = 1
 
     def to_matrix(self, weight: np.ndarray) -> np.ndarray:
-        """W, (G, K, D), of the weight as stored."""
+        """W, (G, K, D), from a weight in the shape of the initializer."""
         moved = np.moveaxis(weight, self.axis, 0)
         return moved.reshape(self.groups, moved.shape[0] // self.groups, -1)
 
     def from_matrix(self, matrix: np.ndarray, like: np.ndarray) -> np.ndarray:
-        """The weight as stored, of W; `like` is the one that it replaces."""
+        """The weight in the shape of the initializer, from W (G, K, D); `like` is the weight that it replaces."""
         moved = np.moveaxis(like, self.axis, 0)
         return np.ascontiguousarray(np.moveaxis(matrix.reshape(moved.shape), 0, self.axis))
 
 
 def weighted_layers(model: ir.Model) -> tuple[WeightedLayer, ...]:
-    """2-D convolutions and matrix products with a constant weight that no other operator shares, in graph order."""
+    """2-D convolutions and matrix products with a constant weight that no other operator reads, in graph order."""
     layers = (_weighted_layer(node) for node in model.graph if node.op_type in ("Conv", *LINEAR))
     return tuple(layer for layer in layers if layer is not None)
 
@@ -83,18 +83,18 @@ def _weighted_layer(node: ir.Node) -> WeightedLayer | None:
 
 
 def read_weight(model: ir.Model, name: str) -> np.ndarray:
-    """An initializer, as a writable copy.
+    """A writable copy of an initializer.
 
     Raises:
-        KeyError: There is none of that name.
+        KeyError: There is no initializer of that name.
     """
     return np.array(graphs.constant(model.graph.initializers[name]))
 
 
 def with_own_biases(model: ir.Model) -> ir.Model:
-    """The network with a bias of its own for each Conv and Gemm; a file stores equal biases once.
+    """The network with a separate bias for each Conv and Gemm, so that a pass can change the bias of one layer.
 
-    A pass that changes the bias of one layer then leaves other layers alone.
+    A file may store equal biases of several layers once.
     """
     biased = [node for node in model.graph if node.op_type in ("Conv", "Gemm") and len(node.inputs) > 2]
     if all(node.inputs[2] is None or len(node.inputs[2].uses()) == 1 for node in biased):
@@ -109,10 +109,7 @@ def with_own_biases(model: ir.Model) -> ir.Model:
 
 
 def with_biases(model: ir.Model, layers: Iterable[WeightedLayer]) -> ir.Model:
-    """A copy in which each convolution or Gemm of `layers` has a bias of its own; a new one is zero.
-
-    A MatMul gets none: the operator has no bias input.
-    """
+    """A copy in which each convolution or Gemm of `layers` has a bias, zero if new. A MatMul has no bias input."""
     copy = model.clone()
     without = {layer.name: layer for layer in layers if not layer.bias and layer.operator != "MatMul"}
     for node in copy.graph:

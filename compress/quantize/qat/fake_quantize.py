@@ -1,4 +1,4 @@
-"""Fake quantization: values are rounded to the integer grid and kept as floats, with a straight-through gradient.
+"""Fake quantization: round values to the integer grid but represent them as floats, with a straight-through gradient.
 
     x̂ = s · q,      q = clip(round(x / s), l, h)
 
@@ -7,10 +7,10 @@ Bengio et al. 2013, arXiv:1308.3432; for quantization Jacob et al. 2018, arXiv:1
 
     ∂x̂/∂x = 1 where l ≤ v ≤ h, else 0          ∂x̂/∂s = q − v where l ≤ v ≤ h, else q
 
-The second is LSQ's gradient of a learned scale (Esser et al. 2020, arXiv:1902.08153, eq. 3). With a zero point z an unsigned
-tensor has l = −z, h = 255 − z. `FakeQuantize` learns θ of s = s₀ eᶿ, so that one optimizer step changes s by a relative amount
-that does not depend on its magnitude (log domain as in TQT, Jain et al. 2020, arXiv:1903.08066, section 3.2), with LSQ's factor
-of the gradient, 1 / √(N h), where N values share a scale.
+The second is LSQ's gradient of a learned scale (Esser et al. 2020, arXiv:1902.08153, eq. 3). An unsigned tensor with zero point
+z has l = −z, h = 255 − z. `FakeQuantize` learns θ with s = s₀ eᶿ, so that an optimizer step changes s by a relative amount (log
+domain as in TQT, Jain et al. 2020, arXiv:1903.08066, section 3.2). Its gradient has LSQ's factor 1 / √(N h), where N is the
+number of values that share a scale.
 
 Symbols: x any shape; s > 0, a scalar or one value per index of an axis, shaped to broadcast against x; l ≤ 0 < h integers.
 """
@@ -37,7 +37,7 @@ class _FakeQuantizeContext(Protocol):
 
 
 class _FakeQuantizeFunction(torch.autograd.Function):
-    """The formulas above; saves v and q instead of the intermediate values that autograd would save."""
+    """x̂ and the gradients of the module docstring; saves only v and q for the backward pass."""
 
     @staticmethod
     def forward(ctx: _FakeQuantizeContext, x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
@@ -52,20 +52,20 @@ class _FakeQuantizeFunction(torch.autograd.Function):
         (grad,) = grads
         v, q = ctx.saved_tensors
         inside = (v >= ctx.limits[0]) & (v <= ctx.limits[1])
-        of_s = None
+        grad_s = None
         if ctx.needs_input_grad[1]:
-            of_s = (grad * torch.where(inside, q - v, q)).sum_to_size(ctx.shape)
-        return grad * inside, of_s, None, None
+            grad_s = (grad * torch.where(inside, q - v, q)).sum_to_size(ctx.shape)
+        return grad * inside, grad_s, None, None
 
 
 def fake_quantize(x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
-    """x̂, with the gradients above for x and s.
+    """x̂ with gradients for x and s, see the module docstring.
 
     Args:
         x: Values.
-        s: Their scale.
+        s: Scale, broadcast against x.
         low: Smallest integer, l.
-        high: Largest, h.
+        high: Largest integer, h.
     """
     x_hat: Tensor = _FakeQuantizeFunction.apply(x, s, low, high)
     return x_hat
@@ -75,12 +75,12 @@ class FakeQuantize(nn.Module):
     """Fake quantization of one tensor, with a scale that may be learned.
 
     Args:
-        s: s₀, a scalar, or (K,) for one of each index of `axis`.
-        low: Smallest integer.
-        high: Largest.
-        axis: Axis of the input that s has one value per index of; None for one scale.
-        batched: Whether the first axis of the input counts samples.
-        learned: Whether training may change the scale.
+        s: s₀, a scalar, or (K,) for one scale per index of `axis`.
+        low: Smallest integer, l.
+        high: Largest integer, h.
+        axis: Axis of the input with one scale per index; None for one scale.
+        batched: Whether the first axis of the input is the batch.
+        learned: Whether the scale is trained.
     """
 
     def __init__(
@@ -91,17 +91,17 @@ class FakeQuantize(nn.Module):
         self.register_buffer("s0", s.float().clone())
         self.register_buffer(
             "limits", torch.tensor([float(low), float(high)])
-        )  # in the checkpoint's fingerprint, so that other bits are another training
+        )  # part of the checkpoint's fingerprint, so that a training with other bits is not resumed
         self.theta = nn.Parameter(torch.zeros_like(s, dtype=torch.float32), requires_grad=learned)
 
     @property
     def scale(self) -> Tensor:
-        """The scale s, shaped as s₀."""
+        """Scale s, in the shape of s₀."""
         s: Tensor = self.s0 * self.theta.exp()  # type: ignore[operator]  # nn.Module types a buffer as Tensor | Module
         return s
 
     def forward(self, x: Tensor) -> Tensor:
-        """The quantized values x̂."""
+        """Quantized values x̂, in the shape of x."""
         count = x.numel() / (x.shape[0] if self.batched else self.theta.numel())
         s = _scaled(self.scale, 1 / math.sqrt(max(count, 1.0) * self.high))
         if self.axis is not None:
@@ -110,5 +110,5 @@ class FakeQuantize(nn.Module):
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
-    """X, with `factor` times the gradient (Esser et al. 2020, appendix A)."""
+    """Return x with its gradient multiplied by `factor` (Esser et al. 2020, appendix A)."""
     return x.detach() + (x - x.detach()) * factor

@@ -1,11 +1,10 @@
-"""An ONNX network, or a part of one, as a torch module for quantization: the same outputs, with gradients.
+"""Convert an ONNX network, or a part of it, to a torch module with gradients for quantization.
 
-Learning the scales of quantization needs gradients, and what is learned must go back into the graph that a runtime reads. So
-that graph itself becomes a module: batch norms are folded and their statistics frozen as the exporter left them, Q/DQ pairs
-stand where the runtime wants them, and weights go back by the names of their initializers.
+Learned scales must be written back into the graph that a runtime reads. So that graph itself is converted: its batch norms are
+folded or frozen, its Q/DQ pairs are those of the runtime, and weights are written back by the names of their initializers.
 
-Layers are submodules; other operators come from `backends.torch_operators`. Each Q/DQ pair is one `FakeQuantize`; pairs with
-the same scale tensor share one module.
+Layers become submodules, and each Q/DQ pair a `FakeQuantize`; pairs with the same scale tensor share one module. Other
+operators come from `backends.torch_operators`.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from compress.quantize.qat.graph_layers import ConvLayer, MatMulLayer
 from compress.quantize.qdq.placement import UNIT_RANGE
 
 FAKE_QUANTIZE = "FakeQuantize"
-"""Operator of a step that is the fake quantization of a tensor."""
+"""Operator of a step that applies fake quantization."""
 
 
 def module_key(name: str) -> str:
-    """Name of a submodule, which has no dots."""
+    """Key of a submodule, in which dots are not allowed."""
     return str(name).replace(".", "/")
 
 
 class OnnxModule(GraphModule):
-    """A graph built by `to_torch`.
+    """A graph as torch module, built by `to_torch`.
 
     Attributes:
-        layers: By name of the node, dots as slashes.
-        quantizers: Fake quantization of activations, by name of the scale, dots as slashes.
+        layers: Layers by `module_key` of the node.
+        quantizers: Fake quantization of activations by `module_key` of the scale.
     """
 
     def __init__(
@@ -53,7 +52,8 @@ class OnnxModule(GraphModule):
         self.layers, self.quantizers = nn.ModuleDict(layers), nn.ModuleDict(quantizers)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """In float32, whatever precision training computes in: bfloat16 has fewer digits than the integers."""
+        """Outputs of the graph, computed in float32."""
+        # no autocast: bfloat16 has fewer significant bits than int8 values need
         with torch.autocast(inputs[0].device.type, enabled=False):
             return super().forward(*inputs)
 
@@ -69,9 +69,9 @@ class GraphPart:
     """A part of a network with one input and one output.
 
     Attributes:
-        nodes: In graph order.
-        start: Tensor that it reads; the network's inputs where empty.
-        stop: Tensor that it writes; the network's outputs where empty.
+        nodes: Nodes in graph order.
+        start: Input tensor; empty for the inputs of the network.
+        stop: Output tensor; empty for the outputs of the network.
     """
 
     nodes: tuple[ir.Node, ...]
@@ -88,18 +88,18 @@ def to_torch(
     learned: bool = True,
     part: GraphPart | None = None,
 ) -> OnnxModule:
-    """A network, or a part of one, as a torch module in eval mode.
+    """Convert a network, or a part of it, to a torch module in eval mode.
 
     Args:
-        model: Float network, or one with Q/DQ pairs.
-        layers: Those whose weights and own biases are parameters, by name of the node; all else is frozen.
-        weights: Float weights, by initializer, of layers that the model has as integers.
+        model: Float network, or network with Q/DQ pairs.
+        layers: Layers whose weights and biases are parameters, by name of the node; everything else is frozen.
+        weights: Float weights of layers with integer weights, by initializer.
         limits: Smallest and largest integer of weights.
-        learned: Whether the scales of Q/DQ pairs may be trained.
-        part: The part; None for all of the network.
+        learned: Whether the scales of Q/DQ pairs are trained.
+        part: Part to convert; None for the whole network.
 
     Raises:
-        ConversionError: An operator has no counterpart here; it is named.
+        ConversionError: An operator has no torch equivalent here; the message names it.
     """
     builder = _Builder(model, layers, weights or {}, limits, learned=learned)
     part = part or GraphPart(tuple(model.graph))
@@ -112,7 +112,7 @@ def to_torch(
 
 
 class _Builder:
-    """Translates nodes one after the other."""
+    """Converts nodes to steps and submodules."""
 
     def __init__(
         self, model: ir.Model, layers: Mapping[str, WeightedLayer], weights: Mapping[str, np.ndarray],
@@ -124,7 +124,7 @@ class _Builder:
         self.quantizers: dict[str, nn.Module] = {}
 
     def add(self, node: ir.Node) -> GraphStep | None:
-        """The step of one node; None for one that only stores a constant."""
+        """Convert one node to a step; None for a node that only computes a constant."""
         inputs, attributes = graphs.input_names(node), Attributes.of(node)
         step = GraphStep(node.op_type, inputs, graphs.output_names(node), attributes, str(node.name))
         if node.op_type == "QuantizeLinear":

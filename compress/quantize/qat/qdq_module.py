@@ -1,12 +1,11 @@
-"""Quantization-aware training: a network is trained with the rounding of its Q/DQ graph, which then gets the result.
+"""Convert a plan to a torch module for quantization-aware training, and the trained module back to a plan.
 
     float ONNX ─► Q/DQ pairs of the runtime ─► torch module with fake quantization ─► training ─► weights, ranges ─► Q/DQ
 
-Jacob et al. 2018, arXiv:1712.05877, section 3: batch norms are folded first and their statistics frozen, weights and
-activations are rounded as in inference (`fake_quantize`). Q/DQ pairs stand where the runtime's placement puts them, because the
-module is built from that graph. Scales are learned as in LSQ (Esser et al. 2020, arXiv:1902.08153) or stay as calibrated; zero
-points stay. The learned values replace the integers, ranges, weights and biases of post-training quantization, and the file is
-written in the same way.
+Jacob et al. 2018, arXiv:1712.05877, section 3: batch norms are folded before, and weights and activations are rounded as in
+inference (`fake_quantize`). The module is built from the Q/DQ graph of a runtime and has its placement. Scales are learned as
+in LSQ (Esser et al. 2020, arXiv:1902.08153) or fixed; zero points are fixed. The trained values replace the integers, ranges,
+weights and biases of post-training quantization.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ from compress.quantize.static_int8 import Ranges, StaticInt8Plan
 
 
 def to_fake_quantized(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], *, learned: bool) -> OnnxModule:
-    """The network of one runtime with fake quantization, to be trained.
+    """Network of one runtime with fake quantization for training.
 
     Args:
         static: Result of post-training quantization and calibration.
-        runtime: The runtime whose placement is used.
-        exclude: Names of nodes that stay in float; their weights are trained all the same.
-        learned: Whether scales may be trained.
+        runtime: Runtime whose placement is used.
+        exclude: Names of nodes that stay in float; their weights are trained, too.
+        learned: Whether scales are trained.
 
     Raises:
-        ConversionError: An operator has no counterpart with gradients.
+        ConversionError: An operator has no torch equivalent here.
     """
     layers = {layer.name: layer for layer in weighted_layers(static.model)}
     weights = {layer.weight: read_weight(static.model, layer.weight) for layer in layers.values()}
@@ -45,13 +44,13 @@ def to_fake_quantized(static: StaticInt8Plan, runtime: str, exclude: tuple[str, 
 def freeze_like(module: OnnxModule, static: StaticInt8Plan, network: nn.Module) -> int:
     """Freeze the weights and biases that are frozen in the torch network that the graph was exported from.
 
-    An initializer has the name of its parameter. One that the exporter computed, for example a transposed weight, comes from a
-    parameter of its shape in the module that its node is named after; it is frozen if all of these are. A bias that the network
-    lacks, because a batch norm was folded, follows the weight. Scales are not weights of the network: they are not changed.
+    An initializer has the name of its parameter. An initializer that the exporter computed, for example a transposed weight, is
+    frozen if all parameters of its shape in the module of its node are frozen. A bias that the network does not have, because
+    a batch norm was folded, is frozen with the weight. Scales are not changed.
 
     Args:
-        module: Of `to_fake_quantized`.
-        static: Its plan.
+        module: Result of `to_fake_quantized`.
+        static: Plan of the module.
         network: The torch network.
 
     Returns:
@@ -63,16 +62,16 @@ def freeze_like(module: OnnxModule, static: StaticInt8Plan, network: nn.Module) 
         part = module.layers[module_key(layer.name)]
         weight, bias = part.weight, part.bias
         assert isinstance(weight, nn.Parameter)  # noqa: S101  # nn.Module types an attribute as Tensor | Module
-        trained = flags[layer.weight] if layer.weight in flags else _is_trained(weight, layer.name, network)
-        weight.requires_grad_(trained)
-        count += not trained
+        is_trained = flags[layer.weight] if layer.weight in flags else _is_trained(weight, layer.name, network)
+        weight.requires_grad_(is_trained)
+        count += not is_trained
         if isinstance(bias, nn.Parameter):
-            bias.requires_grad_(bias.requires_grad and flags.get(layer.bias, trained))
+            bias.requires_grad_(bias.requires_grad and flags.get(layer.bias, is_trained))
     return count
 
 
 def _is_trained(weight: Tensor, node: str, network: nn.Module) -> bool:
-    """Whether a parameter that a weight of this shape may come from is trained, or no such parameter exists."""
+    """Whether any parameter of this shape in the module of a node is trained, or there is none."""
     path = node.rpartition("/")[0]
     source = dict(network.named_modules()).get(path, network)
     shape = sorted(weight.shape)
@@ -81,9 +80,9 @@ def _is_trained(weight: Tensor, node: str, network: nn.Module) -> bool:
 
 
 def export_learned(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], module: OnnxModule) -> StaticInt8Plan:
-    """The plan with what a module of `to_fake_quantized` has learned.
+    """The plan with the weights, biases and ranges of a trained module of `to_fake_quantized`.
 
-    Other runtimes get its weights, and its ranges where they quantize the same tensor.
+    Other runtimes get its weights, and its ranges of the tensors that they quantize, too.
     """
     arrays, weights = dict[str, np.ndarray](), dict(static.grids)
     for layer in weighted_layers(static.model):
@@ -99,7 +98,7 @@ def export_learned(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...
 
 
 def learned_ranges(static: StaticInt8Plan, runtime: str, exclude: tuple[str, ...], module: OnnxModule) -> dict[str, Ranges]:
-    """All runtimes' ranges with what a module of one runtime has learned, where they quantize the same tensor."""
+    """Ranges by runtime, with those of the module of one runtime for all tensors that it quantizes."""
     learned = _module_ranges(static.with_qdq(runtime, exclude), module)
     return {
         name: {**ranges, **{tensor: learned[tensor] for tensor in ranges if tensor in learned}}
@@ -114,14 +113,14 @@ def _quantize_weight(w: np.ndarray, layer: WeightedLayer, quantizer: FakeQuantiz
 
 
 def _module_ranges(model: ir.Model, module: OnnxModule) -> Ranges:
-    """Range that the integers of each tensor cover, by tensor."""
+    """Range of the integers of each quantized tensor, by tensor."""
     ranges: Ranges = {}
     for node in model.graph:
         if node.op_type != "QuantizeLinear":
             continue
         tensor, scale, _ = graphs.input_names(node)
         quantizer, zero_point = module.quantizers[module_key(scale)], graphs.constant(node.inputs[2])
-        assert isinstance(quantizer, FakeQuantize)  # noqa: S101  # `quantizers` holds no other modules
+        assert isinstance(quantizer, FakeQuantize)  # noqa: S101  # `quantizers` contains no other modules
         signed = zero_point is not None and zero_point.dtype == np.int8
         s = float(quantizer.scale.detach())
         ranges[tensor] = (s * (-quantizer.high if signed else quantizer.low), s * quantizer.high)

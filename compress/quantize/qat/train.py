@@ -1,4 +1,4 @@
-"""Recover the accuracy of a quantized network: train with fake quantization and keep the result where it is more accurate."""
+"""Quantization-aware training of a network; the result is used only if it is at least as accurate as before."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from compress.train.finetune import finetune
 from compress.train.history import History
 
 RUNTIME = "onnxruntime"
-"""The runtime whose placement is used in training: it has a Q/DQ pair wherever another runtime has one, and it runs here."""
+"""Runtime whose placement is used in training: it has all Q/DQ pairs of the other runtimes, and it is always installed."""
 
 
 @dataclass(frozen=True, eq=False)
 class QATResult:
-    """The plan to write files from, and what to record."""
+    """Plan from which files are written, and results for the record."""
 
     static: StaticInt8Plan
     results: Metrics = field(default_factory=dict)
@@ -40,17 +40,17 @@ def train_quantized(
     candidate: Candidate,
     context: Context,
 ) -> QATResult:
-    """Train with the placement of `RUNTIME`; weights, scales and ranges go into the files of all runtimes.
+    """Train with the placement of `RUNTIME`; weights, scales and ranges are used in the files of all runtimes.
 
-    Weights that are frozen in the candidate stay as post-training quantization left them.
-    Where training leaves the network less accurate on validation than calibration alone, its result is discarded.
+    Weights that are frozen in the candidate are not changed. If the trained network is less accurate on validation than before,
+    the result is discarded.
 
     Args:
         static: Result of post-training quantization and calibration.
         exclude: Names of nodes that stay in float.
-        settings: Of the training.
-        candidate: The float network; the teacher unless the settings name another.
-        context: Data, task, folders, seed, device.
+        settings: Settings of the training.
+        candidate: Float network; it is the teacher unless the settings name another one.
+        context: Data, task, folders, seed and device.
     """
     try:
         module = to_fake_quantized(static, RUNTIME, exclude, learned=settings.scales == "learned")
@@ -90,7 +90,7 @@ def _compare(
     candidate: Candidate,
     context: Context,
 ) -> tuple[Metrics, bool]:
-    """Accuracy of both files, agreement of the second with the trained module; whether the second is at least as accurate."""
+    """Metrics of both files and agreement of the second with the trained module; whether the second is not worse."""
     split, source = context.data.validation, "ONNX Runtime, validation split"
     metric, task = context.task.deciding, context.task
     calibrated = run_split(before.build(RUNTIME, exclude, candidate.spec), split, task, batch_size=64)
@@ -113,6 +113,6 @@ def _compare(
 
 def _epochs(history: History) -> Metrics:
     return {
-        "epochs": Quantity.measured(history.epochs, "1", "of recovery run, of those asked for"),
-        "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
+        "epochs": Quantity.measured(history.epochs, "1", "epochs of recovery that were run"),
+        "best_epoch": Quantity.measured(history.best_epoch, "1", "epoch with the best validation metric"),
     }

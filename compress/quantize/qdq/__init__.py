@@ -1,1 +1,1 @@
-"""Q/DQ graphs: where QuantizeLinear and DequantizeLinear stand for each runtime, and rewrites that keep layers in int8."""
+"""Insert QuantizeLinear and DequantizeLinear for each runtime, and rewrite graphs such that layers run in int8."""

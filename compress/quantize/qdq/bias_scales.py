@@ -1,14 +1,17 @@
-"""Scales that keep the bias of an integer layer: a runtime stores it as int32 with the scale s_x s_w of the layer's products.
+"""Adjust scales such that the int32 bias of an integer layer is exact enough.
+
+A runtime stores a bias as int32 with the scale s_x s_w of the layer's products (Jacob et al. 2018, arXiv:1712.05877, section
+2.4):
 
     b ≈ s_x s_w q,      |q| < 2³¹
 
-So b is rounded to multiples of s_x s_w, clipped where |b| ≥ 2³¹ s_x s_w, and lost where s_x s_w underflows (Jacob et al. 2018,
-arXiv:1712.05877, section 2.4). A channel whose weights are all 0 leaves s_w free; a dead input, 0 for all calibration samples,
-leaves s_x free. ONNX Runtime's quantizer sets a free scale to 1, which may be far coarser than b. Here
+So b is clipped if |b| ≥ 2³¹ s_x s_w, and lost if s_x s_w underflows. A channel whose weights are all 0 does not determine s_w;
+a dead input, 0 for all calibration samples, does not determine s_x. ONNX Runtime's quantizer sets such a scale to 1, which may
+be far too coarse for b. Here
 
-    s_x = max |b| / (2¹⁶ max s_w)             where x is dead
-    s_w = |b| / (2²⁴ s_x)                     where all weights of the channel are 0
-    s_w ≥ |b| / (2³⁰ s_x), s_x s_w ≥ 2⁻¹²⁵    everywhere; weights are rounded again to a scale that was raised
+    s_x = max |b| / (2¹⁶ max s_w)             if x is dead
+    s_w = |b| / (2²⁴ s_x)                     if all weights of the channel are 0
+    s_w ≥ |b| / (2³⁰ s_x), s_x s_w ≥ 2⁻¹²⁵    always; weights are rounded again if their scale was raised
 """
 
 from __future__ import annotations
@@ -26,12 +29,12 @@ from compress.quantize.analysis.float_fallback import is_dequantized
 WITH_BIAS = ("Conv", "ConvTranspose", "Gemm")
 DEAD_INPUT_INTEGERS, ZERO_CHANNEL_INTEGERS, MAX_INTEGERS = 2.0**16, 2.0**24, 2.0**30
 LEAST_PRODUCT = 2.0**-125
-"""Four times the least normal float32."""
+"""Four times the smallest normal float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class _IntegerLayer:
-    """A layer with a bias between integers: scale of its input, its weights and their scales, axis of these, |b| by channel."""
+    """An integer layer with a bias: input scale, weights, their scales and the axis of these, |b| by channel."""
 
     input_scale: ir.Value
     weights: ir.Value
@@ -45,11 +48,11 @@ class _IntegerLayer:
 
 
 def fit_scales_to_biases(model: ir.Model, dead: Collection[str]) -> None:
-    """Change scales as above, in place.
+    """Adjust the scales of all integer layers, in place.
 
     Args:
-        model: Q/DQ graph in which tensors have their names of the float network.
-        dead: Tensors that are 0 for all calibration samples.
+        model: Q/DQ graph in which tensors have the names of the float network.
+        dead: Names of tensors that are 0 for all calibration samples.
     """
     layers = list(_integer_layers(model))
     dead_scales = {node.inputs[1] for node in model.graph if node.op_type == "QuantizeLinear" and _reads(node, dead)}
@@ -85,10 +88,10 @@ def _integer_layers(model: ir.Model) -> Iterator[_IntegerLayer]:
 
 
 def _fit_weight_scale(users: list[_IntegerLayer]) -> None:
-    """Change the scale of one weight tensor, which layers may share."""
+    """Adjust the scale of one weight tensor, which several layers may share."""
     layer = users[0]
-    integers, stored = _array(layer.weights), _array(layer.weight_scale)
-    scales = stored.astype(np.float64).reshape(-1)
+    integers, weight_scale = _array(layer.weights), _array(layer.weight_scale)
+    scales = weight_scale.astype(np.float64).reshape(-1)
     rows = integers.reshape(1, -1) if scales.size == 1 else np.moveaxis(integers, layer.axis, 0).reshape(scales.size, -1)
     fitted = np.full(scales.size, np.inf)
     least = np.zeros(scales.size)
@@ -101,7 +104,7 @@ def _fit_weight_scale(users: list[_IntegerLayer]) -> None:
         return
     shape = [-1 if scales.size > 1 and axis == layer.axis % integers.ndim else 1 for axis in range(integers.ndim)]
     graphs.set_constant(layer.weights, np.rint(integers * (scales / new).reshape(shape)).astype(integers.dtype))
-    graphs.set_constant(layer.weight_scale, new.reshape(stored.shape))
+    graphs.set_constant(layer.weight_scale, new.reshape(weight_scale.shape))
 
 
 def _array(value: ir.Value) -> np.ndarray:

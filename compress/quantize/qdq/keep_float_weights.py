@@ -1,9 +1,8 @@
-"""Block ONNX Runtime's own quantization of weights in layers that are to stay in float.
+"""Prevent ONNX Runtime from quantizing the weights of layers that stay in float.
 
-Since 1.21 its optimizer quantizes the weight of a convolution or Gemm that stands between a DequantizeLinear and a
-QuantizeLinear and has a float weight. It uses int8 with one scale per tensor, which is less exact than our int8 with one scale
-per channel. It does so only where the input has one scale per tensor. So such a layer gets a DequantizeLinear of its own with
-one scale for each input channel, all equal:
+Since 1.21 its optimizer quantizes the float weight of a convolution or Gemm between a DequantizeLinear and a QuantizeLinear, to
+int8 with one scale per tensor, which costs accuracy. It does so only if the input has one scale per tensor. So such a layer
+gets its own DequantizeLinear with one scale per input channel, all equal:
 
     x ≈ s (q − z)   ─►   x_c ≈ s_c (q_c − z_c),   s_c = s, z_c = z for every channel c
 
@@ -20,11 +19,11 @@ from compress.backends import onnx_graph as graphs
 QUANTIZED_BY_RUNTIME = ("Conv", "ConvTranspose", "Gemm")
 """Operators whose float weights the runtime's optimizer quantizes."""
 CHANNELS = 1
-"""Axis of the input's channels; for Gemm, of its features."""
+"""Axis of the channels of the input, or of the features for Gemm."""
 
 
 def block_weight_quantization(model: ir.Model) -> tuple[str, ...]:
-    """Give every layer with a float weight after a DequantizeLinear one of its own, in place.
+    """Give every layer with a float weight after a DequantizeLinear its own DequantizeLinear per channel, in place.
 
     Args:
         model: Q/DQ graph.
@@ -41,13 +40,13 @@ def block_weight_quantization(model: ir.Model) -> tuple[str, ...]:
         parts = [np.asarray(graphs.constant(value)) for value in before.inputs[1:3]]
         if parts[0].ndim:
             continue
-        number, channels = len(protected), _input_channels(node, weight)
+        index, channels = len(protected), _input_channels(node, weight)
         constants = [
-            graphs.add_initializer(model, f"{x.name}_{name}_of_{number}", np.broadcast_to(part, channels).copy())
+            graphs.add_initializer(model, f"{x.name}_{name}_of_{index}", np.broadcast_to(part, channels).copy())
             for part, name in zip(parts, ("scales", "zeros"), strict=False)
         ]
         per_channel = graphs.make_node(
-            "DequantizeLinear", [before.inputs[0], *constants], [f"{x.name}_channels_of_{number}"], axis=CHANNELS
+            "DequantizeLinear", [before.inputs[0], *constants], [f"{x.name}_channels_of_{index}"], axis=CHANNELS
         )
         model.graph.insert_before(node, per_channel)
         node.replace_input_with(0, per_channel.outputs[0])

@@ -1,8 +1,8 @@
-"""Where Q/DQ pairs stand, by the runtime that reads them.
+"""Placement of Q/DQ pairs, by runtime.
 
-ONNX Runtime computes an operator in int8 only between quantized tensors, so everything from a convolution to the next is one
-chain of integers. OpenVINO and TensorRT fuse activation functions and scales into the product before them and quantize once, at
-the next product's input: a pair in between costs a kernel and accuracy.
+ONNX Runtime computes an operator in int8 only between quantized tensors, so every operator between two convolutions is
+quantized. OpenVINO and TensorRT fuse activation functions and scales into the preceding product and quantize once, at the input
+of the next product: a Q/DQ pair in between costs a kernel and accuracy.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators whose weights are worth storing as int8."""
+"""Operators whose weights are quantized."""
 WITHOUT_KERNEL = {"onnxruntime": ("ConvTranspose",)}
-"""Operators with weights for which a runtime has no integer kernel: a Q/DQ pair around them only costs time."""
+"""Operators with weights without integer kernel in a runtime: Q/DQ pairs around them only cost time."""
 UNIT_RANGE = ("HardSigmoid", "Sigmoid")
-"""Operators whose result is in [0, 1], whatever calibration observed."""
+"""Operators whose output range is [0, 1], whatever calibration observes."""
 
 
 @dataclass(frozen=True)
 class QDQPlacement:
-    """Which tensors one runtime needs quantized, and how.
+    """Which tensors are quantized for one runtime, and how.
 
     Attributes:
         operators: Operator types that compute in int8.
-        unsigned: Activations are uint8 with a zero point; otherwise int8 around 0.
-        float_outputs: Those whose result stays float unless the next operator reads int8.
-        integer_hardswish: HardSwish and HardSigmoid become saturating integer sums and products, see `rewrite_hardswish`.
-        block_weight_quantization: The runtime's optimizer may not quantize weights of float layers, see `keep_float_weights`.
-        batch: Batch size of the file; None leaves it free. OpenVINO takes 10 to 15 % longer with a free one.
-        signed_input: The network's input is int8 around 0 where it has negative values: OpenVINO's first convolution may take
-            twice the time with a zero point, and a normalized image has its mean near 0 in any case.
-        quantize_before_pool: Q/DQ pairs stand before each MaxPool instead of after it, which gives the same results.
-        products: Matrix products of two activations are computed in int8, too: OpenVINO fuses attention into one kernel, which
-            takes a third less time with them. The result of a softmax is unsigned then, for twice the levels.
+        unsigned: Activations are uint8 with a zero point; otherwise int8 with zero point 0.
+        float_outputs: Operator types whose output stays float unless the next operator reads int8.
+        integer_hardswish: Replace HardSwish and HardSigmoid by saturating integer sums and products, see `rewrite_hardswish`.
+        block_weight_quantization: Prevent the optimizer from quantizing weights of float layers, see `keep_float_weights`.
+        batch: Batch size of the file; None leaves it free. OpenVINO takes 10 to 15 % longer with a free batch.
+        signed_input: A network input with negative values is int8 with zero point 0: with another zero point the first
+            convolution may take twice the time in OpenVINO. A normalized image has a mean near 0.
+        quantize_before_pool: Insert Q/DQ pairs before each MaxPool instead of after it, which gives the same results.
+        products: Matrix products of two activations are computed in int8, too: with them, OpenVINO's fused attention takes a
+            third less time. The output of a softmax is then unsigned, which has twice the levels.
     """
 
     operators: tuple[str, ...]
@@ -72,16 +72,17 @@ PLACEMENTS: dict[str, QDQPlacement] = {
 
 
 def placement_for(model: ir.Model, runtime: str, *, symmetric: bool | None = None) -> QDQPlacement:
-    """The placement that suits a network on a runtime.
+    """The placement for a network in a runtime.
 
-    In a network with layer normalization only products are computed in int8: sums, GELU and other operators between them have
-    ranges that 256 levels do not resolve. For OpenVINO all their inputs are quantized around 0: normalization centers them, and
-    its matrix products take a sixth longer with zero points.
+    In a network with layer normalization only products are computed in int8: 256 levels do not resolve the ranges of sums, GELU
+    and other operators between them. For OpenVINO all their inputs have zero point 0: normalization centers them, and matrix
+    products take a sixth longer with zero points.
 
     Args:
         model: Float network.
         runtime: A key of `PLACEMENTS`.
-        symmetric: All activations around 0, or none; None as the runtime prefers. An integer HardSwish needs them unsigned.
+        symmetric: Whether activations have zero point 0; None selects what the runtime prefers. True excludes an integer
+            HardSwish, which needs unsigned activations.
     """
     placement = PLACEMENTS[runtime]
     if symmetric is not None:
@@ -96,10 +97,10 @@ def placement_for(model: ir.Model, runtime: str, *, symmetric: bool | None = Non
 
 
 def match_keep_float(model: ir.Model, globs: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the nodes that the user's globs match.
+    """Names of the nodes that the globs match.
 
     Raises:
-        ConversionError: A glob matches nothing; the message lists nodes with weights.
+        ConversionError: A glob matches no node; the message lists nodes with weights.
     """
     names = [str(node.name or "") for node in model.graph]
     for glob in globs:
@@ -111,9 +112,9 @@ def match_keep_float(model: ir.Model, globs: tuple[str, ...]) -> tuple[str, ...]
 
 
 def activations_to_calibrate(model: ir.Model, runtimes: tuple[str, ...]) -> tuple[str, ...]:
-    """Tensors whose ranges the runtimes' placements need.
+    """Names of the tensors whose ranges the placements of the runtimes need.
 
-    A tensor that only feeds a ReLU or Clip is left out where that operator is absorbed by the unsigned range of its result.
+    A tensor that only a ReLU or Clip reads is not calibrated if the unsigned range of its output replaces that operator.
     """
     floats = {str(value.name) for value in graphs.float_tensors(graphs.with_shapes(model))}
     absorbed = _absorbed(model)
@@ -129,20 +130,20 @@ def activations_to_calibrate(model: ir.Model, runtimes: tuple[str, ...]) -> tupl
 
 
 def add_implied_ranges(model: ir.Model, ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Ranges, and those that follow from the operators: of tensors that a ReLU or Clip absorbs, and of results in [0, 1]."""
+    """Add the ranges of tensors that only a ReLU or Clip reads (those of its output), and [0, 1] of `UNIT_RANGE` operators."""
     extended = dict(ranges)
     absorbed = _absorbed(model)
-    for before in absorbed:
-        after = before
-        while after not in ranges and after in absorbed:
-            after = absorbed[after]
-        if after in ranges:
-            extended[before] = ranges[after]
+    for name in absorbed:
+        output = name
+        while output not in ranges and output in absorbed:
+            output = absorbed[output]
+        if output in ranges:
+            extended[name] = ranges[output]
     return extended | {graphs.output_names(node)[0]: (0.0, 1.0) for node in model.graph if node.op_type in UNIT_RANGE}
 
 
 def _absorbed(model: ir.Model) -> dict[str, str]:
-    """Tensors that only feed a ReLU or Clip, and that operator's result."""
+    """Output of the ReLU or Clip, by name of the tensor that only this operator reads."""
     clips = [node for node in model.graph if node.op_type in ("Relu", "Clip")]
     return {
         str(node.inputs[0].name): graphs.output_names(node)[0]

@@ -1,9 +1,10 @@
-"""Static int8 of an ONNX network: Q/DQ pairs where a runtime wants them, weights stored as int8.
+"""Static int8 quantization of an ONNX network: insert Q/DQ pairs for a runtime and store weights as int8.
 
     q = clip(round(x / s) + z),   x ≈ s (q − z)
 
-Weights are signed and symmetric (z = 0), one scale s for each output channel; activations have one scale each, from a
-calibrated range. Jacob et al. 2018, arXiv:1712.05877; Wu et al. 2020, arXiv:2004.09602. The graph work is ONNX Runtime's.
+Weights are signed and symmetric (z = 0) with one scale s per output channel; activations have one scale per tensor, from a
+calibrated range. Jacob et al. 2018, arXiv:1712.05877; Wu et al. 2020, arXiv:2004.09602. ONNX Runtime's quantizer inserts the
+pairs.
 """
 
 from __future__ import annotations
@@ -36,24 +37,24 @@ from compress.quantize.qdq.rewrite_pooling import quantize_before_maxpool
 Ranges = Mapping[str, tuple[float, float]]
 QUANTIZER_FOLDER = Path(onnxruntime.quantization.__file__).parent
 SMALLEST_RANGE = 256 * float(np.finfo(np.float32).tiny)
-"""The quantizer gives a tensor with a smaller range the scale 1."""
+"""The quantizer sets the scale of a tensor with a smaller range to 1."""
 FLOAT_REASONS = frozenset(
     {"quantize.float_activation_product", "quantize.float_by_keep_float", "quantize.float_by_mixed_precision",
      "quantize.float_left_by_quantizer", "quantize.float_no_kernel"}
 )  # fmt: skip
-"""Codes of the facts of `float_layers` that say why a node computes in float."""
+"""Codes of the facts of `float_layers` on why a node computes in float."""
 
 
 @dataclass(frozen=True, eq=False)
 class QDQOptions:
-    """How a network is quantized for one runtime.
+    """Options of the quantization for one runtime.
 
     Attributes:
-        per_channel: One weight scale for each output channel; otherwise one for each tensor.
-        reduce_range: 7-bit weights: x86 without VNNI adds pairs of products in 16 bits, which saturate with 8.
-        exclude: Names of nodes to keep in float.
-        grids: Weights that are already quantized, by initializer; the others are rounded to the nearest.
-        symmetric: Activations around 0 or not; None as the runtime prefers.
+        per_channel: One weight scale per output channel; otherwise one per tensor.
+        reduce_range: 7-bit weights: x86 without VNNI adds pairs of products in 16 bits, which saturates with 8-bit weights.
+        exclude: Names of nodes that stay in float.
+        grids: Quantized weights, by initializer; other weights are rounded to the nearest.
+        symmetric: Whether activations have zero point 0; None selects what the runtime prefers.
     """
 
     per_channel: bool = True
@@ -64,13 +65,13 @@ class QDQOptions:
 
 
 def quantize_static(model: ir.Model, ranges: Ranges, runtime: str, options: QDQOptions | None = None) -> onnx.ModelProto:
-    """The int8 network for one runtime; `model` is not changed.
+    """Quantize a network for one runtime.
 
     Args:
-        model: Float network, batch norm folded.
-        ranges: Lowest and highest value by activation tensor.
+        model: Float network with folded batch norms; not changed.
+        ranges: Smallest and largest value by activation tensor.
         runtime: A key of `placement.PLACEMENTS`.
-        options: `QDQOptions()` where None.
+        options: Options; None for the defaults.
     """
     options = options or QDQOptions()
     placement = placement_for(model, runtime, symmetric=options.symmetric)
@@ -78,7 +79,7 @@ def quantize_static(model: ir.Model, ranges: Ranges, runtime: str, options: QDQO
 
 
 def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options: QDQOptions) -> ir.Model:
-    """The network with Q/DQ pairs, every tensor still under its name; arguments as of `quantize_static`."""
+    """Insert Q/DQ pairs; tensors keep their names. See `quantize_static` for the arguments."""
     copy = model.clone()
     if placement.integer_hardswish:
         decompose_hardswish(copy)
@@ -86,11 +87,11 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
     settings = {
         "ActivationSymmetric": not placement.unsigned,
         "WeightSymmetric": True,
-        "QuantizeBias": False,  # runtimes quantize it themselves with scale s_x s_w, which needs no bytes: see _quantize_biases
+        "QuantizeBias": False,  # runtimes quantize biases themselves with scale s_x s_w; see _quantize_biases for exceptions
         "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
         "TensorQuantOverrides": _overrides(model, ranges, placement),
     }
-    with _without_advice():
+    with _quantizer_advice_hidden():
         quantizer = QDQQuantizer(
             graphs.to_proto(copy),
             options.per_channel,
@@ -99,7 +100,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
             QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
             _as_tensors_data(ranges),
             [],
-            [*_with_split_nodes(copy, options.exclude), *(() if placement.products else _computed_products(model))],
+            [*_with_split_nodes(copy, options.exclude), *(() if placement.products else _activation_products(model))],
             list(placement.operators),
             settings,
         )
@@ -113,7 +114,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
 
 
 def _finish(model: ir.Model, placement: QDQPlacement) -> onnx.ModelProto:
-    """Rewrites after which tensors no longer bear their original names."""
+    """Apply the rewrites after which tensors no longer have their original names."""
     if placement.integer_hardswish:
         hardsigmoid_to_qadd(model)
     if placement.quantize_before_pool:
@@ -130,7 +131,7 @@ def _finish(model: ir.Model, placement: QDQPlacement) -> onnx.ModelProto:
 
 
 def _overrides(model: ir.Model, ranges: Ranges, placement: QDQPlacement) -> dict[str, list[dict[str, object]]]:
-    """Tensors of another integer type than the rest: inputs with negative values around 0, results of softmax unsigned."""
+    """Tensors with another integer type: int8 for inputs with negative values, uint8 for outputs of softmax."""
     overrides: dict[str, list[dict[str, object]]] = {}
     if placement.signed_input:
         negative = [str(value.name) for value in model.graph.inputs if ranges.get(str(value.name), (0.0, 0.0))[0] < 0]
@@ -143,21 +144,21 @@ def _overrides(model: ir.Model, ranges: Ranges, placement: QDQPlacement) -> dict
 
 
 def fix_batch(model: ir.Model, batch: int) -> None:
-    """Fix the free first dimension of inputs and outputs, in place."""
+    """Set the first dimension of inputs and outputs, in place."""
     for value in (*model.graph.inputs, *model.graph.outputs):
         if value.shape:
             value.shape = ir.Shape([batch, *value.shape[1:]])
 
 
 def _with_split_nodes(model: ir.Model, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of nodes, and of those that they were split into."""
+    """Names of nodes and of the nodes that they were decomposed into."""
     return tuple(name for node in model.graph if original_node_name(name := str(node.name)) in names)
 
 
 def _free_outputs(model: ir.Model, producers: Mapping[str, ir.Node | None]) -> None:
-    """Remove the Q/DQ pair from the network's outputs, because 8-bit logits tie.
+    """Remove the Q/DQ pairs at the network's outputs, because 8-bit logits of different classes are often equal.
 
-    It stays where it replaces the ReLU or Clip that produced the output in the float network, by `producers`.
+    A pair stays if it replaces the ReLU or Clip that produces the output in the float network, see `producers`.
     """
     graph = model.graph
     for index, value in enumerate(graph.outputs):
@@ -168,8 +169,8 @@ def _free_outputs(model: ir.Model, producers: Mapping[str, ir.Node | None]) -> N
         if integers is None or exact is None or exact.producer() is None or len(integers.uses()) != 1 or value.uses():
             continue
         producer = producers.get(str(value.name))
-        made_by = exact.producer()
-        if producer is not None and producer.op_type in ("Relu", "Clip") and made_by and made_by.op_type != producer.op_type:
+        before = exact.producer()
+        if producer is not None and producer.op_type in ("Relu", "Clip") and before and before.op_type != producer.op_type:
             continue
         exact.type, exact.shape = value.type, value.shape
         graph.outputs[index] = exact
@@ -178,10 +179,10 @@ def _free_outputs(model: ir.Model, producers: Mapping[str, ir.Node | None]) -> N
 
 
 def _quantize_biases(model: ir.Model) -> None:
-    """Store biases of matrix products with a float result as int32, b ≈ s_x s_w q.
+    """Store biases of Gemm nodes with a float output as int32, b ≈ s_x s_w q.
 
-    ONNX Runtime quantizes biases itself only where the result is quantized; elsewhere it would fall back to float arithmetic.
-    A bias stays in float where s_x s_w underflows in float32 or b / (s_x s_w) exceeds int32.
+    ONNX Runtime quantizes biases itself only if the output is quantized; otherwise it would compute the Gemm in float. A bias
+    stays float if s_x s_w underflows in float32 or b / (s_x s_w) exceeds int32.
     """
     for node in [node for node in model.graph if node.op_type == "Gemm" and len(node.inputs) == 3]:
         bias = graphs.constant(node.inputs[2])
@@ -195,20 +196,20 @@ def _quantize_biases(model: ir.Model) -> None:
             continue
         q = np.rint(bias.astype(np.float64) / scale).astype(np.int32)
         name = f"{node.outputs[0].name}_bias"
-        stored = [graphs.add_initializer(model, f"{name}_{part}", array) for part, array in (("q", q), ("scale", scale))]
-        dequantize = graphs.make_node("DequantizeLinear", stored, [f"{name}_float"], axis=0)
+        initializers = [graphs.add_initializer(model, f"{name}_{part}", array) for part, array in (("q", q), ("scale", scale))]
+        dequantize = graphs.make_node("DequantizeLinear", initializers, [f"{name}_float"], axis=0)
         model.graph.insert_before(node, dequantize)
         node.replace_input_with(2, dequantize.outputs[0])
 
 
-def _computed_products(model: ir.Model) -> tuple[str, ...]:
-    """Matrix products of two activations, such as attention's: no weight to store, and the softmax after them is sensitive."""
+def _activation_products(model: ir.Model) -> tuple[str, ...]:
+    """Names of matrix products of two activations, as in attention: no weight is stored, and the softmax after is sensitive."""
     products = [node for node in model.graph if node.op_type == "MatMul"]
     return tuple(str(node.name) for node in products if not any(value and value.is_initializer() for value in node.inputs))
 
 
 def _as_tensors_data(ranges: Ranges) -> TensorsData:
-    """Ranges as the quantizer takes them; zero is always inside, because padding and ReLU produce it."""
+    """Ranges in the quantizer's type, extended to contain 0, which padding and ReLU produce."""
     data = {
         name: TensorData(lowest=np.float32(min(low, 0.0)), highest=np.float32(max(high, 0.0)))
         for name, (low, high) in ranges.items()
@@ -217,15 +218,15 @@ def _as_tensors_data(ranges: Ranges) -> TensorsData:
 
 
 class _QuantizerAdvice(logging.Filter):
-    """Drops the quantizer's advice on preprocessing, which is done before. It logs through the root logger."""
+    """Hides the quantizer's advice to preprocess the model, which is done already. It uses the root logger."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is to be shown."""
+        """Whether to show a record."""
         return record.levelno >= logging.ERROR or QUANTIZER_FOLDER not in Path(record.pathname).parents
 
 
 @contextmanager
-def _without_advice() -> Iterator[None]:
+def _quantizer_advice_hidden() -> Iterator[None]:
     advice = _QuantizerAdvice()
     logging.getLogger().addFilter(advice)
     try:
@@ -237,13 +238,13 @@ def _without_advice() -> Iterator[None]:
 def float_layers(
     model: ir.Model, runtime: str, excluded: tuple[str, ...], mixed_precision: tuple[str, ...] = ()
 ) -> tuple[Fact, ...]:
-    """Why operators with weights run in float in a quantized network, and which `keep_float` had no effect.
+    """Facts on why operators with weights run in float, and on names in `keep_float` without effect.
 
     Args:
         model: Result of `quantize_static`.
-        runtime: That it was built for.
-        excluded: Names of nodes that `keep_float` names.
-        mixed_precision: Names of nodes that mixed precision left in float.
+        runtime: Runtime that the model was built for.
+        excluded: Names of nodes in `keep_float`.
+        mixed_precision: Names of nodes that mixed precision keeps in float.
     """
     facts = []
     for node in model.graph:
@@ -269,7 +270,7 @@ def _is_weight(value: ir.Value | None) -> bool:
 
 
 def _keep_float_without_effect(model: ir.Model, runtime: str, excluded: tuple[str, ...]) -> Iterator[Fact]:
-    """Operators without weights that ONNX Runtime computes in int8 although `keep_float` names them."""
+    """Facts on operators without weights that ONNX Runtime computes in int8 although `keep_float` names them."""
     for node in model.graph:
         if node.name not in excluded or node.op_type in WEIGHTED or node.op_type not in INTEGER:
             continue

@@ -1,13 +1,13 @@
-"""HardSwish and HardSigmoid in integers, for ONNX Runtime, which has no integer kernel of either.
+"""HardSwish and HardSigmoid in integers, for ONNX Runtime, which has no integer kernel for them.
 
     HardSwish(x) = x · HardSigmoid(x),      HardSigmoid(x) = clip(α x + β, 0, 1)
 
-With x ≈ s (q − z), α x ≈ (α s)(q − z): the same integers under another scale. So a Q/DQ graph says
+With x ≈ s (q − z), α x ≈ (α s)(q − z) has the same integers with another scale. So the Q/DQ graph contains
 
     DequantizeLinear(q, α s, z) + β  ─►  QuantizeLinear(1/255, 0)
 
-which ONNX Runtime fuses into one integer sum (`QLinearAdd`), and an unsigned integer with scale 1/255 and zero point 0
-saturates at 0 and 1 by itself: that is the clip. The product with x is its integer product (`QLinearMul`).
+which ONNX Runtime fuses into one integer sum (`QLinearAdd`). An unsigned integer with scale 1/255 and zero point 0 saturates at
+0 and 1, which replaces the clip. The product with x becomes an integer product (`QLinearMul`).
 
 Symbols: s, z scale and zero point of x; q uint8; α > 0, β in (0, 1].
 """
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
     from onnxscript.rewriter._pattern_ir import ValuePattern
 
 LEVELS = 255
-"""Largest integer of HardSigmoid's result, which is in [0, 1]."""
+"""Integer that represents 1, the largest output of HardSigmoid."""
 
 
 def decompose_hardswish(model: ir.Model) -> None:
-    """Replace each HardSwish by HardSigmoid and Mul, in place; the function stays the same."""
+    """Replace each HardSwish by HardSigmoid and Mul, in place; the network computes the same function."""
     pattern.RewriteRuleSet([_DECOMPOSE]).apply_to_model(model)
 
 
 def original_node_name(name: str) -> str:
-    """Name of the node that a node was split from; its own where it was not."""
+    """Name of the HardSwish that a node was decomposed from; otherwise the name itself."""
     return name.removesuffix("/gate").removesuffix("/product")
 
 
 def hardsigmoid_to_qadd(model: ir.Model) -> None:
     """Replace each HardSigmoid between Q/DQ pairs by a saturating integer sum, in place.
 
-    One whose input or output is float, or whose α or β is outside the range above, stays as it is.
+    A HardSigmoid with float input or output, or with α or β out of range, is not replaced.
 
     Args:
-        model: Q/DQ graph, uint8 activations, the output of each HardSigmoid quantized with scale 1/255 and zero point 0.
+        model: Q/DQ graph with uint8 activations; outputs of HardSigmoid have scale 1/255 and zero point 0.
     """
     sources = [
         node.inputs[0].producer() for node in model.graph if node.op_type == "HardSigmoid" and node.inputs[0] is not None
     ]
     pattern.RewriteRuleSet([_TO_QADD]).apply_to_model(model)
     unread = {node for node in sources if node is not None and node.graph is model.graph and not node.outputs[0].uses()}
-    model.graph.remove(unread, safe=True)  # the runtime would run them although nothing reads them
+    model.graph.remove(unread, safe=True)  # the runtime would execute them although nothing reads their outputs
 
 
 def _hardswish(op: pattern.OpsetPatternBuilder, x: ValuePattern) -> ValuePattern:

@@ -1,9 +1,9 @@
-"""Q/DQ nodes at MaxPool: the pool reads integers.
+"""Move Q/DQ pairs before MaxPool, so that the pool reads integers.
 
     DQ(Q(max_i x_i)) = max_i DQ(Q(x_i)),      Q(x) = clip(round(x / s) + z), DQ(q) = s (q − z)
 
-because Q and DQ are monotone for s > 0. So the pair can stand before the pool, where the convolution before it writes int8 and
-the pool reads a quarter of the bytes.
+because Q and DQ are monotonic for s > 0. With the pair before the pool, the convolution writes int8 and the pool reads a
+quarter of the bytes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def quantize_before_maxpool(model: ir.Model) -> None:
-    """Quantize before a MaxPool instead of after it, in place: x → MaxPool → Q → DQ becomes x → Q → DQ → MaxPool.
+    """Replace x → MaxPool → Q → DQ by x → Q → DQ → MaxPool, in place.
 
-    A pool stays where something else reads its result or the integers, or where its input is quantized already.
+    Not replaced if another node reads the output of the pool or the integers, or if the input is quantized already.
     """
     pattern.RewriteRuleSet([_RULE]).apply_to_model(model)
 
@@ -44,7 +44,7 @@ def _pair_before_pool(
     op: pattern.RewriterContext, x: ir.Value, y: ir.Value, pooled: ir.Value, integers: ir.Value, **_: ir.Value
 ) -> ir.Value:
     pool, quantize, dequantize = pooled.producer(), integers.producer(), y.producer()
-    assert pool is not None and quantize is not None and dequantize is not None  # noqa: S101, PT018  # they were matched
+    assert pool is not None and quantize is not None and dequantize is not None  # noqa: S101, PT018  # matched by the pattern
     rounded = op.QuantizeLinear(x, *quantize.inputs[1:], **quantize.attributes)
     exact = op.DequantizeLinear(rounded, *dequantize.inputs[1:], **dequantize.attributes)
     result: ir.Value = op.MaxPool(exact, **pool.attributes)

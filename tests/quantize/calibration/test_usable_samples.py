@@ -30,12 +30,12 @@ def test_images_without_finite_outputs_are_left_out() -> None:
     images[[1, 3]] = 0.0
     usable = samples_with_finite_outputs(standardizing(), named(images), 2)
     np.testing.assert_array_equal(np.concatenate([sample["x"] for sample in usable]), images[[0, 2, 4]])
-    with pytest.raises(ConversionError, match="2 calibration samples are of one value each"):
+    with pytest.raises(ConversionError, match="2 calibration samples are constant"):
         samples_with_finite_outputs(standardizing(), named(images[[1, 3]]), 2)
     images[[0, 2, 4], 0, 0, 0] = 0.0
     images[[0, 2, 4], 0, 0, 1:] = -1.0
     images[[0, 2, 4], 0, 1] = -1.0
-    with pytest.raises(ConversionError, match="outputs are not finite for any of 5 calibration samples"):
+    with pytest.raises(ConversionError, match="no finite outputs for any of 5 calibration samples"):
         samples_with_finite_outputs(standardizing(), named(images), 2)
 
 
@@ -43,7 +43,7 @@ def test_images_without_finite_outputs_are_left_out() -> None:
 def test_images_with_values_that_are_not_finite_are_refused(value: float) -> None:
     images = np.ones((4, 1, 2, 2), np.float32)
     images[2, 0, 0, 0] = value
-    with pytest.raises(ConversionError, match="1 of 4 calibration samples hold values that are not finite"):
+    with pytest.raises(ConversionError, match="1 of 4 calibration samples have values that are not finite"):
         samples_with_finite_outputs(standardizing(), named(images), 2)
 
 

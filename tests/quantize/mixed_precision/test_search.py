@@ -132,7 +132,7 @@ def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, contex
 
 
 def test_one_budget_at_a_time_and_001_where_none_is_given() -> None:
-    with pytest.raises(ValidationError, match=r"mixed takes one budget of .* and accuracy_drop and size_mb are given"):
+    with pytest.raises(ValidationError, match=r"mixed allows one budget of .*; remove all but one of accuracy_drop, size_mb"):
         Quantize(mixed={"accuracy_drop": 0.01, "size_mb": 1.0})
     assert MixedPrecisionSettings(accuracy_drop=0.0).limits == {"accuracy_drop": 0.0}
     assert (
@@ -149,8 +149,8 @@ def test_what_no_target_can_do_is_found_before_anything_runs() -> None:
     from compress.config.devices import load_device
 
     jetson = load_device("jetson")
-    assert "runtimes that have it are tensorrt" in (Quantize(scheme="bf16").unsupported_reason((host(), jetson)) or "")
-    assert "runtimes that have it are onnxruntime" in (Quantize(scheme="weight_int4").unsupported_reason((jetson,)) or "")
+    assert "which tensorrt supports" in (Quantize(scheme="bf16").unsupported_reason((host(), jetson)) or "")
+    assert "which onnxruntime" in (Quantize(scheme="weight_int4").unsupported_reason((jetson,)) or "")
     assert "add host to the devices" in (Quantize(mixed={"latency_ms": 1.0}).unsupported_reason((jetson,)) or "")
     for stage in (Quantize(), Quantize(scheme="fp16"), Quantize(mixed={"latency_ms": 1.0})):
         assert stage.unsupported_reason((host(), jetson)) is None

@@ -83,7 +83,7 @@ def test_what_cannot_be_differentiated_is_rounded_by_adaround_and_says_so(
 
     def unable(model: ir.Model, layers, **options):
         if "wide" in layers or not layers:
-            msg = "operator Acosh (acosh_1) has no counterpart with gradients here"
+            msg = "operator Acosh (acosh_1) has no torch equivalent here"
             raise ConversionError(msg)
         return real(model, layers, **options)
 
@@ -103,5 +103,5 @@ def test_samples_are_as_many_as_fit(model: ir.Model, monkeypatch: pytest.MonkeyP
 
 
 def test_corrections_that_have_nothing_to_do_are_refused() -> None:
-    with pytest.raises(ValidationError, match="rounding: brecq minimises the error of outputs"):
+    with pytest.raises(ValidationError, match="rounding: brecq already minimises the error of the outputs"):
         PTQSettings(weights={"rounding": "brecq"}, bias_correction="analytic")

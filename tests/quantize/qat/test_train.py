@@ -287,7 +287,7 @@ def test_weights_that_the_caller_froze_are_not_trained(
 
 def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_path, monkeypatch) -> None:
     def unable(*_, **__):
-        msg = "operator Acosh (acosh) has no counterpart with gradients here"
+        msg = "operator Acosh (acosh) has no torch equivalent here"
         raise ConversionError(msg)
 
     monkeypatch.setattr(recovery, "to_fake_quantized", unable)
@@ -295,7 +295,7 @@ def test_an_operator_without_gradients_is_a_skip(network, data, exported, tmp_pa
     outcome = stage.run(Candidate(SPEC, network), context_of(data, exported, tmp_path / "stage"))
     (fact,) = (fact for fact in outcome.skipped if fact.code == "quantize_ptq.recover_not_possible")
     assert fact.subject == "recover"
-    assert fact.values["error"] == "operator Acosh (acosh) has no counterpart with gradients here"
+    assert fact.values["error"] == "operator Acosh (acosh) has no torch equivalent here"
     assert outcome.candidate.files["onnxruntime"].exists()
 
 
