@@ -1,4 +1,4 @@
-"""One look at an ONNX file from outside, before anything else reads it."""
+"""Check an untrusted ONNX file before anything else reads it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from compress.core.errors import ConversionError
 
 PROBE = Path(__file__).with_name("crash_probe.py")
 MAX_INPUT_BYTES = 2**31
-"""Largest input of one run; ONNX Runtime allocates it before it can refuse it."""
+"""Largest size of an input; ONNX Runtime would allocate a larger one before it refuses it."""
 TIMEOUT_S = 120.0
 FREE = -1
-"""How some exporters write the size of a free axis."""
+"""Size of a free axis in the files of some exporters."""
 FeedShapes = Mapping[str, tuple[Sequence[int], str, int]]
 """Shape, NumPy type and value of each input."""
 
 
 class ProbeResult(NamedTuple):
-    """What ONNX Runtime did with a file in a process of its own.
+    """Result of running a file in ONNX Runtime in a separate process.
 
     Attributes:
-        ran: Number of the inputs that it ran on, the first of those that it takes; None where it ran on none.
-        refusal: What it said of the last inputs; empty where one ran.
+        ran: Index of the first inputs on which the file ran; None if it ran on none.
+        refusal: Error message for the last inputs; empty if the file ran.
     """
 
     ran: int | None
@@ -41,33 +41,31 @@ class ProbeResult(NamedTuple):
 
 
 def check_onnx_file(path: Path, tries: Sequence[FeedShapes] = (), *, timeout_s: float = TIMEOUT_S) -> ProbeResult:
-    """Refuse a file that is damaged or made to do harm.
-
-    The file is read, its operator sets and inputs are checked, and ONNX Runtime loads and runs it in a process of its own.
+    """Check a file that may be damaged or malicious: read it, check opsets and inputs, and run it in a separate process.
 
     Args:
         path: ONNX file.
-        tries: Inputs to run it on, one after the other, until one runs; none feeds zeros, of size 1 where an axis is free.
-        timeout_s: Longest run of that process, s.
+        tries: Inputs to run the file on, in turn, until it runs; empty feeds zeros, of size 1 in free axes.
+        timeout_s: Time limit of the process, s.
 
     Raises:
-        ConversionError: Not readable, names that are not UTF-8, external data outside its folder, no operator set, inputs of no
-            or of an impossible size, or ONNX Runtime crashes on it or does not finish.
+        ConversionError: The file cannot be read, has names that are not UTF-8, external data outside its folder, no opset, or
+            inputs of an invalid size; or ONNX Runtime crashes on it or exceeds the time limit.
     """
     model = onnx_files.load(path)
     if any(isinstance(text, bytes) for text in _texts(model)):
         msg = f"{path} has names that are not UTF-8; export it again"
         raise ConversionError(msg)
     if not any(entry.domain in ("", "ai.onnx") for entry in model.opset_import):
-        msg = f"{path} names no ONNX operator set, so that its operators have no meaning; export it again"
+        msg = f"{path} has no ONNX opset, so its operators are undefined; export it again"
         raise ConversionError(msg)
     for value in graph_inputs(model.graph):
         _check_input(path, value)
-    return _run_apart(path, tries, timeout_s)
+    return _run_probe(path, tries, timeout_s)
 
 
 def _texts(message: Message) -> Iterator[object]:
-    """All texts of a message: names, operators, free axes, metadata; protobuf gives bytes where one is not UTF-8."""
+    """All strings of a message: names, operators, free axes, metadata; a string that is not UTF-8 is bytes."""
     for field, value in message.ListFields():
         values = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
         if field.type == FieldDescriptor.TYPE_STRING:
@@ -88,23 +86,23 @@ def _check_input(path: Path, value: onnx.ValueInfoProto) -> None:
         raise ConversionError(msg)
     if prod(sizes) * item > MAX_INPUT_BYTES:
         size_gb = prod(sizes) * item / 1e9
-        msg = f"{path}: one run needs {size_gb:.3g} GB for input {value.name!r}, {sizes}; 2.1 GB is the most: use a smaller one"
+        msg = f"{path}: input {value.name!r}, {sizes}, needs {size_gb:.3g} GB, allowed are 2.1 GB: export it with smaller sizes"
         raise ConversionError(msg)
 
 
-def _run_apart(path: Path, tries: Sequence[FeedShapes], timeout_s: float) -> ProbeResult:
+def _run_probe(path: Path, tries: Sequence[FeedShapes], timeout_s: float) -> ProbeResult:
     command = [sys.executable, "-P", str(PROBE), str(path.resolve()), json.dumps([*tries])]
     try:
         process = subprocess.run(  # noqa: S603  # this interpreter and a file of the package
             command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as error:
-        msg = f"ONNX Runtime does not finish one run of {path} within {timeout_s:g} s; use a smaller network"
+        msg = f"one run of {path} in ONNX Runtime takes longer than {timeout_s:g} s; use a smaller network"
         raise ConversionError(msg) from error
     if process.returncode != 0:
         code = process.returncode
         reason = f"signal {-code}" if code < 0 else f"exit status {code}"
-        msg = f"ONNX Runtime crashes on {path} ({reason}); the file is damaged, or hits a fault of the runtime: export it again"
+        msg = f"ONNX Runtime crashes on {path} ({reason}); the file is damaged, or the runtime has a bug: export it again"
         raise ConversionError(msg)
     ran = process.stdout.strip()
     return ProbeResult(int(ran) if ran.isdecimal() else None, process.stderr.strip())

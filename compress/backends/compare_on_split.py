@@ -1,4 +1,4 @@
-"""Two networks on the same samples of a split, side by side; outputs of the first samples, no more than fit in 256 MiB."""
+"""Compare two networks on the same samples of a split; collect outputs of a network up to a memory limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 from compress.backends.iterate_split import Network, Part, RecordedOutputs, iterate_split
 
 COLLECTED_BYTES = 2**28
-"""Most bytes of outputs that are held at once."""
+"""Limit of the bytes of collected outputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +51,15 @@ def collect_outputs(
     limit: int | None = None,
     optimized: bool = True,
 ) -> CollectedOutputs:
-    """Outputs of a network on the first samples of a split, no more than `COLLECTED_BYTES` of them.
+    """Outputs of a network on the first samples of a split, up to about `COLLECTED_BYTES`.
 
     Args:
-        network: See `iterate_split`, as are the other arguments.
+        network: See `iterate_split`.
         split: Samples.
-        task: Names the outputs.
+        task: Task, which names the outputs.
         batch_size: Samples per batch.
-        limit: Only so many first samples.
-        optimized: Fuse operators.
+        limit: Largest number of samples.
+        optimized: See `iterate_split`.
 
     Raises:
         DataError: The split is empty.
@@ -68,16 +68,15 @@ def collect_outputs(
     outputs: list[Tensors] = []
     targets: list[Tensors] = []
     held = samples = 0
-    for answers, batch in iterate_split(network, split, task, batch_size=batch_size, optimized=optimized):
-        outputs.append(answers)
+    for batch_outputs, batch in iterate_split(network, split, task, batch_size=batch_size, optimized=optimized):
+        outputs.append(batch_outputs)
         targets.append(batch.to("cpu").targets)
-        held += sum(values.nbytes for values in answers.values())
+        held += sum(values.nbytes for values in batch_outputs.values())
         samples += batch.size
         if held >= COLLECTED_BYTES or (limit is not None and samples >= limit):
             break
-    joined, answers = _concatenate(outputs), _concatenate(targets)
-    collected = CollectedOutputs(joined, answers)
-    return collected if limit is None else collected.first(limit)
+    result = CollectedOutputs(_concatenate(outputs), _concatenate(targets))
+    return result if limit is None else result.first(limit)
 
 
 def _concatenate(parts: Sequence[Tensors]) -> Tensors:
@@ -86,12 +85,12 @@ def _concatenate(parts: Sequence[Tensors]) -> Tensors:
 
 @dataclass(frozen=True, eq=False)
 class SplitComparison:
-    """Two networks on the same samples of a split.
+    """Comparison of two networks on the same samples of a split.
 
     Attributes:
         reference: Statistics of the deciding metric of the first network, (N,) or (N, S).
-        other: Those of the second.
-        agreement: Of their outputs.
+        other: Statistics of the second network, in the same shape.
+        agreement: Agreement of the outputs.
         signal: Σ a² over the first network's float outputs.
         noise: Σ (a − b)².
     """
@@ -106,15 +105,15 @@ class SplitComparison:
 def compare_on_split(
     reference: Network, other: Network, split: Split, task: Task, *, batch_size: int = 64, other_batch_size: int | None = None
 ) -> SplitComparison:
-    """Run two networks over a split side by side; no more than one batch of outputs is held of each.
+    """Run two networks over a split in parallel; memory contains one batch of outputs of each.
 
     Args:
-        reference: The first network.
-        other: The second.
+        reference: First network, outputs a.
+        other: Second network, outputs b.
         split: Samples.
-        task: Gives scores and agreement.
+        task: Task with metric and agreement.
         batch_size: Samples per batch.
-        other_batch_size: Of the second network; None for the same.
+        other_batch_size: Samples per batch of the second network; None for `batch_size`.
 
     Raises:
         DataError: The split is empty.
@@ -128,8 +127,8 @@ def compare_on_split(
         iterate_split(other, split, task, batch_size=other_batch_size or batch_size),
     )
     for a, b, targets in pairs:
-        for outputs, into in zip((a, b), scores, strict=True):
-            into.append(task.deciding.scores(outputs, targets).numpy())
+        for outputs, network_scores in zip((a, b), scores, strict=True):
+            network_scores.append(task.deciding.scores(outputs, targets).numpy())
         agreements.append(task.agreement(a, b))
         for name, values in a.items():
             if values.is_floating_point():
@@ -140,10 +139,10 @@ def compare_on_split(
 
 
 def record_outputs(network: Network, split: Split, task: Task, *, batch_size: int = 64) -> Network:
-    """Outputs of a network on a whole split in place of the network, to be compared with several others.
+    """Record the outputs of a network on a whole split, to compare it with several others.
 
     Returns:
-        The outputs; the network itself where they are larger than `COLLECTED_BYTES`.
+        The outputs; the network itself if they exceed `COLLECTED_BYTES`.
     """
     parts: list[Part] = []
     held = 0
@@ -156,7 +155,7 @@ def record_outputs(network: Network, split: Split, task: Task, *, batch_size: in
 
 
 def _aligned(first: Iterator[Part], second: Iterator[Part]) -> Iterator[tuple[Tensors, Tensors, Tensors]]:
-    """Outputs of two networks on the same samples, and their targets, though their batches are of different sizes."""
+    """Outputs of two networks and targets for the same samples; the batch sizes of the networks may differ."""
     rest: Tensors | None = None
     for outputs, batch in first:
         a, targets = outputs, batch.to("cpu").targets

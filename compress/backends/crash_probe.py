@@ -1,12 +1,10 @@
-"""Load an ONNX file in ONNX Runtime and run it once, in a process of its own: a crash of the runtime ends only that.
+"""Load an ONNX file in ONNX Runtime and run it once; `check_file` runs this in a separate process, which may crash.
 
     python -P crash_probe.py model.onnx '[{"x": [[1, 3, 320, 320], "float32", 0]}]'
 
-The last argument lists inputs to try, one after the other, until one runs: for each input its shape, type and value. An empty
-list feeds zeros, of size 1 where an axis is free. Prints the number of the inputs that ran, on standard output; what the
-runtime refused in words, on standard error.
-
-Started by `check_file`; imports nothing of the package.
+The last argument lists inputs to try in turn until the file runs: shape, type and value of each input. An empty list feeds
+zeros, of size 1 in free axes. The index of the inputs on which the file ran is printed on standard output, an error of the
+runtime on standard error. The file imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -23,25 +21,25 @@ Feed = tuple[Sequence[int], str, float]
 
 
 def run_first(path: str, tries: Sequence[Mapping[str, Feed]]) -> int:
-    """Load a file and run it on the first inputs that it takes: their number."""
+    """Load a file and run it on each of the inputs in turn until it runs; returns their index."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    for number, inputs in enumerate(tries or [_zeros(session)]):
+    for index, inputs in enumerate(tries or [_zeros(session)]):
         feeds = {name: np.full(shape, value, kind) for name, (shape, kind, value) in inputs.items()}
         try:
             session.run(None, feeds)
         except Exception:  # the runtime's exceptions have no common base but Exception
-            if number == max(len(tries) - 1, 0):
+            if index == max(len(tries) - 1, 0):
                 raise
         else:
-            return number
+            return index
     return -1
 
 
 def _zeros(session: onnxruntime.InferenceSession) -> dict[str, Feed]:
-    """Zeros in the shapes of the file, of size 1 where an axis is free."""
+    """Zeros in the input shapes of the file, of size 1 in free axes."""
     kinds = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
     return {
         entry.name: (

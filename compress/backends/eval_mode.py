@@ -1,4 +1,4 @@
-"""Eval mode and trained parameters for a block, and the device of a module."""
+"""Context managers for eval mode and for gradients of all parameters, and the device of a module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode for the block; afterwards every submodule is in the mode that it was in."""
+    """Set a module to eval mode within the block; afterwards the mode of every submodule is restored."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -23,9 +23,9 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def all_require_grad(module: nn.Module) -> Iterator[None]:
-    """Let all floating-point parameters require gradients in the block; afterwards those that were frozen are frozen.
+    """Let all floating-point parameters require gradients within the block; afterwards frozen parameters are frozen again.
 
-    Parameters that the block replaces count by their names.
+    Parameters that the block replaces are identified by their names.
     """
     frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
     for parameter in module.parameters():
@@ -40,6 +40,6 @@ def all_require_grad(module: nn.Module) -> Iterator[None]:
 
 
 def module_device(module: nn.Module) -> torch.device:
-    """Device of a module's weights; the CPU when it has none."""
+    """Device of a module's first parameter; the CPU if it has none."""
     tensor = next(module.parameters(), None)
     return torch.device("cpu") if tensor is None else tensor.device

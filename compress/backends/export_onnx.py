@@ -1,4 +1,4 @@
-"""torch → ONNX: one checked file with a dynamic batch and everything in it that its user must know."""
+"""Export a torch network to one checked ONNX file with a dynamic batch and metadata."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from compress.core.stage import OnnxOptions
 from compress.data.batch import Split
 
 OPSET = 18
-"""What the exporter writes natively; later sets are reached by a converter that adds nothing for classification networks."""
+"""Opset that the exporter writes natively; later opsets need a converter and bring nothing for classification networks."""
 TRACING_OPSET = 20
-"""The latest set of the older exporter."""
+"""Latest opset of the older exporter."""
 DEFAULT_OPTIONS = OnnxOptions()
 
 
@@ -53,34 +53,34 @@ def export_onnx(
     options: OnnxOptions = DEFAULT_OPTIONS,
     cache: Path | None = None,
 ) -> tuple[Fact, ...]:
-    """Write a network as one ONNX file, whole or not at all.
+    """Export a network to an ONNX file, which is written atomically.
 
-    Inputs and outputs have the names of the signature; its free axes are dynamic. Batch norm is folded, the graph is checked
-    against the specification, and its outputs are compared with those of the network. Signature, class names and normalisation
-    stand in the metadata.
+    Inputs and outputs have the names of the signature, and its free axes are dynamic. Batch norms are folded, the graph is
+    checked against the ONNX specification, and its outputs are compared with those of the network. The metadata contain
+    signature, class names and normalisation.
 
     Args:
-        module: The network; left as it was.
-        spec: Its signature, class names and preprocessing.
-        path: Where the file appears.
-        split: Real samples, on which outputs are compared; noise where there are none.
-        options: Operator set and tolerance.
-        cache: Where to record that the file agrees with the network, for stages that take the file over.
+        module: The network; not changed.
+        spec: Signature, class names and preprocessing.
+        path: Path of the new file.
+        split: Samples on which outputs are compared; None compares on noise.
+        options: Opset and tolerance.
+        cache: Folder to record that the file agrees with the network, so that later stages need not compare again.
 
     Returns:
-        Notes: what had to be done another way than usual, such as a batch fixed to 1.
+        Notes on deviations, such as a batch fixed to 1.
 
     Raises:
-        ConversionError: Weights are not finite, no exporter takes the network, or the file computes something else; the first
-            operator or node is named.
-        StoreError: The folder is not writable, or full.
+        ConversionError: Weights are not finite, no exporter supports the network, or the outputs of the file differ; the
+            message names the first operator or node.
+        StoreError: The folder is not writable, or the disk is full.
     """
     _check_finite(module)
     inputs = probe_inputs(spec) if split is None else parity_inputs(split)
     reference = reference_outputs(module, inputs)
     if len(reference.alone[0]) != len(spec.signature.outputs):
         names = ", ".join(spec.output_names)
-        msg = f"the network gives {len(reference.alone[0])} outputs in eval mode, its signature has {names}"
+        msg = f"the network has {len(reference.alone[0])} outputs in eval mode, but its signature has {names}"
         raise ConversionError(msg)
     model, notes = _convert(reference, spec, options)
     onnx_files.save(model, path)
@@ -92,7 +92,7 @@ def export_onnx(
 def _check_finite(module: nn.Module) -> None:
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            msg = f"{name!r} holds values that are not finite; retrain or reload the network before exporting it"
+            msg = f"{name!r} has values that are not finite; retrain or reload the network before exporting it"
             raise ConversionError(msg)
 
 
@@ -100,7 +100,7 @@ Exporter = Callable[[nn.Module, NetworkSpec, int], ir.Model]
 
 
 def _convert(reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOptions) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
-    """Try each exporter in turn; the error of the first is the one that is reported."""
+    """Try each exporter in turn; if none works, the error of the first is reported."""
     exporters: tuple[tuple[Exporter, str], ...] = (
         (_with_dynamo, ""),
         (_with_tracing, "backends.exported_by_tracing"),
@@ -110,7 +110,7 @@ def _convert(reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOption
     for exporter, code in exporters:
         try:
             model, notes = _convert_with(exporter, reference, spec, options)
-        except Exception as error:  # exporters let through whatever a network's own code raises
+        except Exception as error:  # the code of the network may raise anything
             first = first or error
             continue
         if first is None:
@@ -119,14 +119,14 @@ def _convert(reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOption
         return model, (*notes, Fact.of(code, reason=innermost_reason(first)), *frozen)
     if isinstance(first, ParityError):
         raise first
-    msg = f"the network cannot be exported to ONNX: {innermost_reason(first)}; change that operation or the size of its inputs"
+    msg = f"the network cannot be exported to ONNX: {innermost_reason(first)}; change that operation or its input sizes"
     raise ConversionError(msg) from first
 
 
 def _convert_with(
     exporter: Exporter, reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOptions
 ) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
-    """Export, finish, check and compare; without rewrites in torch where those changed what the network computes."""
+    """Export, finish, check and compare; if outputs differ, once more without the preparation of the torch network."""
     network = prepare_for_export(reference.network)
     opset = options.opset or OPSET
     notes: tuple[Fact, ...] = ()
@@ -134,7 +134,7 @@ def _convert_with(
         model = exporter(network, spec, opset)
         if newer := _newer_operators(model, opset):
             if options.opset is not None:
-                msg = f"{', '.join(newer)} needs ONNX operator set {max(newer.values())} or later, export.opset is {opset}"
+                msg = f"{', '.join(newer)} needs ONNX opset {max(newer.values())} or later, but export.opset is {opset}"
                 raise ConversionError(msg)
             opset = max(newer.values())
             notes = (Fact.of("backends.newer_opset", ", ".join(newer), opset=opset, default=OPSET),)
@@ -149,7 +149,7 @@ def _convert_with(
 
 
 def _newer_operators(model: ir.Model, opset: int) -> dict[str, int]:
-    """Operators of the network that the operator set does not have, with the set that brought each."""
+    """Operators of the network that are newer than the opset, each with the opset that introduced it."""
     since: dict[str, int] = {}
     for schema in onnx.defs.get_all_schemas_with_history():
         if schema.domain == "":
@@ -175,19 +175,19 @@ def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: 
         tuple(signature.example(2 if dynamic else 1, seed=None).values()),
         dynamo=True,
         opset_version=opset,
-        input_names=[each.name for each in signature.inputs],
+        input_names=[tensor.name for tensor in signature.inputs],
         output_names=list(spec.output_names),
         dynamic_shapes=dynamic_shapes(network, signature) if dynamic else None,
         verbose=False,
     )
     if program is None:
-        msg = "the exporter gave nothing back"
+        msg = "the exporter returned no program"
         raise ConversionError(msg)
     model: ir.Model = program.model
-    for each in model.graph.inputs if dynamic else ():
-        for index, axis in free.get(str(each.name), {}).items():
-            if each.shape is not None and isinstance(each.shape[index], int):
-                msg = f"the exporter specialised the {axis} of {each.name}"
+    for value in model.graph.inputs if dynamic else ():
+        for index, axis in free.get(str(value.name), {}).items():
+            if value.shape is not None and isinstance(value.shape[index], int):
+                msg = f"the exporter fixed the size of axis {axis} of input {value.name}"
                 raise ConversionError(msg)
     return model
 
@@ -196,20 +196,20 @@ InputAxes = dict[int, torch.export.Dim]
 
 
 def dynamic_shapes(network: nn.Module, signature: Signature) -> tuple[InputAxes | tuple[InputAxes, ...], ...]:
-    """Free axes of each input by position, as `torch.export` takes them; equal names are one axis.
+    """Free axes of each input by index, in the form of `torch.export`; axes of the same name share one `Dim`.
 
     Args:
-        network: The inputs that its `*args` take stand in a tuple of their own.
-        signature: Of the network.
+        network: The network; its `*args` are a tuple in the result.
+        signature: Signature of the network.
     """
     axes = {axis: torch.export.Dim(axis) for axis in signature.free_axes}
     free = signature.dynamic_axes()
-    each = tuple({index: axes[axis] for index, axis in free.get(spec.name, {}).items()} for spec in signature.inputs)
+    shapes = tuple({index: axes[axis] for index, axis in free.get(tensor.name, {}).items()} for tensor in signature.inputs)
     kinds = [parameter.kind for parameter in inspect.signature(network.forward).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL not in kinds:
-        return each
-    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
-    return (*each[:named], each[named:])
+        return shapes
+    position = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*shapes[:position], shapes[position:])
 
 
 def _with_fixed_batch(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.Model:
@@ -217,15 +217,15 @@ def _with_fixed_batch(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.M
 
 
 def _with_tracing(network: nn.Module, spec: NetworkSpec, opset: int) -> ir.Model:
-    """The older exporter follows one run with a batch of 2; the comparison with torch has other batches."""
+    """Export with the older exporter, which traces a run with a batch of 2; the comparison uses other batches."""
     buffer = io.BytesIO()
     torch.onnx.export(
         network,
         tuple(spec.signature.example(2, seed=None).values()),
-        buffer,  # type: ignore[arg-type]  # the older exporter does take a buffer; its signature does not say so
+        buffer,  # type: ignore[arg-type]  # the older exporter supports a buffer, unlike its annotation
         dynamo=False,
         opset_version=min(opset, TRACING_OPSET),
-        input_names=[each.name for each in spec.signature.inputs],
+        input_names=[tensor.name for tensor in spec.signature.inputs],
         output_names=list(spec.output_names),
         dynamic_axes=spec.signature.dynamic_axes(),
     )

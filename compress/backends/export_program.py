@@ -1,4 +1,4 @@
-"""torch → `torch.export` program: a file that runs with torch alone, without the code that defined the network."""
+"""Export a torch network to a `torch.export` program, which runs without the code of the network."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from compress.core.network_spec import NetworkSpec
 from compress.tasks.flat_outputs import run_flat
 
 BATCHES = (1, 3)
-"""Sizes of the batch at which a program is compared with its network."""
+"""Batch sizes at which a program is compared with its network."""
 TOLERANCE = 1e-4
 """Largest difference of the outputs, as a fraction of the largest output."""
 _LOCAL = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
-"""What torch notes of the code that each operation is from: paths of this machine, which nobody else needs."""
+"""Metadata on the source code of each operation; not exported, because they contain paths of this machine."""
 
 
 def export_program(module: nn.Module, spec: NetworkSpec, path: Path) -> tuple[Fact, ...]:
-    """Write a network as a program that `torch.export.load(path).module()` runs, whole or not at all.
+    """Export a network to a program for `torch.export.load(path).module()`, which is written atomically.
 
-    It takes the inputs in the order of the signature; the batch and the other free axes have any size.
+    Its inputs are in the order of the signature; the free axes are dynamic.
 
     Args:
-        module: The network; left as it was.
-        spec: Its signature.
-        path: Where the file appears; it ends in `.pt2`.
+        module: The network; not changed.
+        spec: Signature of the network.
+        path: Path of the new file, ending in `.pt2`.
 
     Returns:
-        A note where no file was written: `torch.export` does not take the network, or the program computes something else.
+        A note if no file was written, because `torch.export` does not support the network or the outputs differ.
 
     Raises:
-        StoreError: The folder is not writable, or full.
+        StoreError: The folder is not writable, or the disk is full.
     """
     network = copy.deepcopy(module).cpu().eval()
     try:
         with quiet_exporters(), torch.no_grad():
-            program = _exported(network, spec)
+            program = _export(network, spec)
             _check(program, network, spec)
-            buffer = io.BytesIO()  # a path would become part of the file
+            buffer = io.BytesIO()  # with a path, torch would write the path into the file
             torch.export.save(program, buffer)
-    except Exception as error:  # the exporter lets through whatever a network's own code raises
+    except Exception as error:  # the code of the network may raise anything
         return (Fact.of("backends.no_program", path.name, reason=innermost_reason(error)),)
     write_with(path, lambda aside: aside.write_bytes(buffer.getbuffer()))
     return ()
 
 
-def _exported(network: nn.Module, spec: NetworkSpec) -> ExportedProgram:
+def _export(network: nn.Module, spec: NetworkSpec) -> ExportedProgram:
     inputs = tuple(spec.signature.example(2).values())
     program = torch.export.export(network, inputs, dynamic_shapes=dynamic_shapes(network, spec.signature))
     for node in program.graph.nodes:
@@ -65,7 +65,7 @@ def _exported(network: nn.Module, spec: NetworkSpec) -> ExportedProgram:
 
 
 def _check(program: ExportedProgram, network: nn.Module, spec: NetworkSpec) -> None:
-    """Compare a program with its network, at several sizes of the batch.
+    """Compare a program with its network at several batch sizes.
 
     Raises:
         ConversionError: The outputs differ.
@@ -76,5 +76,5 @@ def _check(program: ExportedProgram, network: nn.Module, spec: NetworkSpec) -> N
         expected, outputs = run_flat(network, inputs), run_flat(module, inputs)
         difference = float((outputs - expected).abs().max())
         if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
-            msg = f"the program's outputs differ from the network's by {difference:.3g} for {batch} samples"
+            msg = f"the outputs of the program differ from those of the network by {difference:.3g} for {batch} samples"
             raise ConversionError(msg)

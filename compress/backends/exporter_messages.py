@@ -1,4 +1,4 @@
-"""What exporters of torch print and raise: kept off the screen, and said in one line."""
+"""Messages of torch's exporters: hide their output, and summarize their errors in one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOGGERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes"
 
 @contextmanager
 def quiet_exporters() -> Iterator[None]:
-    """Keep the exporters' progress, deprecations of torch's own internals and tracer warnings off the user's screen."""
+    """Hide progress output, deprecation warnings inside torch and tracer warnings within the block."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -25,7 +25,7 @@ def quiet_exporters() -> Iterator[None]:
         with (
             warnings.catch_warnings(),
             redirect_stderr(io.StringIO()),
-        ):  # torch.export prints the graph that it could not finish
+        ):  # torch.export prints an incomplete graph on failure
             for category in (DeprecationWarning, FutureWarning, UserWarning):
                 warnings.filterwarnings(
                     "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision)(\..*)?"
@@ -39,7 +39,7 @@ def quiet_exporters() -> Iterator[None]:
 
 
 def innermost_reason(error: BaseException | None) -> str:
-    """The innermost cause in one line, the operator first when the exporter names one."""
+    """The innermost cause of an error in one line, after the operator if the exporter names one."""
     texts = []
     while error is not None:
         texts.append(f"{type(error).__name__}: {error}")
@@ -47,5 +47,5 @@ def innermost_reason(error: BaseException | None) -> str:
     operator = next(
         (match[0] for text in texts if (match := re.search(r"\b(?:aten|torchvision|prims)[.:]+[\w.]+", text))), None
     )
-    innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "no reason given")
+    innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "unknown reason")
     return f"operator {operator}: {innermost}" if operator else innermost

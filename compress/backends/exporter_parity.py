@@ -1,7 +1,7 @@
-"""Exporter parity: an ONNX file computes what the torch network computed from which it was made.
+"""Exporter parity: check that an ONNX export computes the same outputs as its torch network.
 
-Nothing is derived from an export before this check. It runs the network and the file on the same samples, as one batch and
-alone: a batch shows what an exporter froze for one batch size, a sample alone what depends on the other samples.
+The network and the export run on the same samples, as one batch and one by one: the batch detects values that the exporter
+froze for one batch size, the single samples detect outputs that depend on other samples.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from compress.data.batch import Split
 
 BATCH, ALONE = 16, 2
-"""Samples that run as one batch, and how many of them also run alone."""
+"""Number of samples that run as one batch, and of those that also run alone."""
 
 
 class ParityError(ConversionError):
-    """An export that computes something else than its network."""
+    """The outputs of an export differ from those of its network."""
 
 
 @dataclass(frozen=True)
 class ReferenceOutputs:
-    """Outputs of a torch network, which those of its export are compared with.
+    """Outputs of a torch network, with which those of its export are compared.
 
     Attributes:
         network: The network.
-        inputs: In the order of the signature, (N, …) each.
-        batch: Outputs of the inputs as one batch, (N, …) each; None where the network takes one sample at a time.
-        alone: Outputs of the first inputs one at a time, (1, …) each.
+        inputs: Inputs in the order of the signature, (N, …) each.
+        batch: Outputs for all samples as one batch, (N, …) each; None if the network supports only one sample at a time.
+        alone: Outputs for the first samples one by one, (1, …) each.
     """
 
     network: nn.Module
@@ -55,7 +55,7 @@ class ReferenceOutputs:
 
 
 def probe_inputs(spec: NetworkSpec, count: int = 3) -> tuple[Tensor, ...]:
-    """Noise, for an export that comes without samples, (count, …) each."""
+    """Noise for an export without samples, (count, …) each."""
     return tuple(spec.signature.example(count, seed=count).values())
 
 
@@ -65,14 +65,14 @@ def parity_inputs(split: Split) -> tuple[Tensor, ...]:
 
 
 def reference_outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> ReferenceOutputs:
-    """Run a network in eval mode on the CPU, which leaves it as it was.
+    """Run a copy of a network in eval mode on the CPU.
 
     Args:
-        module: The network.
-        inputs: In the order of its signature, (N, …) each.
+        module: The network; not changed.
+        inputs: Inputs in the order of the signature, (N, …) each.
 
     Raises:
-        ConversionError: The network does not run, is random, or does not give tensors.
+        ConversionError: The network does not run, is random, or does not return tensors.
     """
     network = copy.deepcopy(module).cpu().eval()
     count = min(ALONE, len(inputs[0]))
@@ -80,11 +80,11 @@ def reference_outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> Referenc
     alone = tuple(_run(network, sample) for sample in samples)
     again = zip(alone[0], _run(network, samples[0]), strict=True)
     if not all(np.allclose(first, other, rtol=1e-3, atol=1e-4, equal_nan=True) for first, other in again):
-        msg = "the network gives other outputs each time for the same inputs: take randomness out of its eval mode"
+        msg = "the network has different outputs for the same inputs: remove randomness from its eval mode"
         raise ConversionError(msg)
     try:
         batch = _run(network, inputs)
-    except ConversionError:  # it runs alone, so that its batch is fixed to 1
+    except ConversionError:  # single samples run, so its batch is fixed to 1
         batch = None
     return ReferenceOutputs(network, tuple(values.numpy() for values in inputs), batch, alone)
 
@@ -93,16 +93,16 @@ def _run(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[np.ndarray, ..
     try:
         with torch.no_grad():
             outputs = network(*(values.clone() for values in inputs))
-    except Exception as error:  # the network's own code, which may raise anything
+    except Exception as error:  # the code of the network may raise anything
         shapes = ", ".join(str(tuple(values.shape)) for values in inputs)
         msg = f"the network does not run on inputs of shape {shapes}: {type(error).__name__}: {error}"
         raise ConversionError(msg) from error
-    each = tuple(outputs.values()) if isinstance(outputs, Mapping) else outputs
-    each = each if isinstance(each, (tuple, list)) else (each,)
-    if not each or not all(isinstance(values, Tensor) for values in each):
-        msg = f"the network gives a {type(outputs).__name__} in eval mode; export takes one tensor or a tuple of tensors"
+    tensors = tuple(outputs.values()) if isinstance(outputs, Mapping) else outputs
+    tensors = tensors if isinstance(tensors, (tuple, list)) else (tensors,)
+    if not tensors or not all(isinstance(values, Tensor) for values in tensors):
+        msg = f"the network returns a {type(outputs).__name__} in eval mode; export supports a tensor or a tuple of tensors"
         raise ConversionError(msg)
-    return tuple((values.float() if values.is_floating_point() else values).numpy() for values in each)
+    return tuple((values.float() if values.is_floating_point() else values).numpy() for values in tensors)
 
 
 def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, options: OnnxOptions) -> None:
@@ -111,10 +111,10 @@ def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, o
     Args:
         model: The export.
         reference: Outputs of the network.
-        options: How far they may be apart.
+        options: Tolerances.
 
     Raises:
-        ParityError: They are further apart; names the first node.
+        ParityError: The outputs differ by more than the tolerance; the message names the first node.
         ConversionError: ONNX Runtime does not run the export.
     """
     session = onnx_session.create_session(model)
@@ -126,7 +126,7 @@ def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, o
     for expected, samples in pairs:
         outputs = session.run(None, onnx_session.feeds_of(session, samples))
         if len(outputs) < len(expected):
-            msg = f"the exported network gives {len(outputs)} outputs, the torch network {len(expected)}"
+            msg = f"the exported network has {len(outputs)} outputs, the torch network {len(expected)}"
             raise ParityError(msg)
         for expected_values, values in zip(expected, outputs, strict=False):
             agreement = _compare(expected_values, values)
@@ -137,7 +137,7 @@ def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, o
 
 def _compare(expected: np.ndarray, outputs: np.ndarray) -> OutputAgreement:
     if expected.shape != outputs.shape:
-        msg = f"the exported network gives outputs of shape {outputs.shape}, the torch network {expected.shape}"
+        msg = f"the exported network has outputs of shape {outputs.shape}, the torch network {expected.shape}"
         raise ParityError(msg)
     a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (expected, outputs))
     same = ~np.isfinite(a) & ((a == b) | (np.isnan(a) & np.isnan(b)))
@@ -151,30 +151,30 @@ def _parity_error(
     reference: ReferenceOutputs,
     samples: tuple[np.ndarray, ...],
 ) -> ParityError:
-    place = first_divergence.describe_divergence(
+    divergence = first_divergence.describe_divergence(
         first_divergence.torch_outputs(reference.network, samples),
         first_divergence.float_outputs(model, samples),
         allowed / (agreement.scale or 1.0),
     )
     batch = "one sample alone" if len(samples[0]) == 1 else f"a batch of {len(samples[0])}"
     return ParityError(
-        f"the ONNX export computes something else than the torch network: for {batch} outputs differ by up to "
-        f"{agreement.max_abs:.3g}, allowed is {allowed:.3g}; {place}"
+        f"the outputs of the ONNX export differ from those of the torch network by up to {agreement.max_abs:.3g} for {batch}, "
+        f"allowed is {allowed:.3g}; {divergence}"
     )
 
 
 READS = frozenset(
     ("__bool__", "__int__", "__float__", "__index__", "__array__", "item", "tolist", "numpy", "equal", "allclose")
 )
-"""Functions of torch that make a Python value of a tensor's content."""
+"""Functions of torch that convert the content of a tensor to a Python value."""
 SIZES = frozenset(("nonzero", "argwhere", "masked_select", "unique", "unique_consecutive", "bincount"))
-"""Functions of torch whose result has a size that depends on a tensor's content."""
+"""Functions of torch whose output size depends on the content of a tensor."""
 DATA_DEPENDENT = frozenset(("GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"))
-"""Errors of torch.export where a network depends on such a value."""
+"""Errors of torch.export for networks that depend on such a value."""
 
 
 class _ValueReads(TorchFunctionMode):
-    """Lines of Python code that take a value or a size from the content of a computed tensor, as a branch on it does."""
+    """Collects lines of Python code that use a value or a size from the content of a computed tensor, such as branches."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -197,11 +197,11 @@ def _depends_on_content(function: str, args: tuple[object, ...]) -> bool:
 
 
 def frozen_branches(reference: ReferenceOutputs, error: BaseException | None) -> tuple[Fact, ...]:
-    """A warning where tracing may freeze a branch: the network depends on values or sizes taken from its input's content.
+    """A warning if tracing may freeze a branch, because the network depends on values or sizes from its input's content.
 
     Args:
         reference: The network and its inputs.
-        error: Why torch.export did not take the network.
+        error: Error of torch.export.
     """
     with torch.no_grad(), _ValueReads(reference.network) as reads:
         reference.network(*(torch.from_numpy(values[:1]) for values in reference.inputs))

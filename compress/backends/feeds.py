@@ -1,8 +1,8 @@
-"""Inputs of a network by name: samples, and the batches of them that a file takes.
+"""Inputs of a network by name: samples, and batches of samples for a file.
 
-A sample holds each input with an axis of size 1 before it, (1, …). A file takes an input either batch first, (N, …), or as it
-is without that axis, such as the state of a recurrent network (layers, batch, features) or a sampling rate. A file with an
-input of the second kind takes one sample at a time.
+A sample contains each input with a batch axis of size 1, (1, …). An input of a file is either batch first, (N, …), or has no
+batch axis, such as the state of a recurrent network (layers, batch, features) or a sampling rate. A file with an input without
+batch axis runs one sample at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from compress.core.errors import ConversionError
 from compress.data.batch import Batch, Split
 
 InputShapes = Mapping[str, tuple[int | str | None, ...] | None]
-"""Shape of each input of a file; a free axis is text or None, and None stands for an unknown shape."""
+"""Shape of each input of a file; a free axis is text or None; an unknown shape is None."""
 
 
 def input_shapes(model: ir.Model) -> dict[str, tuple[int | str | None, ...] | None]:
@@ -29,42 +29,41 @@ def input_shapes(model: ir.Model) -> dict[str, tuple[int | str | None, ...] | No
 
 
 def feeds_size(feeds: Feeds) -> int:
-    """Number of samples in a batch: the least first axis, because an input that is not batch first comes with one sample."""
+    """Batch size: the smallest first axis, because an input without batch axis is fed with one sample only."""
     return min((len(array) for array in feeds.values() if array.ndim), default=1)
 
 
 def name_feeds(feeds: Feeds, names: Sequence[str], network: str) -> dict[str, Array]:
-    """The inputs that a file takes, by its names. A file with one input takes that of the data, whatever its name.
+    """Inputs by the names of a file. If file and data have one input each, names are ignored.
 
     Args:
-        feeds: By the names of the data.
-        names: Of the file's inputs.
-        network: Names the file in messages.
+        feeds: Inputs by the names of the data.
+        names: Names of the inputs of the file.
+        network: Name of the file for messages.
 
     Raises:
-        ConversionError: The data lacks an input of the file.
+        ConversionError: An input of the file is not in the data.
     """
     if len(names) == len(feeds) == 1:
         return {names[0]: next(iter(feeds.values()))}
     if missing := [name for name in names if name not in feeds]:
-        lacking, present = ", ".join(missing), ", ".join(feeds)
-        msg = f"{network} has inputs {', '.join(names)}; the data has no {lacking}, it gives {present}"
+        msg = f"{network} has inputs {', '.join(names)}; the data has no {', '.join(missing)}, only {', '.join(feeds)}"
         raise ConversionError(msg)
     return {name: feeds[name] for name in names}
 
 
 def describe_feeds(feeds: Feeds) -> str:
-    """Shapes of inputs in words: `ids 1×128, rate scalar`."""
+    """Shapes of inputs as text: `ids 1×128, rate scalar`."""
     return ", ".join(f"{name} {'×'.join(map(str, array.shape)) or 'scalar'}" for name, array in feeds.items())
 
 
 def whole_inputs(sample: Feeds, shapes: InputShapes) -> frozenset[str]:
-    """Inputs that a file takes without the axis of samples: a sample has one axis more than the file asks for."""
+    """Names of the inputs without batch axis in the file: a sample has one axis more than the file."""
     return frozenset(name for name, shape in shapes.items() if shape is not None and sample[name].ndim == len(shape) + 1)
 
 
 def fixed_batch(shapes: InputShapes, whole: frozenset[str]) -> int | None:
-    """Samples that a file takes in one run; None where it takes any number."""
+    """Fixed batch size of a file; None if it is free."""
     if whole:
         return 1
     first = (shape[0] for shape in shapes.values() if shape)
@@ -72,17 +71,17 @@ def fixed_batch(shapes: InputShapes, whole: frozenset[str]) -> int | None:
 
 
 def check_shapes(feeds: Feeds, shapes: InputShapes, network: str) -> None:
-    """Check inputs against the shapes of a file, the batch apart.
+    """Check the shapes of inputs, except for the first axis.
 
     Raises:
-        ConversionError: One has another number of axes, or another size where the file's is fixed.
+        ConversionError: An input has another number of axes, or another size in a fixed axis.
     """
     for name, shape in shapes.items():
         sizes = feeds[name].shape
         if shape is None or (len(shape) == len(sizes) and not any(map(_differ, shape[1:], sizes[1:]))):
             continue
-        expected, present = ("×".join(str(size or "any") for size in each) or "scalar" for each in (shape, sizes))
-        msg = f"{network} takes input {name!r} of shape {expected}, and the data gives {present}; give data of that shape"
+        expected, actual = ("×".join(str(size or "any") for size in dims) or "scalar" for dims in (shape, sizes))
+        msg = f"input {name!r} of {network} has shape {expected}, but the data has {actual}; give data of that shape"
         raise ConversionError(msg)
 
 
@@ -91,15 +90,15 @@ def _differ(expected: int | str | None, size: int) -> bool:
 
 
 def fit_feeds(arrays: Feeds, shapes: Shapes, network: object) -> dict[str, Array]:
-    """The inputs of a file out of those of a batch: by its names; the first sample alone of an input that is not batch first.
+    """Inputs of a file from those of a batch; an input without batch axis is that of the first sample.
 
     Args:
         arrays: (N, …) each, by the names of the data.
-        shapes: Shape and type of the file's inputs.
-        network: Names the file in messages.
+        shapes: Shape and type of the inputs of the file.
+        network: Name of the file for messages.
 
     Raises:
-        ConversionError: The data lacks an input, or has another shape.
+        ConversionError: The data has no such input, or one of another shape.
     """
     sizes = {name: shape for name, (shape, _) in shapes.items()}
     named = name_feeds(arrays, tuple(shapes), str(network))
@@ -110,15 +109,15 @@ def fit_feeds(arrays: Feeds, shapes: Shapes, network: object) -> dict[str, Array
 
 
 def make_batches(samples: Sequence[Feeds], model: ir.Model, size: int) -> list[dict[str, Array]]:
-    """Samples as batches of a network: neighbours of equal shapes together, at most `size`, or as many as the network takes.
+    """Batches of adjacent samples of equal shapes for a network.
 
     Args:
-        samples: Each input (1, …), by the names of the data.
+        samples: Inputs (1, …) by the names of the data.
         model: The network.
-        size: Samples in a batch, where the network's own is not fixed. A rest that is smaller than a fixed batch stays.
+        size: Largest batch size, unless that of the network is fixed. The last batch may be smaller in either case.
 
     Raises:
-        ConversionError: The data lacks an input, or has other shapes.
+        ConversionError: The data has no such input, or one of another shape.
     """
     shapes = input_shapes(model)
     named = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
@@ -134,7 +133,7 @@ def make_batches(samples: Sequence[Feeds], model: ir.Model, size: int) -> list[d
 
 
 def group_samples(samples: Sequence[Feeds], size: int) -> list[dict[str, Array]]:
-    """Neighbouring samples of equal shapes as batches of at most `size`."""
+    """Batches of at most `size` adjacent samples of equal shapes."""
     groups: list[list[Feeds]] = []
     for sample in samples:
         if groups and len(groups[-1]) < size and _shapes(groups[-1][0]) == _shapes(sample):
@@ -162,12 +161,12 @@ def first_feeds(model: ir.Model, split: Split, batch: int) -> dict[str, Array]:
     Args:
         model: The network.
         split: Samples.
-        batch: How many, where the network's own batch is not fixed.
+        batch: Batch size, unless that of the network is fixed.
     """
     fixed = fixed_batch(input_shapes(model), frozenset())
     return make_batches(batch_samples(next(iter(split.ordered(fixed or batch)))), model, batch)[0]
 
 
 def is_continuous(array: Array) -> bool:
-    """Whether an input holds real numbers; only such inputs are quantized."""
+    """Whether an input contains real numbers; only such inputs are quantized."""
     return array.dtype.kind == "f"

@@ -1,4 +1,4 @@
-"""Signature of an ONNX file: names, data types and shapes of its inputs and outputs, and the values that integers may have."""
+"""Read the signature of an ONNX file: names, types and shapes of inputs and outputs, and allowed values of integers."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ TYPES: Mapping[int, DType] = MappingProxyType(
 NOT_THE_BATCH = ("seq", "len", "time", "frame", "token", "height", "width", "channel")
 """Parts of the name of a first axis that is not the batch."""
 MOVED = frozenset({"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Transpose", "Gather"})
-"""Operators that pass an integer on with its value."""
+"""Operators that do not change the values of integers."""
 SAME_ROWS = frozenset({"Cast", "DequantizeLinear", "Identity", "Mul"})
-"""Operators that a table passes through and keeps its rows: an int8 table is scaled first."""
+"""Operators that do not change the number of rows of a table, such as the dequantization of an int8 table."""
 IMAGE_AXES = ("height", "width")
 
 
 def read_signature(path: Path) -> Signature:
-    """Signature of an ONNX file; sizes of free axes only where `compress` wrote them into its metadata.
+    """Signature of an ONNX file, with sizes of free axes only if `compress` wrote them into its metadata.
 
-    The first axis of an input is the batch where it is free and its name does not say something else. A free axis without a
-    name gets one: `height` and `width` of an input (N, C, H, W), else the input's name with the position.
+    The first axis of an input is the batch if it is free and its name does not denote something else. A free axis without a
+    name is called `height` or `width` in an input (N, C, H, W), else by the name of the input and the index of the axis.
 
     Args:
-        path: ONNX file; weights in other files are not read.
+        path: ONNX file; external data are not read.
 
     Raises:
-        ConversionError: Not an ONNX file, without inputs, or with inputs that are no tensors of numbers or have no rank.
+        ConversionError: The file is not ONNX, has no inputs, or has inputs that are not numeric tensors or have no rank.
     """
     model = read_graph(path)
     inputs = graph_inputs(model.graph)
     if not inputs:
-        msg = f"{path} has no inputs: its outputs are constants, so that there is nothing to feed; export it with an input"
+        msg = f"{path} has no inputs, so its outputs are constant; export it with an input"
         raise ConversionError(msg)
     specs = [_spec(path, value) for value in inputs]
     batch_names = {spec.shape[0] for spec in specs if spec.shape and _is_batch(spec.shape[0])}
@@ -69,28 +69,28 @@ def read_signature(path: Path) -> Signature:
 
 
 def _spec(path: Path, value: onnx.ValueInfoProto) -> TensorSpec:
-    """An input with its free axes as the file names them; `?` where it does not."""
+    """An input with the names of its free axes in the file; a free axis without name is `?`."""
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
-        what = (kind or "an unknown type").removesuffix("_type").replace("_", " ")
-        msg = f"{path}: input {value.name!r} is of type {what}, not a tensor; only tensors can be fed: export it with tensors"
+        type_name = (kind or "an unknown type").removesuffix("_type").replace("_", " ")
+        msg = f"{path}: input {value.name!r} is of type {type_name}; only tensors are supported: export it with tensors"
         raise ConversionError(msg)
     tensor = value.type.tensor_type
     if tensor.elem_type not in TYPES:
         names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
-        what = names.get(tensor.elem_type, "undefined")
-        msg = f"{path}: input {value.name!r} is of type {what}; inputs are numbers: {', '.join(TYPES.values())}"
+        type_name = names.get(tensor.elem_type, "undefined")
+        msg = f"{path}: input {value.name!r} is of type {type_name}; supported types are {', '.join(TYPES.values())}"
         if tensor.elem_type == onnx.TensorProto.STRING:
-            msg = f"{path}: input {value.name!r} takes text; export the network behind its tokenizer, so that it takes numbers"
+            msg = f"{path}: input {value.name!r} is text; export the network without its tokenizer: inputs must be numbers"
         raise ConversionError(msg)
     if not tensor.HasField("shape"):
-        msg = f"{path}: input {value.name!r} has no rank, so that no shape fits for certain; export it with named free axes"
+        msg = f"{path}: input {value.name!r} has no rank, so its shape is unknown; export it with named free axes"
         raise ConversionError(msg)
     return TensorSpec(name=value.name, dtype=TYPES[tensor.elem_type], shape=_axes(tensor))
 
 
 def _axes(tensor: onnx.TypeProto.Tensor) -> tuple[Axis, ...]:
-    """A size of −1 is free; a size of 0 or another negative one is kept, to be refused later."""
+    """Axes of a tensor: a negative size is a free axis, and a size of 0 is refused later."""
     return tuple(
         dim.dim_value if dim.WhichOneof("value") == "dim_value" and dim.dim_value >= 0 else dim.dim_param or "?"
         for dim in tensor.shape.dim
@@ -102,7 +102,7 @@ def _is_batch(axis: Axis) -> bool:
 
 
 def _named(spec: TensorSpec, batch_names: set[Axis]) -> tuple[Axis, ...]:
-    """The shape with one name for the batch, and made-up names for free axes without one."""
+    """The shape with `BATCH` as name of the batch, and generated names for free axes without name."""
     images = len(spec.shape) == 4 and spec.is_continuous
     axes: list[Axis] = []
     for index, axis in enumerate(spec.shape):
@@ -118,7 +118,7 @@ def _named(spec: TensorSpec, batch_names: set[Axis]) -> tuple[Axis, ...]:
 
 
 def _output(value: onnx.ValueInfoProto, batch_names: set[Axis]) -> TensorSpec | None:
-    """An output; None where it is no tensor of numbers."""
+    """An output; None if it is not a numeric tensor."""
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or tensor.elem_type not in TYPES:
         return None
@@ -127,7 +127,7 @@ def _output(value: onnx.ValueInfoProto, batch_names: set[Axis]) -> TensorSpec | 
 
 
 class _Values:
-    """Values that the graph takes of integer inputs.
+    """Determines the values that the graph allows for integer inputs.
 
     Args:
         graph: The main graph.
@@ -142,9 +142,9 @@ class _Values:
                 self.tables[node.output[0]] = self.tables[node.input[0]]
 
     def of(self, spec: TensorSpec) -> tuple[int, int] | None:
-        """Least and largest value: rows of the table that a Gather reads, or a constant that it is compared with.
+        """Smallest and largest value: rows of the table of a Gather, or a constant that the input is compared with.
 
-        A mask is 1 everywhere: what is masked out is not computed with.
+        A mask is 1 everywhere, because masked values have no effect.
         """
         if spec.is_continuous or spec.dtype == "bool":
             return None
@@ -155,14 +155,13 @@ class _Values:
                 if -len(dims) <= axis < len(dims):
                     return 0, dims[axis] - 1
             if node.op_type == "Equal" and not spec.shape:
-                compared = (self.tensors[name] for name in node.input if name in self.tensors)
-                for tensor in compared:
+                for tensor in (self.tensors[name] for name in node.input if name in self.tensors):
                     constant = int(np.ravel(onnx.numpy_helper.to_array(tensor))[0])
                     return constant, constant
         return (1, 1) if "mask" in spec.name.lower() else None
 
     def _readers(self, names: set[str]) -> Iterator[onnx.NodeProto]:
-        """Nodes that read a tensor, straight or behind operators that only move it."""
+        """Nodes that read a tensor directly or after operators that only move it."""
         for node in self.nodes:  # in order, so that one pass follows a chain
             if names & set(node.input):
                 yield node
@@ -171,7 +170,7 @@ class _Values:
 
 
 def _tensors(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    """Weights in the main graph, in subgraphs and in Constant nodes, under the name of the tensor."""
+    """Weights in the main graph, in subgraphs and in Constant nodes, with the name of the tensor."""
     yield from graph.initializer
     for node in nodes:
         for attribute in node.attribute:
@@ -184,26 +183,26 @@ def _tensors(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> Iterator[on
 
 
 def _with_metadata(path: Path, model: onnx.ModelProto, signature: Signature) -> Signature:
-    """The signature with the names of free axes, their sizes and the values that `compress` wrote into the file."""
+    """The signature with names and sizes of free axes and integer values from the metadata of `compress`."""
     entries = {entry.key: entry.value for entry in model.metadata_props}
     if not {"compress", "signature"} <= entries.keys():
         return signature
     try:
-        written = Signature.model_validate_json(entries["signature"])
+        metadata = Signature.model_validate_json(entries["signature"])
     except ValidationError as error:
         first = error.errors()[0]["msg"]
         msg = f"{path}: its metadata `signature` is damaged ({first}); export it again"
         raise ConversionError(msg) from error
-    known = {spec.name: spec for spec in (*written.inputs, *written.outputs)}
+    known = {spec.name: spec for spec in (*metadata.inputs, *metadata.outputs)}
 
     def merge(spec: TensorSpec) -> TensorSpec:
         other = known.get(spec.name)
         if other is None or len(other.shape) != len(spec.shape):
             return spec
         pairs = zip(spec.shape, other.shape, strict=True)
-        shape = tuple(theirs if isinstance(ours, str) and isinstance(theirs, str) else ours for ours, theirs in pairs)
+        shape = tuple(name if isinstance(axis, str) and isinstance(name, str) else axis for axis, name in pairs)
         return spec.model_copy(update={"shape": shape, "values": other.values or spec.values})
 
     merged = Signature(inputs=tuple(map(merge, signature.inputs)), outputs=tuple(map(merge, signature.outputs)))
-    sizes = {axis: written.sizes[axis] for axis in merged.free_axes if axis in written.sizes}
+    sizes = {axis: metadata.sizes[axis] for axis in merged.free_axes if axis in metadata.sizes}
     return merged.model_copy(update={"sizes": sizes})

@@ -32,7 +32,7 @@ RunnableNetwork: TypeAlias = "nn.Module | FileRunner | Path | onnx.ModelProto"
 
 
 Network: TypeAlias = "RunnableNetwork | RecordedOutputs"
-"""A network, or the outputs that one gave."""
+"""A network, or its recorded outputs."""
 
 
 Inference = Callable[[Batch], Tensors]
@@ -43,7 +43,7 @@ class RecordedOutputs:
     """Outputs of a network on a split.
 
     Attributes:
-        parts: Outputs and the batch, without its inputs, in the split's order.
+        parts: Outputs and batch without inputs, in the order of the split.
     """
 
     parts: tuple[Part, ...]
@@ -62,22 +62,22 @@ def iterate_split(
     runtime: str = "onnxruntime",
     optimized: bool = True,
 ) -> Iterator[tuple[Tensors, Batch]]:
-    """Run a network over a split in order, not augmented, one batch at a time.
+    """Run a network over a split in order and without augmentation, batch by batch.
 
-    A file whose batch is fixed gets batches of that size; the last one is padded with zeros, whose outputs are dropped. A file
-    that quantizes by ranges of the whole batch gets one sample at a time, as a device does.
+    A file with a fixed batch gets batches of that size; the last one is padded with zeros, whose outputs are dropped. A file
+    that quantizes with ranges of the whole batch gets one sample at a time, as on a device.
 
     Args:
-        network: A module is left as it was; a copy is used on another device.
+        network: The network; a module is not changed, and is copied for another device.
         split: Samples.
-        task: Runs a module, and names the outputs.
-        batch_size: Samples per batch, where the network's own is not fixed.
-        device: Where a torch module runs.
-        runtime: What runs a file, as in a device profile.
-        optimized: Fuse operators in ONNX Runtime; False runs each operator as the file has it.
+        task: Task, which runs a module and names the outputs.
+        batch_size: Samples per batch, unless the batch of the network is fixed.
+        device: Device of a torch module.
+        runtime: Runtime of a file, as in a device profile.
+        optimized: With graph optimizations of ONNX Runtime; False runs each operator as in the file.
 
     Yields:
-        Named outputs (n, …), floats as float32, on the CPU, and their batch.
+        Named outputs (n, …), floats in float32, on the CPU, and their batch.
 
     Raises:
         DataError: The split is empty.
@@ -92,12 +92,12 @@ def iterate_split(
             yield infer(batch), batch
             samples += batch.size
     if not samples:
-        msg = "a split without samples cannot be evaluated; give it at least one"
+        msg = "a split without samples cannot be evaluated; give at least one sample"
         raise DataError(msg)
 
 
 def _has_batch_ranges(network: RunnableNetwork) -> bool:
-    """Whether an ONNX model finds the ranges of its activations anew in each batch."""
+    """Whether an ONNX model computes ranges of activations from each batch."""
     path = network if isinstance(network, Path) else getattr(network, "path", None)
     if isinstance(network, onnx.ModelProto):
         model = network
@@ -109,7 +109,7 @@ def _has_batch_ranges(network: RunnableNetwork) -> bool:
 
 
 def pad_batch(inputs: Array, size: int | None) -> Array:
-    """The batch, with zeros behind it up to `size` samples; None leaves it as it is."""
+    """Pad a batch with zeros to `size` samples; None does not pad."""
     if size is None or len(inputs) == size:
         return inputs
     return np.concatenate([inputs, np.zeros((size - len(inputs), *inputs.shape[1:]), inputs.dtype)])
@@ -119,7 +119,7 @@ def pad_batch(inputs: Array, size: int | None) -> Array:
 def _loaded(
     network: RunnableNetwork, task: Task, device: torch.device, runtime: str, optimized: bool
 ) -> Iterator[tuple[Inference, int | None]]:
-    """What turns a batch into outputs, and the fixed batch size where the network has one."""
+    """A function from a batch to outputs, and the fixed batch size of the network or None."""
     if isinstance(network, nn.Module):
         module = network if module_device(network).type == device.type else copy.deepcopy(network).to(device)
         with eval_mode(module):
@@ -147,13 +147,13 @@ def _module_inference(module: nn.Module, task: Task, device: torch.device) -> In
 def array_inference(
     run: Callable[[dict[str, Array]], Sequence[Array]], shapes: Shapes, task: Task, name: str
 ) -> tuple[Inference, int | None]:
-    """What turns a batch into outputs by arrays, and the fixed batch size where the network has one.
+    """A function from a batch to outputs, and the fixed batch size of the network or None.
 
     Args:
-        run: Gives all outputs for inputs by name.
-        shapes: Of the inputs.
-        task: Names the outputs.
-        name: Names the network in messages.
+        run: Returns all outputs for inputs by name.
+        shapes: Shapes of the inputs.
+        task: Task, which names the outputs.
+        name: Name of the network for messages.
     """
     sizes = {key: shape for key, (shape, _) in shapes.items()}
     fixed = fixed_batch(sizes, frozenset())
@@ -172,7 +172,7 @@ def array_inference(
             arrays = run(padded)
             outputs = [torch.from_numpy(array[: batch.size]) for array in arrays]
             mixed = any(array.shape[:1] != (fixed or batch.size,) for array in arrays)
-            if mixed and fixed in (None, 1):  # a state or a number beside outputs of each sample
+            if mixed and fixed in (None, 1):  # an output without batch axis, such as a state
                 outputs = _run_one_by_one(run, feeds, whole)
         return task.name_outputs(tuple(outputs))
 
@@ -182,7 +182,7 @@ def array_inference(
 def _run_one_by_one(
     run: Callable[[dict[str, Array]], Sequence[Array]], feeds: dict[str, Array], whole: frozenset[str]
 ) -> list[Tensor]:
-    """Outputs, (N, …) each, of a network that takes some inputs without the axis of samples."""
+    """Outputs, (N, …) each, of a network with inputs without batch axis, which are named in `whole`."""
     results = []
     for index in range(len(next(iter(feeds.values())))):
         arrays = run({key: array[index, ...] if key in whole else array[index : index + 1] for key, array in feeds.items()})
@@ -191,12 +191,12 @@ def _run_one_by_one(
 
 
 def batch_feeds(batch: Batch, names: Sequence[str], network: str) -> dict[str, Array]:
-    """The inputs of a batch as arrays, by the names of a file's inputs.
+    """Inputs of a batch as arrays, by the names of a file, see `name_feeds`.
 
     Args:
-        batch: On the CPU.
-        names: Of the file's inputs. One input takes that of the data, whatever its name.
-        network: Names the file in messages.
+        batch: A batch on the CPU.
+        names: Names of the inputs of the file.
+        network: Name of the file for messages.
 
     Raises:
         ConversionError: The file has other inputs than the data.
@@ -205,5 +205,5 @@ def batch_feeds(batch: Batch, names: Sequence[str], network: str) -> dict[str, A
 
 
 def input_arrays(batch: Batch) -> dict[str, Array]:
-    """The inputs of a batch on the CPU as arrays, by the data's names."""
+    """Inputs of a batch on the CPU as arrays, by the names of the data."""
     return {name: np.ascontiguousarray(values.numpy()) for name, values in batch.inputs.items()}

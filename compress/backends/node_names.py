@@ -1,4 +1,4 @@
-"""Names of nodes that say which torch module they came from, and the way back from a node to its module."""
+"""Name nodes after their torch modules, and find the torch module of a node."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
-"""Metadata key under which torch's exporter writes the modules around an operator: outermost first, the operator last."""
+"""Metadata key of torch's exporter for the modules around an operator: outermost first, the operator last."""
 
 
 def name_nodes(model: ir.Model) -> None:
-    """Name a node with weights after its layer (`features.3.conv.1`), any other after module and operator (`features.3/Add`).
+    """Name nodes with weights after their layer (`features.3.conv.1`), others after module and operator (`features.3/Add`).
 
-    Reports, times of each layer and `keep_float` use these names.
+    Reports, layer times and `keep_float` use these names.
     """
     names = set[str]()
     for index, node in enumerate(model.graph):
@@ -28,25 +28,24 @@ def name_nodes(model: ir.Model) -> None:
 
 
 def _is_layer_weight(value: ir.Value) -> bool:
-    """Whether a tensor is a layer's `weight`: an initializer of two or more dimensions with the layer's name before a dot."""
+    """Whether a tensor is the weight of a layer: an initializer of two or more dimensions with a dot in its name."""
     if not value.is_initializer() or "." not in str(value.name):
         return False
     return value.const_value is not None and len(value.const_value.shape) >= 2
 
 
 def module_path(node: ir.Node, *, ours: bool = False) -> str:
-    """Path of the torch module that a node came from, from what its exporter recorded; empty where it recorded nothing.
+    """Path of the torch module of a node, as far as its exporter recorded it; otherwise empty.
 
     Args:
-        node: Of a file written by either of torch's exporters, or by this package.
-        ours: This package wrote the file, so that a node is named after its layer, `layer1.0.conv1`, or after its module and
-            operator, `layer1.0/Add`.
+        node: Node of a file written by one of torch's exporters or by this package.
+        ours: Whether this package wrote the file, whose nodes have names such as `layer1.0.conv1` or `layer1.0/Add`.
     """
     name = node.name or ""
     if scopes := node.metadata_props.get(NAME_SCOPES, ""):
         try:
             modules = list(ast.literal_eval(scopes))
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # metadata of a file from anywhere
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # metadata are untrusted
             return ""
         return next((str(module) for module in reversed(modules[:-1]) if module), "")
     if "/" in name:
@@ -58,7 +57,7 @@ def module_path(node: ir.Node, *, ours: bool = False) -> str:
 
 
 def _join_path(parts: Iterable[str]) -> str:
-    """`features`, `features.0`, `conv` give `features.0.conv`: children of a Sequential carry their parent's name already."""
+    """Join module names, of which some contain their parent: `features`, `features.0`, `conv` give `features.0.conv`."""
     path = ""
     for part in parts:
         path = part if not path or part.startswith(f"{path}.") else f"{path}.{part}"

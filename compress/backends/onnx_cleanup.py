@@ -1,4 +1,4 @@
-"""Clean-up of exported networks: `strip` removes what no runtime reads, `shorten_names` shortens the names of tensors."""
+"""Clean up exported networks: `strip` removes what no runtime reads, `shorten_names` shortens names of tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 DEFAULTS = {"auto_pad": "NOTSET", "group": 1, "allowzero": 0, "noop_with_empty_axes": 0}
-"""Attributes that are left out where they have these values, which are their defaults."""
+"""Default values of attributes; an attribute with its default is removed."""
 
 
 def strip(model: ir.Model) -> None:
@@ -34,7 +34,7 @@ def _strip_initializer(value: ir.Value) -> None:
 
 
 def _share_initializers(graph: ir.Graph) -> None:
-    """Keep one of several initializers with the same type, shape and contents; remove those that nothing reads."""
+    """Remove initializers that nothing reads, and all but one of those with the same type, shape and content."""
     first: dict[bytes, ir.Value] = {}
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output():
@@ -53,10 +53,10 @@ def _share_initializers(graph: ir.Graph) -> None:
 
 
 def shorten_names(model: ir.Model) -> None:
-    """Give tensors short names and remove attributes with the default value, in place: names are 4 % of a small int8 file.
+    """Shorten tensor names and remove attributes with the default value, in place: names are 4 % of a small int8 file.
 
-    Inputs, outputs and nodes with weights keep their names; Q/DQ nodes lose theirs. In a network with branches or loops all
-    tensors keep their names, because those of a branch must differ from all others.
+    Inputs, outputs and nodes keep their names, except Q/DQ nodes, whose names are removed. In a network with branches or loops
+    all tensors keep their names, because names in a branch must differ from all others.
     """
     graph = model.graph
     nodes = list(graph.all_nodes())
@@ -70,7 +70,7 @@ def shorten_names(model: ir.Model) -> None:
 
 
 def _short_names(graph: ir.Graph) -> dict[ir.Value, str]:
-    """`w…` for initializers, `t…` for computed tensors, numbered in the order in which they are read."""
+    """New names: `w…` for initializers, `t…` for computed tensors, numbered in graph order."""
     interface = {value.name for value in (*graph.inputs, *graph.outputs)}
     names: dict[ir.Value, str] = {}
     first = len(interface) + 1
@@ -85,7 +85,7 @@ def _short_names(graph: ir.Graph) -> dict[ir.Value, str]:
 
 def _rename(graph: ir.Graph, names: Mapping[ir.Value, str]) -> None:
     constants = list(graph.initializers.values())
-    graph.initializers.clear()  # a new name may be the old one of another initializer
+    graph.initializers.clear()  # a new name may be the old name of another initializer
     for value, name in names.items():
         value.name = name
     for constant in constants:

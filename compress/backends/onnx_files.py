@@ -1,4 +1,4 @@
-"""ONNX files: reading, writing, checking, and the metadata in them."""
+"""Read, write and check ONNX files and their metadata."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from compress.core.network_spec import NetworkSpec
 INPUT = "input"
 OUTPUT = "logits"
 MAX_PROTOBUF_BYTES = 2**31 - 1
-"""Size limit of a protocol buffer. A larger network has its weights in a second file, `<name>.data`."""
+"""Size limit of a protocol buffer. The weights of a larger network are in a second file, `<name>.data`."""
 CONTROL_FLOW = frozenset(("If", "Loop", "Scan"))
-"""Operators in whose bodies onnx does not infer the types of tensors from outside, so that its strict check refuses them."""
+"""Operators with subgraphs, in which onnx does not infer the types of outer tensors, so its strict check refuses them."""
 EXTERNAL_BYTES = 1024
-"""Tensors of at least this size go into the second file."""
+"""Tensors of at least this size are written to the second file."""
 
 
 def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
-    """Write into the model what a user of the file needs: classes, normalisation, input size, producer; in place."""
+    """Set the metadata of a model, in place: classes, normalisation, input size, signature and producer."""
     model.producer_name, model.producer_version = "compress", compress.__version__
     entries = {"classes": json.dumps(spec.classes, ensure_ascii=False)}
     if (image := spec.preprocessing) is not None:
@@ -43,7 +43,7 @@ def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, object]:
-    """The metadata that `write_metadata` wrote, decoded: lists, `resize`, `layout` and `compress` as text.
+    """Decoded metadata of `write_metadata`; `layout` and `compress` are text.
 
     Raises:
         ConversionError: The file is not ONNX.
@@ -57,7 +57,7 @@ def load(path: Path) -> onnx.ModelProto:
     """Read an ONNX file.
 
     Raises:
-        ConversionError: There is none, it is not ONNX, or its external data is missing or outside its folder.
+        ConversionError: The file cannot be read, is not ONNX, or its external data is missing or outside its folder.
     """
     model = read_graph(path)
     try:
@@ -70,27 +70,27 @@ def load(path: Path) -> onnx.ModelProto:
 
 
 def check_finite(model: onnx.ModelProto) -> None:
-    """Refuse weights that are not finite.
+    """Check that all weights are finite.
 
     Raises:
-        ConversionError: Naming the first such tensor.
+        ConversionError: A weight is not finite; the message names the first such tensor.
     """
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype.kind == "f" and values.size > 1 and not np.isfinite(values).all():  # one number may be a mask's −∞
+        if values.dtype.kind == "f" and values.size > 1 and not np.isfinite(values).all():  # a scalar may be −∞ for a mask
             bad = int((~np.isfinite(values)).sum())
             msg = f"{bad} of {values.size} values of {tensor.name!r} are not finite; retrain or reload the network"
             raise ConversionError(msg)
 
 
 def check(model: onnx.ModelProto) -> None:
-    """Check against the ONNX specification, shapes and types of every operator included.
+    """Check a model against the ONNX specification, including shapes and types of every operator.
 
     Raises:
-        ConversionError: It is not valid; the message names the operator.
+        ConversionError: The model is not valid; the message names the operator.
     """
     if exceeds_one_file(model):
-        model = _large_weights_as_inputs(model)  # the checker reads one protocol buffer
+        model = _large_weights_as_inputs(model)  # the checker is limited to one protocol buffer
     try:
         strict = not any(node.op_type in CONTROL_FLOW for node in model.graph.node)
         onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, check_type=strict, strict_mode=strict))
@@ -100,7 +100,7 @@ def check(model: onnx.ModelProto) -> None:
 
 
 def _large_weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy without the contents of its large weights, which become inputs of the same type and shape."""
+    """A copy in which large weights are replaced by inputs of the same type and shape."""
     light = onnx.ModelProto()
     for field, content in model.ListFields():
         if field.name != "graph":
@@ -117,10 +117,10 @@ def _large_weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def save(model: onnx.ModelProto | ir.Model, path: Path) -> None:
-    """Write a network, whole or not at all: one file, and a second one with the weights where they exceed 2 GB.
+    """Write a network atomically; weights of more than 2 GB are written to a second file.
 
     Raises:
-        StoreError: The folder is not writable, or full.
+        StoreError: The folder is not writable, or the disk is full.
     """
     if exceeds_one_file(model):
         indexed = model if isinstance(model, ir.Model) else ir.from_proto(model)
@@ -133,7 +133,7 @@ def save(model: onnx.ModelProto | ir.Model, path: Path) -> None:
 
 
 def exceeds_one_file(model: onnx.ModelProto | ir.Model) -> bool:
-    """Whether the weights exceed one protocol buffer, so that they go into a second file."""
+    """Whether the weights exceed the size limit of one protocol buffer."""
     if isinstance(model, ir.Model):
         sizes = (value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
     else:

@@ -1,7 +1,7 @@
-"""The indexed ONNX network that graph passes work on, and what they share.
+"""Conversion between ONNX protocol buffers and `onnx_ir` models, and operations on the latter.
 
-Passes take an `onnx_ir.Model`, in which a value knows its producer, its consumers, its shape and its constant. ONNX Runtime's
-quantizer and `onnx.checker` take a `ModelProto`: `to_proto`. Files are read and written by `onnx_files`, run by `onnx_session`.
+Graph passes use an `onnx_ir.Model`, in which a value has its producer, its consumers, its shape and its constant. ONNX
+Runtime's quantizer and `onnx.checker` need a `ModelProto`, see `to_proto`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from onnx_ir.passes.common import ShapeInferencePass
 
 
 def to_ir(model: onnx.ModelProto) -> ir.Model:
-    """The network indexed: producers, consumers, shapes and constants by value. Float `Constant` nodes become initializers.
+    """Convert a model to `onnx_ir`.
 
-    A weight that an exporter wrote into a `Constant` node is thus a weight like any other. Nodes in an order that they cannot
-    run in, as some converters write them, are sorted.
+    Float `Constant` nodes become initializers, so that weights of all exporters have the same form. Nodes that are not in
+    topological order, as in files of some converters, are sorted.
     """
     indexed: ir.Model = ir.from_proto(model)
     graph = indexed.graph
@@ -48,7 +48,7 @@ def _is_sorted(graph: ir.Graph) -> bool:
 
 
 def _values_read(node: ir.Node) -> Iterator[ir.Value]:
-    """What a node reads, and what its branches and loop bodies read."""
+    """Tensors that a node, its branches and its loop bodies read."""
     yield from (value for value in node.inputs if value is not None)
     for attribute in node.attributes.values():
         bodies = attribute.value if attribute.type == ir.AttributeType.GRAPHS else (attribute.value,)
@@ -60,28 +60,28 @@ def _values_read(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
-    """The protocol buffer of an indexed network; nodes, names, order and contents are those of the one it was made from."""
+    """Convert a model to a protocol buffer with the same nodes, names and order as that of `to_ir`."""
     proto = ir.to_proto(model)
-    constants = set(model.graph.initializers)  # onnx_ir declares types of initializers, which their tensors hold already
-    declared = [value for value in proto.graph.value_info if value.name not in constants]
+    constants = set(model.graph.initializers)  # onnx_ir adds their types to value_info, which is redundant
+    value_info = [value for value in proto.graph.value_info if value.name not in constants]
     del proto.graph.value_info[:]
-    proto.graph.value_info.extend(declared)
+    proto.graph.value_info.extend(value_info)
     del proto.metadata_props[:]  # onnx_ir sorts them
     onnx.helper.set_model_props(proto, dict(model.metadata_props))
     return proto
 
 
 def find_value(model: ir.Model, name: str) -> ir.Value:
-    """The tensor of that name.
+    """A tensor by name.
 
     Raises:
-        KeyError: There is none.
+        KeyError: There is no tensor of that name.
     """
     return ir.convenience.create_value_mapping(model.graph)[name]
 
 
 def input_names(node: ir.Node) -> tuple[str, ...]:
-    """Names of the tensors that a node reads; an optional input that is left out is empty."""
+    """Names of the tensors that a node reads; the name of an omitted optional input is empty."""
     return tuple("" if value is None else str(value.name) for value in node.inputs)
 
 
@@ -91,18 +91,18 @@ def output_names(node: ir.Node) -> tuple[str, ...]:
 
 
 def attributes(node: ir.Node) -> dict[str, Any]:
-    """Values of a node's attributes by name: numbers, tuples, text, tensors."""
+    """Attribute values of a node by name: numbers, tuples, text, tensors."""
     return {attribute.name: attribute.value for attribute in node.attributes.values()}
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
-    """Contents of an initializer or of a `Constant` node, read-only; None for a computed tensor or no tensor."""
+    """Content of an initializer or `Constant` node, read-only; None for a computed tensor or no tensor."""
     tensor = None if value is None else ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
 
 
 def dims(value: ir.Value | None) -> list[int] | None:
-    """Shape of a tensor, 0 where a dimension is free; None where the shape is not known."""
+    """Shape of a tensor, with 0 for a free dimension; None if unknown."""
     if value is None or value.shape is None:
         return None
     return [size if isinstance(size, int) else 0 for size in value.shape]
@@ -112,19 +112,19 @@ def with_shapes(model: ir.Model) -> ir.Model:
     """A copy in which every tensor has its inferred type and shape."""
     inferred = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model.clone()).model
     constants = inferred.graph.initializers
-    for name in model.graph.initializers:  # the pass changes their order
+    for name in model.graph.initializers:  # restore their order, which the pass changes
         constants[name] = constants.pop(name)
     return inferred
 
 
 def float_tensors(model: ir.Model) -> list[ir.Value]:
-    """Float32 inputs and results of a network whose types are inferred (`with_shapes`); no constants."""
+    """Float32 inputs and computed tensors of a network with inferred types, see `with_shapes`."""
     values = (*model.graph.inputs, *(value for node in model.graph for value in node.outputs))
     return [value for value in values if value.dtype == ir.DataType.FLOAT and not value.is_initializer()]
 
 
 def with_initializers(model: ir.Model, arrays: Mapping[str, np.ndarray]) -> ir.Model:
-    """A copy with some weights replaced, as float32; all other tensors are shared with the original."""
+    """A copy with some weights replaced, in float32; all other tensors are shared with the original."""
     copy = model.clone()
     for name, array in arrays.items():
         if (value := copy.graph.initializers.get(name)) is not None:
@@ -141,7 +141,7 @@ def add_initializer(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
 
 
 def with_outputs(model: ir.Model, names: Iterable[str], *, only: bool = False) -> ir.Model:
-    """A copy that also outputs the named tensors; with `only` it outputs nothing else, and a runtime skips the rest."""
+    """A copy that also outputs the named tensors; with `only`, it outputs nothing else, and runtimes skip unused nodes."""
     copy = model.clone()
     outputs = copy.graph.outputs
     values = ir.convenience.create_value_mapping(copy.graph)
@@ -165,7 +165,11 @@ def make_node(
 
 
 def name_producer(value: ir.Value, name: str | None) -> None:
-    """Name the node that writes a tensor."""
+    """Set the name of the node that writes a tensor.
+
+    Raises:
+        ValueError: No node writes it.
+    """
     node = value.producer()
     if node is None:
         msg = f"no node writes {value.name!r}"
@@ -174,5 +178,5 @@ def name_producer(value: ir.Value, name: str | None) -> None:
 
 
 def set_constant(value: ir.Value, array: np.ndarray) -> None:
-    """Change the contents of an initializer, in place."""
+    """Replace the content of an initializer, in place."""
     value.const_value = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=value.name)

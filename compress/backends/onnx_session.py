@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions on the CPU, for correct outputs rather than speed; `onnxruntime_runner` is the one that is timed."""
+"""ONNX Runtime sessions on the CPU for outputs; see `onnxruntime_runner` for timing."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from compress.core.errors import ConversionError
 def create_session(
     source: Path | onnx.ModelProto | ir.Model, *, optimised: bool = True, threads: int = 1
 ) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU.
+    """Create an ONNX Runtime session on the CPU.
 
     Args:
         source: A file, or a network in memory.
-        optimised: Fuse operators, as a user gets it; False runs each operator as the file has it.
-        threads: Threads inside an operator.
+        optimised: With graph optimizations; False runs each operator as in the file.
+        threads: Threads within an operator; 0 uses all processors.
 
     Raises:
         ConversionError: The runtime rejects the graph.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4  # errors come back as exceptions with the same text
+    options.log_severity_level = 4  # errors are raised with the same text
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     try:
@@ -45,28 +45,28 @@ def create_session(
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise
-        msg = f"ONNX Runtime {onnxruntime.__version__} does not take the graph: {error}"
+        msg = f"ONNX Runtime {onnxruntime.__version__} rejects the graph: {error}"
         raise ConversionError(msg) from error
 
 
-def feeds_of(runner: onnxruntime.InferenceSession, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Inputs by the names that the session has for them.
+def feeds_of(session: onnxruntime.InferenceSession, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Inputs by the names of a session.
 
     Args:
-        runner: The session.
-        inputs: In the order of its inputs.
+        session: The session.
+        inputs: Inputs in the order of the session.
 
     Raises:
-        ConversionError: It has another number of inputs.
+        ConversionError: The session has another number of inputs.
     """
-    names = [entry.name for entry in runner.get_inputs()]
+    names = [entry.name for entry in session.get_inputs()]
     if len(names) != len(inputs):
-        msg = f"the file has {len(names)} inputs ({', '.join(names)}), the network {len(inputs)}"
+        msg = f"the file has {len(names)} inputs ({', '.join(names)}), but the network has {len(inputs)}"
         raise ConversionError(msg)
     return dict(zip(names, inputs, strict=True))
 
 
-def run(runner: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
-    """First output for a batch of inputs."""
-    outputs: np.ndarray = runner.run(None, {runner.get_inputs()[0].name: inputs})[0]
+def run(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
+    """First output of a session with one input."""
+    outputs: np.ndarray = session.run(None, {session.get_inputs()[0].name: inputs})[0]
     return outputs

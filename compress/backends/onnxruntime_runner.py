@@ -1,4 +1,4 @@
-"""ONNX Runtime: the CPU, and whatever other execution providers the installed package brings."""
+"""Runner for ONNX Runtime, on the CPU or another execution provider of the installed package."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ PROVIDERS = {
     "coreml": ("CoreMLExecutionProvider", "onnxruntime"),
     "xnnpack": ("XnnpackExecutionProvider", "onnxruntime, built with --use_xnnpack"),
 }
-"""Execution providers by short name: the runtime's name of each, and the package that brings it."""
+"""Execution providers by short name: name in ONNX Runtime, and Python package that contains it."""
 
 
 def provider_of(runtime: str) -> str:
-    """The runtime's name of what executes `onnxruntime:cuda` and its like; the CPU's for every other runtime but OpenVINO."""
+    """Execution provider of a runtime such as `onnxruntime:cuda`; `openvino` for OpenVINO, else the CPU provider."""
     name, _, short = runtime.partition(":")
     if name == "openvino":
         return name
@@ -51,32 +51,32 @@ def provider_of(runtime: str) -> str:
 
 
 QUIET = 4
-"""Severity from which ONNX Runtime logs: fatal; its errors come back as exceptions with the same text."""
+"""Log only fatal errors; other errors are raised with the same text."""
 ADVICE = (
     ("external data", "its external data file is missing: keep the weights file beside the .onnx file"),
     ("external initializer", "its external data file is missing: keep the weights file beside the .onnx file"),
     ("externally stored data", "its external data file is missing: keep the weights file beside the .onnx file"),
     (
         "is not a registered function/op",
-        "it has a custom operator that ONNX Runtime does not know: export it with operators of ONNX, or with its definition",
+        "it has a custom operator that ONNX Runtime does not know: export it with ONNX operators, or with its definition",
     ),
     ("unable to read the model", "it is not an ONNX file, or a truncated one"),
     ("opset", "its opset is newer than this runtime: export with a lower opset or `pip install -U onnxruntime`"),
     ("ir version", "its IR version is newer than this runtime: `pip install -U onnxruntime`, or save with a lower one"),
     ("protobuf", "it is not an ONNX file, or a truncated one"),
 )
-"""What to do, by a word in the runtime's message."""
+"""Cause and remedy, by a part of the runtime's message."""
 
 
 class OnnxRuntimeRunner:
-    """One ONNX file in one session of its own.
+    """Runs one ONNX file in one session.
 
     Args:
         path: ONNX file.
-        threads: Threads within an operator; 0 takes all.
-        spinning: Let idle threads spin instead of sleep: faster with several threads, at the cost of the others' time.
-        level: Graph optimisation; `off` shows the graph as it stands.
-        provider: A short name of `PROVIDERS`. What it cannot run, the CPU runs.
+        threads: Threads within an operator; 0 uses all processors.
+        spinning: Idle threads spin instead of sleeping: faster with several threads, but takes time from other processes.
+        level: Level of graph optimization.
+        provider: Short name in `PROVIDERS`; nodes that it does not support run on the CPU.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class OnnxRuntimeRunner:
         self._outputs: list[str] = []
 
     def __enter__(self) -> Self:
-        """Load.
+        """Load the file.
 
         Raises:
-            ConversionError: Not an ONNX file, incomplete, or newer than the runtime.
-            DeviceError: The provider is not there, or memory ran out.
+            ConversionError: The file is not ONNX, incomplete, or newer than the runtime supports.
+            DeviceError: The provider is not available, or memory ran out.
         """
         provider = provider_name(self.provider)
         providers = list(dict.fromkeys((provider, "CPUExecutionProvider")))
@@ -107,22 +107,22 @@ class OnnxRuntimeRunner:
             raise explain_error(self.path, error) from error
         if provider not in (running := session.get_providers()):
             self._session = None
-            msg = f"{provider} did not start and ONNX Runtime fell back to {', '.join(running)}: is its driver installed?"
+            msg = f"{provider} did not start, and ONNX Runtime uses {', '.join(running)}: check that its driver is installed"
             raise DeviceError(msg)
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        """Drop the session."""
+        """Free the session."""
         self._session = None
 
     def reload(self) -> None:
-        """Load again; the session before it goes once the new one is there, so that their memory differs."""
+        """Load again. The old session is freed after the new one is created, so that the new one has other memory."""
         self.__enter__()
 
     def run(self, feeds: Feeds) -> list[Array]:
-        """Infer once; the outputs in graph order. On a GPU this includes the copies to it and back.
+        """Run once and return the outputs in graph order; on a GPU this includes copies to it and back.
 
         Raises:
             ConversionError: The inputs do not fit.
@@ -138,7 +138,7 @@ class OnnxRuntimeRunner:
         return outputs
 
     def describe(self) -> dict[str, str]:
-        """Settings as recorded."""
+        """Settings for the record."""
         return {
             "runtime": f"ONNX Runtime {onnxruntime.__version__}",
             "provider": ", ".join(self._loaded().get_providers()),
@@ -154,10 +154,10 @@ class OnnxRuntimeRunner:
         return {item.name: (tuple(item.shape), TYPES.get(item.type, item.type)) for item in self._loaded().get_inputs()}
 
     def sample(self, batch: int = 1) -> dict[str, Array]:
-        """Zeros to feed.
+        """Zeros as inputs.
 
         Raises:
-            DeviceError: An input's shape is not known.
+            DeviceError: The shape of an input is not known.
         """
         return base.zero_feeds(self, batch)
 
@@ -185,37 +185,37 @@ class OnnxRuntimeRunner:
 
 
 def provider_name(short: str) -> str:
-    """ONNX Runtime's name of an execution provider that is installed.
+    """Name in ONNX Runtime of an installed execution provider.
 
     Args:
-        short: As in `PROVIDERS`.
+        short: Short name in `PROVIDERS`.
 
     Raises:
-        DeviceError: Unknown, or not in the installed package; the message lists those that are and the package to install.
+        DeviceError: The provider is unknown or not installed; the message lists the installed providers and the package.
     """
     if short not in PROVIDERS:
         msg = f"unknown execution provider {short!r}: {nearest(short, PROVIDERS)}"
         raise DeviceError(msg)
     name, package = PROVIDERS[short]
-    there = onnxruntime.get_available_providers()
-    if name not in there:
+    available = onnxruntime.get_available_providers()
+    if name not in available:
         msg = (
-            f"the installed ONNX Runtime {onnxruntime.__version__} has no {name}; it has {', '.join(there)}. "
-            f"Install the package that brings it: {package}"
+            f"the installed ONNX Runtime {onnxruntime.__version__} has no {name}, only {', '.join(available)}. "
+            f"Install the package {package}"
         )
         raise DeviceError(msg)
     return name
 
 
 def explain_error(path: Path, error: BaseException, runtime: str = "ONNX Runtime") -> ConversionError | DeviceError:
-    """What a loading fault means and what to do; the runtime's own words at the end."""
+    """The error to raise for an error at loading: cause, remedy, and message of the runtime."""
     text = str(error).strip()
     if not path.exists():
         return ConversionError(f"cannot load {path}: there is no such file")
     if is_out_of_memory(error):
         size = path.stat().st_size / 1e6
         return DeviceError(f"out of memory while loading {path} ({size:.3g} MB on disk): use a smaller network ({text[-300:]})")
-    advice = next((advice for mark, advice in ADVICE if mark in text.lower()), f"{runtime} does not accept it")
+    advice = next((advice for mark, advice in ADVICE if mark in text.lower()), f"{runtime} rejects it")
     return ConversionError(f"cannot load {path}: {advice} ({text[-300:]})")
 
 

@@ -10,15 +10,15 @@ from compress.core.registry import lookup
 
 
 def open_runner(runtime: str, path: Path, *, threads: int = 1) -> FileRunner:
-    """Make the runner of an ONNX file; `with` loads it.
+    """Create the runner of an ONNX file; `with` loads the file.
 
     Args:
-        runtime: As in a device profile, `name` or `name:provider`.
+        runtime: Name in a device profile, `name` or `name:provider`.
         path: ONNX file.
-        threads: Threads within an operator, where the runtime has such a setting.
+        threads: Threads within an operator, if the runtime has this setting.
 
     Raises:
-        CompressError: No such runtime.
+        CompressError: The runtime is unknown.
     """
     name, _, provider = runtime.partition(":")
     kind = lookup("runner", name).load()
@@ -27,11 +27,11 @@ def open_runner(runtime: str, path: Path, *, threads: int = 1) -> FileRunner:
 
 
 def file_for(runtime: str, files: Mapping[str, Path], otherwise: Path) -> Path:
-    """The file that a runtime runs: the one made for it, else `otherwise`.
+    """The file for a runtime.
 
     Args:
-        runtime: As in a device profile.
-        files: Files by runtime name without provider.
-        otherwise: File for every other runtime.
+        runtime: Name in a device profile.
+        files: Files by name of the runtime without provider.
+        otherwise: File for all other runtimes.
     """
     return files.get(runtime.partition(":")[0], otherwise)

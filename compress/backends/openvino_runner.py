@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the same ONNX file, read as it is. On some x86 CPUs and networks faster than ONNX Runtime."""
+"""Runner for OpenVINO on the CPU, which reads ONNX files; on some x86 CPUs and networks it is faster than ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class OpenVinoRunner:
-    """One ONNX file, compiled for the CPU with the performance hint LATENCY.
+    """Runs one ONNX file, compiled for the CPU with the performance hint LATENCY.
 
-    Floats stay float32, so that answers can be compared with other runtimes'; by itself OpenVINO may take bfloat16.
+    Floats are computed in float32, so that outputs are comparable with other runtimes; by default OpenVINO may use bfloat16.
 
     Args:
         path: ONNX file.
-        threads: Threads of an inference; 0 takes all.
+        threads: Threads of an inference; 0 uses all processors.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -37,18 +37,18 @@ class OpenVinoRunner:
         self._version = ""
 
     def __enter__(self) -> Self:
-        """Read and compile.
+        """Read and compile the file.
 
         Raises:
             MissingPackageError: OpenVINO is not installed.
-            ConversionError: Not an ONNX file, incomplete, or with an operator that OpenVINO does not have.
+            ConversionError: The file is not ONNX, incomplete, or has an operator that OpenVINO does not support.
             DeviceError: Memory ran out.
         """
         try:
             import openvino
         except ImportError as error:
             raise MissingPackageError("openvino", "openvino", f"running {self.path} in OpenVINO") from error
-        read_graph(self.path)  # OpenVINO would try its other formats on it, and print what they say
+        read_graph(self.path)  # checks that it is ONNX: OpenVINO would try other formats and print their errors
         self._version = openvino.__version__
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if self.threads:
@@ -62,15 +62,15 @@ class OpenVinoRunner:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        """Drop the compiled model."""
+        """Free the compiled model."""
         self._request = self._model = None
 
     def reload(self) -> None:
-        """Compile again; the model before it goes once the new one is there, so that their memory differs."""
+        """Compile again. The old model is freed after the new one is compiled, so that the new one has other memory."""
         self.__enter__()
 
     def run(self, feeds: Feeds) -> list[Array]:
-        """Infer once; the outputs in graph order.
+        """Run once and return the outputs in graph order.
 
         Raises:
             ConversionError: The inputs do not fit.
@@ -84,7 +84,7 @@ class OpenVinoRunner:
         return [outputs[index] for index in range(len(outputs))]
 
     def describe(self) -> dict[str, str]:
-        """Settings as recorded, as the compiled model reports them."""
+        """Settings that the compiled model reports, for the record."""
         names = ("PERFORMANCE_HINT", "NUM_STREAMS", "ENABLE_CPU_PINNING", "ENABLE_HYPER_THREADING", "INFERENCE_PRECISION_HINT")
         model, _ = self._loaded()
         settings = {name.replace("_", " ").lower(): _plain(model.get_property(name)) for name in names}
@@ -106,10 +106,10 @@ class OpenVinoRunner:
         }
 
     def sample(self, batch: int = 1) -> dict[str, Array]:
-        """Zeros to feed.
+        """Zeros as inputs.
 
         Raises:
-            DeviceError: An input's shape is not known.
+            DeviceError: The shape of an input is not known.
         """
         return base.zero_feeds(self, batch)
 
@@ -122,7 +122,7 @@ class OpenVinoRunner:
 
 @cache
 def _shared_core() -> Core:
-    """One `Core` for the process: each loads its plugins and threads anew, and some builds of OpenVINO crash on the second.
+    """The only `Core` of the process: some builds of OpenVINO crash when a second one loads its plugins.
 
     See https://github.com/openvinotoolkit/openvino/issues/35338.
     """
@@ -132,5 +132,5 @@ def _shared_core() -> Core:
 
 
 def _plain(value: object) -> str:
-    """A property in words: `Type` objects print as <Type: 'float32'>."""
+    """A property as text; `Type` objects print as <Type: 'float32'>."""
     return str(value).removeprefix("<Type: '").removesuffix("'>")

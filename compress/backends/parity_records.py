@@ -1,7 +1,7 @@
-"""Exports that were compared with their network: empty files in the cache, named by a hash of all that the result depends on.
+"""Cache of passed parity checks: empty files, named by a hash of everything that the result depends on.
 
-A stage that takes over the export of another one need not run both again. Only comparisons that passed are recorded. The hash
-covers the file, the network with its code (`fingerprint_object`), the samples and the tolerances.
+A stage that uses the export of another stage need not check it again. The hash covers the file, the network with its code
+(`fingerprint_object`), the samples and the tolerances.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ FOLDER = "parity"
 
 
 def check_parity_once(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], options: OnnxOptions, cache: Path) -> None:
-    """Compare an export with its network, unless the cache says that they agree.
+    """Compare an export with its network, unless the cache contains a passed check.
 
     Args:
         path: The export.
-        module: The network; left as it was.
-        inputs: In the order of its signature, (N, …) each.
-        options: How far they may be apart.
-        cache: Folder for results that stages and runs share.
+        module: The network; not changed.
+        inputs: Inputs in the order of the signature, (N, …) each.
+        options: Tolerances.
+        cache: Cache folder that stages and runs share.
 
     Raises:
-        ParityError: They are further apart; names the first node.
-        ConversionError: One of them does not run.
+        ParityError: The outputs differ by more than the tolerance; the message names the first node.
+        ConversionError: The export or the network does not run.
     """
     record = _record(path, module, inputs, options, cache)
     if record is None or not record.exists():
@@ -42,7 +42,7 @@ def check_parity_once(path: Path, module: nn.Module, inputs: tuple[Tensor, ...],
 
 
 def record_parity(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], options: OnnxOptions, cache: Path) -> None:
-    """Record that an export agrees with its network; arguments as of `check_parity_once`."""
+    """Record that an export agrees with its network; see `check_parity_once` for the arguments."""
     record = _record(path, module, inputs, options, cache)
     if record is not None:
         record.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def record_parity(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], opt
 
 
 def _record(path: Path, module: nn.Module, inputs: tuple[Tensor, ...], options: OnnxOptions, cache: Path) -> Path | None:
-    """The file that stands for a comparison; None where its hash would not cover all that the result depends on."""
+    """Path of the record of a check; None if a hash cannot cover everything that the result depends on."""
     with eval_mode(module):
         network = fingerprint_object(module)
     if network.unread or path.with_name(f"{path.name}.data").exists():

@@ -1,6 +1,6 @@
-"""`random:MODEL.onnx`: noise for the inputs of an ONNX file, for a first look where there are no data. The record says so.
+"""Data source `random:MODEL.onnx`: noise for the inputs of an ONNX file, for a first test without data; the record notes it.
 
-Floats are normal noise, integers are 0 or 1, booleans are true. Free axes have the sizes of `sizes`, else guessed ones.
+Floats are normal noise, integers are 0 or 1, booleans are true. Free axes have the sizes of `sizes`, else typical sizes.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from compress.data.named_split import NamedSplit
 from compress.data.settings import DataSettings, DataSource
 
 TRAIN, EVALUATION = 64, 16
-"""Samples to calibrate on, and to compare on."""
+"""Number of samples for calibration, and for the comparison of networks."""
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
-    """Noise of the shapes that the file asks for.
+    """Noise in the input shapes of the file.
 
     Raises:
-        ConversionError: Not an ONNX file, one without inputs, or a size for an axis that is not free.
+        ConversionError: The file is not ONNX or has no inputs, or `sizes` names an axis that is not free.
     """
     signature = sized_signature(origin.path, settings.sizes)
 
     def read(samples: Tensor) -> tuple[Tensors, Tensors]:
-        each = [_draw(signature, settings.seed, int(index)) for index in samples]
-        return {name: torch.stack([sample[name] for sample in each]) for name in each[0]}, {}
+        arrays = [_draw(signature, settings.seed, int(index)) for index in samples]
+        return {name: torch.stack([sample[name] for sample in arrays]) for name in arrays[0]}, {}
 
     counts = (settings.limit or TRAIN, *[settings.evaluation_limit or EVALUATION] * 2)
     ends = [sum(counts[: index + 1]) for index in range(3)]
@@ -56,7 +56,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
 
 
 def _draw(signature: Signature, seed: int, index: int) -> dict[str, Tensor]:
-    """One sample, each input without the axis of samples."""
+    """One sample, each input without batch axis."""
     digest = hashlib.sha256(f"{seed} {index}".encode()).digest()
-    drawn = signature.example(1, seed=int.from_bytes(digest[:8], "little") >> 1)
-    return {spec.name: drawn[spec.name].reshape(sample_shape(spec, signature)) for spec in signature.inputs}
+    noise = signature.example(1, seed=int.from_bytes(digest[:8], "little") >> 1)
+    return {spec.name: noise[spec.name].reshape(sample_shape(spec, signature)) for spec in signature.inputs}

@@ -1,4 +1,4 @@
-"""The graph of an ONNX file, without weights in other files: the one place that recognises a file which is not ONNX."""
+"""Read the graph of an ONNX file without external data; the only place that detects files that are not ONNX."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from compress.core.errors import ConversionError
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file; weights that it stores in other files are not read.
+    """Read an ONNX file without its external data.
 
     Raises:
-        ConversionError: There is no such file, or it is not ONNX.
+        ConversionError: The file cannot be read, or is not ONNX.
     """
     try:
         return onnx.load(path, format="protobuf", load_external_data=False)
@@ -23,15 +23,15 @@ def read_graph(path: Path) -> onnx.ModelProto:
         msg = f"cannot read {path}: {error.strerror}; give the path of an ONNX file"
         raise ConversionError(msg) from error
     except Exception as error:
-        # protobuf's DecodeError has a different base class in each of its implementations.
+        # the base class of protobuf's DecodeError differs between its implementations
         if type(error).__name__ != "DecodeError":
             raise
-        msg = f"{path} is not an ONNX file, or a truncated one; export it again"
+        msg = f"{path} is not an ONNX file, or it is truncated; export it again"
         raise ConversionError(msg) from error
 
 
 def graph_inputs(graph: onnx.GraphProto) -> tuple[onnx.ValueInfoProto, ...]:
-    """Inputs that a caller feeds; a weight that is also listed as an input is none."""
+    """Inputs that a caller feeds, without initializers that are also listed as inputs."""
     weights = {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
     return tuple(value for value in graph.input if value.name not in weights)
 
@@ -45,7 +45,7 @@ def graph_shapes(path: Path) -> Shapes:
     """Shape and NumPy type of each input of an ONNX file.
 
     Raises:
-        ConversionError: It is not ONNX.
+        ConversionError: The file cannot be read, or is not ONNX.
     """
     return {
         value.name: (
@@ -57,7 +57,7 @@ def graph_shapes(path: Path) -> Shapes:
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of branches and loop bodies included."""
+    """All nodes, including those of branches and loop bodies."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:

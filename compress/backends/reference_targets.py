@@ -1,4 +1,4 @@
-"""Data without labels whose targets are the outputs of an ONNX file: the original network is what is true."""
+"""Data without labels, with the outputs of an ONNX file as targets."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ReferenceSplit:
     """A split whose targets are the outputs of a file.
 
     Args:
-        split: The samples.
-        path: The file.
-        task: Names its outputs.
+        split: Samples.
+        path: ONNX file.
+        task: Task, which names the outputs.
 
     Attributes:
-        fingerprint: Of the samples and the file.
-        views: Of the samples.
+        fingerprint: Fingerprint of the samples and the file.
+        views: Views of the samples.
     """
 
     def __init__(self, split: Split, path: Path, task: Task) -> None:
@@ -69,7 +69,7 @@ class ReferenceSplit:
             except Exception as error:  # the runtime's exceptions have no common base but Exception
                 if not type(error).__module__.startswith("onnxruntime"):
                     raise
-                raise run_error(self.path, feeds, "inputs that it computes with", error) from error
+                raise run_error(self.path, feeds, "inputs that its operators support", error) from error
             return outputs
 
         return array_inference(run, graph_shapes(self.path), self.task, str(self.path))[0]
@@ -80,12 +80,12 @@ class ReferenceSplit:
 
 
 def with_reference_targets(data: Data, path: Path, task: Task) -> Data:
-    """The data with the outputs of a file as targets.
+    """Replace the targets of data by the outputs of a file.
 
     Args:
-        data: Any; its own targets are left out.
+        data: Data with or without targets.
         path: Float ONNX file.
-        task: Names its outputs.
+        task: Task, which names the outputs.
     """
     train, validation, test = (ReferenceSplit(split, path, task) for split in (data.train, data.validation, data.test))
     return replace(data, train=train, validation=validation, test=test)

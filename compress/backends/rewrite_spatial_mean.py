@@ -1,9 +1,9 @@
-"""Spatial means as pooling, a kernel that runtimes compute in int8 and in any memory layout.
+"""Replace spatial means by pooling, for which runtimes have int8 kernels in any memory layout.
 
     y_nc = 1/(HW) Σ_hw x_nchw
 
-is ReduceMean over axes 2 and 3 of a tensor of rank 4, and GlobalAveragePool by definition. The pool keeps both axes with size
-1; where ReduceMean drops them (`keepdims` = 0), a Flatten of (N, C, 1, 1) to (N, C) follows.
+is a ReduceMean over axes 2 and 3 of a tensor of rank 4, or a GlobalAveragePool. The pool keeps both axes with size 1; for a
+ReduceMean that drops them (`keepdims` = 0), a Flatten from (N, C, 1, 1) to (N, C) follows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPATIAL_AXES = [2, 3]
 
 
 def reducemean_to_gap(model: ir.Model) -> None:
-    """Replace ReduceMean over height and width by GlobalAveragePool, in place, with a Flatten where it drops these axes."""
+    """Replace each ReduceMean over height and width by a GlobalAveragePool, and a Flatten if it drops these axes, in place."""
     if not any(node.op_type == "ReduceMean" for node in model.graph):
         return
     values = ir.convenience.create_value_mapping(graphs.with_shapes(model).graph)
@@ -40,7 +40,7 @@ def _rule(ranks: Mapping[str, int]) -> pattern.RewriteRule:
     def is_spatial(_context: object, x: ir.Value, y: ir.Value) -> pattern.MatchResult:
         result, axes = pattern.MatchResult(), _axes(y)
         if ranks.get(str(x.name)) != 4:
-            return result.fail("the tensor has not the four dimensions (N, C, H, W)", x)
+            return result.fail("the tensor does not have four dimensions (N, C, H, W)", x)
         return result if sorted(axis % 4 for axis in axes) == SPATIAL_AXES else result.fail(f"the axes are {axes}", y)
 
     def pool(op: pattern.RewriterContext, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -58,9 +58,9 @@ def _rule(ranks: Mapping[str, int]) -> pattern.RewriteRule:
 
 
 def _axes(y: ir.Value) -> list[int]:
-    """Axes of a ReduceMean, from its second input (operator set 18) or its attribute; none where they are computed."""
+    """Axes of a ReduceMean from its second input (opset 18) or its attribute; empty if they are computed."""
     node = y.producer()
     if node is None:
         return []
-    stored = graphs.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    return [int(axis) for axis in (graphs.attributes(node).get("axes", ()) if stored is None else stored.ravel())]
+    constant = graphs.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    return [int(axis) for axis in (graphs.attributes(node).get("axes", ()) if constant is None else constant.ravel())]

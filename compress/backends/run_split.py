@@ -1,4 +1,4 @@
-"""Score a network on a split: statistics of the deciding metric of each sample, and the mean loss."""
+"""Evaluate a network on a split: statistics of the metrics for each sample, and the mean loss."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from compress.backends.iterate_split import Network, iterate_split
 
 @dataclass(frozen=True, eq=False)
 class SplitScores:
-    """Result of a network on a split.
+    """Scores of a network on a split.
 
     Attributes:
-        scores: Statistics of the deciding metric of each sample: its score, (N,), where the metric is a mean, else (N, S).
-        loss: The task's loss, averaged over the samples.
-        metric: The deciding metric.
+        scores: Statistics of the deciding metric for each sample: scores, (N,), if the metric is a mean, else (N, S).
+        loss: Loss of the task, averaged over the samples.
+        metric: Value of the deciding metric.
         not_finite: Number of samples with an output that is NaN or infinite.
-        further: Statistics of the task's other metrics by name, where they were asked for, of those that have a value.
-        metrics: Values of the deciding metric and of these, by name.
-        only_class: Index of the largest output, where it is the same for all samples of several classes; else None.
+        only_class: Predicted class, if it is the same for all samples although they have several classes; else None.
+        further: Statistics of the other requested metrics that have a value, by name.
+        metrics: Values of the deciding metric and of the metrics in `further`, by name.
     """
 
     scores: Array
@@ -52,36 +52,36 @@ def run_split(
     runtime: str = "onnxruntime",
     every_metric: bool = False,
 ) -> SplitScores:
-    """Score a network on every sample of a split, in order and not augmented.
+    """Evaluate a network on every sample of a split, without augmentation.
 
     Args:
-        network: See `iterate_split`, as are the other arguments.
+        network: See `iterate_split`.
         split: Samples.
-        task: Gives score and loss.
-        batch_size: Samples per batch; affects memory and speed only.
-        device: Where a torch module runs.
-        runtime: What runs a file, as in a device profile.
-        every_metric: Compute all metrics of the task in the same pass, not only the deciding one.
+        task: Task with metrics and loss.
+        batch_size: Samples per batch; does not affect the result.
+        device: Device of a torch module.
+        runtime: Runtime of a file, as in a device profile.
+        every_metric: Compute all metrics of the task, not only the deciding one.
 
     Raises:
         DataError: The split is empty.
         ConversionError: The file cannot be loaded, or has other inputs than the data.
     """
-    measured = task.metrics if every_metric else (task.deciding,)
-    statistics: dict[str, list[Array]] = {metric.info.name: [] for metric in measured}
+    metrics = task.metrics if every_metric else (task.deciding,)
+    statistics: dict[str, list[Array]] = {metric.info.name: [] for metric in metrics}
     loss, not_finite = 0.0, 0
     predicted, expected = set[int](), set[int]()
     for outputs, batch in iterate_split(network, split, task, batch_size=batch_size, device=device, runtime=runtime):
         batch = batch.to("cpu")
-        for metric in measured:
+        for metric in metrics:
             statistics[metric.info.name].append(metric.scores(outputs, batch.targets).numpy())
         loss += float(task.loss(outputs, batch.targets)) * batch.size
         not_finite += int(_not_finite(outputs).sum())
         _collect_classes(outputs, batch.targets, predicted, expected)
-    gathered = {name: np.concatenate(parts) for name, parts in statistics.items()}
-    values = {metric.info.name: metric.value(gathered[metric.info.name]) for metric in measured}
-    scores = gathered.pop(task.metric)
-    further = {name: rows for name, rows in gathered.items() if np.isfinite(values[name])}
+    rows_by_metric = {name: np.concatenate(parts) for name, parts in statistics.items()}
+    values = {metric.info.name: metric.value(rows_by_metric[metric.info.name]) for metric in metrics}
+    scores = rows_by_metric.pop(task.metric)
+    further = {name: rows for name, rows in rows_by_metric.items() if np.isfinite(values[name])}
     return SplitScores(
         scores,
         loss / len(scores),
@@ -119,7 +119,7 @@ def with_threshold_of(validation: SplitScores, result: SplitScores, task: Task) 
 
 
 def _collect_classes(outputs: Tensors, targets: Tensors, predicted: set[int], expected: set[int]) -> None:
-    """Add the classes of a batch, where there is one output of logits (N, K) and one target of class numbers (N,)."""
+    """Add the classes of a batch to the sets, if there is one output of logits (N, K) and one target of classes (N,)."""
     if len(outputs) != 1 or len(targets) != 1:
         return
     (logits,), (classes,) = outputs.values(), targets.values()
@@ -129,6 +129,6 @@ def _collect_classes(outputs: Tensors, targets: Tensors, predicted: set[int], ex
 
 
 def _not_finite(outputs: Tensors) -> Tensor:
-    """Which samples have an output that is NaN or infinite, bool (N,)."""
-    each = [(~values.isfinite()).reshape(len(values), -1).any(1) for values in outputs.values() if values.is_floating_point()]
-    return torch.stack(each).any(0)
+    """Whether each sample has an output that is NaN or infinite, bool (N,)."""
+    flags = [(~values.isfinite()).reshape(len(values), -1).any(1) for values in outputs.values() if values.is_floating_point()]
+    return torch.stack(flags).any(0)

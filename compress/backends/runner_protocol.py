@@ -1,11 +1,11 @@
-"""What every runtime offers to the profiler: four methods, freed by `with`.
+"""Interface of runners, one for each runtime.
 
-with Runner(path, threads=1) as runner:      # loads
-    outputs = runner.run(feeds)              # one blocking inference
-    runner.describe()                        # settings, for the record
+    with Runner(path, threads=1) as runner:      # loads
+        outputs = runner.run(feeds)              # runs one inference and waits
+        runner.describe()                        # settings for the record
 
-`run` raises `ConversionError` for inputs that do not fit and `DeviceError` when the device runs out of memory. A runner whose
-device is apart from the host also tells copies and computation apart, see `PhaseTimer`.
+`run` raises `ConversionError` for inputs that do not fit and `DeviceError` if memory runs out. A runner whose device has its
+own memory can also time copies and computation separately, see `PhaseTimer`.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ Shapes = Mapping[str, tuple[tuple[int | str | None, ...], str]]
 
 
 CONTROL_FLOW = re.compile(r"running (If|Loop|Scan) node\. Name:'([^']*)'")
-"""ONNX Runtime's message where an operator inside a branch or a loop fails; names the outermost node."""
+"""Message of ONNX Runtime for an error in a branch or loop, with the type and name of the outermost node."""
 
 
 class Runner(Protocol):
-    """One model loaded in one runtime."""
+    """Runs one model in one runtime."""
 
     def __enter__(self) -> Self:
-        """Load the model and take what it needs."""
+        """Load the model."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        """Free everything."""
+        """Free the model."""
 
     def run(self, feeds: Feeds) -> list[Array]:
-        """Infer once and wait for the answer."""
+        """Run one inference and wait for the outputs."""
 
     def describe(self) -> dict[str, str]:
         """Runtime, version and every setting that affects speed."""
 
 
 class FileRunner(Runner, Protocol):
-    """A runner of a file that knows its inputs."""
+    """A runner of a file."""
 
     path: Path
 
@@ -63,18 +63,18 @@ class FileRunner(Runner, Protocol):
 
 @runtime_checkable
 class Reloadable(Protocol):
-    """A runner that can be loaded anew, into other memory, in about the time of an inference or a few."""
+    """A runner that can reload its model into other memory in about the time of a few inferences."""
 
     def reload(self) -> None:
-        """Load again what is loaded."""
+        """Load the model again."""
 
 
 def reload(runners: Collection[Runner], turn: int) -> None:
-    """Load those that can be anew; in every turn another one comes first.
+    """Reload all runners that are `Reloadable`.
 
     Args:
-        runners: Loaded.
-        turn: From 1.
+        runners: Loaded runners.
+        turn: Number of the call, from 1; rotates the order.
     """
     order = deque(runner for runner in runners if isinstance(runner, Reloadable))
     order.rotate(turn)
@@ -84,12 +84,12 @@ def reload(runners: Collection[Runner], turn: int) -> None:
 
 @dataclass(frozen=True)
 class TimedPhases:
-    """Times of one inference on a device with memory of its own, by the device's clock, in milliseconds.
+    """Times of one inference on a device with its own memory, by the clock of the device, ms.
 
     Attributes:
-        copy_in_ms: Inputs from host to device.
-        compute_ms: Kernels, from the first to the last.
-        copy_out_ms: Outputs from device to host.
+        copy_in_ms: Copy of the inputs from host to device.
+        compute_ms: Kernels, from the start of the first to the end of the last.
+        copy_out_ms: Copy of the outputs from device to host.
     """
 
     copy_in_ms: float
@@ -99,21 +99,21 @@ class TimedPhases:
 
 @runtime_checkable
 class PhaseTimer(Protocol):
-    """A runner that can time copies and computation apart."""
+    """A runner that can time copies and computation separately."""
 
-    def apart(self, feeds: Feeds) -> TimedPhases:
-        """Infer once, timed in parts."""
+    def time_phases(self, feeds: Feeds) -> TimedPhases:
+        """Run one inference and return the time of each phase."""
 
 
 def zero_arrays(inputs: Shapes, batch: int = 1) -> dict[str, Array]:
-    """Zeros of each input's shape, its first dimension set to `batch` where that is free.
+    """Zeros in the shape of each input; a free first dimension is `batch`.
 
     Args:
         inputs: Shape and NumPy type name by input name; a free dimension is a string or None.
-        batch: Samples.
+        batch: Batch size.
 
     Raises:
-        ValueError: A dimension other than the first is free, so that nobody knows what to feed; names the input.
+        ValueError: A dimension other than the first is free; the message names the input.
     """
     feeds: dict[str, Array] = {}
     for name, (shape, kind) in inputs.items():
@@ -126,20 +126,20 @@ def zero_arrays(inputs: Shapes, batch: int = 1) -> dict[str, Array]:
 
 
 def zero_feeds(runner: FileRunner, batch: int = 1) -> dict[str, Array]:
-    """Zeros to feed a loaded file.
+    """Zeros as inputs of a loaded file.
 
     Raises:
-        DeviceError: An input's shape is not known.
+        DeviceError: The shape of an input is not known.
     """
     try:
         return zero_arrays(runner.shapes(), batch)
     except (ValueError, TypeError) as error:
-        msg = f"{runner.path}: {error}; only the batch may be free: export with fixed sizes to profile it"
+        msg = f"{runner.path}: {error}; only the batch dimension may be free: export with fixed sizes to profile the file"
         raise DeviceError(msg) from error
 
 
 def feed_shapes(feeds: Feeds) -> dict[str, tuple[tuple[int, ...], str, int]]:
-    """Shape, NumPy type and value of each input for a process that only runs a file: zeros, the first value of integers."""
+    """Shape, NumPy type and value of each input, for a process that runs a file: 0 for floats, else the first value."""
     return {
         name: (array.shape, array.dtype.name, 0 if array.dtype.kind == "f" or not array.size else int(array.flat[0]))
         for name, array in feeds.items()
@@ -147,33 +147,33 @@ def feed_shapes(feeds: Feeds) -> dict[str, tuple[tuple[int, ...], str, int]]:
 
 
 def run_error(name: object, feeds: Feeds, expected: object, error: Exception) -> ConversionError | DeviceError:
-    """The error of a failed run: out of memory, with the size of the inputs, or inputs that do not fit.
+    """The error to raise for a failed run: memory ran out, or inputs that do not fit.
 
     Args:
-        name: Of the model.
-        feeds: Its inputs.
-        expected: Inputs that it takes.
-        error: The runtime's own.
+        name: Name of the model.
+        feeds: Inputs of the run.
+        expected: Inputs that the model expects.
+        error: Error of the runtime.
     """
     text = f"{type(error).__name__}: {str(error).strip()[-300:]}"
     inputs = ", ".join(f"{key} {array.shape} ({array.nbytes / 1e6:.3g} MB)" for key, array in feeds.items())
     if is_out_of_memory(error):
         return DeviceError(f"out of memory while running {name} on inputs {inputs}: use a smaller batch or network ({text})")
     if branch := CONTROL_FLOW.search(str(error)):
-        where = f"the control flow of its node {branch[2]!r} ({branch[1]})"
         return ConversionError(
-            f"{name}: {where} does not run on inputs {inputs}; give inputs of other sizes or values ({text})"
+            f"{name}: the control flow of its node {branch[2]!r} ({branch[1]}) does not run on inputs {inputs}; "
+            f"give inputs of other sizes or values ({text})"
         )
-    return ConversionError(f"{name} does not run on inputs {inputs}; it asks for {expected} ({text})")
+    return ConversionError(f"{name} does not run on inputs {inputs}; expected are {expected} ({text})")
 
 
 def allowed_cpus() -> tuple[int, ...]:
-    """Processors that this thread may run on, sorted; empty where the system does not tell."""
+    """Processors that this thread may run on, sorted; empty if the system does not report them."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def describe_affinity() -> str:
-    """Where this thread may run, in words, for the record."""
+    """Processors that this thread may run on, as text for the record."""
     allowed, count = allowed_cpus(), os.cpu_count() or 0
     if not allowed:
         return "not set"
@@ -184,17 +184,17 @@ def describe_affinity() -> str:
 
 @contextmanager
 def pinned(processors: Collection[int]) -> Iterator[None]:
-    """Keep this thread, and the threads that runners start inside, on some processors; none given changes nothing.
+    """Pin this thread, and threads that runners start within the block, to processors; empty does not pin.
 
     Raises:
-        DeviceError: A processor that is not there or not allowed, or a system that cannot pin.
+        DeviceError: A processor does not exist or is not allowed, or the system cannot pin threads.
     """
     if not processors:
         yield
         return
     before = allowed_cpus()
     if not set(processors) <= set(before):
-        reason = f"allowed here: {', '.join(map(str, before))}" if before else "this system cannot pin threads"
+        reason = f"allowed are {', '.join(map(str, before))}" if before else "this system cannot pin threads"
         msg = f"cannot pin to processors {', '.join(map(str, sorted(processors)))}: {reason}"
         raise DeviceError(msg)
     os.sched_setaffinity(0, processors)

@@ -1,9 +1,9 @@
-"""A TensorRT engine from an ONNX file, through the public Python API.
+"""Build a TensorRT engine from an ONNX file with the Python API.
 
-Networks are strongly typed: precision comes from the ONNX file (float32, or int8 where Q/DQ pairs stand), never from builder
-flags or a calibrator. TensorRT 10.x needs the flag STRONGLY_TYPED; 11.x is always strongly typed and ignores it. An engine runs
-only on the kind of GPU and the version of TensorRT that it was built with, so it is built on the device. Tests, without a GPU,
-check the names that are used against the published API.
+Networks are strongly typed: the ONNX file determines the precision (float32, or int8 with Q/DQ pairs), not builder flags or a
+calibrator. TensorRT 10.x needs the flag STRONGLY_TYPED; 11.x is always strongly typed and ignores it. An engine runs only on
+the type of GPU and the version of TensorRT that it was built with, so it is built on the device. Tests without a GPU check the
+used names against the published API.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from compress.core.signature import AxisSizes, Signature
 
 MIB = 2**20
 BATCHES = AxisSizes(1, 1, 8)
-"""Batch sizes that an engine takes; kernels are picked for the typical one."""
+"""Least, typical and largest batch size of an engine; kernels are selected for the typical size."""
 InputProfile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Least, typical and largest shape of an input."""
 
 
 @dataclass(frozen=True)
 class BuilderOptions:
-    """How TensorRT builds an engine.
+    """Options of TensorRT's builder.
 
     Attributes:
         workspace_mib: Scratch memory that kernels may use, MiB.
-        timing_cache: File of kernel timings, read if it exists and written back; the next build is faster and chooses alike.
+        timing_cache: File of kernel timings, read if it exists and written; makes the next build faster and reproducible.
         sparse: Allow kernels for 2:4 sparse weights.
         dla: Index of the DLA core to run on; layers that it does not support run on the GPU. TensorRT 10.x on Jetson only.
     """
@@ -42,11 +42,11 @@ class BuilderOptions:
 
 
 def free_shapes(signature: Signature, batch: AxisSizes = BATCHES) -> dict[str, InputProfile]:
-    """Shapes of the inputs with a free axis, as an optimization profile takes them; the others keep the shape of the file.
+    """Shapes of the inputs with a free axis for an optimization profile.
 
     Args:
-        signature: Of the network, with sizes of its free axes.
-        batch: Sizes of the batch.
+        signature: Signature of the network with sizes of its free axes.
+        batch: Batch sizes.
 
     Raises:
         SignatureError: The size of a free axis is not known.
@@ -62,17 +62,17 @@ def build_engine(
     *,
     options: BuilderOptions = BuilderOptions(),
 ) -> None:
-    """Build and write an engine, whole or not at all. Needs a GPU; takes minutes.
+    """Build an engine and write it atomically. Needs a GPU and takes minutes.
 
     Args:
         onnx_path: Float or Q/DQ network.
-        engine_path: Where the engine appears.
-        shapes: Of the inputs with a free axis, by name, see `free_shapes`.
-        options: Of the builder.
+        engine_path: Path of the new engine.
+        shapes: Shapes of the inputs with a free axis, by name, see `free_shapes`.
+        options: Builder options.
 
     Raises:
         MissingPackageError: TensorRT is not installed.
-        ConversionError: The parser or the builder refuses the network; the message has the first error.
+        ConversionError: The parser or the builder rejects the network; the message has the first error.
     """
     try:
         import tensorrt as trt
@@ -82,16 +82,16 @@ def build_engine(
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, builder.logger)
     if not parser.parse_from_file(str(onnx_path)):
-        msg = f"TensorRT {trt.__version__} does not take {onnx_path}: {parser.get_error(0)} ({parser.num_errors} errors)"
+        msg = f"TensorRT {trt.__version__} rejects {onnx_path}: {parser.get_error(0)} ({parser.num_errors} errors)"
         raise ConversionError(msg)
     config = _config(trt, builder, shapes, options)
     timing_cache = options.timing_cache
     if timing_cache is not None:
-        known = timing_cache.read_bytes() if timing_cache.exists() else b""
-        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+        timings = timing_cache.read_bytes() if timing_cache.exists() else b""
+        config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        msg = f"TensorRT {trt.__version__} could not build an engine from {onnx_path}; its log above says why"
+        msg = f"TensorRT {trt.__version__} cannot build an engine from {onnx_path}; see its log above"
         raise ConversionError(msg)
     write_with(engine_path, lambda aside: aside.write_bytes(engine))
     if timing_cache is not None:

@@ -1,7 +1,7 @@
-"""TensorRT on an NVIDIA GPU: an engine built on this device, run over the Python API, copies and computation apart.
+"""Runner for TensorRT on an NVIDIA GPU, with the Python API; can time copies and computation separately.
 
-One code path for releases 10 and 11: named tensors and `execute_async_v3`. Buffers, streams and events are torch's. The tests,
-which have no GPU, run it against a stand-in and check the names that are used against the published API.
+The code supports releases 10 and 11: named tensors and `execute_async_v3`. Buffers, streams and events are those of torch.
+Tests without a GPU run it with a fake API and check the used names against the published API.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from compress.backends.runner_protocol import Array, Feeds, TimedPhases, run_err
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
 
 CUDA: Any = torch.cuda
-"""Under a name without types: its streams and events are not annotated."""
+"""`torch.cuda` as Any, because its streams and events are not annotated."""
 
 
 class TensorRTRunner:
-    """One engine in one execution context, on one stream.
+    """Runs one engine in one execution context on one stream.
 
     Args:
-        path: An engine, built on this GPU by this release; or an ONNX file with a free batch, of which an engine is built
-            first, which takes minutes.
-        threads: Of no matter to a GPU; here because every runner takes it.
+        path: An engine that was built on this GPU with this release, or an ONNX file, from which an engine is built first,
+            which takes minutes.
+        threads: Not used; an argument of every runner.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -42,29 +42,29 @@ class TensorRTRunner:
         self._version = ""
         self._names: dict[str, bool] = {}
         self._buffers: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._held: tuple[tuple[int, ...], ...] = ()
+        self._input_shapes: tuple[tuple[int, ...], ...] = ()
 
     def __enter__(self) -> Self:
-        """Load the engine and make a context.
+        """Load the engine and create a context.
 
         Raises:
             MissingPackageError: TensorRT is not installed.
-            DeviceError: No GPU, or no memory for the context.
-            ConversionError: The engine is of another GPU or release, or none can be built.
+            DeviceError: There is no GPU, or memory ran out.
+            ConversionError: The engine is for another GPU or release, or cannot be built.
         """
         try:
             import tensorrt as trt
         except ImportError as error:
             raise MissingPackageError("tensorrt", "tensorrt", f"running {self.path} in TensorRT") from error
         if not torch.cuda.is_available():
-            msg = f"TensorRT {trt.__version__} needs an NVIDIA GPU that torch {torch.__version__} sees; there is none"
+            msg = f"TensorRT {trt.__version__} needs an NVIDIA GPU, but torch {torch.__version__} finds none; check the driver"
             raise DeviceError(msg)
         self._version = trt.__version__
         self._runtime = runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
         engine = runtime.deserialize_cuda_engine(self._plan().read_bytes())
         if engine is None:
             msg = (
-                f"TensorRT {trt.__version__} does not load {self.path}: engines run only on the GPU and release that built them"
+                f"TensorRT {trt.__version__} cannot load {self.path}: an engine runs only on the GPU and release that built it"
             )
             raise ConversionError(msg)
         context = engine.create_execution_context()
@@ -79,14 +79,14 @@ class TensorRTRunner:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
         """Free buffers, context, engine and runtime, in this order."""
         self._buffers.clear()
-        self._held = ()
+        self._input_shapes = ()
         self._context = None
         self._engine = None
         self._runtime = None
         self._stack.close()
 
     def run(self, feeds: Feeds) -> list[Array]:
-        """Infer once and wait; copies are part of it.
+        """Run one inference, including copies, and wait for the outputs.
 
         Raises:
             ConversionError: The inputs do not fit.
@@ -101,8 +101,8 @@ class TensorRTRunner:
         self._stream.synchronize()
         return [host.numpy().copy() for name, (host, _) in self._buffers.items() if not self._names[name]]
 
-    def apart(self, feeds: Feeds) -> TimedPhases:
-        """Infer once, timed in parts by CUDA events; inputs lie in pinned memory before the first.
+    def time_phases(self, feeds: Feeds) -> TimedPhases:
+        """Run one inference and time its phases by CUDA events; inputs are in pinned memory before the first event.
 
         Raises:
             ConversionError: The inputs do not fit.
@@ -123,7 +123,7 @@ class TensorRTRunner:
         return TimedPhases(start.elapsed_time(copied), copied.elapsed_time(computed), computed.elapsed_time(done))
 
     def describe(self) -> dict[str, str]:
-        """Settings as recorded."""
+        """Settings for the record."""
         return {
             "runtime": f"TensorRT {self._version}",
             "device": torch.cuda.get_device_name(),
@@ -144,7 +144,7 @@ class TensorRTRunner:
         }
 
     def _plan(self) -> Path:
-        """The engine, built now when an ONNX file was given."""
+        """Path of the engine; builds it from an ONNX file."""
         if self.path.suffix != ".onnx":
             return self.path
         from compress.backends.file_signature import read_signature
@@ -156,14 +156,14 @@ class TensorRTRunner:
         return engine
 
     def _prepare(self, feeds: Feeds) -> None:
-        """Set input shapes and take buffers, once for each set of shapes."""
+        """Set input shapes and allocate buffers, if the shapes differ from those of the last run."""
         input_shapes = tuple(array.shape for array in feeds.values())
-        if input_shapes == self._held:
+        if input_shapes == self._input_shapes:
             return
         context = self._context
         if set(feeds) != set(self.shapes()) or not all(context.set_input_shape(*item) for item in _shapes_of(feeds)):
             raise run_error(
-                self.path, feeds, self.shapes(), ValueError("no optimization profile of the engine holds these shapes")
+                self.path, feeds, self.shapes(), ValueError("no optimization profile of the engine has these shapes")
             )
         try:
             for name in self._names:
@@ -174,7 +174,7 @@ class TensorRTRunner:
                 context.set_tensor_address(name, device.data_ptr())
         except RuntimeError as error:
             raise run_error(self.path, feeds, self.shapes(), error) from error
-        self._held = input_shapes
+        self._input_shapes = input_shapes
 
     def _stage(self, feeds: Feeds) -> None:
         for name, array in feeds.items():
@@ -188,7 +188,7 @@ class TensorRTRunner:
     def _execute(self, feeds: Feeds) -> None:
         context = self._context
         if not context.execute_async_v3(self._stream.cuda_stream):
-            raise run_error(self.path, feeds, self.shapes(), RuntimeError("TensorRT refused to run; its log above says why"))
+            raise run_error(self.path, feeds, self.shapes(), RuntimeError("TensorRT did not run; see its log above"))
 
     def _copy_out(self) -> None:
         for name, (host, device) in self._buffers.items():
@@ -196,7 +196,7 @@ class TensorRTRunner:
                 host.copy_(device, non_blocking=True)
 
     def _type(self, name: str) -> torch.dtype:
-        """Torch's type for a tensor of the engine."""
+        """Torch type of a tensor of the engine."""
         import tensorrt as trt
 
         kinds = {
@@ -211,7 +211,7 @@ class TensorRTRunner:
         engine = self._engine
         kind = kinds.get(engine.get_tensor_dtype(name))
         if kind is None:
-            msg = f"tensor {name!r} of {self.path} has a type that NumPy does not have; make the network's ends fp32 or int8"
+            msg = f"tensor {name!r} of {self.path} has a type that NumPy lacks; export the network with fp32 or int8 outputs"
             raise ConversionError(msg)
         return kind
 

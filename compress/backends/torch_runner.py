@@ -1,6 +1,6 @@
-"""A torch module as it is, not exported: on the CPU, or on an NVIDIA GPU timed by its own events.
+"""Runner for a torch module without export, on the CPU or on an NVIDIA GPU.
 
-The CUDA paths are written against torch's public API; where no GPU was at hand they have not run.
+Tests run the CUDA paths only on machines with a GPU.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from compress.backends.runner_protocol import Array, Feeds, TimedPhases, describ
 from compress.core.errors import DeviceError
 
 CUDA: Any = torch.cuda
-"""Under a name without types: its streams and events are not annotated."""
+"""`torch.cuda` as Any, because its streams and events are not annotated."""
 WARM_RUNS = 3
-"""Runs on a side stream before a CUDA graph is captured, as torch's documentation asks for."""
+"""Runs on a side stream before a CUDA graph is captured, as torch's documentation requires."""
 
 
 class TorchSettings(TypedDict, total=False):
@@ -34,16 +34,16 @@ class TorchSettings(TypedDict, total=False):
 
 
 class TorchRunner:
-    """A copy of one module, in eval mode; inputs are given in the order of the module's arguments.
+    """Runs a copy of a module in eval mode; inputs are in the order of the module's arguments.
 
     Args:
-        module: Left as it is.
-        threads: Within an operator, on the CPU; torch keeps one number for the whole process, put back in the end.
+        module: The module; not changed.
+        threads: Threads within an operator on the CPU; torch has one setting per process, which is restored at the end.
         device: `cpu` or `cuda`.
-        floats: What weights and float inputs are turned into.
-        channels_last: Keep images as (N, H, W, C) in memory.
-        compiled: Compile with `torch.compile`, on the first run.
-        graph: Capture a CUDA graph on the first run and replay it; inputs of another shape are then refused.
+        floats: Type to which weights and float inputs are converted.
+        channels_last: Images have the memory layout (N, H, W, C).
+        compiled: Compile with `torch.compile` at the first run.
+        graph: Capture a CUDA graph at the first run and replay it; input shapes are then fixed.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class TorchRunner:
         """Copy the module to the device.
 
         Raises:
-            DeviceError: No such device, or a setting that it does not have.
+            DeviceError: The device does not exist, or does not support a setting.
         """
         if self.device == "cuda" and not torch.cuda.is_available():
-            msg = f"torch {torch.__version__} sees no CUDA device: use device='cpu', or install a driver and torch for CUDA"
+            msg = f"torch {torch.__version__} finds no CUDA device: use device='cpu', or install a driver and torch for CUDA"
             raise DeviceError(msg)
         if self.graph and self.device != "cuda":
             msg = f"CUDA graphs need device='cuda', got {self.device!r}"
@@ -89,14 +89,14 @@ class TorchRunner:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        """Drop the copy and put the threads back."""
+        """Free the copy and restore the number of threads."""
         self._network = self._captured = None
         torch.set_num_threads(self._threads_before)
         if self.device == "cuda":
             torch.cuda.empty_cache()
 
     def run(self, feeds: Feeds) -> list[Array]:
-        """Infer once and wait; copies to the device and back are part of it.
+        """Run one inference, including copies to the device and back, and wait for the outputs.
 
         Raises:
             ConversionError: The inputs do not fit.
@@ -105,10 +105,10 @@ class TorchRunner:
         try:
             return _arrays(self._forward(self._tensors(feeds)))
         except (RuntimeError, MemoryError) as error:
-            raise run_error(type(self.module).__name__, feeds, "what its forward takes", error) from error
+            raise run_error(type(self.module).__name__, feeds, "the arguments of its forward", error) from error
 
     def describe(self) -> dict[str, str]:
-        """Settings as recorded."""
+        """Settings for the record."""
         where = {"device": torch.cuda.get_device_name()} if self.device == "cuda" else {"threads": str(torch.get_num_threads())}
         return {
             "runtime": f"torch {torch.__version__}",
@@ -141,18 +141,18 @@ class TorchRunner:
 
 
 class TorchCudaRunner(TorchRunner):
-    """The same on an NVIDIA GPU, with copies and computation timed apart by CUDA events.
+    """`TorchRunner` on an NVIDIA GPU, which can time copies and computation separately by CUDA events.
 
     Args:
-        module: Left as it is.
-        settings: As of `TorchRunner`, without `device`.
+        module: The module; not changed.
+        settings: Arguments of `TorchRunner`, without `device`.
     """
 
     def __init__(self, module: nn.Module, **settings: Unpack[TorchSettings]) -> None:
         super().__init__(module, device="cuda", **settings)
 
-    def apart(self, feeds: Feeds) -> TimedPhases:
-        """Infer once, timed in parts.
+    def time_phases(self, feeds: Feeds) -> TimedPhases:
+        """Run one inference and time its phases.
 
         Raises:
             ConversionError: The inputs do not fit.
@@ -169,7 +169,7 @@ class TorchCudaRunner(TorchRunner):
             done.record()
             done.synchronize()
         except RuntimeError as error:
-            raise run_error(type(self.module).__name__, feeds, "what its forward takes", error) from error
+            raise run_error(type(self.module).__name__, feeds, "the arguments of its forward", error) from error
         return TimedPhases(start.elapsed_time(copied), copied.elapsed_time(computed), computed.elapsed_time(done))
 
 
@@ -189,14 +189,14 @@ class _CudaGraph:
             self.outputs = network(*self.inputs)
 
     def __call__(self, tensors: list[torch.Tensor]) -> object:
-        for held, given in zip(self.inputs, tensors, strict=True):
-            held.copy_(given)
+        for buffer, tensor in zip(self.inputs, tensors, strict=True):
+            buffer.copy_(tensor)
         self.graph.replay()
         return self.outputs
 
 
 def _arrays(outputs: object) -> list[Array]:
-    """Outputs on the host, in float32: a tensor, or a list, tuple or mapping of them."""
+    """Copy outputs (a tensor, or a list, tuple or mapping of tensors) to the host, floats in float32."""
     if isinstance(outputs, torch.Tensor):
         return [(outputs.float() if outputs.is_floating_point() else outputs).cpu().numpy()]
     if isinstance(outputs, dict):

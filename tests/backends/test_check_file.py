@@ -58,7 +58,7 @@ def test_a_plain_file_and_one_with_data_beside_it_pass(tmp_path: Path) -> None:
         (external("weights.bin", "-5"), "external data"),
         (external("weights.bin", "x"), "external data"),
         (external("missing.bin"), "external data|cannot read"),
-        (lambda model: model.ClearField("opset_import"), "no ONNX operator set"),
+        (lambda model: model.ClearField("opset_import"), "no ONNX opset"),
     ],
 )
 def test_odd_files_are_refused_in_words(tmp_path: Path, edit: Edit, message: str) -> None:
@@ -84,8 +84,8 @@ def test_texts_that_are_not_utf8_are_refused(tmp_path: Path, text: bytes, damage
     [
         ((0, 3, 8, 8), "below 1"),
         ((-2, 3, 8, 8), "below 1"),
-        ((10**12, 3, 8, 8), "GB for input 'input'"),
-        ((1, 3, 10**6, 10**6), "GB for input 'input'"),
+        ((10**12, 3, 8, 8), "GB, allowed are 2.1 GB"),
+        ((1, 3, 10**6, 10**6), "GB, allowed are 2.1 GB"),
     ],
 )
 def test_inputs_of_an_impossible_size_are_refused(tmp_path: Path, shape: tuple[int, ...], message: str) -> None:
@@ -96,7 +96,7 @@ def test_inputs_of_an_impossible_size_are_refused(tmp_path: Path, shape: tuple[i
 
 @pytest.mark.parametrize(
     ("code", "message"),
-    [("import os; os.kill(os.getpid(), 11)", "crashes on .*signal 11"), ("import time; time.sleep(60)", "does not finish")],
+    [("import os; os.kill(os.getpid(), 11)", "crashes on .*signal 11"), ("import time; time.sleep(60)", "takes longer than")],
 )
 def test_a_crash_or_a_hang_of_the_runtime_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str

@@ -217,7 +217,7 @@ def test_a_newer_operator_raises_the_operator_set_unless_it_was_chosen(tmp_path:
     assert note == Fact.of("backends.newer_opset", "DeformConv", opset=19, default=18)
     assert opset_of(path) == 19
     np.testing.assert_allclose(answers(path, inputs(3)), net(inputs(3)).detach().numpy(), atol=1e-5)
-    with pytest.raises(ConversionError, match="DeformConv needs ONNX operator set 19"):
+    with pytest.raises(ConversionError, match="DeformConv needs ONNX opset 19"):
         export_onnx(net, SPEC, path, options=OnnxOptions(opset=18))
 
 

@@ -67,7 +67,7 @@ def test_first_node_is_the_one_that_was_changed(
 ) -> None:
     other = changed(exported, tmp_path / "other.onnx", tensor)
     told = nodes.describe_divergence(nodes.torch_outputs(network, inputs), nodes.float_outputs(other, inputs), 0.01)
-    assert f"begins at node {node!r}" in told
+    assert f"diverges is {node!r}" in told
 
 
 def test_furthest_node_is_told_where_none_is_over_the_limit() -> None:
@@ -79,7 +79,7 @@ def test_furthest_node_is_told_where_none_is_over_the_limit() -> None:
 def test_not_a_number_is_apart_and_other_shapes_are_left_out() -> None:
     a = {"one": np.zeros(2), "two": np.zeros(3), "three": np.ones(2)}
     b = {"one": np.zeros(2), "two": np.zeros(4), "three": np.array([1.0, np.nan])}
-    assert "begins at node 'three'" in nodes.describe_divergence(a, b, 1e9)
+    assert "diverges is 'three'" in nodes.describe_divergence(a, b, 1e9)
     assert "no node" in nodes.describe_divergence(a, {"four": np.ones(1)}, 0.0)
 
 

@@ -33,7 +33,7 @@ def test_a_file_that_is_not_onnx_is_refused_whatever_its_name(tmp_path: Path, na
     path = tmp_path / name
     write_network(path)
     path.write_bytes(path.read_bytes()[:-5] if name == "cut.onnx" else b"no network")
-    with pytest.raises(ConversionError, match=r"is not an ONNX file, or a truncated one; export it again"):
+    with pytest.raises(ConversionError, match=r"is not an ONNX file, or it is truncated; export it again"):
         read_graph(path)
 
 

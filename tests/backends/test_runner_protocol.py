@@ -70,7 +70,7 @@ def test_a_failed_run_names_its_inputs_and_what_to_do(error: Exception, expected
     assert type(result) is expected
     assert "net.onnx" in str(result)
     assert "x (1, 1000) (0.004 MB)" in str(result)
-    assert ("smaller batch" if expected is DeviceError else "it asks for x (1, 3)") in str(result)
+    assert ("smaller batch" if expected is DeviceError else "expected are x (1, 3)") in str(result)
 
 
 def test_affinity_is_described_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

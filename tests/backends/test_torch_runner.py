@@ -6,7 +6,7 @@ from torch import nn
 from compress.backends.runner_protocol import PhaseTimer, TimedPhases
 from compress.backends.torch_runner import TorchCudaRunner, TorchRunner
 from compress.core.errors import ConversionError, DeviceError
-from compress.profile.benchmark_rows import PART_RUNS, copy_and_compute
+from compress.profile.benchmark_rows import PHASE_RUNS, copy_and_compute
 
 INPUTS = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU and a CUDA build of torch")
@@ -92,7 +92,7 @@ def test_out_of_memory_is_told():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a GPU")
 def test_without_a_gpu_the_reason_is_told(module):
-    with pytest.raises(DeviceError, match=r"sees no CUDA device: use device='cpu'"):
+    with pytest.raises(DeviceError, match=r"finds no CUDA device: use device='cpu'"):
         TorchCudaRunner(module).__enter__()
 
 
@@ -112,7 +112,7 @@ def test_parts_become_quantities():
     class Device:
         calls = 0
 
-        def apart(self, _feeds):
+        def time_phases(self, _feeds):
             self.calls += 1
             return TimedPhases(0.1 + self.calls / 1000, 2.0, 0.05)
 
@@ -121,11 +121,11 @@ def test_parts_become_quantities():
 
     device = Device()
     found = copy_and_compute(device, {})
-    assert device.calls == PART_RUNS
+    assert device.calls == PHASE_RUNS
     assert found["compute_ms"].value == 2.0
     assert found["copy_in_ms"].low < found["copy_in_ms"].value < found["copy_in_ms"].high
-    assert found["copy_out_ms"].detail == "a device, by the device's own events"
-    assert found["copy_out_ms"].runs == PART_RUNS
+    assert found["copy_out_ms"].detail == "a device, timed by events on the device"
+    assert found["copy_out_ms"].runs == PHASE_RUNS
 
 
 @needs_cuda
@@ -134,6 +134,6 @@ def test_on_a_gpu_it_answers_alike_and_tells_parts_apart(module, settings):
     with TorchCudaRunner(module, **settings) as runner:
         for _ in range(2):
             (found,) = runner.run({"x": INPUTS})
-        parts = runner.apart({"x": INPUTS})
+        parts = runner.time_phases({"x": INPUTS})
     np.testing.assert_allclose(found, expected(module), atol=1e-2)
     assert min(parts.copy_in_ms, parts.compute_ms, parts.copy_out_ms) > 0
