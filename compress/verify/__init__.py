@@ -1,1 +1,1 @@
-"""Verification of an artifact on another instruction set: its outputs are compared, its time is not measured."""
+"""Verify an artifact on another instruction set: compare its outputs; its latency is not measured."""

@@ -1,4 +1,4 @@
-"""Runs a model on the machine under test, emulated or not. Needs NumPy and ONNX Runtime only.
+"""Run a model on the tested machine, which may be emulated; needs only NumPy and ONNX Runtime.
 
 python agent.py SITE MODEL INPUTS.npy FOLDER      writes FOLDER/outputs.npy and FOLDER/facts.json
 """
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import onnxruntime
 
 REFUSED = 3
-"""Exit status when the runtime cannot load or run the model; the reason is the last line of standard error."""
+"""Exit status if the runtime cannot load or run the model; the last line of standard error is the reason."""
 
 
 def run_batches(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
-    """First output for every sample, one sample at a time as on a device, or in batches of the size that the file fixes.
+    """First output for every sample, run one by one as on a device, or in batches of the fixed batch size of the file.
 
     Args:
         session: ONNX Runtime session with one input.
@@ -44,7 +44,7 @@ def run_batches(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np
 
 
 def main(site: str, model: str, inputs: str, folder: str) -> int:
-    """Run the model, write outputs and versions; returns the exit status."""
+    """Run the model and write outputs and versions; returns the exit status."""
     if site:
         sys.path.insert(0, site)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

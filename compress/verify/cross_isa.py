@@ -1,4 +1,4 @@
-"""Run an artifact on another machine, and compare its outputs with those on this one."""
+"""Run an artifact on another machine and compare its outputs with those on this machine."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from compress.verify.inputs import VerificationSamples
 from compress.verify.machines import DEFAULT_PROCESSOR, Machine, aarch64, native
 
 ISAS = ("aarch64", "native")
-NO_TIMING = "outputs were compared; emulation says nothing about time"
+NO_TIMING = "only outputs were compared; latency cannot be measured under emulation"
 
 
 class Verification(FrozenModel):
     """Result of a verification.
 
     Attributes:
-        model: The file.
+        model: Path of the file.
         isa: `aarch64` or `native`.
-        inputs: Where the inputs are from.
+        inputs: Origin of the inputs.
         reference: Runtime and machine of the reference.
-        tested: Runtime and machine that was compared with it.
+        tested: Runtime and tested machine.
         quantities: `top1_agreement`, `max_abs`, `mean_abs`, `cosine`; with targets `METRIC_reference` and `METRIC_tested`,
             METRIC being the deciding metric of the task.
-        note: What the result does not cover.
+        note: Limitation of the result.
     """
 
     model: str
@@ -61,18 +61,18 @@ def verify(
     processor: str = DEFAULT_PROCESSOR,
     timeout_s: float = 900.0,
 ) -> Verification:
-    """Compare the outputs of one file on two machines, sample by sample.
+    """Compare the outputs of one file on two machines.
 
     Args:
         model: ONNX file with one input.
-        samples: What to feed, N ≥ 1. The task's metric is measured where they have targets and the file has one output.
-        isa: Instruction set to verify on: `aarch64` under emulation, or `native`, this machine in a process of its own.
-        processor: Which Arm processor to emulate.
-        timeout_s: Longest run on the tested machine, s.
+        samples: Inputs, N ≥ 1. With targets and one output of the file, the metric of the task is computed.
+        isa: Instruction set to verify: `aarch64` under emulation, or `native`, this machine in a separate process.
+        processor: Arm processor to emulate.
+        timeout_s: Time limit on the tested machine, s.
 
     Raises:
-        ConversionError: A runtime cannot load the file, or run it on the inputs.
-        DeviceError: Unknown instruction set, emulation not set up, or the run crashed or took too long.
+        ConversionError: A runtime cannot load the file, or cannot run it on the inputs.
+        DeviceError: The instruction set is unknown, emulation is not set up, or the run crashed or exceeded the time limit.
     """
     import onnxruntime
 
@@ -83,7 +83,7 @@ def verify(
         raise DeviceError(msg)
     inputs = samples.values
     if len(inputs) == 0:
-        msg = "there are no inputs to verify on; give at least one"
+        msg = "there are no inputs; give at least one"
         raise ConversionError(msg)
     machine = native() if isa == "native" else aarch64(processor)
     try:
@@ -106,16 +106,16 @@ def verify(
         reference=f"ONNX Runtime {onnxruntime.__version__}, this machine",
         tested=f"ONNX Runtime {facts['onnxruntime']}, {machine.title}",
         quantities=quantities,
-        note=NO_TIMING if machine.emulated else "the same machine in another process",
+        note=NO_TIMING if machine.emulated else "the tested machine is this machine, in another process",
     )
 
 
 def run_on_machine(machine: Machine, model: Path, inputs: Array, timeout_s: float) -> tuple[Array, dict[str, str]]:
-    """Outputs on another machine, and the versions of its packages.
+    """Run a file on another machine; returns its outputs, (N, …), and versions of packages.
 
     Raises:
-        ConversionError: Its runtime cannot load or run the file.
-        DeviceError: The run crashed, or took too long.
+        ConversionError: The runtime cannot load or run the file.
+        DeviceError: The run crashed or exceeded the time limit.
     """
     with tempfile.TemporaryDirectory(prefix="compress-verify-") as name:
         folder = Path(name)
@@ -133,8 +133,8 @@ def run_on_machine(machine: Machine, model: Path, inputs: Array, timeout_s: floa
                 env=machine.environment,
             )
         except subprocess.TimeoutExpired as error:
-            hint = "give fewer samples, or a longer timeout"
-            msg = f"{machine.title}: not finished after {timeout_s:g} s with {len(inputs)} samples; {hint}"
+            hint = "give fewer samples or a longer timeout"
+            msg = f"{machine.title}: {len(inputs)} samples take longer than {timeout_s:g} s; {hint}"
             raise DeviceError(msg) from error
         except OSError as error:
             msg = f"{machine.title}: cannot start {machine.command[0]}: {error.strerror}"
@@ -148,16 +148,16 @@ def _failure(machine: Machine, model: Path, status: int, stderr: str) -> Convers
     """The error for an exit status other than 0."""
     last = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "no message")[:500]
     if status == agent.REFUSED:
-        return ConversionError(f"{machine.title}: ONNX Runtime does not run {model}: {last}")
+        return ConversionError(f"{machine.title}: ONNX Runtime cannot run {model}: {last}")
     signal_number = -status if status < 0 else status - 128
     if signal_number == signal.SIGILL:
         return DeviceError(
-            f"{machine.title}: illegal instruction: a kernel used an instruction that this processor, or the emulator, lacks; "
-            f"a device would crash in the same way, unless a newer emulator runs it ({last})"
+            f"{machine.title}: illegal instruction: a kernel uses an instruction that the processor or the emulator lacks; try "
+            f"a newer emulator; if it fails too, the device will fail as well ({last})"
         )
     if signal_number == signal.SIGKILL:
-        return DeviceError(f"{machine.title}: killed from outside, most often because memory ran out; give fewer samples")
-    if signal_number in {known.value for known in signal.Signals}:
+        return DeviceError(f"{machine.title}: the process was killed, probably because memory ran out; give fewer samples")
+    if signal_number in {member.value for member in signal.Signals}:
         return DeviceError(f"{machine.title}: crashed with {signal.Signals(signal_number).name} while running {model} ({last})")
     return DeviceError(f"{machine.title}: failed with exit status {status}: {last}")
 
@@ -169,7 +169,7 @@ def _agreement(expected: Array, outputs: Array, detail: str) -> Metrics:
     quantities = {
         "max_abs": Quantity.measured(agreement.max_abs, "logit", f"largest output {agreement.scale:.3g}; {detail}", runs=count),
         "mean_abs": Quantity.measured(agreement.mean_abs, "logit", detail, runs=count),
-        "cosine": Quantity.measured(agreement.cosine, "1", f"smallest of any sample; {detail}", runs=count),
+        "cosine": Quantity.measured(agreement.cosine, "1", f"minimum over the samples; {detail}", runs=count),
     }
     if agreement.top1 is not None:
         quantities["top1_agreement"] = Quantity.measured(agreement.top1, "fraction", detail, runs=count)

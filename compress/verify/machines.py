@@ -1,8 +1,8 @@
-"""Machines that the agent can run on: this one, or an emulated Arm processor. Each is a command line before the agent's own.
+"""Machines that can run the agent: this machine, or an emulated Arm processor.
 
-The emulator looks up absolute paths below its root first. Each processor has a root of its own: its programs are links to one
-copy, and its `proc/cpuinfo` describes the processor. ONNX Runtime chooses its kernels by that file, and fails to import without
-it.
+The emulator looks up absolute paths below its root folder first. Each processor has its own root: links to one copy of all
+programs, and a `proc/cpuinfo` that describes the processor. ONNX Runtime selects its kernels by that file, and cannot be
+imported without it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class EmulatedProcessor:
     """An Arm processor that can be emulated.
 
     Attributes:
-        part: Its part number in `/proc/cpuinfo`.
-        features: Instruction set extensions, as that file names them.
-        known_from: Boards and phones that have it.
+        part: Part number in `/proc/cpuinfo`.
+        features: Instruction set extensions in `/proc/cpuinfo`.
+        known_from: Boards and phones with this processor.
     """
 
     part: str
@@ -57,10 +57,10 @@ class Machine:
 
     Attributes:
         title: Name for messages.
-        command: Comes before the agent's own arguments.
-        site: Folder of its Python packages; empty where its Python finds them without.
-        environment: Its whole environment.
-        emulated: Whether it is emulated, so that its time means nothing.
+        command: Command before the arguments of the agent.
+        site: Folder of its Python packages; empty if its Python finds them.
+        environment: Environment variables.
+        emulated: Whether it is emulated, so that its latency has no meaning.
     """
 
     title: str
@@ -71,7 +71,7 @@ class Machine:
 
 
 def native() -> Machine:
-    """This machine, in a process of its own."""
+    """This machine, in a separate process."""
     return Machine("this machine", (sys.executable, "-I"), "", dict(os.environ), emulated=False)
 
 
@@ -82,7 +82,7 @@ def aarch64(processor: str = DEFAULT_PROCESSOR) -> Machine:
         processor: One of `PROCESSORS`.
 
     Raises:
-        DeviceError: Unknown processor, no emulator, not set up, or set up for another version of ONNX Runtime.
+        DeviceError: The processor is unknown, there is no emulator, or it is not set up for this version of ONNX Runtime.
     """
     if processor not in PROCESSORS:
         msg = f"unknown processor {processor!r}: {nearest(processor, PROCESSORS)}"
@@ -93,16 +93,16 @@ def aarch64(processor: str = DEFAULT_PROCESSOR) -> Machine:
         msg = f"emulation of aarch64 is not set up in {base}; {HOW_TO_SET_UP} (about 45 MB to download, once)"
         raise DeviceError(msg)
     if installed != required:
-        msg = f"emulation of aarch64 is set up with ONNX Runtime {installed}, this machine has {required}; {HOW_TO_SET_UP}"
+        msg = f"emulation of aarch64 is set up with ONNX Runtime {installed}, but this machine has {required}; {HOW_TO_SET_UP}"
         raise DeviceError(msg)
     return emulated(base, processor)
 
 
 def emulated(base: Path, processor: str) -> Machine:
-    """The emulated processor whose files are in `base`.
+    """An emulated processor with its files in `base`.
 
     Raises:
-        DeviceError: No emulator.
+        DeviceError: The emulator is not installed.
     """
     root = base / "machines" / processor
     command = (emulator(), "-cpu", processor, "-L", str(root), str(base / "root" / PYTHON), "-I", "-S")
@@ -132,7 +132,7 @@ def cache_folder() -> Path:
 
 
 def installed_version(base: Path) -> str | None:
-    """Version of ONNX Runtime that is set up in `base`; None where the setup is missing or incomplete."""
+    """Version of ONNX Runtime that is set up in `base`; None if the setup is missing or incomplete."""
     try:
         return str(json.loads((base / READY).read_text(encoding="utf-8"))["onnxruntime"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -140,7 +140,7 @@ def installed_version(base: Path) -> str | None:
 
 
 def link_roots(base: Path) -> None:
-    """Create each processor's root below `base/machines`: links to `base/root`, and the files in which Linux describes it."""
+    """Create the root of each processor below `base/machines`: links to `base/root`, and files that describe the processor."""
     for processor_name, processor in PROCESSORS.items():
         root = base / "machines" / processor_name
         cpus = root / "sys" / "devices" / "system" / "cpu"

@@ -1,10 +1,10 @@
-"""`compress verify --setup aarch64`: an Arm Python with ONNX Runtime in the user's cache folder; root is not needed.
+"""`compress verify --setup aarch64`: install an Arm Python with ONNX Runtime in the user's cache folder, without root.
 
-    Debian's arm64 packages   apt-get, with an index of its own; apt checks signatures and hashes
-    NumPy, ONNX Runtime       pip download of the aarch64 wheels, the version of ONNX Runtime being this machine's
-    unpacked together, tested under the emulator, and only then renamed to their final place
+    arm64 packages of Debian   apt-get with a separate index; apt checks signatures and hashes
+    NumPy, ONNX Runtime        pip download of aarch64 wheels, with this machine's version of ONNX Runtime
 
-The downloads of an interrupted attempt are used by the next one.
+All files are unpacked into a temporary folder, tested under the emulator, and then renamed to their final folder. Downloads of
+an interrupted setup are used by the next one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from compress.verify.machines import (
 )
 
 MIRROR = "http://deb.debian.org/debian"
-"""Plain HTTP is enough: the index is signed and contains the hash of every package."""
+"""HTTP is sufficient, because the index is signed and contains the hash of every package."""
 SUITE = "bookworm"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PACKAGES = (
@@ -49,27 +49,27 @@ ERROR_LINES = 3
 
 
 def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
-    """Set up the emulated machine, unless it is set up.
+    """Set up the emulated machine, unless it is set up already.
 
     Args:
-        isa: Only `aarch64` needs to be set up.
+        isa: Instruction set; only `aarch64` needs a setup.
         reporter: Reports each step.
 
     Returns:
-        Its folder.
+        Folder of the emulated machine.
 
     Raises:
-        DeviceError: Another instruction set, a tool is missing, there is no network, or the machine does not run.
+        DeviceError: The instruction set needs no setup, a tool is missing, a download failed, or the machine does not run.
         BusyError: Another process is setting it up.
-        StoreError: The cache folder is not writable, or full.
+        StoreError: The cache folder is not writable, or the disk is full.
     """
     if isa != "aarch64":
-        msg = f"nothing to set up for {isa!r}; allowed: aarch64"
+        msg = f"nothing to set up for {isa!r}; only aarch64 needs a setup"
         raise DeviceError(msg)
     report = (reporter or NullReporter()).line
     base, version = cache_folder(), metadata.version("onnxruntime")
     if installed_version(base) == version:
-        report(f"aarch64 is set up already, with ONNX Runtime {version}: {base}")
+        report(f"aarch64 is already set up with ONNX Runtime {version}: {base}")
         return base
     _require_tools()
     try:
@@ -80,7 +80,7 @@ def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
         msg = f"another process is setting up {base}; wait for it to end"
         raise BusyError(msg) from error
     except OSError as error:
-        msg = f"cannot write {base}: {error.strerror or error}; free some space, or name another folder in COMPRESS_CACHE"
+        msg = f"cannot write {base}: {error.strerror or error}; free some space, or set COMPRESS_CACHE to another folder"
         raise StoreError(msg) from error
     report(f"aarch64 is set up with ONNX Runtime {version}: {base}")
     return base
@@ -90,7 +90,7 @@ def _require_tools() -> None:
     emulator()
     missing = [name for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
     if missing:
-        msg = f"setting up aarch64 needs {' and '.join(missing)}, which Debian and Ubuntu have; do it there"
+        msg = f"the setup of aarch64 needs {' and '.join(missing)} of Debian or Ubuntu; run it on such a system"
         raise DeviceError(msg)
     if not KEYRING.exists():
         msg = f"{KEYRING} is missing, so Debian's packages cannot be checked; {INSTALL_QEMU} debian-archive-keyring"
@@ -118,7 +118,7 @@ def _build(partial: Path, base: Path, version: str, report: Callable[[str], None
 
 
 def _replace(base: Path, machine: Path) -> None:
-    """Put the new machine in place of an old one."""
+    """Replace the old machine by the new one."""
     old = base.with_name(base.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     with suppress(FileNotFoundError):
@@ -128,7 +128,7 @@ def _replace(base: Path, machine: Path) -> None:
 
 
 def _download_debs(debs: Path, apt: Path) -> None:
-    """Newest packages of the suite, by an apt that ignores this machine's own packages."""
+    """Download the packages with an apt configuration that ignores the packages of this machine."""
     for path in ("state/lists/partial", "cache/archives/partial", "etc"):
         (apt / path).mkdir(parents=True, exist_ok=True)
     (apt / "status").touch()
@@ -150,13 +150,13 @@ def _download_debs(debs: Path, apt: Path) -> None:
     lines = [*_proxies(), *(f'{key} "{value}";' for key, value in settings.items()), 'APT::Architectures { "arm64"; };']
     (apt / "apt.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = ("env", f"APT_CONFIG={apt / 'apt.conf'}", "apt-get", "-q")
-    what = f"downloading Debian's arm64 packages from {MIRROR}"
-    _call((*command, "update"), what, folder=debs, network=True)
-    _call((*command, "download", *PACKAGES), what, folder=debs, network=True)
+    action = f"downloading Debian's arm64 packages from {MIRROR}"
+    _call((*command, "update"), action, folder=debs, network=True)
+    _call((*command, "download", *PACKAGES), action, folder=debs, network=True)
 
 
 def _proxies() -> list[str]:
-    """This machine's proxies for apt, as lines of its configuration."""
+    """Configuration lines of apt for the proxies of this machine."""
     dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False)  # noqa: S607
     return [line for line in dump.stdout.splitlines() if "::Proxy" in line]
 
@@ -169,24 +169,24 @@ def _download_wheels(wheels: Path, version: str) -> None:
 
 
 def _unpack(debs: Path, wheels: Path, root: Path) -> list[Path]:
-    """Unpack the newest of each package into `root`; returns the files that were used."""
+    """Unpack the newest version of each package into `root`; returns the package files."""
     site = root / "site"
     site.mkdir(parents=True)
-    used = [_newest(debs, f"{name}_*.deb") for name in PACKAGES]
-    for deb in used:
+    files = [_newest(debs, f"{name}_*.deb") for name in PACKAGES]
+    for deb in files:
         _call(("dpkg-deb", "-x", str(deb), str(root)), f"unpacking {deb.name}", folder=root)
     for name in ("numpy", "onnxruntime"):
-        used.append(wheel := _newest(wheels, f"{name}-*.whl"))
+        files.append(wheel := _newest(wheels, f"{name}-*.whl"))
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)
-    return used
+    return files
 
 
 def _newest(folder: Path, pattern: str) -> Path:
-    """The newest file: an earlier attempt may have left an older version beside it."""
+    """The newest file; an earlier setup may have downloaded an older version."""
     files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
     if not files:
-        msg = f"{folder} holds no {pattern} although its download succeeded; remove {folder.parent} and set up again"
+        msg = f"{folder} contains no {pattern} although its download succeeded; remove {folder.parent} and set up again"
         raise DeviceError(msg)
     return files[-1]
 
@@ -197,11 +197,11 @@ def _test(folder: Path, version: str) -> None:
     _call((*machine.command, "-c", check), "starting ONNX Runtime under the emulator", folder=folder)
 
 
-def _call(command: Sequence[str], what: str, *, folder: Path, network: bool = False) -> None:
-    """Run a tool and wait for it.
+def _call(command: Sequence[str], action: str, *, folder: Path, network: bool = False) -> None:
+    """Run a tool and wait for it; `action` describes it in messages.
 
     Raises:
-        DeviceError: It failed; the message ends with its last error lines.
+        DeviceError: The tool failed; the message has its last error lines.
     """
     process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603
     if process.returncode == 0:
@@ -209,6 +209,6 @@ def _call(command: Sequence[str], what: str, *, folder: Path, network: bool = Fa
     lines = [line.strip() for line in (process.stderr or process.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "ERROR"))] or lines
     reason = "; ".join(errors[-ERROR_LINES:]) or f"exit status {process.returncode} of {shlex.join(command[:4])}"
-    hint = "; is the network in reach? Finished downloads are kept: run the same command again to continue" if network else ""
-    msg = f"{what} failed: {reason.rstrip('.')}{hint}"
+    hint = "; check the network and run the same command again, which continues the download" if network else ""
+    msg = f"{action} failed: {reason.rstrip('.')}{hint}"
     raise DeviceError(msg)

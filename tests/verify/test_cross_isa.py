@@ -93,7 +93,7 @@ def test_ends_that_are_none_are_told(model: Path, inputs: np.ndarray, bench: Pat
 
 def test_too_long_a_run_is_stopped(model: Path, inputs: np.ndarray, bench: Path) -> None:
     emulator(bench, "exec /bin/sleep 60")
-    with pytest.raises(DeviceError, match=r"not finished after 0.2 s with 5 samples"):
+    with pytest.raises(DeviceError, match=r"5 samples take longer than 0.2 s"):
         verify(model, VerificationSamples(inputs), timeout_s=0.2)
 
 
@@ -113,5 +113,5 @@ def test_wrong_input_is_refused(model: Path, inputs: np.ndarray, bench: Path, tm
     with pytest.raises(ConversionError, match="does not run on inputs of shape"):
         verify(model, VerificationSamples(inputs[:, :2]))
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(ConversionError, match="does not take the graph"):
+    with pytest.raises(ConversionError, match="rejects the graph"):
         verify(tmp_path / "text.onnx", VerificationSamples(inputs))

@@ -99,7 +99,7 @@ def test_test_split_of_a_recipe_comes_with_its_targets(tmp_path: Path) -> None:
 
 
 def test_recipe_of_another_size_is_refused(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gives inputs of \(3, 32, 32\), the model takes \(3, 8, 8\)"):
+    with pytest.raises(DataError, match=r"has inputs of \(3, 32, 32\), but the model has \(3, 8, 8\)"):
         load_samples(model, 2, recipe=str(recipe(tmp_path, 32)), images=())
 
 
@@ -112,7 +112,7 @@ def test_wrong_images_are_refused(model: Path, tmp_path: Path) -> None:
         load_samples(model, 1, recipe=None, images=[tmp_path / "missing"])
     with pytest.raises(DataError, match="not a readable image"):
         load_samples(model, 1, recipe=None, images=[tmp_path / "broken.png"])
-    with pytest.raises(DataError, match="name one of them"):
+    with pytest.raises(DataError, match="give only one of them"):
         load_samples(model, 1, recipe="r", images=[tmp_path])
 
 
@@ -123,5 +123,5 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="cannot read"):
         load_samples(tmp_path / "missing.onnx", 1, recipe=None, images=())
     save(made([helper.make_node("Flatten", ["input"], ["logits"])], ["b", 5], [], ("b", 5)), tmp_path / "flat.onnx")
-    with pytest.raises(DataError, match="images fit networks"):
+    with pytest.raises(DataError, match="images need a network"):
         load_samples(tmp_path / "flat.onnx", 1, recipe=None, images=[tmp_path])

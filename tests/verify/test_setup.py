@@ -133,13 +133,13 @@ def test_missing_keyring_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_other_instruction_sets_need_no_setup() -> None:
-    with pytest.raises(DeviceError, match="allowed: aarch64"):
+    with pytest.raises(DeviceError, match="only aarch64 needs a setup"):
         setup.set_up("mips")
 
 
 def test_failed_tool_is_quoted_with_its_errors(tmp_path: Path) -> None:
     command = ("sh", "-c", "echo 'W: old' >&2; echo 'E: Failed to fetch http://deb.debian.org' >&2; exit 100")
-    with pytest.raises(DeviceError, match=r"getting it failed: E: Failed to fetch .*; is the network in reach\?") as error:
+    with pytest.raises(DeviceError, match=r"getting it failed: E: Failed to fetch .*; check the network") as error:
         setup._call(command, "getting it", folder=tmp_path, network=True)
     assert "W: old" not in str(error.value)
 
