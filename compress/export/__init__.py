@@ -1,1 +1,1 @@
-"""Export: one file a format, and the comparison with torch."""
+"""Export artifacts for devices, and compare their outputs with those of the torch network."""

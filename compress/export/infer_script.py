@@ -1,7 +1,7 @@
-"""The script that ships beside an artifact: it runs the network on an image and depends on nothing of `compress`.
+"""Generate `infer.py`, the script of an artifact that runs the network on an image and imports nothing of `compress`.
 
-One script per runtime, of the same parts: constants, decoding and resizing as for training, `preprocess`, `run`, and what the
-task does with the outputs.
+The scripts of all runtimes have the same parts: constants, decoding and resizing as in training, `preprocess`, `run`, and the
+code of the task for the outputs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 HERE = Path(__file__).resolve().parent
 '''
-IMAGE_INPUT = "An array of pixels in [0, 1], (C, H, W) of the network's size, is read from a .npy file."
+IMAGE_INPUT = "INPUT is an image, or a .npy file with an array of pixels in [0, 1], (C, H, W), of the network's size."
 IMAGE = '''CHANNELS, HEIGHT, WIDTH = {shape}
 RESIZE = "{resize}"
 MEAN = np.array({mean}, dtype=np.float32).reshape(-1, 1, 1)
@@ -33,7 +33,7 @@ STD = np.array({std}, dtype=np.float32).reshape(-1, 1, 1)
 {decode}
 
 def preprocess(path):
-    """A file as {{name: float32 (1, C, H, W)}}: resized as for training, scaled to [0, 1], normalised."""
+    """An image as {{name: float32 (1, C, H, W)}}: resized as in training, scaled to [0, 1], normalised."""
     if str(path).endswith(".npy"):
         pixels = np.load(path).astype(np.float32).reshape(CHANNELS, HEIGHT, WIDTH)
     else:
@@ -43,14 +43,14 @@ def preprocess(path):
 
 
 '''
-ARRAYS_INPUT = "INPUT is an .npz file of named arrays with the batch first:"
+ARRAYS_INPUT = "INPUT is an .npz file of named arrays, batch first:"
 ARRAYS = '''INPUTS = {inputs}
 
 
 def preprocess(path):
-    """The arrays of an .npz file, by the names of the inputs."""
+    """Arrays of an .npz file, by the names of the inputs."""
     if not str(path).endswith(".npz"):
-        raise ValueError(f"it is no .npz file; give one with the arrays {{', '.join(INPUTS)}}")
+        raise ValueError(f"it is not an .npz file; give one with the arrays {{', '.join(INPUTS)}}")
     with np.load(path) as arrays:
         if missing := [name for name in INPUTS if name not in arrays]:
             raise ValueError(f"it has no array {{', '.join(missing)}}; give {{', '.join(INPUTS)}}")
@@ -74,7 +74,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is 
 import onnxruntime
 from PIL import Image"""
 ONNX_RUN = '''def run(feeds, threads=1):
-    """Outputs by name, for inputs by name."""
+    """Outputs by name for inputs by name."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), options, providers={providers})
@@ -92,7 +92,7 @@ import numpy as np
 import openvino
 from PIL import Image"""
 OPENVINO_RUN = '''def run(feeds, threads=1):
-    """Outputs by name, for inputs by name."""
+    """Outputs by name for inputs by name."""
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads)}
     model = openvino.Core().compile_model(str(HERE / "model.onnx"), "CPU", settings)
     results = model(feeds)
@@ -112,7 +112,7 @@ import numpy as np
 import tensorrt as trt
 from PIL import Image"""
 ENGINE_RUN = '''def run(feeds):
-    """Outputs by name, for inputs by name. Copies wait for the default stream, on which the engine runs."""
+    """Outputs by name for inputs by name. Copies wait for the default stream, on which the engine runs."""
     cuda, runtime = ctypes.CDLL("libcudart.so"), trt.Runtime(trt.Logger(trt.Logger.WARNING))
     engine = runtime.deserialize_cuda_engine((HERE / "model.engine").read_bytes())
     context, outputs = engine.create_execution_context(), {}
@@ -124,13 +124,13 @@ ENGINE_RUN = '''def run(feeds):
             outputs[name] = np.empty(tuple(context.get_tensor_shape(name)), trt.nptype(engine.get_tensor_dtype(name)))
     copies = {}
     for name, array in {**feeds, **outputs}.items():
-        host, place, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_void_p(), ctypes.c_size_t(array.nbytes)
-        cuda.cudaMalloc(ctypes.byref(place), size)
-        context.set_tensor_address(name, place.value or sys.exit("no memory on the GPU"))
-        copies[name] = ((place, host, size, 1), (host, place, size, 2))
+        host, device, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_void_p(), ctypes.c_size_t(array.nbytes)
+        cuda.cudaMalloc(ctypes.byref(device), size)
+        context.set_tensor_address(name, device.value or sys.exit("out of memory on the GPU"))
+        copies[name] = ((device, host, size, 1), (host, device, size, 2))
     failed = any(cuda.cudaMemcpy(*copies[name][0]) for name in feeds) or not context.execute_async_v3(0)
     if failed or any(cuda.cudaMemcpy(*copies[name][1]) for name in outputs):
-        sys.exit("the engine did not run; its messages above say why")
+        sys.exit("the engine did not run; see its messages above")
     return outputs
 '''
 
@@ -138,12 +138,12 @@ MARKER = "# --- copied into infer.py from here on ---\n"
 
 
 def infer_script(spec: NetworkSpec, *, runtime: str = "onnxruntime", code: InferCode = CLASSIFY) -> str:
-    """Python source of `infer.py`, for `model.onnx` and `labels.json` in the same folder.
+    """Python source of `infer.py` for `model.onnx` and `labels.json` in the same folder.
 
     Args:
         spec: Inputs of the network.
-        runtime: `openvino`, or `onnxruntime` with an execution provider after a colon where that is not the CPU's.
-        code: What it does with the outputs.
+        runtime: `openvino`, `onnxruntime`, or `onnxruntime:` and an execution provider.
+        code: Code of the task for the outputs.
     """
     if runtime == "openvino":
         return _script(spec, code, ONNX_NEEDS.format(package="openvino"), OPENVINO_IMPORTS, OPENVINO_RUN)
@@ -155,11 +155,11 @@ def infer_script(spec: NetworkSpec, *, runtime: str = "onnxruntime", code: Infer
 
 
 def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
-    """Python source of `infer.py`, for `model.engine` and `labels.json` in the same folder.
+    """Python source of `infer.py` for `model.engine` and `labels.json` in the same folder.
 
     Args:
         spec: Inputs of the network.
-        code: What it does with the outputs.
+        code: Code of the task for the outputs.
     """
     return _script(spec, code, ENGINE_NEEDS, ENGINE_IMPORTS, ENGINE_RUN)
 
@@ -171,8 +171,8 @@ def example_input(spec: NetworkSpec) -> str:
 
 def _script(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run: str) -> str:
     if spec.preprocessing is None:
-        inputs = {each.name: each.dtype for each in spec.signature.inputs}
-        about = "\n".join((ARRAYS_INPUT, *(f"  {each}" for each in spec.signature.inputs)))
+        inputs = {tensor.name: tensor.dtype for tensor in spec.signature.inputs}
+        about = "\n".join((ARRAYS_INPUT, *(f"  {tensor}" for tensor in spec.signature.inputs)))
         body = ARRAYS.format(inputs=json.dumps(inputs))
     else:
         about = IMAGE_INPUT

@@ -1,7 +1,7 @@
-"""Licence notes of an artifact folder: what in it is from where, what its package says of its licence, what must be checked.
+"""Licence notes of an artifact folder: origin and licence of its contents, and what the user must check.
 
-Only what a record or a package states is written. Weights and data carry terms that no file here can know: they are named,
-with the sentence that they must be checked.
+The notes contain only what a record or a package states. The terms of weights and data are unknown: they are listed with the
+note that they must be checked.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from compress.core.registry import lookup
 RUNTIMES = {name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt")}
 """Packages that `infer.py` imports, by runtime."""
 ARCHITECTURES = {"torchvision": "torchvision", "timm": "timm"}
-"""Package by the prefix of a network's source."""
-CHECK = "must be checked with its publisher: compress does not know it"
+"""Package by prefix of the source of a network."""
+CHECK = "unknown to compress: check it with the publisher"
 SHORT = 60
-"""A licence field longer than this is the whole text."""
+"""A longer licence field is the full text of a licence."""
 
 
 class LicenceNote(NamedTuple):
-    """One thing that ships, or that what ships needs.
+    """Licence of one part of the folder, or of a package that it needs.
 
     Attributes:
-        what: The thing.
-        origin: Where it is from.
-        licence: As its package states it, or that it must be checked.
+        what: The part.
+        origin: Origin of the part.
+        licence: Licence that its package states, or that it must be checked.
     """
 
     what: str
@@ -43,9 +43,9 @@ def licence_notes(runtime: str, data_source: str, earlier: Iterable[StageRecord]
     """All notes of one folder.
 
     Args:
-        runtime: That runs the artifact.
-        data_source: As in the recipe.
-        earlier: Records of the stages before export, the teachers' first.
+        runtime: Runtime of the artifact.
+        data_source: Data source of the recipe.
+        earlier: Records of the stages before export, those of the teachers first.
     """
     notes = [LicenceNote("infer.py, build_engine.sh", f"compress {compress.__version__}", package_licence("compress"))]
     for record in earlier:
@@ -53,27 +53,25 @@ def licence_notes(runtime: str, data_source: str, earlier: Iterable[StageRecord]
             notes += _of_network(network, "teacher" if record.name.startswith("teacher") else "network")
     kind = data_source.partition(":")[0]
     origin = f"{data_source}: {_source('data', kind)}"
-    notes.append(LicenceNote("training data", origin, f"{CHECK}; weights that were trained on it may carry its terms"))
+    notes.append(LicenceNote("training data", origin, f"{CHECK}; its terms may apply to weights that were trained on it"))
     for package in RUNTIMES.get(runtime, ()):
         notes.append(
-            LicenceNote(
-                f"package {package}, which infer.py needs and which is not in this folder", "PyPI", package_licence(package)
-            )
+            LicenceNote(f"package {package}, needed by infer.py, not in this folder", "PyPI", package_licence(package))
         )
     return tuple(notes)
 
 
 def package_licence(package: str) -> str:
-    """What the installed package's metadata states, in one line."""
+    """Licence in the metadata of an installed package, in one line."""
     try:
         about = metadata.metadata(package)
     except metadata.PackageNotFoundError:
-        return "must be checked: the package is not installed where this was written"
+        return "must be checked: the package was not installed when this was written"
     expression, field = ("".join(about.get_all(key) or ()) for key in ("License-Expression", "License"))
     classifiers = [entry.rpartition(" :: ")[2] for entry in about.get_all("Classifier") or () if entry.startswith("License ::")]
     short = field if len(field) <= SHORT and "\n" not in field else ""
-    stated = expression or short or ", ".join(classifiers)
-    return f"{stated}, as its metadata says ({about['Version']})" if stated else CHECK
+    licence = expression or short or ", ".join(classifiers)
+    return f"{licence}, from its metadata ({about['Version']})" if licence else CHECK
 
 
 def as_text(notes: Iterable[LicenceNote]) -> str:
@@ -81,8 +79,8 @@ def as_text(notes: Iterable[LicenceNote]) -> str:
     rows = "\n".join(f"| {' | '.join(field.replace('|', '/') for field in note)} |" for note in notes)
     header = "| what | from | licence |\n| --- | --- | --- |"
     return (
-        "# Licence notes\n\nWhat compress knows of where the contents of this folder are from. It is no legal advice, and not\n"
-        f"complete: whoever ships the model checks what is marked so.\n\n{header}\n{rows}\n"
+        "# Licence notes\n\nOrigins and licences of the contents of this folder, as far as compress knows them. This is\n"
+        f"neither legal advice nor complete: check the marked entries before you ship the model.\n\n{header}\n{rows}\n"
     )
 
 
@@ -98,12 +96,12 @@ def _of_network(key: Mapping[str, object], role: str) -> list[LicenceNote]:
     if settings["weights"]:
         origin = f"{settings['weights']} of {own}"
         notes.append(
-            LicenceNote(f"{role}: pretrained weights", origin, f"{CHECK}, and so are the terms of the data behind them")
+            LicenceNote(f"{role}: pretrained weights", origin, f"{CHECK}; check the terms of their training data as well")
         )
     elif own.startswith(("file:", "python:")):
-        notes.append(LicenceNote(f"{role}: first weights", own, CHECK))
+        notes.append(LicenceNote(f"{role}: initial weights", own, CHECK))
     else:
-        notes.append(LicenceNote(f"{role}: first weights", "drawn at random in this run", "none of others"))
+        notes.append(LicenceNote(f"{role}: initial weights", "random in this run", "no third-party licence"))
     return notes
 
 

@@ -1,4 +1,4 @@
-"""`labels.json`, `LICENCES.md` and `manifest.json`: what a folder holds, how to feed it, and its hashes."""
+"""Write `labels.json`, `LICENCES.md` and `manifest.json` of an artifact folder."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ MANIFEST = "manifest.json"
 
 
 def write_labels(folder: Path, spec: NetworkSpec) -> None:
-    """Class names in the order of the outputs."""
+    """Write `labels.json`: class names in the order of the outputs."""
     write_text(folder / "labels.json", json.dumps(list(spec.classes), ensure_ascii=False, indent=0))
 
 
 def write_licences(folder: Path, notes: Sequence[LicenceNote]) -> None:
-    """The licence notes, for people."""
+    """Write `LICENCES.md`."""
     write_text(folder / "LICENCES.md", as_text(notes))
 
 
 def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str, licences: Sequence[LicenceNote] = ()) -> None:
-    """Describe every other file of the folder; written last, so a folder with a manifest is complete.
+    """Write `manifest.json`: inputs, outputs, preprocessing and hashes. It is written last: a folder with it is complete.
 
     Args:
-        folder: With `model.onnx` and all other files.
-        spec: Input and classes.
-        device: Name of the profile.
-        runtime: That runs it.
-        licences: As in `LICENCES.md`.
+        folder: Folder with `model.onnx` and all other files.
+        spec: Inputs, outputs and preprocessing.
+        device: Name of the device profile.
+        runtime: Runtime of the artifact.
+        licences: Notes of `LICENCES.md`.
     """
     model = onnx_files.load(folder / "model.onnx")
     batch = _fixed_batch(model)
@@ -49,12 +49,12 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
         "compress": compress.__version__,
         "model": {
             "file": "model.onnx",
-            "format": f"ONNX, operator set {opset}",
+            "format": f"ONNX, opset {opset}",
             **_engine(folder),
         },
         "run": f"python infer.py {example_input(spec)}",
-        "inputs": [_describe_tensor(each, batch) for each in spec.signature.inputs],
-        "outputs": [_describe_tensor(each, batch) for each in spec.signature.outputs],
+        "inputs": [_describe_tensor(tensor, batch) for tensor in spec.signature.inputs],
+        "outputs": [_describe_tensor(tensor, batch) for tensor in spec.signature.outputs],
         "preprocessing": _describe_preprocessing(spec),
         "labels": "labels.json, class names in the order of the outputs",
         "licences": [note._asdict() for note in licences],
@@ -68,7 +68,7 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
 
 
 def _fixed_batch(model: onnx.ModelProto) -> int | None:
-    """The batch size that the file is fixed to; None where it is free."""
+    """Fixed batch size of the file; None if it is free."""
     sizes = model.graph.input[0].type.tensor_type.shape.dim
     return (sizes[0].dim_value or None) if sizes else None
 
@@ -80,7 +80,7 @@ def _describe_tensor(spec: TensorSpec, batch: int | None) -> dict[str, object]:
 
 
 def _describe_preprocessing(spec: NetworkSpec) -> list[object]:
-    """Steps from a file to the input."""
+    """Preprocessing steps from a file to the input."""
     if spec.preprocessing is None:
         return ["arrays by the names of the inputs"]
     return [
@@ -99,7 +99,7 @@ def _describe_resizing(spec: NetworkSpec) -> str:
     covered = "×".join(str(round(side * 256 / 224)) for side in (spec.width, spec.height))
     crop = f"resize to cover {covered}, aspect ratio kept, take the central {size}, bilinear, antialiased"
     if spec.resize is None:
-        return f"{squash}; the resizing of the training data loaders is unknown, compare it with infer.py"
+        return f"{squash}; the resizing in training is unknown, compare it with infer.py"
     return {
         "squash": squash,
         "center_crop": crop,
@@ -108,7 +108,7 @@ def _describe_resizing(spec: NetworkSpec) -> str:
 
 
 def _engine(folder: Path) -> dict[str, object]:
-    """How to build the engine, where one must be."""
+    """How to build the engine; empty if the artifact needs none."""
     if not (folder / "build_engine.sh").exists():
         return {}
-    return {"engine": "model.engine", "build": "sh build_engine.sh", "built on": "the device itself, once for each release"}
+    return {"engine": "model.engine", "build": "sh build_engine.sh", "built on": "the device, once for each release"}

@@ -1,4 +1,4 @@
-"""Parity: torch, ONNX float32, ONNX int8 and engine on the same inputs; where they part, if they part too far."""
+"""Parity of torch, ONNX float32, ONNX int8 and engine on the same inputs, and the first node that diverges too far."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 SAMPLES = 256
-"""Samples that outputs are compared on."""
+"""Number of samples on which outputs are compared."""
 SEARCHED = 16
-"""Samples on which the first node is looked for, whose every output is kept."""
+"""Number of samples for the search of the first node; memory contains all node outputs for them."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FormOutputs:
 
     Attributes:
         form: `torch`, `ONNX float32`, …
-        collected: Its outputs, and the targets.
+        collected: Outputs and targets.
     """
 
     form: str
@@ -39,14 +39,14 @@ class FormOutputs:
 
 
 def outputs_of_file(form: str, path: Path, split: Split, task: Task, *, optimised: bool = True) -> FormOutputs:
-    """Answers of an ONNX file; `optimised` as for `onnx_session.create_session`."""
+    """Outputs of an ONNX file; see `onnx_session.create_session` for `optimised`."""
     from compress.backends.compare_on_split import collect_outputs
 
     return FormOutputs(form, collect_outputs(path, split, task, limit=SAMPLES, optimized=optimised))
 
 
 def cannot_run_reason(path: Path) -> str | None:
-    """Why ONNX Runtime here does not run a file that another runtime does; None when nothing speaks against it."""
+    """Why ONNX Runtime on this machine cannot run a file for another runtime; None if no reason is known."""
     import onnx
 
     from compress.backends import onnx_files
@@ -57,14 +57,14 @@ def cannot_run_reason(path: Path) -> str | None:
 
 
 def outputs_of_network(network: nn.Module, split: Split, task: Task) -> FormOutputs:
-    """Answers of a torch network in eval mode on the CPU."""
+    """Outputs of a torch network in eval mode on the CPU."""
     from compress.backends.compare_on_split import collect_outputs
 
     return FormOutputs("torch", collect_outputs(network, split, task, limit=SAMPLES))
 
 
 def search_inputs(split: Split, path: Path) -> tuple[Array, ...]:
-    """The samples on which the first node of a file is looked for, (N, …) for each input; N is the file's batch where fixed."""
+    """Samples for the search of the first node, (N, …) for each input; N is the fixed batch size of the file, if it has one."""
     from compress.backends import onnx_files
 
     batch = onnx_files.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
@@ -73,13 +73,13 @@ def search_inputs(split: Split, path: Path) -> tuple[Array, ...]:
 
 
 class ParityTable:
-    """Compares forms of one network pair by pair, and keeps the rows of the record's table `parity`.
+    """Compares forms of one network in pairs, and collects the rows of the table `parity` of the record.
 
     Args:
-        task: Gives the metric.
+        task: Task with metric and agreement.
 
     Attributes:
-        rows: So far.
+        rows: Rows of the table.
     """
 
     def __init__(self, task: Task) -> None:
@@ -87,29 +87,29 @@ class ParityTable:
         self.rows: list[Row] = []
 
     def start(self, first: FormOutputs) -> FormOutputs:
-        """A row for the form that the others are compared with."""
+        """Add a row for the form that the others are compared with."""
         self.rows.append(self._row(first.form, first, None, "—"))
         return first
 
     def add(self, reference: FormOutputs, other: FormOutputs, limit: str) -> OutputAgreement:
-        """A row for a pair.
+        """Compare a pair and add its row.
 
         Args:
-            reference: a.
-            other: b.
-            limit: What it is held against, in words.
+            reference: Form with outputs a.
+            other: Form with outputs b.
+            limit: Description of the limit.
         """
         count = min(len(reference.collected), len(other.collected))
         parity = self.task.agreement(reference.collected.first(count).outputs, other.collected.first(count).outputs)
         self.rows.append(self._row(f"{reference.form} → {other.form}", other, parity, limit))
         return parity
 
-    def absent(self, pair: str, reason: str) -> None:
-        """A row for a pair that nobody compared."""
+    def add_missing(self, pair: str, reason: str) -> None:
+        """Add a row for a pair that was not compared."""
         self.rows.append({"pair": pair, "limit": f"not measured: {reason}"})
 
-    def _row(self, pair: str, answers: FormOutputs, parity: OutputAgreement | None, limit: str) -> dict[str, object]:
-        collected, metric = answers.collected, self.task.deciding
+    def _row(self, pair: str, outputs: FormOutputs, parity: OutputAgreement | None, limit: str) -> dict[str, object]:
+        collected, metric = outputs.collected, self.task.deciding
         scores = metric.scores(collected.outputs, collected.targets)
         return {
             "pair": pair,
@@ -126,43 +126,43 @@ class ParityTable:
 def check(
     parity: OutputAgreement, *, relative: float, absolute: float, what: str, where: Callable[[float], str] | None = None
 ) -> None:
-    """Hold a comparison against `max_abs ≤ absolute + relative · scale`.
+    """Check that max_abs ≤ absolute + relative · scale.
 
     Args:
         parity: The comparison.
-        relative: Of the largest output.
-        absolute: In units of the outputs.
-        what: Names the two, for the message.
-        where: Says where they part, given the limit as a fraction of the largest output; asked only when they do.
+        relative: Tolerance as a fraction of the largest output.
+        absolute: Tolerance in units of the outputs.
+        what: Description of the pair, for the message.
+        where: Describes the first node that diverges, for a limit as a fraction of the largest output.
 
     Raises:
-        ConversionError: It is further off; names the first node.
+        ConversionError: The difference exceeds the limit; the message names the first node.
     """
     allowed = absolute + relative * parity.scale
     if parity.max_abs > allowed:
-        place = f"; {where(allowed / (parity.scale or 1.0))}" if where else ""
+        divergence = f"; {where(allowed / (parity.scale or 1.0))}" if where else ""
         msg = (
             f"{what}: outputs differ by up to {parity.max_abs:.3g}, allowed is {allowed:.3g} "
-            f"({absolute:g} + {relative:g} × {parity.scale:.3g}){_same(parity)}{place}; "
-            f"raise the tolerance only if that is good enough"
+            f"({absolute:g} + {relative:g} × {parity.scale:.3g}){_top_class_note(parity)}{divergence}; "
+            "raise the tolerance only if this agreement suffices"
         )
         raise ConversionError(msg)
 
 
-def _same(parity: OutputAgreement) -> str:
+def _top_class_note(parity: OutputAgreement) -> str:
     return "" if parity.top1 is None else f"; same top class on {parity.top1:.1%} of {parity.samples} samples"
 
 
 def check_top1(parity: OutputAgreement, *, least: float, what: str, where: Callable[[float], str]) -> None:
-    """Hold a comparison against a least top-1 agreement.
+    """Check the top-1 agreement.
 
     Raises:
-        ConversionError: Fewer samples keep their top class; names the first node that is off by half of what the outputs are.
+        ConversionError: It is below `least`; the message names the first node with half of the error of the outputs.
     """
     if parity.top1 is not None and parity.top1 < least:
-        place = where(0.5 * parity.max_abs / (parity.scale or 1.0))
+        divergence = where(0.5 * parity.max_abs / (parity.scale or 1.0))
         msg = (
-            f"{what}{_same(parity)}, allowed is {least:.1%} or more; {place}"
-            "; keep that layer in float (keep_float), calibrate on more samples, or lower tolerance.top1"
+            f"{what}{_top_class_note(parity)}, at least {least:.1%} is required; {divergence}; "
+            "keep that layer in float (keep_float), calibrate on more samples, or lower tolerance.top1"
         )
         raise ConversionError(msg)

@@ -1,4 +1,4 @@
-"""The chain torch → ONNX float32 → ONNX int8 → engine, compared link by link on validation, before anything ships."""
+"""Compare the outputs of torch → ONNX float32 → ONNX int8 → engine in pairs on validation, before artifacts are written."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from compress.export.settings import Tolerance
 
 FLOAT, INT8 = "ONNX float32", "ONNX int8"
-NO_LIMIT = "none: the budget judges the metric"
+NO_LIMIT = "none: the budget limits the metric"
 ENGINE_BATCH = 8
-"""The largest that an engine is built for."""
+"""Largest batch size of an engine."""
 
 
 def compare_float(
     candidate: Candidate, path: Path, context: Context, tolerance: Tolerance, pairs: ParityTable
 ) -> OutputAgreement:
-    """Compare torch with its export.
+    """Compare a torch network with its ONNX export.
 
     Raises:
-        ConversionError: Too far apart; names the first node.
+        ConversionError: The difference exceeds the tolerance; the message names the first node.
     """
     network, validation = candidate.network(), context.data.validation
 
@@ -58,21 +58,21 @@ def compare_float(
 
 
 def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, pairs: ParityTable) -> OutputAgreement:
-    """The float parent against torch, the int8 files against the float parent, fused kernels against the operators as written.
+    """Compare the float parent with torch, the int8 files with the float parent, and fused with unfused int8 kernels.
 
     Returns:
-        The last of these, of the file for ONNX Runtime.
+        The comparison of fused and unfused kernels, for the file of ONNX Runtime.
 
     Raises:
-        ConversionError: Too far apart; names the first node.
+        ConversionError: A difference exceeds the tolerance; the message names the first node.
     """
     validation = context.data.validation
     path = candidate.files["onnxruntime"]
-    written = outputs_of_file(f"{INT8} as written", path, validation, context.task, optimised=False)
+    unfused = outputs_of_file(f"{INT8} as written", path, validation, context.task, optimised=False)
     if context.float_file is not None:
-        _compare_with_parent(candidate, context, tolerance, pairs, written)
+        _compare_with_parent(candidate, context, tolerance, pairs, unfused)
     else:
-        pairs.start(written)
+        pairs.start(unfused)
 
     def where(limit: float) -> str:
         inputs = search_inputs(validation, path)
@@ -81,7 +81,7 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
         )
 
     limit = f"{tolerance.fused:g} × largest output"
-    parity = pairs.add(written, outputs_of_file("fused kernels", path, validation, context.task), limit)
+    parity = pairs.add(unfused, outputs_of_file("fused kernels", path, validation, context.task), limit)
     check(
         parity, relative=tolerance.fused, absolute=0.0, what="int8 as written against ONNX Runtime's fused kernels", where=where
     )
@@ -89,10 +89,10 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
 
 
 def _compare_with_parent(
-    candidate: Candidate, context: Context, tolerance: Tolerance, pairs: ParityTable, written: FormOutputs
+    candidate: Candidate, context: Context, tolerance: Tolerance, pairs: ParityTable, unfused: FormOutputs
 ) -> None:
     parent, validation = context.float_file, context.data.validation
-    assert parent is not None  # noqa: S101  # asked by the caller
+    assert parent is not None  # noqa: S101  # checked by the caller
     if context.load_float_network is not None:
         before = Candidate(candidate.spec, context.load_float_network())
         compare_float(before, parent, context, tolerance, pairs)
@@ -103,58 +103,58 @@ def _compare_with_parent(
     for family, path in candidate.files.items():
         first = path == candidate.files["onnxruntime"]
         if not first and (reason := cannot_run_reason(path)):
-            pairs.absent(f"{FLOAT} → ONNX for {family}", reason)
+            pairs.add_missing(f"{FLOAT} → ONNX for {family}", reason)
             continue
-        answers = (
-            written
+        outputs = (
+            unfused
             if first
             else outputs_of_file(f"{INT8} for {family}, as written", path, validation, context.task, optimised=False)
         )
-        parity = pairs.add(exact, answers, limit)
+        parity = pairs.add(exact, outputs, limit)
 
         def where(limit: float, path: Path = path) -> str:
             inputs = search_inputs(validation, path)
-            other = nodes.int8_outputs(path, inputs, fused=False)
-            return nodes.describe_divergence(nodes.float_outputs(parent, inputs, activated=True), other, limit)
+            int8 = nodes.int8_outputs(path, inputs, fused=False)
+            return nodes.describe_divergence(nodes.float_outputs(parent, inputs, activated=True), int8, limit)
 
-        check_top1(parity, least=tolerance.top1, what=f"{FLOAT} against {answers.form}", where=where)
+        check_top1(parity, least=tolerance.top1, what=f"{FLOAT} against {outputs.form}", where=where)
 
 
 def compare_engine(path: Path, context: Context, pairs: ParityTable) -> None:
-    """The file for TensorRT against the engine that is built of it here; where none can be, a row that says why."""
+    """Compare the file for TensorRT with an engine built from it; if none can be built, add a row with the reason."""
     validation = context.data.validation
     if reason := cannot_run_reason(path):
-        pairs.absent("ONNX → TensorRT engine", reason)
+        pairs.add_missing("ONNX → TensorRT engine", reason)
         return
-    written = outputs_of_file("ONNX for TensorRT, as written", path, validation, context.task, optimised=False)
+    unfused = outputs_of_file("ONNX for TensorRT, as written", path, validation, context.task, optimised=False)
     try:
         with lookup("runner", "tensorrt").load()(path) as runner:
-            answers = FormOutputs("TensorRT engine", _in_batches(runner, written, context))
+            outputs = FormOutputs("TensorRT engine", _in_batches(runner, unfused, context))
     except MissingPackageError:
-        pairs.absent("ONNX → TensorRT engine", "TensorRT is not installed here; build_engine.sh builds it on the device")
+        pairs.add_missing("ONNX → TensorRT engine", "TensorRT is not installed; run build_engine.sh on the device")
         return
     except DeviceError as error:
-        pairs.absent("ONNX → TensorRT engine", f"{error}; build_engine.sh builds it on the device")
+        pairs.add_missing("ONNX → TensorRT engine", f"{error}; build_engine.sh builds the engine on the device")
         return
-    pairs.add(written, answers, NO_LIMIT)
+    pairs.add(unfused, outputs, NO_LIMIT)
 
 
 def compare_runtime(runtime: str, path: Path, context: Context, pairs: ParityTable) -> None:
-    """A file as written against the runtime that it ships with, where that is not ONNX Runtime's CPU.
+    """Compare a file in ONNX Runtime on the CPU, without optimizations, with the same file in the runtime of the artifact.
 
     Raises:
-        CompressError: The runtime does not run it.
+        CompressError: The runtime cannot run the file.
     """
     from compress.backends.open_runner import open_runner
 
-    written = outputs_of_file(f"{path.name} as written", path, context.data.validation, context.task, optimised=False)
+    unfused = outputs_of_file(f"{path.name} as written", path, context.data.validation, context.task, optimised=False)
     with open_runner(runtime, path) as runner:
-        answers = FormOutputs(runner.describe()["runtime"], _in_batches(runner, written, context))
-    pairs.add(written, answers, NO_LIMIT)
+        outputs = FormOutputs(runner.describe()["runtime"], _in_batches(runner, unfused, context))
+    pairs.add(unfused, outputs, NO_LIMIT)
 
 
-def _in_batches(runner: Runner, written: FormOutputs, context: Context) -> CollectedOutputs:
+def _in_batches(runner: Runner, unfused: FormOutputs, context: Context) -> CollectedOutputs:
     from compress.backends.compare_on_split import collect_outputs
 
-    limit = len(written.collected)
+    limit = len(unfused.collected)
     return collect_outputs(runner, context.data.validation, context.task, batch_size=ENGINE_BATCH, limit=limit)

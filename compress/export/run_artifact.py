@@ -1,6 +1,6 @@
-"""Run a shipped artifact: its `infer.py` in a process of its own, if it is the script that this package writes.
+"""Run an artifact: its `infer.py` in a separate process.
 
-A script is code. One that differs from what the package writes for the file beside it runs only with --trust-code.
+A script that differs from the one that this package writes for the model beside it runs only with --trust-code.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PLAIN_NAME = re.compile(r"^[\w./:\- ]+$")
 
 
 class ArtifactOutput(NamedTuple):
-    """What the script printed for one input.
+    """Output of the script for one input.
 
     Attributes:
-        title: The input, where there are several.
-        text: Its output, or its error.
-        failed: Whether it ended with an error.
+        title: Name of the input, if there are several.
+        text: Output or error message.
+        failed: Whether the script failed.
     """
 
     title: str
@@ -47,18 +47,18 @@ def run_artifact(artifact: Path, source: Path, *, trust_code: bool = False) -> I
     """Run the script of an artifact on each input.
 
     Args:
-        artifact: Its folder, or a run directory with one artifact.
-        source: An image, an .npz, or a folder of such files.
+        artifact: Folder of the artifact, or a run directory with one artifact.
+        source: An image, an .npz file, or a folder of such files.
         trust_code: Whether a script that this package did not write may run.
 
     Raises:
-        ConversionError: There is no artifact, or its file is damaged.
+        ConversionError: There is no artifact, its model is damaged, or the script exceeds the time limit.
         DataError: There is no input.
-        TrustError: The script is another one than the package writes.
+        TrustError: The script differs from that of this package.
     """
     folder = find_artifact(artifact)
     if not trust_code and not is_own_script(folder):
-        msg = f"{folder / SCRIPT} is not the script that compress writes for {MODEL}; read it, then add --trust-code to run it"
+        msg = f"{folder / SCRIPT} is not the script that compress writes for {MODEL}; check it, then run with --trust-code"
         raise TrustError(msg)
     inputs = _inputs(source)
     for path in inputs:
@@ -68,17 +68,17 @@ def run_artifact(artifact: Path, source: Path, *, trust_code: bool = False) -> I
                 command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
             )
         except subprocess.TimeoutExpired as error:
-            msg = f"{folder / SCRIPT} did not finish within {TIMEOUT_S:.0f} s on {path}"
+            msg = f"{folder / SCRIPT} takes longer than {TIMEOUT_S:.0f} s on {path}"
             raise ConversionError(msg) from error
         title = path.name if len(inputs) > 1 else ""
         yield ArtifactOutput(title, process.stdout + process.stderr, process.returncode != 0)
 
 
 def find_artifact(path: Path) -> Path:
-    """The folder with the script.
+    """Folder of the artifact.
 
     Raises:
-        ConversionError: There is none, or several.
+        ConversionError: There is no artifact, or more than one.
     """
     if (path / SCRIPT).is_file() and (path / MODEL).is_file():
         return path
@@ -86,30 +86,30 @@ def find_artifact(path: Path) -> Path:
     if len(folders) == 1:
         return folders[0]
     if folders:
-        msg = f"{path} has artifacts for {', '.join(folder.name for folder in folders)}; give the folder of one"
+        msg = f"{path} has artifacts for {', '.join(folder.name for folder in folders)}; give the folder of one of them"
         raise ConversionError(msg)
-    msg = f"{path} holds no artifact ({SCRIPT} and {MODEL}); give reports/NAME/HASH/artifacts/DEVICE or the run directory"
+    msg = f"{path} contains no artifact ({SCRIPT} and {MODEL}); give reports/NAME/HASH/artifacts/DEVICE or the run directory"
     raise ConversionError(msg)
 
 
 def is_own_script(folder: Path) -> bool:
-    """Whether the script is what this package writes for the file beside it, by any task and runtime."""
+    """Whether the script is that of this package for the model beside it, for any task and runtime."""
     try:
         text = (folder / SCRIPT).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
     spec = read_spec(folder / MODEL)
-    if not all(PLAIN_NAME.match(each.name) for each in (*spec.signature.inputs, *spec.signature.outputs)):
+    if not all(PLAIN_NAME.match(tensor.name) for tensor in (*spec.signature.inputs, *spec.signature.outputs)):
         return False
     codes = {lookup("task", name).load().infer_code for name in names("task")}
     return any(text == infer_script(spec, runtime=runtime, code=code) for code in codes for runtime in RUNTIMES)
 
 
 def read_spec(path: Path) -> NetworkSpec:
-    """The specification in the metadata of a shipped file.
+    """Network specification in the metadata of a file.
 
     Raises:
-        ConversionError: It was not written by this package.
+        ConversionError: The metadata is not that of this package.
     """
     try:
         entries = read_metadata(path)
@@ -120,7 +120,7 @@ def read_spec(path: Path) -> NetworkSpec:
             preprocessing=ImagePreprocessing(**image) if image else None,
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
-        msg = f"{path} has no description that compress wrote ({type(error).__name__}); give an artifact of a run"
+        msg = f"{path} has no metadata of compress ({type(error).__name__}); give an artifact of a run"
         raise ConversionError(msg) from error
 
 
@@ -130,6 +130,6 @@ def _inputs(source: Path) -> list[Path]:
     suffixes = SUFFIXES | {".npz", ".npy"}
     files = sorted(path for path in source.glob("*") if path.suffix.lower() in suffixes) if source.is_dir() else []
     if not files:
-        msg = f"{source} is no file, and no folder with images or .npz files; give one"
+        msg = f"{source} is neither a file nor a folder with images or .npz files; give one of them"
         raise DataError(msg)
     return files

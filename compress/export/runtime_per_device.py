@@ -1,4 +1,4 @@
-"""Which runtime an artifact for this machine ships with, where its profile names several: the fastest that answers alike."""
+"""Choose the runtime of an artifact for this machine: the fastest of its profile whose outputs agree with the default."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
 
 SECONDS, SMOKE_SECONDS = 1.0, 0.05
-"""Counted time of each runtime."""
+"""Timing per runtime, without warm-up."""
 
 
 @dataclass
 class RuntimeChoices:
-    """What was decided for all profiles of this machine.
+    """Choices for all profiles of this machine.
 
     Attributes:
-        runtimes: By name of the profile.
-        rows: The record's table `runtimes`.
-        skipped: Runtimes that were left out, and why.
-        notes: Why each was chosen.
+        runtimes: Chosen runtime by name of the profile.
+        rows: Rows of the table `runtimes` of the record.
+        skipped: Skipped runtimes, with the reason.
+        notes: Reasons of the choices.
     """
 
     runtimes: dict[str, str] = field(default_factory=dict)
@@ -39,13 +39,13 @@ class RuntimeChoices:
     notes: list[Fact] = field(default_factory=list)
 
     def add(self, device: Device, candidate: Candidate, context: Context, refusals: Mapping[str, str]) -> None:
-        """Time each runtime that a profile names on the file that was made for it.
+        """Time the runtimes of a profile, each with its file, and add the choice.
 
         Args:
             device: A profile of this machine.
-            candidate: ONNX files by runtime family.
-            context: Validation images are run.
-            refusals: Why runtimes are out of the question, by name.
+            candidate: Candidate with ONNX files by runtime family.
+            context: Context with validation images.
+            refusals: Why a runtime cannot be used, by name.
         """
         from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime
         from compress.profile.settings import MeasurementSettings
@@ -81,7 +81,7 @@ def _for_device(fact: Fact, device: Device) -> Fact:
 
 
 def with_runtimes(candidate: Candidate, runtimes: Mapping[str, str], folder: Path) -> Candidate:
-    """The candidate with the choice, its files in the stage's own folder."""
+    """The candidate with the chosen runtimes, its files copied to the folder of the stage."""
     from compress.core.atomic_files import write_with
 
     files = {}

@@ -1,4 +1,4 @@
-"""The parameters of export that have parts of their own. Light: a recipe is read without numpy."""
+"""Nested settings of the export stage; imports no numpy, so that a recipe is read fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ExportTarget(NamedTuple):
-    """A device, as far as export must know it; `runtime` and `release` as in a profile."""
+    """A device to export for: name, runtime and release of the runtime, as in its profile."""
 
     name: str
     runtime: str
@@ -23,24 +23,24 @@ class ExportTarget(NamedTuple):
 
     @property
     def family(self) -> str:
-        """The runtime without its execution provider."""
+        """Runtime without execution provider."""
         return self.runtime.partition(":")[0]
 
     @property
     def format(self) -> str | None:
-        """Format of the file that the runtime runs; None where the registry names none."""
+        """File format of the runtime; None if the registry has none."""
         rows = {row.name: row for row in entries("runner")}
         return rows[self.family].options.get("format") if self.family in rows else None
 
 
 class Tolerance(FrozenModel):
-    """How far outputs may be off. Export fails beyond it, naming the first node.
+    """Largest differences of outputs; export fails beyond them, and names the first node.
 
     Attributes:
-        relative: Of a float export against torch, max |a − b| ≤ absolute + relative · max |a|.
-        absolute: Likewise, in units of the outputs.
-        fused: Of ONNX Runtime's int8 kernels against the operators as the file has them, max |a − b| ≤ fused · max |a|.
-        top1: Least fraction of samples whose top class int8 keeps; 0 leaves that to the budget.
+        relative: For a float export b and torch a: max |a − b| ≤ absolute + relative · max |a|.
+        absolute: See `relative`; in units of the outputs.
+        fused: For fused (b) and unfused (a) int8 kernels of ONNX Runtime: max |a − b| ≤ fused · max |a|.
+        top1: Smallest fraction of samples with the same top class in int8 and float; 0 for no limit besides the budget.
     """
 
     relative: float = Field(default=1e-3, ge=0.0)

@@ -1,4 +1,4 @@
-"""ONNX as an export format: what ONNX Runtime and OpenVINO need on a device."""
+"""Export format ONNX: files for ONNX Runtime and OpenVINO on a device."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def write(
     release: str | None = None,  # noqa: ARG001
     code: InferCode = CLASSIFY,
 ) -> None:
-    """Copy the ONNX file into a device's folder, and write a script that runs it on a sample.
+    """Copy the ONNX file to the folder of a device, and write a script that runs it on a sample.
 
     Args:
-        source: The ONNX file.
-        folder: The device's folder.
-        spec: Input of the network.
-        runtime: As in a device profile.
-        release: Of the runtime; the script does not depend on it.
-        code: What the script does with the outputs.
+        source: ONNX file.
+        folder: Folder of the device.
+        spec: Inputs of the network.
+        runtime: Runtime of the device profile.
+        release: Not used; an argument of every format.
+        code: Code of the task for the outputs.
     """
     write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
     write_text(folder / "infer.py", infer_script(spec, runtime=runtime, code=code))

@@ -1,4 +1,4 @@
-"""`export:` in a recipe: what ships, one folder a device, and the proof that it computes what the network computed."""
+"""The `export` stage: write one artifact folder per device, and compare its outputs with those of the network."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
-"""ONNX operator sets that torch's exporter writes."""
+"""Range of ONNX opsets that torch's exporter writes."""
 
 
 class Export(Stage):
     """Write `artifacts/<device>/` for each device, and compare outputs.
 
-    Where the profile of this machine names several runtimes, each is timed on the file that was made for it, and the artifact
-    is for the fastest whose answers agree.
+    If the profile of this machine names several runtimes, each is timed with its file, and the artifact is for the fastest
+    whose outputs agree with the default.
 
     Attributes:
-        formats: What to write; a device whose runtime wants another format is skipped, with the reason.
-        opset: ONNX operator set of every file of the run; by default 18, or the first later set that has all operators.
-        tolerance: How far torch, ONNX float32, ONNX int8 and its fused kernels may be apart; that of torch and ONNX float32
-            holds for every export of the run.
+        formats: File formats to write; a device whose runtime needs another format is skipped, with the reason.
+        opset: ONNX opset of every file of the run; by default 18, or the first later opset with all operators.
+        tolerance: Largest differences of torch, ONNX float32, ONNX int8 and fused kernels; that of torch and ONNX float32
+            applies to every export of the run.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch", "onnx")
@@ -47,11 +47,11 @@ class Export(Stage):
 
     @property
     def onnx_options(self) -> OnnxOptions:
-        """How the run exports torch networks."""
+        """Options for all exports of torch networks in the run."""
         return OnnxOptions(self.opset, self.tolerance.relative, self.tolerance.absolute)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:
-        """Which artifacts are written; for profiles of this machine that name several runtimes, what decides among them."""
+        """Artifacts by device; for profiles of this machine with several runtimes the fingerprint, because they are timed."""
         from compress.config.devices import fingerprint
 
         return {
@@ -62,7 +62,7 @@ class Export(Stage):
         }
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Export, compare on validation, then write one folder for each device."""
+        """Export, compare on validation, then write one folder per device."""
         from compress.export.example_figure import save_examples
         from compress.export.parity import ParityTable
         from compress.export.parity_chain import compare_engine, compare_runtime
@@ -84,7 +84,7 @@ class Export(Stage):
             folder = context.folder / "artifacts" / target.name
             _write(target, outcome, folder, context)
             if target.family not in outcome.files and "onnxruntime" in outcome.files:
-                notes.append(_without_own(target, candidate))
+                notes.append(_other_file_note(target, candidate))
         engines = [target for target in targets if target.family == "tensorrt" and not self._refusal(target, outcome)]
         if engines:
             compare_engine(outcome.file_for("tensorrt"), context, pairs)
@@ -96,14 +96,14 @@ class Export(Stage):
         return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
 
     def _choose_runtimes(self, candidate: Candidate, context: Context) -> RuntimeChoices:
-        """A runtime for each profile of this machine that names several."""
+        """Choose a runtime for each profile of this machine that names several."""
         from compress.export.runtime_per_device import RuntimeChoices
 
         choices = RuntimeChoices()
         for device in context.targets:
             if device.connection == "local" and device.runtimes:
-                each = [ExportTarget(device.name, name) for name in (device.runtime, *device.runtimes)]
-                refusals = {target.runtime: reason for target in each if (reason := self._refusal(target, candidate))}
+                targets = [ExportTarget(device.name, name) for name in (device.runtime, *device.runtimes)]
+                refusals = {target.runtime: reason for target in targets if (reason := self._refusal(target, candidate))}
                 choices.add(device, candidate, context, refusals)
         return choices
 
@@ -111,9 +111,9 @@ class Export(Stage):
         from compress.export.parity_chain import compare_float, compare_int8
 
         if candidate.module is None:
-            detail = "ONNX operators as written against ONNX Runtime's fused kernels, validation split"
+            detail = "unfused against fused kernels of ONNX Runtime, validation split"
             return candidate, compare_int8(candidate, context, self.tolerance, pairs).quantities(detail)
-        path = _exported(candidate, context)
+        path = _export_float(candidate, context)
         parity = compare_float(candidate, path, context, self.tolerance, pairs)
         outcome = Candidate(candidate.spec, files={"onnxruntime": path}, lineage=candidate.lineage)
         return outcome, parity.quantities("torch against ONNX Runtime, validation split")
@@ -125,14 +125,14 @@ class Export(Stage):
         if needed_format is None:
             return f"no format is known for its runtime {target.runtime!r}"
         if needed_format not in self.formats:
-            return f"its runtime {target.runtime!r} wants the format {needed_format!r}, and formats is {list(self.formats)}"
+            return f"its runtime {target.runtime!r} needs the format {needed_format!r}, but formats is {list(self.formats)}"
         if needed_format == "tensorrt" and (reason := unsupported_reason(candidate.file_for(target.runtime))):
             return reason
         return None
 
 
 def _ship_network(candidate: Candidate, context: Context) -> tuple[Fact, ...]:
-    """The last torch network of the chain, for whoever trains or exports it further; a note where it has no program."""
+    """Copy the last torch network of the chain for further training or export; a note if it has no program."""
     from compress.backends.export_program import export_program
     from compress.models.saved_network import DESCRIPTION, PROGRAM, SHIPPED, copy_network
 
@@ -145,8 +145,8 @@ def _ship_network(candidate: Candidate, context: Context) -> tuple[Fact, ...]:
     return export_program(candidate.module if candidate.module is not None else load(), candidate.spec, folder / PROGRAM)
 
 
-def _exported(candidate: Candidate, context: Context) -> Path:
-    """The float file in this stage's own folder: the one that was made for this network already, or a new one."""
+def _export_float(candidate: Candidate, context: Context) -> Path:
+    """Export the network to the folder of the stage, or copy its existing export."""
     import shutil
 
     from compress.backends.export_onnx import export_onnx
@@ -170,15 +170,15 @@ def _targets(context: Context, runtimes: dict[str, str]) -> tuple[ExportTarget, 
     return targets or (ExportTarget("host", "onnxruntime"),)
 
 
-def _without_own(target: ExportTarget, candidate: Candidate) -> Fact:
-    """What ships where no file was made for a runtime."""
+def _other_file_note(target: ExportTarget, candidate: Candidate) -> Fact:
+    """Fact on the file that ships for a runtime without its own file."""
     if candidate.module is not None or target.family == "tensorrt":
         return Fact.of("export.float_file_ships", target.name, runtime=target.runtime)
     return Fact.of("export.onnx_file_ships", target.name, runtime=target.runtime)
 
 
 def _write(target: ExportTarget, candidate: Candidate, folder: Path, context: Context) -> None:
-    """The format's own files, labels, threshold, licence notes, and last the manifest over all of them."""
+    """Write the files of the format, labels, threshold, licence notes, and last the manifest."""
     from compress.export.alarm_threshold import write_threshold
     from compress.export.licences import licence_notes
     from compress.export.manifest import write_labels, write_licences, write_manifest

@@ -1,4 +1,4 @@
-"""TensorRT: the command file that ships beside an ONNX file and builds the engine on the device."""
+"""Export format TensorRT: an ONNX file, and a shell script that builds the engine on the device."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from compress.export.infer_script import engine_script
 from compress.tasks.infer_code import CLASSIFY, InferCode
 
 SINCE = {"--stronglyTyped": (9, 0), "--builderOptimizationLevel": (8, 6), "--infStreams": (8, 6)}
-"""Release of TensorRT that brought an argument of `trtexec`, where that is later than 8.5: samples/common/sampleOptions.cpp."""
+"""Release of TensorRT that introduced an argument of `trtexec`, if later than 8.5. Source: samples/common/sampleOptions.cpp."""
 OLDEST = (8, 5)
-"""Oldest release that the arguments are known for."""
+"""Oldest supported release."""
 MAX_OPSET = {(8, 5): 17, (8, 6): 17}
-"""Latest ONNX operator set that the parser of a release documents: onnx-tensorrt, docs/operators.md."""
+"""Latest ONNX opset that the parser of a release documents. Source: onnx-tensorrt, docs/operators.md."""
 
 
 def trtexec_command(
@@ -35,15 +35,15 @@ def trtexec_command(
     release: str | None = None,
     int8: bool = False,
 ) -> list[str]:
-    """Arguments of `trtexec` that build an engine and measure it, nothing left to its defaults.
+    """Command line of `trtexec` that builds an engine and measures it; all relevant options are explicit.
 
     Args:
-        onnx_path: As `trtexec` is to see it.
-        engine_path: Likewise.
-        spec: Inputs of the network, with sizes of their free axes.
-        batch: Batch sizes that the engine takes; the typical one is measured.
-        release: Of TensorRT; None for 10 or later.
-        int8: The file has QuantizeLinear; before strongly typed networks, int8 has to be allowed.
+        onnx_path: Path of the ONNX file for `trtexec`.
+        engine_path: Path of the engine for `trtexec`.
+        spec: Inputs of the network with sizes of their free axes.
+        batch: Batch sizes of the engine; the typical one is measured.
+        release: Release of TensorRT; None for 10 or later.
+        int8: The file has QuantizeLinear; without strongly typed networks, int8 must be enabled.
     """
     known = release_of(release)
     shapes = free_shapes(spec.signature, batch)
@@ -80,11 +80,11 @@ def trtexec_command(
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Shapes as `trtexec` reads them: `ids:1x128,mask:1x128`; a name with a colon stands in quotes."""
-    return ",".join(f"{_quoted(name)}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
+    """Shapes in the form of `trtexec`: `ids:1x128,mask:1x128`; a name with a colon is quoted."""
+    return ",".join(f"{_quote(name)}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f"'{name}'" if ":" in name else name
 
 
@@ -92,14 +92,14 @@ def release_of(release: str | None) -> tuple[int, int]:
     """Major and minor number of a TensorRT release; 10.0 for None.
 
     Raises:
-        ConversionError: Older than 8.5, whose `trtexec` has other arguments.
+        ConversionError: The release is older than 8.5, whose `trtexec` has other arguments.
     """
     if release is None:
         return 10, 0
     major, _, minor = release.partition(".")
     known = int(major), int(minor.partition(".")[0] or 0)
     if known < OLDEST:
-        msg = f"no script can be written for TensorRT {release}: the arguments of its trtexec are known from 8.5 on"
+        msg = f"no script can be written for TensorRT {release}: supported are 8.5 and later"
         raise ConversionError(msg)
     return known
 
@@ -107,7 +107,7 @@ def release_of(release: str | None) -> tuple[int, int]:
 SCRIPT = """#!/bin/sh
 # Builds model.engine from model.onnx on this device and measures it. Written by compress; it has not been run.
 # Needs trtexec of TensorRT on PATH. {about}
-# --noDataTransfers leaves copies between host and GPU out of the latency; take it away to include them.
+# With --noDataTransfers the latency does not include copies between host and GPU; remove it to include them.
 set -eu
 cd "$(dirname "$0")"
 exec {command} "$@"
@@ -116,18 +116,18 @@ STRONGLY_TYPED = "--stronglyTyped is required by TensorRT 10.x; 11.x is always s
 
 
 def build_script(spec: NetworkSpec, *, release: str | None = None, opset: int = 0, int8: bool = False) -> str:
-    """Shell script around `trtexec_command`, for `model.onnx` in the same folder.
+    """Shell script with `trtexec_command` for `model.onnx` in the same folder.
 
     Args:
-        spec: Input of the network.
-        release: Of TensorRT on the device; None for 10 or later.
-        opset: ONNX operator set of the file.
+        spec: Inputs of the network.
+        release: Release of TensorRT on the device; None for 10 or later.
+        opset: ONNX opset of the file.
         int8: The file has QuantizeLinear.
     """
     known = release_of(release)
     about = STRONGLY_TYPED if known >= SINCE["--stronglyTyped"] else f"The arguments are those of TensorRT {release}."
     if opset > (limit := MAX_OPSET.get(known, opset)):
-        about += f"\n# The parser of this release documents ONNX operator sets up to {limit}; model.onnx has {opset}."
+        about += f"\n# The parser of this release supports ONNX opsets up to {limit}; model.onnx has {opset}."
     command = trtexec_command("model.onnx", "model.engine", spec, release=release, int8=int8)
     return SCRIPT.format(about=about, command=" \\\n  ".join(shlex.quote(part) for part in command))
 
@@ -141,7 +141,7 @@ def write(
     release: str | None = None,
     code: InferCode = CLASSIFY,
 ) -> None:
-    """What TensorRT needs on a device: the ONNX file, the script that builds its engine, and one that runs it on an image."""
+    """Write the files for TensorRT on a device: the ONNX file, `build_engine.sh` and `infer.py`."""
     model = onnx_files.load(source)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     int8 = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
@@ -153,10 +153,7 @@ def write(
 
 
 def unsupported_reason(path: Path) -> str | None:
-    """Why TensorRT does not take a file; None when nothing speaks against it.
-
-    It wants quantized activations to be int8 around zero: of zero points only zero is allowed.
-    """
+    """Why TensorRT does not support a file, or None. Quantized activations must be int8 with zero point 0."""
     graph = onnx_files.load(path).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -166,5 +163,5 @@ def unsupported_reason(path: Path) -> str | None:
         if zero is None:
             return f"{node.op_type} has a computed zero point"
         if zero.data_type == onnx.TensorProto.UINT8 or onnx.numpy_helper.to_array(zero).any():
-            return "it holds uint8 or shifted activations, TensorRT takes int8 around zero; name the device when quantizing"
+            return "it has uint8 activations or zero points, but TensorRT needs int8 with zero point 0; quantize for the device"
     return None

@@ -26,7 +26,7 @@ def test_fresh_network_owes_nothing_and_data_must_be_checked() -> None:
     result = by_what(record("start", network=network("torchvision:mobilenet_v2")), record("distill", epochs=3))
     assert result["network: architecture"].origin == "torchvision:mobilenet_v2"
     assert "BSD" in result["network: architecture"].licence
-    assert result["network: first weights"].licence == "none of others"
+    assert result["network: first weights"].licence == "no third-party licence"
     assert "digits" in result["training data"].origin
     assert "must be checked" in result["training data"].licence
 

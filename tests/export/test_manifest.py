@@ -58,7 +58,7 @@ def test_manifest_hashes_match_and_describe_the_input(network: nn.Module, contex
     folder = context.folder / "artifacts" / "host"
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert set(manifest["files"]) == {"model.onnx", "labels.json", "infer.py", "LICENCES.md"}
-    assert manifest["model"] == {"file": "model.onnx", "format": "ONNX, operator set 18"}
+    assert manifest["model"] == {"file": "model.onnx", "format": "ONNX, opset 18"}
     assert {note["what"] for note in manifest["licences"]} >= {"training data", "infer.py, build_engine.sh"}
     for name, entry in manifest["files"].items():
         content = (folder / name).read_bytes()

@@ -38,14 +38,14 @@ def test_first_node_is_looked_for_only_when_the_limit_is_passed(pair: tuple[np.n
 
     def where(limit: float) -> str:
         asked.append(limit)
-        return "it begins at node 'x'"
+        return "the first node that diverges is 'x'"
 
     check(result, relative=1.0, absolute=0.0, what="x", where=where)
     check_top1(result, least=result.top1, what="x", where=where)
     assert asked == []
-    with pytest.raises(ConversionError, match="it begins at node 'x'"):
+    with pytest.raises(ConversionError, match="the first node that diverges is 'x'"):
         check(result, relative=0.01, absolute=0.0, what="x", where=where)
-    with pytest.raises(ConversionError, match="it begins at node 'x'"):
+    with pytest.raises(ConversionError, match="the first node that diverges is 'x'"):
         check_top1(result, least=1.0, what="x", where=where)
     assert asked == pytest.approx([0.01, 0.5 * result.max_abs / result.scale])
 

@@ -67,7 +67,7 @@ def test_int8_that_answers_otherwise_is_refused_with_the_first_node(
     broken = dataclasses.replace(context, to_onnx=lambda _: tmp_path / "other.onnx")
     quantized = Quantize(calibration={"method": "minmax"}).run(Candidate(SPEC, other), broken).candidate
     context = dataclasses.replace(context, float_file=exported, load_float_network=lambda: network)
-    with pytest.raises(ConversionError, match=r"ONNX float32 against ONNX int8 .* allowed is 90.0% .* begins at node 'wide'"):
+    with pytest.raises(ConversionError, match=r"ONNX float32 against ONNX int8 .* allowed is 90.0% .* diverges is 'wide'"):
         Export(tolerance={"top1": 0.9}).run(quantized, context)
 
 
@@ -77,7 +77,7 @@ def test_export_that_computes_something_else_is_refused(network: nn.Module, cont
     tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1.01, tensor.name))
     onnx.save(model, tmp_path / "other.onnx")
     wrong = dataclasses.replace(context, to_onnx=lambda _: tmp_path / "other.onnx")
-    with pytest.raises(ConversionError, match=r"torch against its ONNX export.* begins at node 'head'"):
+    with pytest.raises(ConversionError, match=r"torch against its ONNX export.* diverges is 'head'"):
         Export().run(Candidate(SPEC, network), wrong)
     assert not (context.folder / "artifacts").exists()
     Export(tolerance={"relative": 0.1}).run(Candidate(SPEC, network), wrong)

@@ -55,9 +55,9 @@ def test_another_script_needs_trust(shipped: Path, tmp_path: Path) -> None:
 
 
 def test_folders_without_an_artifact_or_inputs_are_refused(shipped: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="holds no artifact"):
+    with pytest.raises(ConversionError, match="contains no artifact"):
         find_artifact(tmp_path)
-    with pytest.raises(DataError, match="is no file, and no folder with images"):
+    with pytest.raises(DataError, match="is neither a file nor a folder with images"):
         list(run_artifact(shipped, tmp_path))
 
 

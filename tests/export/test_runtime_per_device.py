@@ -125,7 +125,7 @@ def test_runtimes_that_cannot_ship_are_told(quantized: Candidate, context: Conte
     device = here.model_copy(update={"runtimes": ("tensorrt", "onnxruntime:qnn")})
     outcome = exported(quantized, context, device)
     left_out = {render_subject(skip): render(skip) for skip in outcome.skipped}
-    assert "wants the format 'tensorrt'" in left_out["runtime tensorrt for host"]
+    assert "needs the format 'tensorrt'" in left_out["runtime tensorrt for host"]
     assert "has no QNNExecutionProvider" in left_out["runtime onnxruntime:qnn for host"]
     assert outcome.candidate.runtimes == {"host": "onnxruntime"}
 
