@@ -181,5 +181,5 @@ def _engine_files(work: Path) -> Iterator[File]:
 
 
 def _read_engine(folder: Path) -> None:
-    trtexec_results.subject(folder, "device")
+    trtexec_results.read_row(folder, "device")
     trtexec_results.read_layers(folder)

@@ -56,7 +56,7 @@ def test_sizes_of_free_axes_come_from_all_inputs():
         (["image:1x3x8"], "shape 1×3×8 has 3 axes, but the input has 4: image"),
         (["image:1x4x8x8"], "does not fit input image.*: its size of 3 is fixed"),
         (["image:1x3..4x8x8"], "shape 1×3..4×8×8 does not fit input image"),
-        (["image:1x3x8x8", "ids:2x4"], "axis 'batch' of input ids: .* has sizes 1 and 2; axes of the same name must have the same size"),
+        (["image:1x3x8x8", "ids:2x4"], "axis 'batch' of input ids: .* has sizes 1 and 2; axes of the same name"),
         (["image:1x3x8x8..9", "ids:8..9x1"], "axis 'batch' of input ids: .* has sizes 1 and 8..9"),
         (["image:1x3x8..9x8..9"], "axes height, width have ranges; sweep one axis at a time"),
     ],

@@ -37,7 +37,7 @@ def test_a_float_file_that_is_not_of_the_torch_network_is_refused(
     bias = next(tensor for tensor in model.graph.initializer if tensor.name == "head.bias")
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.5), bias.name))
     onnx.save(model, tmp_path / "wrong.onnx")
-    with pytest.raises(ConversionError, match="differ from those of the torch network by up to .* for one sample alone"):
+    with pytest.raises(ConversionError, match=r"differ from those of the torch network by up to .* for one sample alone"):
         load_quantizable(tmp_path / "wrong.onnx", Candidate(SPEC, network), context)
 
 

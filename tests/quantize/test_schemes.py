@@ -116,9 +116,7 @@ def test_every_file_is_valid_and_has_an_estimate(model: onnx.ModelProto, scheme:
 
 
 def test_int4_asked_of_a_runtime_without_it_says_which_have_it() -> None:
-    with pytest.raises(
-        ConversionError, match=r"tensorrt does not support scheme 'weight_int4', which onnxruntime.*int8"
-    ):
+    with pytest.raises(ConversionError, match=r"tensorrt does not support scheme 'weight_int4', which onnxruntime.*int8"):
         check_runtimes("weight_int4", ("onnxruntime", "tensorrt"))
 
 

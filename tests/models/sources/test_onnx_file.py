@@ -150,7 +150,7 @@ def test_a_chain_from_a_file_quantizes_exports_and_profiles_it(tmp_path: Path) -
 def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
     path = saved(dense(), tmp_path)
     pipeline = Pipeline("given", model=f"onnx:{path}", data=data(tmp_path, x=(5,)), stages=[Export()], task="outputs")
-    with pytest.raises(ConversionError, match="input 'x' of .* has shape any×6, but the data has 2×5"):
+    with pytest.raises(ConversionError, match=r"input 'x' of .* has shape any×6, but the data has 2×5"):
         pipeline.run(out=tmp_path / "runs")
 
 
