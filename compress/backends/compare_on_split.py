@@ -67,13 +67,13 @@ def collect_outputs(
     """
     outputs: list[Tensors] = []
     targets: list[Tensors] = []
-    held = samples = 0
+    stored_bytes = samples = 0
     for batch_outputs, batch in iterate_split(network, split, task, batch_size=batch_size, optimized=optimized):
         outputs.append(batch_outputs)
         targets.append(batch.to("cpu").targets)
-        held += sum(values.nbytes for values in batch_outputs.values())
+        stored_bytes += sum(values.nbytes for values in batch_outputs.values())
         samples += batch.size
-        if held >= COLLECTED_BYTES or (limit is not None and samples >= limit):
+        if stored_bytes >= COLLECTED_BYTES or (limit is not None and samples >= limit):
             break
     result = CollectedOutputs(_concatenate(outputs), _concatenate(targets))
     return result if limit is None else result.first(limit)
@@ -145,11 +145,11 @@ def record_outputs(network: Network, split: Split, task: Task, *, batch_size: in
         The outputs; the network itself if they exceed `COLLECTED_BYTES`.
     """
     parts: list[Part] = []
-    held = 0
+    stored_bytes = 0
     for outputs, batch in iterate_split(network, split, task, batch_size=batch_size):
         parts.append((outputs, batch._replace(inputs={INPUT: torch.empty(batch.size, 0)})))
-        held += sum(values.nbytes for values in outputs.values())
-        if held > COLLECTED_BYTES:
+        stored_bytes += sum(values.nbytes for values in outputs.values())
+        if stored_bytes > COLLECTED_BYTES:
             return network
     return RecordedOutputs(tuple(parts))
 

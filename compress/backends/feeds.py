@@ -101,9 +101,9 @@ def fit_feeds(arrays: Feeds, shapes: Shapes, network: object) -> dict[str, Array
         ConversionError: The data has no such input, or one of another shape.
     """
     sizes = {name: shape for name, (shape, _) in shapes.items()}
-    named = name_feeds(arrays, tuple(shapes), str(network))
-    whole = whole_inputs(named, sizes)
-    feeds = {name: array[0, ...] if name in whole else array for name, array in named.items()}
+    by_name = name_feeds(arrays, tuple(shapes), str(network))
+    whole = whole_inputs(by_name, sizes)
+    feeds = {name: array[0, ...] if name in whole else array for name, array in by_name.items()}
     check_shapes(feeds, sizes, str(network))
     return feeds
 
@@ -120,13 +120,13 @@ def make_batches(samples: Sequence[Feeds], model: ir.Model, size: int) -> list[d
         ConversionError: The data has no such input, or one of another shape.
     """
     shapes = input_shapes(model)
-    named = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
-    if not named:
+    feeds = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
+    if not feeds:
         return []
-    whole = whole_inputs(named[0], shapes)
+    whole = whole_inputs(feeds[0], shapes)
     batches = [
         {name: array[0, ...] if name in whole else array for name, array in batch.items()}
-        for batch in group_samples(named, fixed_batch(shapes, whole) or size)
+        for batch in group_samples(feeds, fixed_batch(shapes, whole) or size)
     ]
     check_shapes(batches[0], shapes, "the network")
     return batches

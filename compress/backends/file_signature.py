@@ -60,11 +60,11 @@ def read_signature(path: Path) -> Signature:
     specs = [_spec(path, value) for value in inputs]
     batch_names = {spec.shape[0] for spec in specs if spec.shape and _is_batch(spec.shape[0])}
     ranges = _Values(model.graph)
-    named = tuple(
+    input_specs = tuple(
         spec.model_copy(update={"shape": _named(spec, batch_names), "values": ranges.of(spec)}) for spec in specs
     )  # fmt: skip
     outputs = tuple(_output(value, batch_names) for value in model.graph.output)
-    signature = Signature(inputs=named, outputs=tuple(output for output in outputs if output is not None))
+    signature = Signature(inputs=input_specs, outputs=tuple(output for output in outputs if output is not None))
     return _with_metadata(path, model, signature)
 
 
@@ -193,10 +193,10 @@ def _with_metadata(path: Path, model: onnx.ModelProto, signature: Signature) -> 
         first = error.errors()[0]["msg"]
         msg = f"{path}: its metadata `signature` is damaged ({first}); export it again"
         raise ConversionError(msg) from error
-    known = {spec.name: spec for spec in (*metadata.inputs, *metadata.outputs)}
+    specs = {spec.name: spec for spec in (*metadata.inputs, *metadata.outputs)}
 
     def merge(spec: TensorSpec) -> TensorSpec:
-        other = known.get(spec.name)
+        other = specs.get(spec.name)
         if other is None or len(other.shape) != len(spec.shape):
             return spec
         pairs = zip(spec.shape, other.shape, strict=True)

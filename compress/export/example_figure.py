@@ -1,4 +1,4 @@
-"""`figures/examples.png`: images of the validation split with their targets and the answers of what ships."""
+"""`figures/examples.png`: validation images with their targets and the outputs of the artifact."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 FIGURE = Path("figures", "examples.png")
 IMAGES = 6
 PALETTE = (*COLORS, "#e0c341", "#5bbf8c", "#e58a9f", "#6a6fd0", "#96603a", "#8fb7e3", "#4d5b66")
-"""Colours of classes, repeated where there are more."""
+"""Colours of classes; they repeat if there are more classes."""
 MOST_NAMES = 14
-"""Classes in the legend; with more, colours would repeat."""
+"""Largest number of classes in the legend; with more, colours would repeat."""
 WIDTH = 7.2
-"""Inches."""
+"""Width of the figure, inches."""
 
 
 def save_examples(shipped: Candidate, context: Context) -> None:
-    """Draw the first validation images, where the task has something to draw over them.
+    """Draw the first validation images, if the task has overlays for them.
 
     Args:
-        shipped: ONNX files; the one that is selected for this machine is run.
-        context: Data, task and folder.
+        shipped: ONNX files; the file selected for this machine is run.
+        context: Data, task and output folder.
     """
     task, spec = context.task, shipped.spec
     if not isinstance(task, HasOverlays) or "image_input" not in task.capabilities_for(spec):
@@ -47,19 +47,19 @@ def save_examples(shipped: Candidate, context: Context) -> None:
     images = to_pixels(batch.input[:IMAGES].cpu(), spec)
     rows = {"true": task.true_overlays(batch.to("cpu").targets), "artifact": task.overlays(outputs)}
     caption = (
-        f"the first {len(images)} validation images: targets above, the answers of the artifact ({file.name} in {runtime}) "
-        "below; an illustration, which says less than the metrics."
+        f"the first {len(images)} validation images: targets above, outputs of the artifact ({file.name} in {runtime}) below; "
+        "an illustration, no substitute for the metrics."
     )
     with atomic_write(context.folder / FIGURE) as aside:
         aside.write_bytes(to_png(draw_examples(images, rows, spec.classes), caption))
 
 
 def draw_examples(images: NDArray[np.uint8], rows: dict[str, list[Overlay]], classes: Sequence[str]) -> Figure:
-    """A column for each image and a row for each list of overlays; over masks, a row of the images themselves.
+    """A figure with a column per image and a row per list of overlays; with masks, the first row shows the images.
 
     Args:
         images: uint8 (N, H, W, C).
-        rows: Overlays of the images, N or more, by the name of the row.
+        rows: Overlays of at least N images by row name.
         classes: Class names.
     """
     with_masks = any(not isinstance(overlay, Boxes) for overlays in rows.values() for overlay in overlays)
@@ -82,13 +82,13 @@ def draw_examples(images: NDArray[np.uint8], rows: dict[str, list[Overlay]], cla
 
 
 def _classes_of(overlay: Overlay) -> Mask:
-    """Classes that occur."""
+    """Indices of the classes in an overlay, sorted."""
     numbers = np.unique(overlay.classes if isinstance(overlay, Boxes) else overlay)
     return numbers[numbers >= 0]
 
 
 def _draw(axis: Axes, image: NDArray[np.uint8], overlay: Overlay | None) -> None:
-    """An image and its boxes; of a mask the colours alone."""
+    """Draw an image with its boxes, or the colours of a mask without the image."""
     if overlay is None or isinstance(overlay, Boxes):
         axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
     else:
@@ -104,7 +104,7 @@ def _draw(axis: Axes, image: NDArray[np.uint8], overlay: Overlay | None) -> None
 
 
 def _coloured(mask: Mask) -> NDArray[np.uint8]:
-    """Colours of the classes, uint8 (H, W, 3); white where a pixel has none."""
+    """Colours of the classes, uint8 (H, W, 3); white for pixels without a class."""
     colours = np.array([[int(color[start : start + 2], 16) for start in (1, 3, 5)] for color in PALETTE], np.uint8)
     pixels = colours[mask % len(PALETTE)]
     pixels[mask < 0] = 255
@@ -112,8 +112,8 @@ def _coloured(mask: Mask) -> NDArray[np.uint8]:
 
 
 def _add_legend(figure: Figure, used: Sequence[int], classes: Sequence[str]) -> None:
-    named = [number for number in used if number < len(classes)]
-    if not named or len(named) > MOST_NAMES or max(named) >= len(PALETTE):
+    labelled = [number for number in used if number < len(classes)]
+    if not labelled or len(labelled) > MOST_NAMES or max(labelled) >= len(PALETTE):
         return
-    patches = [Patch(color=PALETTE[number], label=escape_text(classes[number])) for number in named]
+    patches = [Patch(color=PALETTE[number], label=escape_text(classes[number])) for number in labelled]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(7, len(patches)), fontsize=7, frameon=False)

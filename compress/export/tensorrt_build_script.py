@@ -45,15 +45,15 @@ def trtexec_command(
         release: Release of TensorRT; None for 10 or later.
         int8: The file has QuantizeLinear; without strongly typed networks, int8 must be enabled.
     """
-    known = release_of(release)
+    version = release_of(release)
     shapes = free_shapes(spec.signature, batch)
     least, typical, most = (_shapes({name: sizes[index] for name, sizes in shapes.items()}) for index in range(3))
-    named = {"minShapes": least, "optShapes": typical, "maxShapes": most, "shapes": typical}
+    options = {"minShapes": least, "optShapes": typical, "maxShapes": most, "shapes": typical}
     command = [
         "trtexec",
         f"--onnx={onnx_path}",
         f"--saveEngine={engine_path}",
-        *(f"--{name}={text}" for name, text in named.items() if text),
+        *(f"--{name}={text}" for name, text in options.items() if text),
         "--stronglyTyped",
         "--memPoolSize=workspace:1024M",
         "--builderOptimizationLevel=3",
@@ -63,7 +63,7 @@ def trtexec_command(
         "--useCudaGraph",
         "--useSpinWait",
         "--noDataTransfers",
-        "--infStreams=1" if known >= SINCE["--infStreams"] else "--streams=1",
+        "--infStreams=1" if version >= SINCE["--infStreams"] else "--streams=1",
         "--iterations=100",
         "--warmUp=500",
         "--duration=10",
@@ -74,9 +74,9 @@ def trtexec_command(
         "--exportProfile=layers.json",
         "--exportLayerInfo=engine.json",
     ]
-    if known < SINCE["--stronglyTyped"] and int8:
+    if version < SINCE["--stronglyTyped"] and int8:
         command.append("--int8")
-    return [part for part in command if SINCE.get(part.partition("=")[0], OLDEST) <= known]
+    return [part for part in command if SINCE.get(part.partition("=")[0], OLDEST) <= version]
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -97,11 +97,11 @@ def release_of(release: str | None) -> tuple[int, int]:
     if release is None:
         return 10, 0
     major, _, minor = release.partition(".")
-    known = int(major), int(minor.partition(".")[0] or 0)
-    if known < OLDEST:
+    version = int(major), int(minor.partition(".")[0] or 0)
+    if version < OLDEST:
         msg = f"no script can be written for TensorRT {release}: supported are 8.5 and later"
         raise ConversionError(msg)
-    return known
+    return version
 
 
 SCRIPT = """#!/bin/sh
@@ -124,9 +124,9 @@ def build_script(spec: NetworkSpec, *, release: str | None = None, opset: int = 
         opset: ONNX opset of the file.
         int8: The file has QuantizeLinear.
     """
-    known = release_of(release)
-    about = STRONGLY_TYPED if known >= SINCE["--stronglyTyped"] else f"The arguments are those of TensorRT {release}."
-    if opset > (limit := MAX_OPSET.get(known, opset)):
+    version = release_of(release)
+    about = STRONGLY_TYPED if version >= SINCE["--stronglyTyped"] else f"The arguments are those of TensorRT {release}."
+    if opset > (limit := MAX_OPSET.get(version, opset)):
         about += f"\n# The parser of this release supports ONNX opsets up to {limit}; model.onnx has {opset}."
     command = trtexec_command("model.onnx", "model.engine", spec, release=release, int8=int8)
     return SCRIPT.format(about=about, command=" \\\n  ".join(shlex.quote(part) for part in command))

@@ -133,8 +133,8 @@ class Profile(Stage):
 
     def _devices(self, targets: tuple[Device, ...]) -> list[Device]:
         """The device profiles of the stage without duplicates; a profile in the recipe has priority."""
-        known = {name: device for device in targets for name in (device.name, *device.aliases)}
-        devices = [known.get(name) or load_device(name) for name in self.devices]
+        by_name = {name: device for device in targets for name in (device.name, *device.aliases)}
+        devices = [by_name.get(name) or load_device(name) for name in self.devices]
         return list({device.name: device for device in devices}.values())
 
 

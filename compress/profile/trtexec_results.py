@@ -127,14 +127,14 @@ def read_layers(folder: Path) -> tuple[Row, ...]:
     Raises:
         DeviceError: A file is missing or has another format.
     """
-    known = {layer.name: layer for layer in _engine(folder)}
+    engine_layers = {layer.name: layer for layer in _engine(folder)}
     path = folder / PROFILE
     times = _validate(path, _LAYER_TIMES, [row for row in _read(path, _ROWS) if "count" not in row])
     rows = [
         {
             "layer": time.name,
-            "kind": known[time.name].kind if time.name in known else None,
-            "onnx_nodes": ", ".join(ONNX_NODE.findall(known[time.name].metadata)) if time.name in known else "",
+            "kind": engine_layers[time.name].kind if time.name in engine_layers else None,
+            "onnx_nodes": ", ".join(ONNX_NODE.findall(engine_layers[time.name].metadata)) if time.name in engine_layers else "",
             "median_ms": time.median_ms,
             "share": time.percentage / 100,
         }

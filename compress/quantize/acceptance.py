@@ -125,10 +125,10 @@ def check_acceptance(
             for candidate, runner in runners.items()
         }
         batch = next(iter(split.ordered(criteria.batch)))
-        named = {" ".join(candidate): runner for candidate, runner in runners.items()}
+        runners_by_name = {" ".join(candidate): runner for candidate, runner in runners.items()}
         timings = time_runners(
-            named,
-            {name: fit_feeds(input_arrays(batch), runner.shapes(), name) for name, runner in named.items()},
+            runners_by_name,
+            {name: fit_feeds(input_arrays(batch), runner.shapes(), name) for name, runner in runners_by_name.items()},
             TimingPlan.of(criteria.seconds),
             batch=criteria.batch,
             reporter=context.reporter,
@@ -256,9 +256,9 @@ def _missed(figures: BudgetFigures, budget: Budget, device: str) -> set[str]:
 
 def _missed_by_metrics(figures: BudgetFigures, limits: Sequence[MetricLimit], references: Mapping[str, float]) -> set[str]:
     """Names of the limits on metrics that a file misses; limits on metrics without a value are ignored."""
-    known = [limit for limit in limits if limit.metric.name in figures.metrics]
+    available = [limit for limit in limits if limit.metric.name in figures.metrics]
     return {
         limit.name
-        for limit in known
+        for limit in available
         if limit.exceeded_by(figures.metrics[limit.metric.name], references.get(limit.metric.name))
     }

@@ -38,7 +38,7 @@ def test_samples_come_in_batches_of_the_size_asked_for_or_of_the_network() -> No
 
 def test_one_input_needs_no_name_and_several_do() -> None:
     assert list(make_batches(samples(1, pixels=(3,)), network(input=["n", 3]), 2)[0]) == ["input"]
-    with pytest.raises(ConversionError, match="has inputs a, b; the data has no b, it gives a, c"):
+    with pytest.raises(ConversionError, match="has inputs a, b; the data has no b, only a, c"):
         name_feeds(samples(1, a=(3,), c=(3,))[0], ("a", "b"), "m.onnx")
 
 

@@ -26,22 +26,22 @@ def test_fresh_network_owes_nothing_and_data_must_be_checked() -> None:
     result = by_what(record("start", network=network("torchvision:mobilenet_v2")), record("distill", epochs=3))
     assert result["network: architecture"].origin == "torchvision:mobilenet_v2"
     assert "BSD" in result["network: architecture"].licence
-    assert result["network: first weights"].licence == "no third-party licence"
+    assert result["network: initial weights"].licence == "no third-party licence"
     assert "digits" in result["training data"].origin
-    assert "must be checked" in result["training data"].licence
+    assert "check it with the publisher" in result["training data"].licence
 
 
 @pytest.mark.parametrize(
     ("given", "what"),
     [
         (network("torchvision:resnet50", "IMAGENET1K_V2"), "teacher: pretrained weights"),
-        (network("file:w.safetensors", None, "torchvision:resnet50"), "teacher: first weights"),
+        (network("file:w.safetensors", None, "torchvision:resnet50"), "teacher: initial weights"),
         ({"class": "mine.Net", "weights": "ab"}, "teacher: architecture and weights"),
     ],
 )
 def test_weights_of_others_must_be_checked(given: dict[str, object], what: str) -> None:
     note = by_what(record("teacher-2", network=given))[what]
-    assert "must be checked" in note.licence
+    assert "check it with the publisher" in note.licence
     assert any(name in note.origin for name in ("IMAGENET1K_V2", "w.safetensors", "mine.Net"))
 
 

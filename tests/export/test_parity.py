@@ -60,7 +60,7 @@ def test_rows_hold_each_pair_and_the_metric_of_its_second(pair: tuple[np.ndarray
     pairs = ParityTable(Classification())
     first = pairs.start(FormOutputs("a", collected(a, a)))
     parity = pairs.add(first, FormOutputs("b", collected(b[:40], a[:40])), "none")
-    pairs.absent("b → c", "no c")
+    pairs.add_missing("b → c", "no c")
     variant, two, three = pairs.rows
     assert variant["accuracy"] == 1.0
     assert (two["pair"], two["samples"], two["max_abs"]) == ("a → b", 40, parity.max_abs)

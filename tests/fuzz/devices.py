@@ -65,6 +65,6 @@ def _use() -> None:
     dump(device.model_dump(mode="json", exclude_none=True))
     terminal = Console(file=io.StringIO(), width=160)
     if device.connection is None or device.connection == "local":
-        rows = [("x", line.what, line.said) for line in check_device(device)]
+        rows = [("x", line.what, line.text) for line in check_device(device)]
         table(terminal, f"{device.name}: {device.title}", ("", "", ""), rows, words=True)
     table(terminal, "", ("name", "title", "kind", "runtime", "also called"), device_rows(), words=True)

@@ -108,7 +108,7 @@ def test_wrong_images_are_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="no images in"):
         load_samples(model, 1, recipe=None, images=[tmp_path / "empty"])
-    with pytest.raises(DataError, match="no such image"):
+    with pytest.raises(DataError, match="there is no image file or folder"):
         load_samples(model, 1, recipe=None, images=[tmp_path / "missing"])
     with pytest.raises(DataError, match="not a readable image"):
         load_samples(model, 1, recipe=None, images=[tmp_path / "broken.png"])

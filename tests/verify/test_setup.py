@@ -94,7 +94,7 @@ def test_other_version_of_the_runtime_is_told_and_replaced(cache: Path, install:
     install()
     setup.set_up()
     (cache / "ready.json").write_text(json.dumps({"onnxruntime": "0.1"}))
-    with pytest.raises(DeviceError, match=rf"with ONNX Runtime 0\.1, this machine has {VERSION}"):
+    with pytest.raises(DeviceError, match=rf"with ONNX Runtime 0\.1, but this machine has {VERSION}"):
         machines.aarch64()
     setup.set_up()
     assert machines.installed_version(cache) == VERSION

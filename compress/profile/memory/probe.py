@@ -64,9 +64,9 @@ def arena(model: str, threads: int, feeds: dict[str, np.ndarray], provider: str)
             session.run(None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
     arena_events = [event["args"] for event in events if "mem_arena_held" in event.get("args", {})]
-    held = max((int(args["mem_arena_held"]) for args in arena_events), default=None)
+    reserved = max((int(args["mem_arena_held"]) for args in arena_events), default=None)
     used = max((int(args.get("mem_in_use_peak", 0)) for args in arena_events), default=None)
-    return {"arena": held, "arena_used": used}
+    return {"arena": reserved, "arena_used": used}
 
 
 def open_model(model: str, threads: int, provider: str) -> Callable[[dict[str, np.ndarray]], object]:

@@ -43,10 +43,10 @@ def compare_with_float(
     metric, before, after = task.deciding, comparison.reference, comparison.other
     runs, where = len(before), "ONNX Runtime, validation split" + (", one sample at a time" if batch_size == 1 else "")
     size_ratio = quantized.stat().st_size / parent.stat().st_size
-    agreement = comparison.agreement.top1
-    same = {} if agreement is None else {"agreement": Quantity.measured(agreement, "fraction", where, runs=runs)}
+    top1 = comparison.agreement.top1
+    agreement = {} if top1 is None else {"agreement": Quantity.measured(top1, "fraction", where, runs=runs)}
     results = {
-        **same,
+        **agreement,
         f"{task.metric}_validation_float": Quantity.measured(metric.value(before), metric.info.unit, where, runs=runs),
         f"{task.metric}_validation_{scheme}": Quantity.measured(metric.value(after), metric.info.unit, where, runs=runs),
         "drop_validation": loss_of(metric, before, after, "the float file in ONNX Runtime", "validation"),

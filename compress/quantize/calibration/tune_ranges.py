@@ -157,11 +157,11 @@ def _stack(samples: Sequence[Feeds], shapes: InputShapes) -> Batch:
     Raises:
         ConversionError: The samples have different shapes, or an input of the network has no batch axis.
     """
-    named = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
-    if whole := whole_inputs(named[0], shapes):
+    feeds = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
+    if whole := whole_inputs(feeds[0], shapes):
         msg = f"samples cannot be stacked: {', '.join(sorted(whole))} of the network has no batch axis"
         raise ConversionError(msg)
-    stacked = group_samples(named, len(named))
+    stacked = group_samples(feeds, len(feeds))
     if len(stacked) > 1:
         msg = "samples cannot be stacked: they have different shapes"
         raise ConversionError(msg)

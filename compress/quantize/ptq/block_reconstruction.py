@@ -71,8 +71,8 @@ class Reconstruction:
         Raises:
             ConversionError: An operator of the block has no torch equivalent here.
         """
-        known = {layer.name: layer for layer in block.layers}
-        part = to_torch(self.model, known, part=GraphPart(block.nodes, block.start, block.stop))
+        layers = {layer.name: layer for layer in block.layers}
+        part = to_torch(self.model, layers, part=GraphPart(block.nodes, block.start, block.stop))
         part.requires_grad_(False)
         x, z = _block_inputs_outputs(self.model, block, self.batches, self.learned)
         names = [f"layers.{module_key(layer.name)}.weight" for layer in block.layers]
@@ -153,12 +153,12 @@ def _block_inputs_outputs(
     if block.start not in {value.name for value in model.graph.inputs}:
         before = graphs.with_outputs(graphs.with_initializers(model, learned), [block.start], only=True)
         quantized = onnx_session.create_session(before, threads=0)
-    x, z, held = list[np.ndarray](), list[np.ndarray](), 0
+    x, z, stored_bytes = list[np.ndarray](), list[np.ndarray](), 0
     for batch in batches:
         x.append(batch[block.start] if quantized is None else quantized.run([block.start], batch)[0])
         z.append(exact.run([block.stop], batch)[0])
-        held += x[-1].nbytes + z[-1].nbytes
-        if held > HELD_BYTES and sum(map(len, x)) >= FEWEST_SAMPLES:
+        stored_bytes += x[-1].nbytes + z[-1].nbytes
+        if stored_bytes > HELD_BYTES and sum(map(len, x)) >= FEWEST_SAMPLES:
             break
     return torch.from_numpy(np.concatenate(x)), torch.from_numpy(np.concatenate(z))
 

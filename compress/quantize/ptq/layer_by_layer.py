@@ -107,9 +107,9 @@ class SequentialRunner:
     ) -> onnxruntime.InferenceSession:
         """A session of nodes `first` to `stop` as a separate network."""
         nodes = self.nodes[first:stop]
-        written = {name for node in nodes for name in graphs.output_names(node)}
+        produced = {name for node in nodes for name in graphs.output_names(node)}
         read = dict.fromkeys(name for node in nodes for name in graphs.input_names(node) if name)
-        inputs = [name for name in read if name not in written and name not in self.constants]
+        inputs = [name for name in read if name not in produced and name not in self.constants]
         part = ir.Model(ir.convenience.extract(self.model.graph, inputs, outputs), ir_version=self.model.ir_version)
         for value in part.graph.inputs:
             array = tensors[str(value.name)]
@@ -133,6 +133,6 @@ class SequentialRunner:
         lifetimes = [(-1, self._last_use(self.values[name]), array.nbytes // size) for name, array in batch.items()]
         for value, array in zip(values, arrays, strict=True):
             producer = value.producer()
-            written = -1 if producer is None else self.position[producer]
-            lifetimes.append((written, self._last_use(value), array.nbytes // size))
-        return max(sum(size for written, read, size in lifetimes if written < start <= read) for start in self.starts)
+            start_index = -1 if producer is None else self.position[producer]
+            lifetimes.append((start_index, self._last_use(value), array.nbytes // size))
+        return max(sum(size for start_index, read, size in lifetimes if start_index < start <= read) for start in self.starts)

@@ -46,7 +46,7 @@ def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[
         model: Float network.
         layers: Layers to round.
     """
-    known = {layer.name: layer for layer in layers}
+    layers_by_name = {layer.name: layer for layer in layers}
     blocks: list[ReconstructionBlock] = []
     inputs = [str(value.name) for value in model.graph.inputs]
     start, nodes = inputs[0] if len(inputs) == 1 else "", list[ir.Node]()
@@ -54,7 +54,7 @@ def partition_blocks(model: ir.Model, layers: Sequence[WeightedLayer]) -> tuple[
         nodes.append(node)
         if not cut:
             continue
-        block_layers = tuple(known[str(node.name)] for node in nodes if node.name in known)
+        block_layers = tuple(layers_by_name[str(node.name)] for node in nodes if node.name in layers_by_name)
         block = ReconstructionBlock(tuple(nodes), block_layers, start, cut)
         if block.layers or not blocks:
             blocks.append(block)
