@@ -73,7 +73,7 @@ def test_first_node_is_the_one_that_was_changed(
 def test_furthest_node_is_told_where_none_is_over_the_limit() -> None:
     a = {"one": np.array([1.0, 2.0]), "two": np.array([4.0])}
     b = {"one": np.array([1.0, 2.1]), "two": np.array([4.1])}
-    assert "furthest is 'one' with 5.00%" in nodes.describe_divergence(a, b, 0.5)
+    assert "worst is 'one' with 5.00%" in nodes.describe_divergence(a, b, 0.5)
 
 
 def test_not_a_number_is_apart_and_other_shapes_are_left_out() -> None:

@@ -7,7 +7,7 @@ import pytest
 from compress.profile.latency.interleave import Samples, Warmup
 from compress.profile.memory.memory import Footprint
 from compress.profile.remote import agent_worker, messages
-from compress.profile.remote.measure import DeviceFacts
+from compress.profile.remote.inspect_device import DeviceFacts
 
 
 @pytest.mark.parametrize(
