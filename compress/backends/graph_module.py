@@ -140,7 +140,7 @@ class GraphModule(nn.Module):
 def without_counterpart(operator: str, node: str, detail: str = "") -> str:
     """The sentence on an operator that cannot be trained through."""
     what = f"operator {operator} with {detail}" if detail else f"operator {operator}"
-    return f"{what} ({node}) has no counterpart with gradients here"
+    return f"{what} ({node}) has no torch equivalent here"
 
 
 def _tensor(value: Value) -> Tensor:

@@ -43,5 +43,5 @@ def test_tensors_are_freed_after_their_last_reader() -> None:
 def test_an_attribute_that_torch_has_not_is_named_with_its_node() -> None:
     step = GraphStep("Resize", ("x", "", "", "sizes"), ("y",), Attributes({"antialias": 1}), "up")
     network = GraphModule([step], {"sizes": np.array([1, 1, 4, 4])}, ["x"], ["y"])
-    with pytest.raises(ConversionError, match=r"operator Resize with antialias \(up\) has no counterpart with gradients here"):
+    with pytest.raises(ConversionError, match=r"operator Resize with antialias \(up\) has no torch equivalent here"):
         network(torch.ones(1, 1, 2, 2))

@@ -158,5 +158,5 @@ def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
             return torch.isinf(x).float().flatten(1)[:, :4]
 
     export_onnx(Odd(), SPEC, tmp_path / "model.onnx")
-    with pytest.raises(ConversionError, match=r"operator IsInf \(.+\) has no counterpart"):
+    with pytest.raises(ConversionError, match=r"operator IsInf \(.+\) has no torch equivalent"):
         to_torch(graphs.to_ir(onnx_files.load(tmp_path / "model.onnx")), {})
