@@ -1,7 +1,7 @@
-"""An ONNX graph that runs in torch, node after node, with gradients.
+"""Run an ONNX graph in torch, node by node, with gradients.
 
-Layers are submodules; all other operators are functions of `torch_operators`. Integers and booleans that the file stores stay
-numbers, so that shapes are computed outside of torch.
+Layers are submodules; other operators are functions of `torch_operators`. Integer and boolean constants are NumPy arrays, so
+that shapes are computed outside of torch.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ LAYER = "Layer"
 NUMBER_INPUTS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {"Resize": (1, 2, 3), "Upsample": (1,), "Pad": (2,), "Pow": (1,)}
 )
-"""Inputs that an operator reads as numbers, though they may be floats."""
+"""Indices of the inputs that an operator reads as numbers, although they may be floats."""
 
 
 @dataclass(frozen=True)
 class GraphStep:
-    """One node.
+    """One node of the graph.
 
     Attributes:
-        operator: Its type; `Layer` is a submodule, as are those that a subclass adds.
-        inputs: Tensors that it reads.
-        outputs: Tensors that it writes.
-        attributes: Its attributes.
-        node: Its name.
-        key: Of the submodule.
+        operator: Operator type; `Layer` and the types that a subclass adds are submodules.
+        inputs: Input tensors.
+        outputs: Output tensors.
+        attributes: Attributes of the node.
+        node: Name of the node.
+        key: Key of the submodule.
         last_uses: Tensors that no later step reads.
     """
 
@@ -50,12 +50,12 @@ class GraphStep:
 
 
 class GraphConstants(nn.Module):
-    """Constants by name: floats move with the network, integers and booleans are numbers.
+    """Constants by name: floats are parameters or buffers; integers, booleans and float scalars are numbers.
 
     Args:
-        arrays: By name.
-        trained: Names of floats that are parameters.
-        numbers: Names of floats that are numbers, such as the scales of a resize; so is a scalar.
+        arrays: Arrays by name.
+        trained: Names of the floats that are parameters.
+        numbers: Names of float arrays that are numbers, such as the scales of a resize.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class GraphConstants(nn.Module):
                 self.register_buffer(self.keys[name], value)
 
     def read(self, name: str) -> Value:
-        """The constant of that name."""
+        """A constant by name."""
         if name not in self.keys:
             return self.numbers[name]
         value: Tensor = getattr(self, self.keys[name])
@@ -84,14 +84,14 @@ class GraphConstants(nn.Module):
 
 
 class GraphModule(nn.Module):
-    """The steps of a graph. Subclasses hold the submodules that steps name.
+    """A graph as torch module; subclasses contain the submodules of its steps.
 
     Args:
-        steps: In order.
-        constants: By name.
-        starts: Names of its inputs, in the order of its arguments.
-        stops: Names of its outputs; it returns one tensor, or a tuple in their order.
-        trained: Names of constants that are parameters.
+        steps: Steps in order of execution.
+        constants: Constants by name.
+        starts: Names of the inputs, in the order of the arguments.
+        stops: Names of the outputs; `forward` returns one tensor, or a tuple in this order.
+        trained: Names of the constants that are parameters.
     """
 
     def __init__(
@@ -104,13 +104,13 @@ class GraphModule(nn.Module):
     ) -> None:
         super().__init__()
         self.starts, self.stops = tuple(starts), tuple(stops)
-        listed = [(step.inputs, NUMBER_INPUTS.get(step.operator, ())) for step in steps]
-        numbers = frozenset(names[index] for names, places in listed for index in places if index < len(names))
+        pairs = [(step.inputs, NUMBER_INPUTS.get(step.operator, ())) for step in steps]
+        numbers = frozenset(names[index] for names, indices in pairs for index in indices if index < len(names))
         self.constants = GraphConstants(constants, trained, numbers)
         self.steps = _with_last_uses(steps, self.stops)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Outputs of the graph; floats are computed in the precision of its weights."""
+        """Outputs of the graph, computed in the precision of the weights."""
         precision = next((weight.dtype for weight in self.parameters()), torch.float32)
         values: dict[str, Value] = {"": None}
         for name, x in zip(self.starts, inputs, strict=True):
@@ -124,7 +124,7 @@ class GraphModule(nn.Module):
         return results[0] if len(results) == 1 else results
 
     def submodule(self, step: GraphStep) -> nn.Module | None:
-        """The submodule of a step; None for one that is an operator."""
+        """The submodule of a step; None for an operator."""
         return self.get_submodule(step.key) if step.operator == LAYER else None
 
     def _compute(self, step: GraphStep, inputs: Sequence[Value]) -> tuple[Output, ...]:
@@ -138,9 +138,9 @@ class GraphModule(nn.Module):
 
 
 def without_counterpart(operator: str, node: str, detail: str = "") -> str:
-    """The sentence on an operator that cannot be trained through."""
-    what = f"operator {operator} with {detail}" if detail else f"operator {operator}"
-    return f"{what} ({node}) has no torch equivalent here"
+    """Error message for an operator without gradients here."""
+    subject = f"operator {operator} with {detail}" if detail else f"operator {operator}"
+    return f"{subject} ({node}) has no torch equivalent here"
 
 
 def _tensor(value: Value) -> Tensor:
@@ -151,7 +151,7 @@ def _tensor(value: Value) -> Tensor:
 
 
 def _with_last_uses(steps: Sequence[GraphStep], stops: Sequence[str]) -> tuple[GraphStep, ...]:
-    """The steps, each with the tensors that can be freed after it."""
+    """Add to each step the tensors that can be freed after it."""
     last: dict[str, int] = {}
     computed = {name for step in steps for name in step.outputs}
     for index, step in enumerate(steps):

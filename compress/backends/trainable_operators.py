@@ -1,4 +1,4 @@
-"""Operators of an ONNX file that can be trained through: those that `torch_operators` has. Read without torch."""
+"""Operators of an ONNX file that can be trained: those of `torch_operators`. This file does not import torch."""
 
 from __future__ import annotations
 
@@ -30,42 +30,42 @@ STANDARD = ("", "ai.onnx")
 
 
 def untrainable(nodes: Iterator[tuple[str, str, str]]) -> dict[str, str]:
-    """Operators that cannot be trained through, each with its first node.
+    """Operators that cannot be trained, each with the name of its first node.
 
     Args:
-        nodes: Domain, operator and name of each.
+        nodes: Domain, operator and name of each node.
     """
-    found: dict[str, str] = {}
+    first_nodes: dict[str, str] = {}
     for domain, operator, name in nodes:
         if domain not in STANDARD or operator not in TRAINABLE:
-            found.setdefault(operator if domain in STANDARD else f"{domain}.{operator}", name)
-    return found
+            first_nodes.setdefault(operator if domain in STANDARD else f"{domain}.{operator}", name)
+    return first_nodes
 
 
-def untrainable_sentence(found: dict[str, str], purpose: str) -> str:
-    """The sentence on them.
+def untrainable_sentence(first_nodes: dict[str, str], purpose: str) -> str:
+    """Error message for operators that cannot be trained.
 
     Args:
-        found: Of `untrainable`, not empty.
-        purpose: The stage that needs a torch network.
+        first_nodes: Result of `untrainable`, not empty.
+        purpose: Stage that trains the network.
     """
-    listed = ", ".join(f"{operator} ({node or 'without a name'})" for operator, node in found.items())
-    plural = len(found) > 1
+    names = ", ".join(f"{operator} ({node or 'without a name'})" for operator, node in first_nodes.items())
+    plural = len(first_nodes) > 1
     return (
-        f"{purpose} needs a network that can be trained, and {'operators' if plural else 'operator'} {listed} of this ONNX "
-        f"file {'have' if plural else 'has'} no torch counterpart with gradients here: leave {purpose} out, or start from the "
-        "network's own source (torchvision:, timm:, file:, python:)"
+        f"{purpose} needs a network that can be trained, but {'operators' if plural else 'operator'} {names} of this ONNX "
+        f"file {'have' if plural else 'has'} no torch equivalent here: remove {purpose}, or start from the network's own "
+        "source (torchvision:, timm:, file:, python:)"
     )
 
 
 def check_trainable(model: ir.Model, purpose: str) -> None:
-    """Refuse a network with an operator that cannot be trained through.
+    """Check that all operators of a network can be trained.
 
     Raises:
-        ConversionError: There is one; operator and node are named.
+        ConversionError: An operator cannot; the message names it and its first node.
     """
-    if found := untrainable((node.domain, node.op_type, str(node.name or "")) for node in model.graph):
-        raise ConversionError(untrainable_sentence(found, purpose))
+    if first_nodes := untrainable((node.domain, node.op_type, str(node.name or "")) for node in model.graph):
+        raise ConversionError(untrainable_sentence(first_nodes, purpose))
 
 
 def nodes_of(model: onnx.ModelProto) -> Iterator[tuple[str, str, str]]:

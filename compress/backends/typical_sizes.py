@@ -1,6 +1,6 @@
-"""Typical sizes of the free axes of a file, tried until the network runs.
+"""Typical sizes of the free axes of a file.
 
-Which sizes a network takes is not written in its file, so that common ones are tried in a process of its own:
+A file does not say which sizes its network accepts, so common ones are tried in a separate process until the network runs:
 
     height × width   320 × 320, 224 × 224, 640 × 640, 48 × 320, …
     a length         of integers (tokens) 128, …; of floats (samples, frames) 512, …
@@ -25,14 +25,14 @@ LENGTHS = ("seq", "len", "time", "frame", "token")
 
 
 def candidate_sizes(signature: Signature, axes: Sequence[str]) -> Iterator[dict[str, int]]:
-    """Sizes to try, one after the other; each axis goes through its own list and stays at the end."""
+    """Combinations of sizes to try, in order; an axis whose list is shorter keeps its last size."""
     kinds = {axis: _kind(signature, axis) for axis in axes}
     for index in range(max(map(len, kinds.values()))):
         yield {axis: sizes[min(index, len(sizes) - 1)] for axis, sizes in kinds.items()}
 
 
 def _kind(signature: Signature, axis: str) -> tuple[int, ...]:
-    """Typical sizes of an axis, by its name and its input."""
+    """Typical sizes of an axis, by its name and the rank and type of its input."""
     spec = next(spec for spec in signature.inputs if axis in spec.shape)
     position = spec.shape.index(axis)
     if len(spec.shape) == 4 and spec.is_continuous and position > 1:
@@ -43,16 +43,16 @@ def _kind(signature: Signature, axis: str) -> tuple[int, ...]:
 
 
 def _is_last_of_samples(spec: TensorSpec, position: int) -> bool:
-    """Whether an axis without a name is the second of two, (batch, length)."""
+    """Whether an axis is the second of (batch, length)."""
     return len(spec.shape) == 2 and position == 1
 
 
 def running_sizes(path: Path, signature: Signature, axes: Sequence[str]) -> dict[str, int]:
-    """The first candidates that a file runs on; the first of all where it runs on none.
+    """The first typical sizes at which a file runs; the first of the list if it runs at none.
 
     Args:
         path: ONNX file.
-        signature: Of the file, with the sizes of the other free axes.
+        signature: Signature of the file, with the sizes of its other free axes.
         axes: Free axes without a size.
 
     Raises:
@@ -65,9 +65,9 @@ def running_sizes(path: Path, signature: Signature, axes: Sequence[str]) -> dict
 
 @lru_cache(maxsize=32)
 def _first_that_runs(path: Path, changed_ns: int, signature_json: str, axes: tuple[str, ...]) -> int | None:
-    """Number of the first candidates that run; `changed_ns` makes a file that was written anew another one."""
+    """Index of the first candidate that runs, or None; `changed_ns` is part of the cache key for files that change."""
     del changed_ns
     signature = Signature.model_validate_json(signature_json)
     examples = [signature.with_sizes(**sizes).example(seed=None) for sizes in candidate_sizes(signature, axes)]
     feeds = [{name: tensor.numpy() for name, tensor in example.items()} for example in examples]
-    return check_onnx_file(path, [feed_shapes(each) for each in feeds]).ran
+    return check_onnx_file(path, [feed_shapes(candidate) for candidate in feeds]).ran

@@ -1,4 +1,4 @@
-"""`threshold.json`: the score over which a part is defective, chosen with the file that ships on good parts of validation."""
+"""`threshold.json`: the score above which a part counts as defective, from the good parts of the validation split."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ THRESHOLD = "threshold.json"
 
 
 def write_threshold(folder: Path, file: Path, fallback: Path, context: Context) -> None:
-    """Choose the threshold of a file, and write it beside.
+    """Choose the threshold of a file and write it to the artifact.
 
-    Quantization moves scores, so each file has a threshold of its own. It is measured in ONNX Runtime; other runtimes may give
-    slightly other scores.
+    Quantization changes the scores, so each file has its own threshold. The scores are those of ONNX Runtime; those of other
+    runtimes may differ slightly.
 
     Args:
-        folder: Of the artifact.
-        file: That ships.
-        fallback: That is measured where ONNX Runtime here cannot run `file`.
-        context: The splits and the task, a `DefectTask`.
+        folder: Folder of the artifact.
+        file: File of the artifact.
+        fallback: File to use if ONNX Runtime cannot run `file` on this machine.
+        context: Data splits and the task, a `DefectTask`.
 
     Raises:
         DataError: The validation split has no good part, or scores are not finite.
@@ -31,7 +31,7 @@ def write_threshold(folder: Path, file: Path, fallback: Path, context: Context) 
     from compress.export.parity import cannot_run_reason
 
     task = context.task
-    assert isinstance(task, DefectTask)  # noqa: S101  # asked by the caller
+    assert isinstance(task, DefectTask)  # noqa: S101  # checked by the caller
     measured = fallback if cannot_run_reason(file) else file
     scores = run_split(measured, context.data.validation, task).scores
     point = task.operating_point(scores, context.data.spec.classes)

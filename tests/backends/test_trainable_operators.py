@@ -38,4 +38,4 @@ def test_each_unknown_operator_is_named_once_with_its_first_node() -> None:
 
 def test_one_operator_without_a_name_makes_a_sentence() -> None:
     sentence = untrainable_sentence({"NonZero": ""}, "quantize.recover")
-    assert sentence.startswith("quantize.recover needs a network that can be trained, and operator NonZero (without a name)")
+    assert sentence.startswith("quantize.recover needs a network that can be trained, but operator NonZero (without a name)")

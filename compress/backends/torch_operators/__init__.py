@@ -1,1 +1,1 @@
-"""ONNX operators as torch functions with gradients, one file for each family of operators."""
+"""ONNX operators as torch functions with gradients, one file per family of operators."""

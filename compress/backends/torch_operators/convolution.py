@@ -22,28 +22,29 @@ def _per_axis(attributes: Attributes, name: str, dims: int) -> tuple[int, ...]:
 
 
 def paddings(attributes: Attributes, size: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
-    """Padding of a convolution or pool: the starts of all axes, then the ends.
+    """Padding of a convolution or pool: at the start of each axis, then at the end of each axis.
 
     Args:
-        attributes: Of the node; SAME padding gives ⌈size / stride⌉ outputs, and the odd row goes to the end or the start.
-        size: Of the input, without batch and channels.
+        attributes: Attributes of the node. SAME padding yields ⌈size / stride⌉ outputs; SAME_UPPER puts an odd row at the end,
+            SAME_LOWER at the start.
+        size: Size of the input, without batch and channels.
         kernel: Size of the window.
     """
     dims, mode = len(kernel), attributes.text("auto_pad", "NOTSET")
     if mode in ("NOTSET", "VALID"):
-        given = attributes.integers("pads") if mode == "NOTSET" else None
-        return given or (0,) * 2 * dims
+        pads = attributes.integers("pads") if mode == "NOTSET" else None
+        return pads or (0,) * 2 * dims
     strides, dilations = (_per_axis(attributes, name, dims) for name in ("strides", "dilations"))
     total = [
         max((-(-length // stride) - 1) * stride + dilation * (window - 1) + 1 - length, 0)
         for length, stride, dilation, window in zip(size, strides, dilations, kernel, strict=True)
     ]
-    less, more = tuple(each // 2 for each in total), tuple(each - each // 2 for each in total)
+    less, more = tuple(count // 2 for count in total), tuple(count - count // 2 for count in total)
     return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
 
 
 def pad_input(x: Tensor, attributes: Attributes, kernel: tuple[int, ...], value: float = 0.0) -> Tensor:
-    """The input (N, C, …) with the padding of a convolution or pool."""
+    """Pad the input (N, C, …) of a convolution or pool."""
     dims = len(kernel)
     pads = paddings(attributes, tuple(x.shape[2:]), kernel)
     around = [pads[axis + end * dims] for axis in reversed(range(dims)) for end in (0, 1)]
@@ -64,7 +65,7 @@ def conv_transpose(attributes: Attributes, x: Inputs) -> Tensor:
     """Transposed convolution over one to three axes.
 
     Raises:
-        NotImplementedError: A given output shape, or padding by name.
+        NotImplementedError: The node has `output_shape` or `auto_pad`.
     """
     weight = x.tensor(1)
     dims = weight.ndim - 2
@@ -94,10 +95,10 @@ def max_pool(attributes: Attributes, x: Inputs) -> Tensor:
 
 
 def average_pool(attributes: Attributes, x: Inputs) -> Tensor:
-    """Mean of each window; padding counts where the node says so.
+    """Mean of each window; padding counts if `count_include_pad` is set.
 
     Raises:
-        NotImplementedError: Windows with gaps; uneven padding with sizes rounded up.
+        NotImplementedError: The node has dilations, or uneven padding together with `ceil_mode`.
     """
     size = attributes.integers("kernel_shape") or ()
     dims, values = len(size), x.tensor(0)

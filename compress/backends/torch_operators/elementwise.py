@@ -1,4 +1,4 @@
-"""Arithmetic, comparisons and activations, element by element."""
+"""Elementwise arithmetic, comparisons and activations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _mean(_: Attributes, x: Inputs) -> Tensor:
 
 
 def clip(attributes: Attributes, x: Inputs) -> Tensor:
-    """Clamp by inputs, or by attributes before operator set 11."""
+    """Clamp; the bounds are inputs, or attributes before opset 11."""
     values = x.tensor(0)
     low, high = (x.optional(index) for index in (1, 2))
     if low is None and "min" in attributes:

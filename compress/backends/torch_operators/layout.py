@@ -1,4 +1,4 @@
-"""Operators that move, repeat, select or make elements, and such as give a tensor another shape or type."""
+"""Operators that move, repeat, select or create elements, or change the shape or type of a tensor."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _pad(attributes: Attributes, x: Inputs) -> Tensor:
 def _cast(attributes: Attributes, x: Inputs) -> Tensor:
     dtype = ir.DataType(attributes.integer("to", 1))
     values = x.tensor(0)
-    if dtype.is_floating_point():  # one precision in all of the network: that of its weights
+    if dtype.is_floating_point():  # all floats of the network have the precision of its weights
         return values if values.is_floating_point() else values.float()
     return values.to(getattr(torch, dtype.numpy().name))
 
@@ -154,7 +154,7 @@ def _constant_of_shape(attributes: Attributes, x: Inputs) -> Tensor:
 
 
 def constant(attributes: Attributes) -> Numbers:
-    """Contents of a `Constant` node."""
+    """Content of a `Constant` node."""
     value = attributes.array("value")
     return np.asarray(next(iter(attributes.values.values()))) if value is None else value
 

@@ -44,7 +44,7 @@ def _batch_norm(attributes: Attributes, x: Inputs) -> Tensor:
 
 
 def _group_norm(attributes: Attributes, x: Inputs) -> Tensor:
-    """Scale and bias are one per channel, or, before operator set 21, one per group."""
+    """Group normalization; scale and bias are per channel, or per group before opset 21."""
     values, groups = x.tensor(0), attributes.integer("num_groups", 1)
     repeats = values.shape[1] // x.tensor(1).shape[0]
     weight, bias = (x.tensor(index).repeat_interleave(repeats) if repeats > 1 else x.tensor(index) for index in (1, 2))
@@ -85,9 +85,9 @@ REDUCTIONS: dict[str, Reduction] = {
 
 
 def axes_of(attributes: Attributes, x: Inputs) -> tuple[int, ...]:
-    """Axes that a node names, as an attribute or as its second input; empty where it names none."""
-    given = x.numbers(1) if x.has(1) else attributes.integers("axes")
-    return tuple(given or ())
+    """Axes of a node, from its second input or its attribute; empty if it has neither."""
+    axes = x.numbers(1) if x.has(1) else attributes.integers("axes")
+    return tuple(axes or ())
 
 
 def _reduction(function: Reduction) -> Operator:

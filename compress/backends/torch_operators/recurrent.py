@@ -1,8 +1,12 @@
-"""LSTM and GRU over a sequence, with ONNX's order of gates brought to torch's.
+"""LSTM and GRU over a sequence.
 
-ONNX stores the gates of an LSTM as input, output, forget, cell, torch as input, forget, cell, output; those of a GRU as update,
-reset, hidden, torch as reset, update, hidden. X (T, N, I), W (D, G H, I), R (D, G H, H), B (D, 2 G H), for D directions and G
-gates.
+The order of the gates differs:
+
+            ONNX                           torch
+    LSTM    input, output, forget, cell    input, forget, cell, output
+    GRU     update, reset, hidden          reset, update, hidden
+
+Shapes: X (T, N, I), W (D, G·H, I), R (D, G·H, H), B (D, 2·G·H), for D directions, G gates and hidden size H.
 """
 
 from __future__ import annotations
@@ -13,14 +17,14 @@ from torch import Tensor
 from compress.backends.torch_operators.values import Attributes, Inputs, Operator
 
 LSTM_GATES, GRU_GATES = (0, 2, 3, 1), (1, 0, 2)
-"""For each of torch's gates, its place in ONNX."""
+"""Index in ONNX of each gate of torch."""
 
 
 def _weights(x: Inputs, gates: tuple[int, ...]) -> list[Tensor]:
-    """Weights as torch takes them: input weights, hidden weights and two biases for each direction."""
+    """Weights in the order of torch: input weights, hidden weights and two biases for each direction."""
     w, r, b = x.tensor(1), x.tensor(2), x.optional(3)
     hidden = r.shape[-1]
-    order = [place * hidden + row for place in gates for row in range(hidden)]
+    order = [gate * hidden + row for gate in gates for row in range(hidden)]
     flat: list[Tensor] = []
     for direction in range(len(w)):
         flat += [w[direction][order], r[direction][order]]
@@ -30,14 +34,14 @@ def _weights(x: Inputs, gates: tuple[int, ...]) -> list[Tensor]:
 
 
 def _check(attributes: Attributes, x: Inputs, activations: tuple[str, ...]) -> bool:
-    """Whether both directions are computed.
+    """Whether the node is bidirectional.
 
     Raises:
-        NotImplementedError: What torch's recurrences do not compute.
+        NotImplementedError: The node uses an option that torch does not support.
     """
     direction = attributes.text("direction", "forward")
     names = attributes.values.get("activations")
-    given = tuple(str(name) for name in names) if isinstance(names, (list, tuple)) else activations
+    functions = tuple(str(name) for name in names) if isinstance(names, (list, tuple)) else activations
     reasons = {
         "sequence lengths": x.has(4),
         "peepholes": x.has(7),
@@ -45,22 +49,22 @@ def _check(attributes: Attributes, x: Inputs, activations: tuple[str, ...]) -> b
         "layout": attributes.integer("layout", 0) != 0,
         "input_forget": attributes.integer("input_forget", 0) != 0,
         "direction reverse": direction == "reverse",
-        f"activations {', '.join(given)}": given[: len(activations)] != activations,
+        f"activations {', '.join(functions)}": functions[: len(activations)] != activations,
     }
-    if found := [reason for reason, present in reasons.items() if present]:
-        raise NotImplementedError(", ".join(found))
+    if unsupported := [reason for reason, present in reasons.items() if present]:
+        raise NotImplementedError(", ".join(unsupported))
     return direction == "bidirectional"
 
 
 def _state(x: Inputs, index: int) -> Tensor:
-    given = x.optional(index)
-    if given is not None:
-        return given
+    state = x.optional(index)
+    if state is not None:
+        return state
     return x.tensor(0).new_zeros(len(x.tensor(1)), x.tensor(0).shape[1], x.tensor(2).shape[-1])
 
 
 def _by_direction(y: Tensor, directions: int) -> Tensor:
-    """(T, N, D H) → (T, D, N, H), as ONNX gives it."""
+    """(T, N, D·H) of torch → (T, D, N, H) of ONNX."""
     t, n, _ = y.shape
     return y.reshape(t, n, directions, -1).transpose(1, 2)
 
@@ -77,7 +81,7 @@ def gru(attributes: Attributes, x: Inputs) -> tuple[Tensor, ...]:
     """All outputs and the last hidden state.
 
     Raises:
-        NotImplementedError: The hidden gate is reset before its product, which torch does not compute.
+        NotImplementedError: `linear_before_reset` is 0, which torch does not support.
     """
     both = _check(attributes, x, ("Sigmoid", "Tanh"))
     if not attributes.integer("linear_before_reset", 0):

@@ -1,9 +1,9 @@
-"""Resize: what torch computes in one call by that call, other rules of coordinates one axis after the other.
+"""Resize by `torch.nn.functional.interpolate` if it supports the node's options, else axis by axis.
 
-An output element i of an axis with scale s lies at the input coordinate
+An output element i of an axis with scale s has the input coordinate
 
     half_pixel               (i + ½) / s − ½              align_corners    i (n − 1) / (m − 1)
-    pytorch_half_pixel       the same, 0 where m = 1      asymmetric       i / s
+    pytorch_half_pixel       the same, 0 if m = 1         asymmetric       i / s
 
 for n input and m output elements (ONNX operator specification, Resize, `coordinate_transformation_mode`).
 """
@@ -21,17 +21,17 @@ from compress.backends.torch_operators.values import Attributes, Inputs, Operato
 
 MODES = {3: "linear", 4: "bilinear", 5: "trilinear"}
 CUBIC = -0.75
-"""The coefficient of torch's cubic interpolation."""
+"""Coefficient of cubic interpolation in torch."""
 
 
 @dataclass(frozen=True)
 class _AxisSize:
-    """Sizes of one axis that changes.
+    """Size of an axis that is resized.
 
     Attributes:
-        axis: Its position.
-        size: Elements of the output.
-        scale: Of the output to the input.
+        axis: Index of the axis.
+        size: Size of the output.
+        scale: Output size ÷ input size.
     """
 
     axis: int
@@ -40,10 +40,10 @@ class _AxisSize:
 
 
 def resize(attributes: Attributes, x: Inputs) -> Tensor:
-    """Resize by sizes, or by scales; the inputs are x, roi, scales and sizes, before operator set 11 x and scales.
+    """Resize to sizes or by scales; the inputs are x, roi, scales and sizes, or x and scales before opset 11.
 
     Raises:
-        NotImplementedError: Cropping, filtering before shrinking, or a rule of coordinates that is not in the list above.
+        NotImplementedError: The node crops or antialiases, or its coordinate transformation is not in the list above.
     """
     values = x.tensor(0)
     mode, rule = attributes.text("mode", "nearest"), attributes.text("coordinate_transformation_mode", "half_pixel")
@@ -78,21 +78,21 @@ def resize(attributes: Attributes, x: Inputs) -> Tensor:
 
 def _sizes(attributes: Attributes, x: Inputs, values: Tensor) -> list[_AxisSize]:
     """Axes that are resized."""
-    named = attributes.integers("axes") or tuple(range(values.ndim))
+    axes = attributes.integers("axes") or tuple(range(values.ndim))
     if x.has(3) and (sizes := x.numbers(3)):
-        pairs = [(size, size / values.shape[axis]) for axis, size in zip(named, sizes, strict=True)]
+        pairs = [(size, size / values.shape[axis]) for axis, size in zip(axes, sizes, strict=True)]
     else:
         scales = x.values[1 if len(x) == 2 else 2]
         factors = [] if scales is None else scales.reshape(-1).tolist()
-        pairs = [(int(values.shape[axis] * factor), float(factor)) for axis, factor in zip(named, factors, strict=True)]
-    every = [_AxisSize(axis, size, scale) for axis, (size, scale) in zip(named, pairs, strict=True)]
-    spatial = [each for each in every if each.axis >= 2]
-    others = [each for each in every if each.axis < 2 and each.size != values.shape[each.axis]]
-    return others + spatial if others or any(each.size != values.shape[each.axis] for each in spatial) else []
+        pairs = [(int(values.shape[axis] * factor), float(factor)) for axis, factor in zip(axes, factors, strict=True)]
+    all_sizes = [_AxisSize(axis, size, scale) for axis, (size, scale) in zip(axes, pairs, strict=True)]
+    spatial = [entry for entry in all_sizes if entry.axis >= 2]
+    others = [entry for entry in all_sizes if entry.axis < 2 and entry.size != values.shape[entry.axis]]
+    return others + spatial if others or any(entry.size != values.shape[entry.axis] for entry in spatial) else []
 
 
 def _by_torch(attributes: Attributes, mode: str, rule: str, dims: int) -> tuple[str, bool | None] | None:
-    """Mode and `align_corners` of the call that computes the same; None where there is none."""
+    """Mode and `align_corners` of the equivalent call of torch; None if there is none."""
     nearest = attributes.text("nearest_mode", "round_prefer_floor")
     if mode == "nearest":
         return ("nearest", None) if rule == "asymmetric" and nearest == "floor" else None
@@ -117,10 +117,10 @@ def _coordinates(rule: str, axis: _AxisSize, length: int, device: torch.device) 
 
 
 def _along(x: Tensor, axis: _AxisSize, mode: str, rule: str, nearest: str) -> Tensor:
-    """One axis resized.
+    """Resize one axis.
 
     Raises:
-        NotImplementedError: Cubic interpolation that torch does not compute in one call.
+        NotImplementedError: The mode is cubic.
     """
     length = x.shape[axis.axis]
     place = _coordinates(rule, axis, length, x.device)
@@ -138,13 +138,13 @@ def _along(x: Tensor, axis: _AxisSize, mode: str, rule: str, nearest: str) -> Te
     place = place.clamp(0, length - 1)
     low = place.floor().long()
     high = (low + 1).clamp(max=length - 1)
-    shape = [-1 if each == axis.axis else 1 for each in range(x.ndim)]
+    shape = [-1 if index == axis.axis else 1 for index in range(x.ndim)]
     fraction = (place - low).reshape(shape)
     return torch.lerp(x.index_select(axis.axis, low), x.index_select(axis.axis, high), fraction.to(x.dtype))
 
 
 def _upsample(attributes: Attributes, x: Inputs) -> Tensor:
-    """Of operator sets 9 and before: nearest rounds down."""
+    """Upsample, up to opset 9; mode nearest rounds down."""
     values = {**attributes.values, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     scales: Sequence[object] = (None, *x.values[1:]) if len(x) > 1 else (None, None)
     return resize(Attributes(values), Inputs([x.values[0], *scales]))  # type: ignore[list-item]  # values of a graph

@@ -34,27 +34,27 @@ OPERATORS: dict[str, Operator] = {
     "Shape": _shape,
     "Size": _size,
 }
-"""By operator type. All of them have gradients where their result depends smoothly on an input."""
+"""Functions by operator type; those with a differentiable result have gradients."""
 
 
 def run_operator(operator: str, attributes: Attributes, inputs: Sequence[Value]) -> tuple[Output, ...]:
-    """All outputs of one operator.
+    """All outputs of an operator.
 
     Args:
-        operator: Its type, in `OPERATORS`.
-        attributes: Of the node.
-        inputs: In the order of the node.
+        operator: Operator type, a key of `OPERATORS`.
+        attributes: Attributes of the node.
+        inputs: Inputs in the order of the node.
 
     Raises:
-        NotImplementedError: An attribute has a value that has no torch function here; it is named.
+        NotImplementedError: The value of an attribute is not supported; the message names it.
     """
     numbers = [value for value in inputs if isinstance(value, np.ndarray) or value is None]
     if len(numbers) == len(inputs) and operator in NUMBER_OPERATORS:
         try:
-            known = NUMBER_OPERATORS[operator](attributes, numbers)
+            computed = NUMBER_OPERATORS[operator](attributes, numbers)
         except NotNumbersError:
             pass
         else:
-            return known if isinstance(known, tuple) else (known,)
+            return computed if isinstance(computed, tuple) else (computed,)
     result = OPERATORS[operator](attributes, Inputs(inputs))
     return result if isinstance(result, tuple) else (result,)

@@ -1,4 +1,4 @@
-"""Operators on numbers that are known without running a network: shapes, axes, sizes. In NumPy, with symbolic sizes."""
+"""Operators on numbers that do not depend on the inputs' values, such as shapes and axes; in NumPy, with symbolic sizes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from compress.backends.torch_operators.values import Attributes, Numbers
 NumberInputs = Sequence[Numbers | None]
 NumberOperator = Callable[[Attributes, NumberInputs], Numbers | tuple[Numbers, ...]]
 LARGEST = 4096
-"""Elements of a constant that is computed as numbers; a larger one becomes a tensor."""
+"""Largest number of elements of a constant in NumPy; a larger one becomes a tensor."""
 
 
 def _required(x: NumberInputs, index: int) -> Numbers:
     value = x[index]
     if value is None:
-        msg = f"input {index} left out"
+        msg = f"omitted input {index}"
         raise NotImplementedError(msg)
     return value
 
@@ -32,18 +32,18 @@ def _listed(x: NumberInputs, index: int) -> list[int]:
 
 
 def _each(function: Callable[[object], object], numbers: Numbers) -> Numbers:
-    """A function of one number, for arrays with symbolic sizes."""
+    """Apply a function to each number; sizes may be symbolic."""
     result = np.empty(numbers.shape, object)
     result.reshape(-1)[:] = [function(number) for number in numbers.reshape(-1).tolist()]
     return plain(result)
 
 
 def plain(numbers: Numbers) -> Numbers:
-    """The array with a type of its own, unless a size in it is symbolic."""
-    listed = numbers.reshape(-1).tolist()
-    if numbers.dtype != object or any(isinstance(each, (torch.SymInt, torch.SymFloat, torch.SymBool)) for each in listed):
+    """Convert an array of type object to bool, float32 or int64, unless it contains a symbolic size."""
+    values = numbers.reshape(-1).tolist()
+    if numbers.dtype != object or any(isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)) for value in values):
         return numbers
-    kinds = {type(each) for each in listed}
+    kinds = {type(value) for value in values}
     dtype = bool if kinds == {bool} else np.float32 if float in kinds else np.int64
     return numbers.astype(dtype)
 
@@ -64,7 +64,7 @@ def _cast(attributes: Attributes, x: NumberInputs) -> Numbers:
 
 
 def _divide(a: Numbers, b: Numbers) -> Numbers:
-    """Integers are divided towards zero; sizes are not negative."""
+    """Quotient of floats, or of integers, rounded down; ONNX rounds towards zero, but sizes are not negative."""
     if a.dtype == object or b.dtype == object:
         return np.asarray(np.frompyfunc(_quotient, 2, 1)(a, b))
     return np.asarray(a // b if a.dtype.kind in "iu" else a / b)
@@ -158,7 +158,7 @@ def _range(_: Attributes, x: NumberInputs) -> Numbers:
 
 
 class NotNumbersError(Exception):
-    """The result is better computed as a tensor."""
+    """The result must be computed as a tensor."""
 
 
 NUMBER_OPERATORS: dict[str, NumberOperator] = {
@@ -204,6 +204,6 @@ def _shape_of_numbers(attributes: Attributes, x: NumberInputs) -> Numbers:
 
 
 def cut_shape(attributes: Attributes, shape: Sequence[int]) -> Numbers:
-    """What `Shape` gives: sizes from `start` to `end`."""
+    """Output of `Shape`: the sizes from `start` to `end`."""
     end = attributes.integer("end", len(shape)) if "end" in attributes else None
     return shape_of(list(shape)[attributes.integer("start", 0) : end])

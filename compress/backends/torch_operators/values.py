@@ -1,7 +1,7 @@
-"""What the torch functions of ONNX operators read: tensors, numbers of shapes, and attributes with their types.
+"""Inputs and attributes of the torch functions of ONNX operators.
 
-Shapes, axes and other integers that are known before a network runs are NumPy arrays, so that computing a shape leaves no trace
-in what `torch.export` records. Where an axis is free, an array holds its symbolic size.
+Shapes, axes and other integers that are known before the network runs are NumPy arrays, so that `torch.export` does not record
+their computation. The size of a free axis in such an array is symbolic.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor
 from compress.backends import onnx_graph as graphs
 
 Numbers = np.ndarray
-"""Integers, floats or booleans that are known without running the network; of type object where a size is symbolic."""
+"""Integers, floats or booleans that are known before the network runs; of type object if a size is symbolic."""
 Value = Tensor | Numbers | None
-"""A tensor of the graph; None where an optional input is left out."""
+"""A tensor of the graph; None for an omitted optional input."""
 
 
 class Attributes:
-    """Attributes of a node, each read as the type that its operator gives it.
+    """Attributes of a node, with a method for each type.
 
     Args:
-        values: By name; tensors as arrays.
+        values: Values by name; tensors become arrays.
     """
 
     def __init__(self, values: Mapping[str, object]) -> None:
@@ -33,43 +33,43 @@ class Attributes:
 
     @classmethod
     def of(cls, node: ir.Node) -> Attributes:
-        """Those of a node."""
+        """Attributes of a node."""
         return cls(graphs.attributes(node))
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
     def number(self, name: str, default: float) -> float:
-        """A float."""
+        """A float attribute."""
         value = self.values.get(name, default)
         return float(value) if isinstance(value, (int, float)) else default
 
     def integer(self, name: str, default: int) -> int:
-        """An integer."""
+        """An integer attribute."""
         value = self.values.get(name, default)
         return int(value) if isinstance(value, (int, float)) else default
 
     def text(self, name: str, default: str) -> str:
-        """A word, such as a mode."""
+        """A string attribute, such as a mode."""
         value = self.values.get(name, default)
         return value.decode() if isinstance(value, bytes) else str(value)
 
     def integers(self, name: str) -> tuple[int, ...] | None:
-        """Several integers; None where the node has no such attribute."""
+        """An attribute with several integers; None if the node lacks it."""
         value = self.values.get(name)
-        return tuple(int(each) for each in value) if isinstance(value, Sequence) and not isinstance(value, str) else None
+        return tuple(int(number) for number in value) if isinstance(value, Sequence) and not isinstance(value, str) else None
 
     def array(self, name: str) -> Numbers | None:
-        """A tensor; None where the node has no such attribute."""
+        """A tensor attribute; None if the node lacks it."""
         value = self.values.get(name)
         return value if isinstance(value, np.ndarray) else None
 
 
 class Inputs:
-    """Inputs of one node; tensors are on one device.
+    """Inputs of a node; all tensors are on one device.
 
     Args:
-        values: In the order of the node.
+        values: Inputs in the order of the node.
     """
 
     def __init__(self, values: Sequence[Value]) -> None:
@@ -82,23 +82,23 @@ class Inputs:
         return len(self.values)
 
     def has(self, index: int) -> bool:
-        """Whether an optional input is given."""
+        """Whether an input is present."""
         return len(self.values) > index and self.values[index] is not None
 
     def tensor(self, index: int) -> Tensor:
         """An input as a tensor.
 
         Raises:
-            NotImplementedError: It is left out.
+            NotImplementedError: The input is omitted.
         """
         value = self.values[index] if len(self.values) > index else None
         if value is None:
-            msg = f"input {index} left out"
+            msg = f"omitted input {index}"
             raise NotImplementedError(msg)
         return value.to(self.device) if isinstance(value, Tensor) else to_tensor(value, self.device)
 
     def optional(self, index: int) -> Tensor | None:
-        """An input as a tensor; None where it is left out."""
+        """An input as a tensor; None if it is omitted."""
         return self.tensor(index) if self.has(index) else None
 
     def tensors(self) -> list[Tensor]:
@@ -106,20 +106,20 @@ class Inputs:
         return [self.tensor(index) for index in range(len(self))]
 
     def number(self, index: int) -> float | None:
-        """A scalar that is known without running the network; None for a computed one, several, or none."""
+        """A scalar input that is known before the network runs; else None."""
         value = self.values[index] if len(self.values) > index else None
         number: float | None = value.item() if isinstance(value, np.ndarray) and value.size == 1 else None
         return number
 
     def numbers(self, index: int) -> list[int]:
-        """An input as a list of integers, such as a shape; a computed one is read, which no exporter can follow."""
+        """An input as a list of integers, such as a shape; `torch.export` cannot trace one that the network computes."""
         value = self.values[index]
-        listed: list[int] = [] if value is None else value.reshape(-1).tolist()
-        return listed
+        numbers: list[int] = [] if value is None else value.reshape(-1).tolist()
+        return numbers
 
 
 def to_tensor(numbers: Numbers, device: torch.device) -> Tensor:
-    """Numbers as a tensor."""
+    """Convert numbers to a tensor."""
     if numbers.dtype != object:
         return torch.from_numpy(np.array(numbers)).to(device)
     listed = [torch.as_tensor(number, device=device) for number in numbers.reshape(-1).tolist()]
@@ -128,11 +128,11 @@ def to_tensor(numbers: Numbers, device: torch.device) -> Tensor:
 
 Output = Tensor | Numbers
 Operator = Callable[[Attributes, Inputs], Output | tuple[Output, ...]]
-"""The outputs of one node."""
+"""Outputs of a node."""
 
 
 def pairwise(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
-    """A function of two tensors as an operator, folded over more."""
+    """Operator that applies a function of two tensors to its inputs, from left to right."""
 
     def apply(_: Attributes, x: Inputs) -> Tensor:
         first, *others = x.tensors()
@@ -144,5 +144,5 @@ def pairwise(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 
 def unary(function: Callable[[Tensor], Tensor]) -> Operator:
-    """A function of one tensor as an operator."""
+    """Operator that applies a function of one tensor."""
     return lambda _, x: function(x.tensor(0))

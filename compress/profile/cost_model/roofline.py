@@ -1,9 +1,9 @@
-"""Time of an operator by the roofline: the longer of computing and moving its data, and the overhead of starting it.
+"""Time of an operator by the roofline model.
 
     t = max(operations ÷ (peak × efficiency), bytes ÷ (bandwidth × efficiency)) + overhead
 
 Williams, Waterman & Patterson 2009, "Roofline: an insightful visual performance model for multicore architectures", CACM
-52(4):65. Depthwise convolutions have the fp32 vector rate in any precision: with one input channel per sum, neither tensor
+52(4):65. Depthwise convolutions run at the fp32 vector rate in any precision: with one input channel per sum, neither tensor
 cores nor dot-product instructions apply.
 """
 
@@ -25,9 +25,9 @@ class OperatorTime(NamedTuple):
     """Time of one operator.
 
     Attributes:
-        kernel_ms: Of computing or of moving data, whichever takes longer.
-        bound: Which of the two.
-        overhead_ms: Of starting it.
+        kernel_ms: Time of the arithmetic or of the memory traffic, whichever is longer.
+        bound: The longer of the two.
+        overhead_ms: Time to start the operator.
     """
 
     kernel_ms: float
@@ -42,13 +42,13 @@ def operator_time(item: OperatorWork, device: Device, efficiency: Efficiency) ->
         DeviceError: The profile lacks a peak.
     """
     arithmetic = item.operations / _rate(item, device, efficiency) / MILLI
-    moving = item.elements * bytes_of(item.number, device.precision.floats) / _bandwidth(device, efficiency) / MILLI
+    traffic = item.elements * bytes_of(item.number, device.precision.floats) / _bandwidth(device, efficiency) / MILLI
     overhead = efficiency.overhead_us.value * MILLI
-    return OperatorTime(max(arithmetic, moving), "arithmetic" if arithmetic >= moving else "bandwidth", overhead)
+    return OperatorTime(max(arithmetic, traffic), "arithmetic" if arithmetic >= traffic else "bandwidth", overhead)
 
 
 def _rate(item: OperatorWork, device: Device, efficiency: Efficiency) -> float:
-    """Expected operations per second of this operator's kernel."""
+    """Expected operations per second of an operator's kernel."""
     workers = device.threads if device.kind == "cpu" else 1
     if item.kind in ("dense", "grouped"):
         return _peak(item.number, device).value * efficiency.dense.value * workers * GIGA
@@ -57,7 +57,7 @@ def _rate(item: OperatorWork, device: Device, efficiency: Efficiency) -> float:
 
 
 def _peak(number: Number, device: Device) -> SourcedValue:
-    """Peak of a number type; int8 on a device without such a peak runs at the float rate."""
+    """Peak rate of a number type; without an int8 peak, int8 runs at the float rate."""
     peaks = device.peaks
     floats = peaks.fp16_gflops if device.precision.floats == "fp16" else peaks.fp32_gflops
     return required(
@@ -71,13 +71,19 @@ def _bandwidth(device: Device, efficiency: Efficiency) -> float:
 
 
 def required(value: T | None, device: Device, key: str, reason: str = "") -> T:
-    """A figure of the profile.
+    """Check that a value of the device profile is present.
+
+    Args:
+        value: The value, or None.
+        device: Device profile.
+        key: Key of the value in the profile.
+        reason: Why there is no calibration.
 
     Raises:
-        DeviceError: The profile lacks it; `key` is its place, `reason` why there is no calibration in its stead.
+        DeviceError: The profile lacks the value.
     """
     if value is None:
         why = f" ({reason})" if reason else ""
-        msg = f"device {device.name!r} has no {key}, which an estimate needs; add it to its profile with unit and source{why}"
+        msg = f"device {device.name!r} has no {key}, which the estimate needs; add it to its profile with unit and source{why}"
         raise DeviceError(msg)
     return value

@@ -34,7 +34,7 @@ def test_inputs_are_read_as_what_an_operator_wants() -> None:
     assert inputs.optional(2) is None
     assert not inputs.has(2)
     assert not inputs.has(9)
-    with pytest.raises(NotImplementedError, match="input 2 left out"):
+    with pytest.raises(NotImplementedError, match="omitted input 2"):
         inputs.tensor(2)
 
 

@@ -157,7 +157,7 @@ def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
 def test_stages_that_train_are_refused_before_anything_runs(tmp_path: Path) -> None:
     path = saved(dense(extra="Hardmax"), tmp_path)
     sentence = (
-        r"prune needs a network that can be trained, and operator Hardmax \(y\) of this ONNX file has no torch counterpart"
+        r"prune needs a network that can be trained, but operator Hardmax \(y\) of this ONNX file has no torch equivalent here"
     )
     with pytest.raises(RecipeError, match=sentence):
         Pipeline(

@@ -60,5 +60,5 @@ def test_a_loop_is_refused_by_operator_and_node(tmp_path: Path) -> None:
     ends = [onnx.helper.make_tensor_value_info(name, 1, ["n", 4]) for name in "xy"]
     node = onnx.helper.make_node("Hardmax", ["x"], ["y"], name="top")
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:])), tmp_path / "m.onnx")
-    with pytest.raises(ConversionError, match=r"prune needs a network that can be trained, and operator Hardmax \(top\)"):
+    with pytest.raises(ConversionError, match=r"prune needs a network that can be trained, but operator Hardmax \(top\)"):
         build_network(graphs.to_ir(onnx.load(tmp_path / "m.onnx")), "prune")
