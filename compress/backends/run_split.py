@@ -94,12 +94,12 @@ def run_split(
 
 
 def with_threshold_of(validation: SplitScores, result: SplitScores, task: Task) -> SplitScores:
-    """Scores of a split, held against the threshold that is chosen on validation, where the deciding metric has one.
+    """Scores of a split with the threshold chosen on validation; unchanged if the deciding metric has no threshold.
 
     Args:
-        validation: Of the same network.
-        result: Of another split.
-        task: Gives the metrics.
+        validation: Scores of the same network on the validation split.
+        result: Scores on another split.
+        task: Task with the metrics.
 
     Raises:
         DataError: The validation split has no sample to choose the threshold on.

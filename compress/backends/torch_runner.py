@@ -24,7 +24,7 @@ WARM_RUNS = 3
 
 
 class TorchSettings(TypedDict, total=False):
-    """Settings of `TorchRunner` but the device."""
+    """Settings of `TorchRunner` without the device."""
 
     threads: int
     floats: Literal["fp32", "fp16"]
@@ -202,6 +202,6 @@ def _arrays(outputs: object) -> list[Array]:
     if isinstance(outputs, dict):
         outputs = list(outputs.values())
     if not isinstance(outputs, list | tuple):
-        msg = f"a network gives a tensor, or a list, tuple or mapping of tensors, not {type(outputs).__name__}"
+        msg = f"a network must return a tensor, or a list, tuple or mapping of tensors, not {type(outputs).__name__}"
         raise TypeError(msg)
     return [array for output in outputs for array in _arrays(output)]

@@ -165,7 +165,7 @@ def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
 
 
 def example_input(spec: NetworkSpec) -> str:
-    """Name of a file that the script takes, for its help."""
+    """Example of an input file, for the help text of the script."""
     return "inputs.npz" if spec.preprocessing is None else "image.png"
 
 

@@ -50,5 +50,5 @@ class Tolerance(FrozenModel):
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
-        """The top class is that of logits."""
+        """Capabilities of the task that a limit needs: `top1` compares classes."""
         return {"top1": ("class_rows",)} if self.top1 else {}

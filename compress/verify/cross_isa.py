@@ -177,7 +177,7 @@ def _agreement(expected: Array, outputs: Array, detail: str) -> Metrics:
 
 
 def _metric(samples: VerificationSamples, outputs: Mapping[str, Array], detail: str) -> Metrics:
-    """The deciding metric of the task on each machine; nothing where the targets are unknown."""
+    """The deciding metric of the task on each machine; empty if the targets are unknown."""
     if samples.task is None or samples.targets is None:
         return {}
     metric, quantities = samples.task.deciding, dict[str, Quantity]()

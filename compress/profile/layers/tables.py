@@ -100,7 +100,7 @@ def detail_of(layers: LayerTimes) -> str:
 
 
 def milliseconds(row: Row, name: str) -> float:
-    """A time in a row that is not JSON yet; 0 where it was not measured."""
+    """A time in a row before its conversion to JSON; 0 if it was not measured."""
     time = row[name]
     return time.value or 0.0 if isinstance(time, Quantity) else 0.0
 

@@ -42,7 +42,7 @@ def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, devi
         files: ONNX files by subject.
         feeds: Inputs by subject; None feeds zeros in the input shapes of each file.
         device: Device profile.
-        settings: How to measure.
+        settings: Settings of the measurement.
 
     Raises:
         ConversionError: A file is not ONNX, or its external data is missing.

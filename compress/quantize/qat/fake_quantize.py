@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 
 class _FakeQuantizeContext(Protocol):
-    """What the forward pass leaves for the backward pass: v, q, the limits and the shape of s."""
+    """Values that the forward pass saves for the backward pass: v, q, the limits and the shape of s."""
 
     limits: tuple[float, float]
     shape: torch.Size

@@ -58,7 +58,7 @@ class OnnxModule(GraphModule):
             return super().forward(*inputs)
 
     def submodule(self, step: GraphStep) -> nn.Module | None:
-        """The layer or the fake quantization of a step."""
+        """The layer or the fake quantization of a step; None for an operator."""
         if step.operator == FAKE_QUANTIZE:
             return self.quantizers[step.key]
         return self.layers[step.key] if step.operator == LAYER else None
