@@ -206,7 +206,8 @@ def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> s
         allowed = {name for alternative in outer for name in getattr(alternative.annotation, "model_fields", ())}
         return f"unknown key: {nearest(str(path[-1]), allowed)}"
     if kind == "missing":
-        return "this key is required and missing"
+        in_list = isinstance(details["input"], list)
+        return f"has too few entries, got {value}" if in_list else "this key is required and missing"
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
         return f"must be {word} {context[key]:g}, got {value}"
@@ -214,9 +215,8 @@ def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> s
         return _choice(str(context["expected"]), details["input"])
     if kind == "string_pattern_mismatch":
         return f"must match {context['pattern']}, got {value}"
-    if kind == "too_short":
-        least = context["min_length"]
-        return f"needs at least {least} {'entry' if least == 1 else 'entries'}, got {context['actual_length']}"
+    if kind in ("too_short", "too_long"):
+        return _describe_length(kind, context)
     if kind == "alternatives":
         return f"expected {context['expected']}, got {value}"
     if kind == "string_type" and isinstance(details["input"], int | float):
@@ -224,6 +224,11 @@ def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> s
     if (expected := _expected_kind(details)) != kind:
         return f"expected {expected}, got {value}"
     return _plain(details)
+
+
+def _describe_length(kind: str, context: dict[str, Any]) -> str:
+    word, limit = ("least", context["min_length"]) if kind == "too_short" else ("most", context["max_length"])
+    return f"needs at {word} {limit} {'entry' if limit == 1 else 'entries'}, got {context['actual_length']}"
 
 
 def _choice(expected: str, value: object) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from compress.core.errors import CompressError, DataError, nearest
+from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metrics, Quantity
 from compress.tasks.base import Task
@@ -32,6 +34,18 @@ FPR = 0.05
 """Rate of false alarms, where none is given."""
 
 
+class DefectOptions(FrozenModel):
+    """Options of the tasks `inspection` and `anomaly`.
+
+    Attributes:
+        good: Name of the class of good parts. By default the one named `good`, else the first.
+        fpr: Rate of false alarms that the threshold is chosen for.
+    """
+
+    good: str | None = None
+    fpr: float = Field(default=FPR, gt=0.0, lt=1.0)
+
+
 class DefectTask(Task):
     """A part is defective where its score is over a threshold; one class is that of the good parts.
 
@@ -40,11 +54,14 @@ class DefectTask(Task):
         fpr: Rate of false alarms that the threshold is chosen for, over 0 and under 1.
 
     Attributes:
+        settings: `good` and `fpr`.
         good_index: Number of the class of good parts: 0 until `for_spec` has looked it up.
 
     Raises:
         CompressError: A rate outside (0, 1).
     """
+
+    settings: ClassVar[type[BaseModel]] = DefectOptions
 
     def __init__(self, good: str | None = None, fpr: float = FPR) -> None:
         if not 0 < fpr < 1:
@@ -52,11 +69,6 @@ class DefectTask(Task):
             raise CompressError(msg)
         self.good, self.fpr = good, fpr
         self._use_class(0)
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """Class of good parts and rate of false alarms where they are not the defaults."""
-        return {name: value for name, value, default in (("good", self.good, None), ("fpr", self.fpr, FPR)) if value != default}
 
     @abstractmethod
     def defect_score(self, outputs: Tensors) -> Tensor:

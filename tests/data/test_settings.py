@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from compress.core.errors import DataError
+from compress.config.recipe import loads
+from compress.core.errors import DataError, RecipeError
 from compress.data.settings import DataSettings, parse_source
 
 
@@ -52,6 +53,22 @@ def test_height_and_width_may_differ():
     oblong = DataSettings.model_validate({"image_size": [48, 96]})
     assert oblong.size == (48, 96)
     assert oblong.model_dump(mode="json")["image_size"] == [48, 96]
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("[48]", "data.image_size: has too few entries, got [48]"),
+        ("[48, 96, 3]", "data.image_size: needs at most 2 entries, got 3"),
+        ("[48, 4]", "data.image_size[1]: must be at least 8, got 4"),
+        ("48x96", "data.image_size: expected a whole number or a list, got '48x96'"),
+    ],
+)
+def test_a_wrong_size_has_its_place_and_a_sentence(size, message):
+    text = f"name: a\ndata: {{image_size: {size}}}\nmodel: {{source: 'torchvision:resnet18'}}\nstages: [export]\n"
+    with pytest.raises(RecipeError) as caught:
+        loads(text)
+    assert str(caught.value).endswith(f"line 2: {message}")
 
 
 @pytest.mark.parametrize("size", [[48], [48, 96, 3], [48, 4], [48, 2000], 4, "48x96", [48.5, 96], None])

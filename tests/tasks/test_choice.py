@@ -145,6 +145,13 @@ def test_names_of_options_are_listed():
     assert option_names(Entry("task", "broken", "nowhere:Nothing", "package broken 1")) == ()
 
 
+def test_an_inspection_has_its_rate_of_false_alarms_and_the_class_of_good_parts():
+    task = recipe("{inspection: {good: whole, fpr: 0.01}}").task.make()
+    assert (task.good, task.fpr) == ("whole", 0.01)
+    assert task.metric_info.label == "recall at 1 % false alarms"
+    assert faults("{anomaly: {fpr: 1}}") == [(2, "task.anomaly.fpr", "must be under 1, got 1")]
+
+
 def test_a_task_of_another_package_has_options_too():
     with temporary(row(Blurred)):
         chosen = recipe("{blurred: {sigma: 2}}")
