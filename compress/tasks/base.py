@@ -263,15 +263,21 @@ class Task(ABC):
             given = ", ".join(
                 f"{name}: {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}" for name, y in batch.targets.items()
             )
+            other_types = [target for target in misfits if _has_shape(target, batch)]
+            advice = "choose the task that fits the data, or other data"
+            if len(other_types) == len(misfits):
+                advice = f"convert {', '.join(f'{target.name} to {target.dtype}' for target in other_types)}"
             msg = (
                 f"task {self.name} needs targets {', '.join(map(str, expected))}; the data give {given or 'none'} for "
-                f"{batch.size} samples: choose the task that fits the data, or other data"
+                f"{batch.size} samples: {advice}"
             )
             raise DataError(msg)
 
 
 def _fits(target: TensorSpec, batch: Batch) -> bool:
+    return _has_shape(target, batch) and batch.targets[target.name].is_floating_point() == target.is_continuous
+
+
+def _has_shape(target: TensorSpec, batch: Batch) -> bool:
     values = batch.targets.get(target.name)
-    if values is None:
-        return False
-    return values.is_floating_point() == target.is_continuous and target.fits(tuple(values.shape), batch.size)
+    return values is not None and target.fits(tuple(values.shape), batch.size)

@@ -8,6 +8,7 @@ from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
 from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.data.batch import Batch
 from compress.tasks.classification import Classification
+from compress.tasks.multilabel import MultiLabel
 
 TASK = Classification()
 IMAGES = image_spec(channels=3, height=8, width=8, mean=(0.5,) * 3, std=(0.5,) * 3, classes=("a", "b"))
@@ -43,6 +44,14 @@ def test_targets_of_another_kind_are_refused(target):
     TASK.check_batch(Batch.of(images, torch.zeros(2, dtype=torch.int32)), IMAGES)
     with pytest.raises(DataError, match="needs targets target: int64 batch; the data give target"):
         TASK.check_batch(Batch.of(images, target), IMAGES)
+
+
+def test_targets_of_another_type_alone_are_to_be_converted():
+    images = torch.zeros(2, 3, 8, 8)
+    with pytest.raises(DataError, match=r"for 2 samples: convert target to int64$"):
+        TASK.check_batch(Batch.of(images, torch.zeros(2)), IMAGES)
+    with pytest.raises(DataError, match=r"for 2 samples: convert target to float32$"):
+        MultiLabel().check_batch(Batch.of(images, torch.ones(2, 2, dtype=torch.int64)), IMAGES)
 
 
 def test_inputs_decide_which_capabilities_are_there():
