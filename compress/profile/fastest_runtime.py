@@ -100,7 +100,7 @@ class RuntimeInputs:
         return outputs
 
 
-def compare_outputs(first: Sequence[Sequence[Array]], second: Sequence[Sequence[Array]]) -> RuntimeAgreement:
+def compare_runtimes(first: Sequence[Sequence[Array]], second: Sequence[Sequence[Array]]) -> RuntimeAgreement:
     """Compare the outputs of two runtimes.
 
     Args:
@@ -152,7 +152,7 @@ def choose_runtime(
         except CompressError as error:
             skipped.append(Fact.of("profile.runtime_failed", name, error=str(error)))
         else:
-            agreements[name] = _worst([compare_outputs(expected[subject], outputs[subject]) for subject in inputs.files])
+            agreements[name] = _worst([compare_runtimes(expected[subject], outputs[subject]) for subject in inputs.files])
     paths = {name: inputs.files_in(name)[inputs.timed] for name in (default, *agreements)}
     with ExitStack() as stack:
         runners = {name: stack.enter_context(open_runner(name, path, threads=settings.threads)) for name, path in paths.items()}

@@ -12,7 +12,7 @@ from compress.core.progress import NullReporter
 from compress.core.registry import Entry
 from compress.core.sentences import render, render_subject
 from compress.profile import fastest_runtime as runtimes
-from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime, compare_outputs
+from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime, compare_runtimes
 from compress.profile.profile_files import profile_files
 from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import model, network
@@ -176,12 +176,12 @@ def test_files_on_their_own_are_measured_in_the_fastest_too(tiny, monkeypatch):
 def test_agreement_counts_classes_and_the_largest_difference():
     ours = [[np.array([[1.0, 2.0], [3.0, 0.0]])], [np.array([[0.0, 4.0]])]]
     theirs = [[np.array([[1.0, 2.0], [3.0, 3.5]])], [np.array([[0.0, 4.0]])]]
-    found = compare_outputs(ours, theirs)
+    found = compare_runtimes(ours, theirs)
     assert found.difference == pytest.approx(3.5 / 4)
     assert found.top1 == pytest.approx(2 / 3)
     assert found.samples == 3
     assert not found.holds
-    assert compare_outputs(ours, ours).holds
+    assert compare_runtimes(ours, ours).holds
     disagreement = Fact.of(
         "profile.runtime_disagrees", "fast",
         difference=found.difference, top1=found.top1, samples=found.samples, largest_difference=0.1, least_agreement=0.98,
@@ -194,12 +194,12 @@ def test_agreement_counts_classes_and_the_largest_difference():
 
 def test_agreement_of_outputs_without_classes_or_with_not_a_number():
     maps = [[np.ones((1, 2, 3, 3))]]
-    assert compare_outputs(maps, maps).top1 is None
-    assert compare_outputs(maps, maps).holds
+    assert compare_runtimes(maps, maps).top1 is None
+    assert compare_runtimes(maps, maps).holds
     broken = [[np.full((1, 2, 3, 3), np.nan)]]
-    assert not compare_outputs(maps, broken).holds
-    assert compare_outputs(maps, broken).difference == float("inf")
-    assert compare_outputs([[np.zeros((1, 2))]], [[np.zeros((1, 2))]]).difference == 0.0
+    assert not compare_runtimes(maps, broken).holds
+    assert compare_runtimes(maps, broken).difference == float("inf")
+    assert compare_runtimes([[np.zeros((1, 2))]], [[np.zeros((1, 2))]]).difference == 0.0
 
 
 def test_every_output_counts(save):
@@ -207,4 +207,4 @@ def test_every_output_counts(save):
     path = save("two.onnx", model(nodes, {}, "y"))
     with open_runner("onnxruntime", path) as runner:
         (output,) = runner.run(BATCHES[0])
-    assert compare_outputs([[output, output]], [[output, output + 1]]).difference == pytest.approx(1 / output.max())
+    assert compare_runtimes([[output, output]], [[output, output + 1]]).difference == pytest.approx(1 / output.max())

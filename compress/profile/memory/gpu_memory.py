@@ -10,7 +10,7 @@ from types import ModuleType
 
 from compress.core.errors import DeviceError
 from compress.core.record import Quantity
-from compress.profile.power.nvml import device_handle
+from compress.profile.power.nvml import device_handle, open_library
 
 RATE_HZ = 50.0
 
@@ -67,16 +67,13 @@ def watch_gpu_memory(process: int, *, enabled: bool = True) -> Iterator[GpuPeak]
 
 
 def _open_nvml() -> tuple[ModuleType, object]:
+    library = open_library()
     try:
-        import pynvml
-    except ImportError as error:
-        msg = "the package nvidia-ml-py is not installed"
+        return library, device_handle(library)
+    except library.NVMLError as error:
+        library.nvmlShutdown()
+        msg = f"no NVIDIA GPU is visible ({error})"
         raise DeviceError(msg) from error
-    try:
-        pynvml.nvmlInit()
-        return pynvml, device_handle(pynvml)
-    except pynvml.NVMLError as error:
-        raise DeviceError(str(error)) from error
 
 
 def _follow(library: ModuleType, handle: object, process: int, gpu_peak: GpuPeak, done: threading.Event) -> None:

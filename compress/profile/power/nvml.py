@@ -72,20 +72,10 @@ class Nvml:
     def _open(self) -> None:
         if self._library is not None:
             return
+        self._library = library = open_library()
         try:
-            import pynvml
-        except ImportError as error:
-            msg = "the package nvidia-ml-py is not installed: pip install nvidia-ml-py"
-            raise DeviceError(msg) from error
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError as error:
-            msg = f"the NVIDIA driver is not available ({error})"
-            raise DeviceError(msg) from error
-        self._library = pynvml
-        try:
-            self._handle = device_handle(pynvml)
-        except pynvml.NVMLError as error:
+            self._handle = device_handle(library)
+        except library.NVMLError as error:
             self.stop()
             msg = f"no NVIDIA GPU is visible ({error})"
             raise DeviceError(msg) from error
@@ -99,6 +89,26 @@ class Nvml:
         except self._library.NVMLError as error:
             raise DeviceError(str(error)) from error
         return value.decode() if isinstance(value, bytes) else value  # some releases give text as bytes
+
+
+def open_library() -> ModuleType:
+    """NVML, initialised; whoever opens it calls `nvmlShutdown`.
+
+    Raises:
+        DeviceError: The package is not installed, or the driver is not available.
+    """
+    try:
+        import pynvml
+    except ImportError as error:
+        msg = "the package nvidia-ml-py is not installed: pip install nvidia-ml-py"
+        raise DeviceError(msg) from error
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        msg = f"the NVIDIA driver is not available ({error})"
+        raise DeviceError(msg) from error
+    library: ModuleType = pynvml
+    return library
 
 
 def device_handle(library: ModuleType) -> object:
