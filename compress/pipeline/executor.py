@@ -20,7 +20,8 @@ from compress.core.run_directory import RunDirectory
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.core.user_code_key import user_code_key
-from compress.pipeline.plan import NetworkPlan, Plan
+from compress.pipeline.network_plan import NetworkPlan
+from compress.pipeline.plan import Plan
 from compress.pipeline.run_state import RunState
 from compress.pipeline.stage_key import stage_key, start_key, teacher_key
 from compress.pipeline.stage_output import PendingStage, Reference, StageOutput, save_output

@@ -6,25 +6,30 @@ already finished builds nothing, except networks and data of the user's own code
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.config.key_path import format_path
-from compress.config.start_form import first_torch_stage, why_not_trainable
+from compress.config.start_form import why_not_trainable
 from compress.config.task_requirements import with_task_losses
 from compress.core.budget import Budget
-from compress.core.environment import run_token
 from compress.core.errors import RecipeError, ValidationIssue
-from compress.core.fact import Fact
-from compress.core.network_spec import NetworkSpec
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
-from compress.core.user_path import user_path
+from compress.pipeline.network_plan import (
+    NetworkPlan,
+    as_converted,
+    copies_of,
+    given_file,
+    needs_torch,
+    network_of_module,
+    network_of_source,
+    plan_network,
+)
 from compress.pipeline.task_data import check_requirements, data_for_task
 from compress.train.settings import Training
 
@@ -35,33 +40,6 @@ if TYPE_CHECKING:
     from compress.data.interface import Data
     from compress.models.settings import ModelSettings
     from compress.tasks.base import Task
-
-BuildNetwork = Callable[[NetworkSpec], "tuple[nn.Module, tuple[Fact, ...]]"]
-
-
-@dataclass(frozen=True)
-class NetworkPlan:
-    """One network.
-
-    Attributes:
-        key: Identifies it.
-        build: Builds the network with its initial weights; with notes on how it was adapted to the data.
-        build_architecture: Builds the same network with any weights: the reference that checkpoints are read against.
-        trained: Whether its initial weights are trained, so that they are worth measuring.
-        training: How to train it before use (teachers).
-        architecture: Where it is from, without weights; None for a network that was built in Python.
-        file: The ONNX file that the chain starts from, in place of a torch network.
-        converted: The ONNX file that the torch network is converted from.
-    """
-
-    key: Mapping[str, object]
-    build: BuildNetwork
-    build_architecture: BuildNetwork
-    trained: bool
-    training: Training | None = None
-    architecture: ModelSettings | None = None
-    file: Path | None = None
-    converted: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -117,10 +95,10 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     teachers = recipe.teacher if isinstance(recipe.teacher, tuple) else (recipe.teacher,) if recipe.teacher else ()
 
     def network(settings: ModelSettings, training: Training | None = None) -> NetworkPlan:
-        plan = _network(settings, task, recipe.seed, base, trust_code, training)
+        plan = plan_network(settings, task, recipe.seed, base, trust_code, training)
         if any(str(source).startswith("python:") for source in (settings.source, settings.architecture)):
             # The code alone does not say what it reads.
-            copies = _copies(*plan.build(load_data().spec))
+            copies = copies_of(*plan.build(load_data().spec))
             return replace(
                 plan, key={**plan.key, **copies.key}, build=copies.build, build_architecture=copies.build_architecture
             )
@@ -148,53 +126,6 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
 def split_fingerprints(data: Data) -> list[str]:
     """Fingerprints of the three splits."""
     return [split.fingerprint for split in (data.train, data.validation, data.test)]
-
-
-def given_file(source: str, base: Path) -> Path | None:
-    """The ONNX file that a chain starts from; None for a torch network."""
-    kind, _, name = source.partition(":")
-    return user_path(name, base).absolute() if kind == "onnx" else None
-
-
-def needs_torch(stages: Sequence[Stage]) -> str:
-    """Name of the first stage that needs a torch network; empty where none does."""
-    return first_torch_stage((name_of("stage", stage), type(stage), stage) for stage in stages)
-
-
-def as_converted(network: NetworkPlan, stage: str) -> NetworkPlan:
-    """The network of an ONNX file as a torch network, where a stage needs one.
-
-    Args:
-        network: Any.
-        stage: Of `needs_torch`.
-    """
-    if network.file is None or not stage:
-        return network
-    return replace(network, key={**network.key, "converted": True}, file=None, converted=network.file)
-
-
-def _network(
-    settings: ModelSettings, task: Task, seed: int, base: Path, trust_code: bool, training: Training | None = None
-) -> NetworkPlan:
-    from compress.models import factory as sources
-    from compress.models.saved_network import portable_architecture
-
-    def builder(model: ModelSettings) -> BuildNetwork:
-        def build(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
-            network = sources.build_model(model, spec, seed=seed, base=base, task=task, trust_code=trust_code)
-            return network.module, network.notes
-
-        return build
-
-    return NetworkPlan(
-        key={"settings": settings.model_dump(mode="json"), "source": sources.model_fingerprint(settings, base)},
-        build=builder(settings),
-        build_architecture=builder(settings.without_weights()),
-        trained=settings.trained,
-        training=training,
-        architecture=portable_architecture(settings, base),
-        file=given_file(settings.source, base),
-    )
 
 
 def from_objects(  # each argument is one of `Pipeline`, the public API
@@ -228,8 +159,8 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
     check_requirements(name, task, data, stages)
     form: Form = "torch" if given is None or stage else "onnx"
     stages, budget = _validate(name, stages, budget, task, has_teacher=bool(teachers), form=form)
-    network = _from_source(model, task, seed, stage) if isinstance(model, str) else _from_module(model, data.spec)
-    teacher_networks = [_from_module(module, data.spec) for module in teachers]
+    network = network_of_source(model, task, seed, stage) if isinstance(model, str) else network_of_module(model, data.spec)
+    teacher_networks = [network_of_module(module, data.spec) for module in teachers]
     data_key: dict[str, object] = {"source": data.source, "fingerprints": split_fingerprints(data)}
     recipe: dict[str, object] = {
         "name": name,
@@ -265,48 +196,6 @@ def _task(task: str | Task) -> Task:
         return task
     loaded: Task = lookup("task", task).load()()
     return loaded
-
-
-def _from_source(source: str, task: Task, seed: int, torch_stage: str) -> NetworkPlan:
-    """A network by its source string, such as `onnx:model.onnx`; `torch_stage` is the first that needs a torch network."""
-    from compress.models.settings import ModelSettings
-
-    return as_converted(_network(ModelSettings(source=source), task, seed, Path.cwd(), trust_code=False), torch_stage)
-
-
-def _from_module(module: nn.Module, spec: NetworkSpec) -> NetworkPlan:
-    """The caller's own network, checked and copied: later changes of it change nothing.
-
-    Raises:
-        ModelError: It cannot be used; see `compress.models.check_network`.
-    """
-    from compress.models.check_network import IN_PYTHON, take_network
-
-    name = type(module).__name__
-    return _copies(*take_network(module, spec, f"the network {name}", IN_PYTHON))
-
-
-def _copies(network: nn.Module, notes: tuple[Fact, ...]) -> NetworkPlan:
-    """The plan of a network that exists: the user's code has run once, and the run takes copies of its result."""
-    key, unread = _fingerprint_key(network)
-    notes = (*notes, *unread)
-
-    def build(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:  # noqa: ARG001
-        return copy.deepcopy(network), notes
-
-    return NetworkPlan(key=key, build=build, build_architecture=build, trained=True)
-
-
-def _fingerprint_key(network: nn.Module) -> tuple[dict[str, str], tuple[Fact, ...]]:
-    """A network's part of a key; with a note where it cannot be recognised in a later run."""
-    from compress.core.object_fingerprint import fingerprint_object
-
-    fingerprint = fingerprint_object(network)
-    key = {"class": f"{type(network).__module__}.{type(network).__qualname__}", "sha256": fingerprint.sha256}
-    if not fingerprint.unread:
-        return key, ()
-    note = Fact.of("pipeline.network_not_readable", type(network).__name__, attributes=", ".join(fingerprint.unread))
-    return key | {"unread": run_token()}, (note,)
 
 
 def _validate(

@@ -12,7 +12,8 @@ from compress.core.run_directory import key_of
 if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.core.stage import OnnxOptions, Stage
-    from compress.pipeline.plan import NetworkPlan, Plan
+    from compress.pipeline.network_plan import NetworkPlan
+    from compress.pipeline.plan import Plan
 
 KEY_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch-pruning")
 """Packages whose version decides what a stage computes; those of the network are in its own key."""

@@ -173,8 +173,7 @@ class RemoteSession:
     def _greet(self) -> None:
         code, package = loader(), agent()
         header = {"size": len(package), "sha256": hashlib.sha256(package).hexdigest(), "workdir": self.where.workdir}
-        limit = self.where.connect_timeout_s + START_S
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + (limit := self.where.connect_timeout_s + START_S)
         self._write(f"{len(code)}\n".encode() + code + _line(**header, lease_s=LEASE_S) + package, limit)
         facts = self._facts = self._receive("hello", deadline, "starting")["hello"]
         expected, actual = self.where.architecture, facts["architecture"]
