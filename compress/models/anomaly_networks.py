@@ -159,17 +159,19 @@ class AnomalyNetwork(nn.Module):
     (not scaled to equal deviations on validation, as there), and its mean over the places is the loss of each student.
 
     Args:
-        reference: Gives its features, a list of (N, C_l, h_l, w_l), the finest first. Its weights are frozen, and its batch
-            norms never leave eval mode. Pruning may still remove its channels: the students learn from what is left.
+        reference: Gives its features, a list of (N, C_l, h_l, w_l), the finest first. Its weights are frozen. Pruning may still
+            remove its channels: the students learn from what is left.
         students: Give features of the same shapes.
+        counts_statistics: Whether batch norms of the reference count their statistics in training, as they must where its
+            weights are random; else they never leave eval mode.
     """
 
-    def __init__(self, reference: nn.Module, students: Sequence[nn.Module]) -> None:
+    def __init__(self, reference: nn.Module, students: Sequence[nn.Module], *, counts_statistics: bool = False) -> None:
         super().__init__()
         if not students:
             msg = "there are no students; give one or more"
             raise ValueError(msg)
-        self.reference = _Frozen(reference)
+        self.reference = _Frozen(reference, counts_statistics=counts_statistics)
         self.students = nn.ModuleList(students)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,15 +195,17 @@ class _Frozen(nn.Module):
 
     Args:
         network: Its weights stop asking for gradients.
+        counts_statistics: Whether its batch norms count their statistics in training.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, counts_statistics: bool) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(requires_grad=False)
+        self.counts_statistics = counts_statistics
 
-    def train(self, mode: bool = True) -> _Frozen:  # noqa: ARG002
-        """Stay in eval mode."""
-        return super().train(mode=False)
+    def train(self, mode: bool = True) -> _Frozen:
+        """Stay in eval mode, unless batch norms count their statistics."""
+        return super().train(mode and self.counts_statistics)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         features: list[Tensor] = self.network(image)

@@ -62,6 +62,17 @@ def test_training_changes_the_students_alone():
     assert any("running_mean" in name for name in changed)
 
 
+def test_batch_norms_of_a_random_reference_count_their_statistics():
+    made, images = network()
+    counting = AnomalyNetwork(made.reference.network, list(made.students), counts_statistics=True)
+    before = copy.deepcopy(counting.reference.state_dict())
+    counting.train()(images)[1].mean().backward()
+    changed = {name for name, value in counting.reference.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all("running_" in name or "num_batches" in name for name in changed)
+    assert all(parameter.grad is None for parameter in counting.reference.parameters())
+
+
 def test_students_learn_to_follow_the_reference():
     made, images = network(width=6)
     optimizer = torch.optim.Adam(made.students.parameters(), lr=0.01)

@@ -116,12 +116,12 @@ def draw_part(generator: Generator, shape: tuple[int, int], kind: str) -> NDArra
 
 
 def _scratch(generator: Generator, x: Plane, y: Plane) -> Plane:
-    """A line of 0.012 of the image's width, and 0.15 to 0.3 long."""
-    angle, length = generator.uniform(0, math.pi), generator.uniform(0.15, 0.3)
+    """A line, 0.03 of the image wide and 0.2 to 0.45 long."""
+    angle, length = generator.uniform(0, math.pi), generator.uniform(0.2, 0.45)
     along = x * math.cos(angle) + y * math.sin(angle) - generator.uniform(-0.12, 0.12)
     across = y * math.cos(angle) - x * math.sin(angle) - generator.uniform(-0.2, 0.2)
-    inside = (np.abs(across) < 0.012) & (np.abs(along) < length / 2)
-    line: Plane = generator.uniform(0.15, 0.3) * inside.astype(np.float64)
+    inside = (np.abs(across) < 0.015) & (np.abs(along) < length / 2)
+    line: Plane = generator.uniform(0.25, 0.45) * inside.astype(np.float64)
     return line
 
 
@@ -129,7 +129,7 @@ def _stain(generator: Generator, x: Plane, y: Plane) -> Plane:
     """A spot that fades outwards."""
     angle, place = generator.uniform(0, 2 * math.pi), generator.uniform(0, 0.28)
     distance = np.hypot(x - place * math.cos(angle), y - place * math.sin(angle))
-    spot: Plane = generator.uniform(0.12, 0.25) * np.exp(-((distance / generator.uniform(0.03, 0.06)) ** 2))
+    spot: Plane = generator.uniform(0.2, 0.4) * np.exp(-((distance / generator.uniform(0.05, 0.09)) ** 2))
     return spot
 
 
@@ -137,7 +137,7 @@ def _missing_piece(generator: Generator, x: Plane, y: Plane, radius: float) -> N
     """A disc around a point of the rim."""
     angle = generator.uniform(0, 2 * math.pi)
     distance = np.hypot(x - radius * math.cos(angle), y - radius * math.sin(angle))
-    piece: NDArray[np.bool_] = distance < generator.uniform(0.03, 0.06)
+    piece: NDArray[np.bool_] = distance < generator.uniform(0.05, 0.1)
     return piece
 
 

@@ -68,7 +68,8 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     with torch.no_grad():
         widths = [features.shape[1] for features in reference.eval()(_example(spec))]
     students = [ConvLevels(spec.channels, arguments.width, widths, arguments.strides) for _ in range(arguments.students)]
-    return UnfittedModel(AnomalyNetwork(reference, students), 0, notes)
+    network = AnomalyNetwork(reference, students, counts_statistics=arguments.reference is None)
+    return UnfittedModel(network, 0, notes)
 
 
 def _reference(
