@@ -36,7 +36,7 @@ from compress.tasks.inspection import Inspection
 from compress.train.loop import fit
 from compress.train.plan import TrainingPlan
 from compress.train.settings import Training
-from tests.benchmarks.bench_vision import replace_section
+from tests.benchmarks.vision_table import replace_section
 
 SIZE = 80
 GRADES = {"0.0": "good", "0.6666666666666666": "likely", "1.0": "certain"}
@@ -155,6 +155,7 @@ def cell(results: list[dict[str, Any]], arm: str, name: str, *, interval: bool =
     each = [result["rows"][arm][name] for result in results]
     if any(row is None for row in each):
         return "not measured"
+    interval = interval and all(row[1] is not None for row in each)
     mean = f"{100 * np.mean([row[0] for row in each]):.1f}"
     if not interval:
         return mean if len(each) == 1 else f"{mean} ({', '.join(f'{100 * row[0]:.1f}' for row in each)})"
@@ -178,8 +179,9 @@ def section(results: dict[int, dict[str, Any]], *, has_weights: bool, smoke: boo
         f"weights; teacher and anomaly reference start from {start}. The anomaly score never saw a defective cell. Thresholds "
         f"are chosen on good validation cells for 5 % false alarms. Split and networks by seed {', '.join(map(str, seeds))}"
         f"{' (toy size: 1 epoch)' if smoke else ''}; {minutes:.1f} min of CPU per seed. Values are percentages on the test "
-        "split, with 95 % intervals (Wilson's for recalls). Latencies are of ONNX Runtime, one thread, batch 1, while other "
-        "processes ran: only their ratios mean something.",
+        "split, with 95 % intervals (Wilson's for recalls, bootstrap for AUROC where it decides). Latencies are of ONNX "
+        "Runtime, one thread, batch 1, while other processes ran: only their ratios mean something. By "
+        "`tests/benchmarks/bench_inspection.py`.",
         "",
         "| network | recall at 5 % false alarms | false alarms on test | AUROC | likely | certain | size | latency |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -189,7 +191,7 @@ def section(results: dict[int, dict[str, Any]], *, has_weights: bool, smoke: boo
         sizes, times = (np.mean([row[name][0] for row in rows]) for name in ("size_bytes", "latency_ms"))
         lines.append(
             f"| {arm} | {cell(every, arm, 'recall_at_fpr')} | {cell(every, arm, 'false_alarm_rate', interval=False)} | "
-            f"{cell(every, arm, 'auroc', interval=False)} | {cell(every, arm, 'recall_likely', interval=False)} | "
+            f"{cell(every, arm, 'auroc')} | {cell(every, arm, 'recall_likely', interval=False)} | "
             f"{cell(every, arm, 'recall_certain', interval=False)} | {sizes / 1000:.0f} kB | {times:.2f} ms |"
         )
     lines += ["", "| difference on the same test cells | seed | points of recall, 95 % interval |", "| --- | --- | --- |"]
@@ -210,11 +212,12 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--page", type=Path)
     arguments = parser.parse_args()
-    cells, results, text = read_cells(arguments.cells), {}, ""
+    results: dict[int, dict[str, Any]] = {}
+    text = ""
     for seed in map(int, arguments.seeds.split(",")):
         file = arguments.out / f"seed{seed}{'-smoke' if arguments.smoke else ''}.json"
         if not file.exists():
-            result = run_seed(cells, arguments.weights, seed, arguments.out, smoke=arguments.smoke)
+            result = run_seed(read_cells(arguments.cells), arguments.weights, seed, arguments.out, smoke=arguments.smoke)
             file.write_text(json.dumps(result), encoding="utf-8")
         results[seed] = json.loads(file.read_text(encoding="utf-8"))
         text = section(results, has_weights=arguments.weights is not None, smoke=arguments.smoke)
