@@ -89,7 +89,7 @@ def iterate_split(
     samples = 0
     with _loaded(network, task, torch.device(device), runtime, optimized) as (infer, fixed):
         for batch in split.ordered(fixed or (1 if _has_batch_ranges(network) else batch_size)):
-            yield infer(batch), batch
+            yield task.complete_outputs(infer(batch), batch.inputs), batch
             samples += batch.size
     if not samples:
         msg = "a split without samples cannot be evaluated; give at least one sample"

@@ -73,8 +73,8 @@ def run_split(
     predicted, expected = set[int](), set[int]()
     for outputs, batch in iterate_split(network, split, task, batch_size=batch_size, device=device, runtime=runtime):
         batch = batch.to("cpu")
-        for metric in metrics:
-            statistics[metric.info.name].append(metric.scores(outputs, batch.targets).numpy())
+        for name, scores_of_batch in task.scores(outputs, batch.targets, metrics).items():
+            statistics[name].append(scores_of_batch.numpy())
         loss += float(task.loss(outputs, batch.targets)) * batch.size
         not_finite += int(_not_finite(outputs).sum())
         _collect_classes(outputs, batch.targets, predicted, expected)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from compress.tasks.calibration_samples import Sample
     from compress.tasks.output_agreement import OutputAgreement
+    from compress.tasks.postprocessing import Postprocessing
 
 Capability = Literal[
     "continuous_input",
@@ -36,6 +37,7 @@ Capability = Literal[
     "map_outputs",
     "image_input",
     "box_targets",
+    "postprocessing",
 ]
 """What a method may ask of a task, see `CAPABILITIES`."""
 
@@ -50,6 +52,7 @@ CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
         "map_outputs": "outputs with a height and a width, such as logits of pixels",
         "image_input": "one image (C, H, W) as input, normalised per channel",
         "box_targets": "boxes of objects as targets",
+        "postprocessing": "results that are computed from the outputs, such as non-maximum suppression of boxes",
     }
 )
 """Each with what the task must have."""
@@ -149,6 +152,24 @@ class Task(ABC):
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs."""
         return tuple(spec.name for spec in self.outputs((), ()))
+
+    def complete_outputs(self, outputs: Tensors, inputs: Tensors) -> Tensors:  # noqa: ARG002
+        """The outputs with what metrics must know of the inputs, such as the size of images; by default as they are.
+
+        Args:
+            outputs: By name, (N, …).
+            inputs: By name, of the same samples.
+        """
+        return outputs
+
+    def scores(self, outputs: Tensors, targets: Tensors, metrics: Sequence[TaskMetric]) -> dict[str, Tensor]:
+        """Statistics of each sample by some of the task's metrics, by the name of the metric; see `TaskMetric.scores`."""
+        return {metric.info.name: metric.scores(outputs, targets) for metric in metrics}
+
+    @property
+    def postprocessing(self) -> Postprocessing | None:
+        """What follows a network before its results are of use; None where nothing does."""
+        return None
 
     def agreement(self, reference: Tensors, other: Tensors) -> OutputAgreement:
         """How far two networks agree on the same samples; by default in the first output, and in its largest logit of classes.

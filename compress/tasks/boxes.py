@@ -11,11 +11,14 @@ as in Ren et al. 2015, Faster R-CNN, arXiv:1506.01497, equation 2.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import nms
+
+from compress.tasks.detection_outputs import LEAST_SCORE, MOST_DETECTIONS, NMS_IOU
 
 LARGEST_LOG_SCALE = math.log(1000.0 / 16)
 """Largest t_w and t_h that are decoded, as in torchvision: an exponent of a fresh network must not overflow."""
@@ -92,15 +95,16 @@ def select_detections(
     offsets: Tensor,
     anchors: Tensor,
     *,
-    least_score: float = 0.01,
-    nms_iou: float = 0.5,
-    most: int = 100,
-    size: tuple[int, int] | None = None,
+    least_score: float = LEAST_SCORE,
+    nms_iou: float = NMS_IOU,
+    most: int = MOST_DETECTIONS,
+    size: Sequence[int] | None = None,
 ) -> Detections:
     """Detections of one image: decoded boxes of the likeliest classes, without overlapping ones of the same class.
 
-    Of all pairs of anchor and class with σ(z) > `least_score`, the 10 · `most` likeliest go through non-maximum suppression.
-    Values that are not finite give no detection.
+    Of all pairs of anchor and class, the 10 · `most` likeliest with σ(z) > `least_score` are decoded, clipped to the image and
+    go through non-maximum suppression, in torchvision's order. Of equal scores the first in the outputs comes first. Values
+    that are not finite give no detection.
 
     Args:
         logits: z, (A, K).
@@ -111,14 +115,16 @@ def select_detections(
         most: Largest number of detections.
         size: (height, width) that boxes are clipped to, pixels; None for no limit.
     """
-    scores = logits.sigmoid().nan_to_num(0.0) * offsets.isfinite().all(1, keepdim=True)
-    flat = scores.flatten()
-    top, index = flat.topk(min(10 * most, len(flat)))
-    index, top = index[top > least_score], top[top > least_score]
-    anchor, classes = index // logits.shape[1], index % logits.shape[1]
+    usable = offsets.isfinite().all(1, keepdim=True) & ~logits.isnan()
+    flat = logits.where(usable, -math.inf).flatten()
+    likely = (flat.sigmoid() > least_score).nonzero().flatten()
+    index = likely[flat[likely].sort(descending=True, stable=True).indices[: 10 * most]]
+    scores, anchor, classes = flat[index].sigmoid(), index // logits.shape[1], index % logits.shape[1]
     boxes = decode_boxes(offsets[anchor], anchors[anchor])
     if size is not None:
         limit = boxes.new_tensor((size[1], size[0], size[1], size[0]))
         boxes = boxes.clamp(min=0).minimum(limit)
-    kept = batched_nms(boxes, top, classes, nms_iou)[:most]
-    return Detections(boxes[kept], top[kept], classes[kept])
+    own = ((classes == number).nonzero().flatten() for number in set(classes.tolist()))
+    kept = [rows[nms(boxes[rows], scores[rows], nms_iou)] for rows in own]
+    chosen = torch.cat(kept).sort().values[:most] if kept else index[:0]
+    return Detections(boxes[chosen], scores[chosen], classes[chosen])

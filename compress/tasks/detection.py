@@ -12,7 +12,7 @@ networks with other anchors can be compared. Decoding and non-maximum suppressio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,27 +21,25 @@ from numpy.typing import NDArray
 
 from compress.core.errors import DataError
 from compress.core.network_spec import NetworkSpec
-from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import Tensors
 from compress.data.detection_targets import BOXES, CLASSES
-from compress.tasks.average_precision import THRESHOLDS, iou_matrix, match_detections, mean_average_precision
 from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.detection_metric import AveragePrecision, detection_statistics
+from compress.tasks.detection_outputs import AGREEMENT_SCORE, ANCHORS, CLASS_LOGITS, IMAGE_SIZE, OFFSETS
+from compress.tasks.detections import detection_agreement, image_sizes, postprocess, true_objects
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_detection import DETECT
-from compress.tasks.metric import Scores, TaskMetric
+from compress.tasks.metric import TaskMetric
 from compress.tasks.overlay import Boxes, Overlay
-from compress.tasks.resampled_precision import ResampledPrecision
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from compress.tasks.boxes import Detections
     from compress.tasks.output_agreement import OutputAgreement
+    from compress.tasks.postprocessing import Postprocessing
 
-CLASS_LOGITS, OFFSETS, ANCHORS = "class_logits", "boxes", "anchors"
-MOST_DETECTIONS = 100
-"""Of an image, as in COCO's metric."""
 DRAWN_SCORE = 0.3
 """Lower scores are not drawn, as in `infer.py`."""
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
@@ -49,64 +47,6 @@ BOX_WEIGHT = 2.0
 """Factor of the box term of the loss."""
 BACKGROUND_ROWS = 3
 """Rows of background for each matched anchor that losses on answers compare, the ratio of SSD (Liu et al. 2016)."""
-
-
-class AveragePrecision:
-    """Mean average precision over the classes; see `compress.tasks.average_precision`.
-
-    Args:
-        name: `map50` at an IoU of 0.5, `map50_95` averaged over 0.5, 0.55, …, 0.95.
-
-    Attributes:
-        info: Its description.
-        is_mean: No; intervals are bootstrapped over images.
-    """
-
-    is_mean: bool = False
-
-    def __init__(self, name: str) -> None:
-        label = {"map50": "mAP50", "map50_95": "mAP50-95"}[name]
-        self.info = Metric(name=name, label=label, unit="fraction", higher_is_better=True)
-        self.thresholds = THRESHOLDS[:1] if name == "map50" else THRESHOLDS
-
-    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """For each image score, class and hits of up to 100 detections, and the number of true boxes of each class.
-
-        Hits are a sum of 2^t over the thresholds t at which the detection is right.
-
-        Returns:
-            float32 (N, 300 + K).
-        """
-        import torch
-
-        classes = outputs[CLASS_LOGITS].shape[2]
-        rows = [
-            self._statistics(detections, boxes, labels, classes)
-            for detections, (boxes, labels) in zip(postprocess(outputs), true_objects(targets), strict=True)
-        ]
-        return torch.from_numpy(np.stack(rows))
-
-    def _statistics(self, detections: Detections, boxes: Tensor, labels: Tensor, classes: int) -> np.ndarray:
-        predicted = detections.classes.numpy()
-        right = match_detections(detections.boxes.numpy(), predicted, boxes.numpy(), labels.numpy(), self.thresholds)
-        row = np.zeros((3, MOST_DETECTIONS), np.float32)
-        row[0, : len(right)] = detections.scores.numpy()
-        row[1, : len(right)] = predicted
-        row[2, : len(right)] = right @ 2 ** np.arange(len(self.thresholds))
-        return np.concatenate([row.ravel(), np.bincount(labels.numpy(), minlength=classes)[:classes]]).astype(np.float32)
-
-    def value(self, scores: Scores) -> float:
-        """The mean average precision of these images; NaN where they have no true box."""
-        detections = scores[:, : 3 * MOST_DETECTIONS].reshape(-1, 3, MOST_DETECTIONS)
-        score, classes, hits = (detections[:, part].ravel() for part in range(3))
-        kept = score > 0
-        right = (hits[kept].astype(np.int64)[:, None] >> np.arange(len(self.thresholds)) & 1).astype(bool)
-        positives = scores[:, 3 * MOST_DETECTIONS :].sum(axis=0, dtype=np.float64).astype(np.int64)
-        return mean_average_precision(score[kept], classes[kept].astype(np.int64), right, positives)
-
-    def resampled(self, scores: Scores) -> Callable[[NDArray[np.int64]], float]:
-        """The value of draws of these images, see `ResampledPrecision`."""
-        return ResampledPrecision(scores, MOST_DETECTIONS, len(self.thresholds)).value
 
 
 class Detection(Task):
@@ -124,7 +64,7 @@ class Detection(Task):
 
     name: ClassVar[str] = "detection"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (AveragePrecision("map50"), AveragePrecision("map50_95"))
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("image_input", "class_rows", "box_targets"))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("image_input", "class_rows", "box_targets", "postprocessing"))
     infer_code: ClassVar[InferCode] = DETECT
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
@@ -185,6 +125,15 @@ class Detection(Task):
         total: Tensor = (focal + BOX_WEIGHT * overlap) / max(1, int(matched.sum()))
         return total
 
+    def complete_outputs(self, outputs: Tensors, inputs: Tensors) -> Tensors:
+        """The outputs and the size of the images, which boxes are clipped to."""
+        return {**outputs, IMAGE_SIZE: image_sizes(inputs)}
+
+    def scores(self, outputs: Tensors, targets: Tensors, metrics: Sequence[TaskMetric]) -> dict[str, Tensor]:
+        """Statistics of each sample; non-maximum suppression and matching run once for all metrics."""
+        shared = detection_statistics(postprocess(outputs), targets, outputs[CLASS_LOGITS].shape[2])
+        return {metric.info.name: metric.of_thresholds(shared) for metric in metrics if isinstance(metric, AveragePrecision)}
+
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """Anchors as rows of K + 1 logits: 0 for the background, and those of the classes.
 
@@ -222,7 +171,7 @@ class Detection(Task):
         ]
         same = [
             detection_agreement(a, b)
-            for a, b in zip(postprocess(reference, least_score=0.3), postprocess(other, least_score=0.3), strict=True)
+            for a, b in zip(*(postprocess(each, least_score=AGREEMENT_SCORE) for each in (reference, other)), strict=True)
         ]
         return replace(compare_outputs(*flat), top1=float(np.mean(same)))
 
@@ -239,24 +188,12 @@ class Detection(Task):
         """Detections of each image; see `compress.tasks.boxes.select_detections`."""
         return postprocess(outputs)
 
+    @property
+    def postprocessing(self) -> Postprocessing | None:
+        """Decoding and non-maximum suppression."""
+        from compress.tasks.nms import NonMaximumSuppression
 
-def postprocess(outputs: Tensors, *, least_score: float = 0.01) -> list[Detections]:
-    """Detections of each image of a batch, no more than `MOST_DETECTIONS`.
-
-    Args:
-        outputs: Of a detector, on the CPU.
-        least_score: Lower scores are no detections.
-    """
-    from compress.tasks.boxes import select_detections
-
-    each = zip(outputs[CLASS_LOGITS].float(), outputs[OFFSETS].float(), outputs[ANCHORS].float(), strict=True)
-    return [select_detections(z, t, anchors, least_score=least_score, most=MOST_DETECTIONS) for z, t, anchors in each]
-
-
-def true_objects(targets: Tensors) -> Iterator[tuple[Tensor, Tensor]]:
-    """True boxes, (M, 4), and classes, (M,), of each image, without the padding."""
-    for boxes, classes in zip(targets[BOXES], targets[CLASSES], strict=True):
-        yield boxes[classes >= 0], classes[classes >= 0]
+        return NonMaximumSuppression()
 
 
 def match_batch(outputs: Tensors, targets: Tensors) -> tuple[Tensor, Tensor, Tensor]:
@@ -271,19 +208,3 @@ def match_batch(outputs: Tensors, targets: Tensors) -> tuple[Tensor, Tensor, Ten
     matches = match_anchors(outputs[ANCHORS].detach().float(), boxes, classes >= 0)
     index = matches.clamp(min=0)
     return matches, boxes.gather(1, index[..., None].expand(-1, -1, 4)), classes.gather(1, index)
-
-
-def detection_agreement(first: Detections, second: Detections) -> float:
-    """Fraction of the detections of two networks in one image that both have; see `Detection.agreement`."""
-    count = len(first.scores) + len(second.scores)
-    if count == 0:
-        return 1.0
-    iou = iou_matrix(first.boxes.numpy(), second.boxes.numpy())
-    same = first.classes.numpy()[:, None] == second.classes.numpy()[None, :]
-    iou = np.where(same, iou, 0.0)
-    matched = 0
-    while iou.size and iou.max() >= THRESHOLDS[0]:
-        row, column = np.unravel_index(iou.argmax(), iou.shape)
-        iou[row, :] = iou[:, column] = 0.0
-        matched += 1
-    return 2 * matched / count

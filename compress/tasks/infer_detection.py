@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
+
+from compress.tasks import numpy_detections
+from compress.tasks.detection_outputs import MOST_DETECTIONS, NMS_IOU
 from compress.tasks.infer_code import InferCode
 
+MARKER = "# --- copied into infer.py from here on ---\n"
 DETECT = InferCode(
     "Detect objects:  python infer.py image.png [boxes.png]   (prints boxes in pixels of the image, and draws them)",
-    '''
+    "\n\n"
+    + inspect.getsource(numpy_detections).partition(MARKER)[2]
+    + f'''
 
-def decode(offsets, anchors):
-    """Boxes (A, 4) as corners in pixels of the network's input, from offsets and anchors, (A, 4)."""
-    size = anchors[:, 2:] - anchors[:, :2]
-    centre = anchors[:, :2] + size / 2 + offsets[:, :2] * size
-    half = size * np.exp(np.minimum(offsets[:, 2:], np.log(1000 / 16))) / 2
-    boxes = np.concatenate([centre - half, centre + half], axis=1)
-    return np.clip(boxes, 0, [WIDTH, HEIGHT, WIDTH, HEIGHT])
-
-
-def suppress(boxes, scores, iou):
-    """Indices of the boxes that overlap no better one by more than `iou`, the best first."""
-    areas, order, kept = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), np.argsort(-scores, kind="stable"), []
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(best)
-        sides = np.minimum(boxes[best, 2:], boxes[rest, 2:]) - np.maximum(boxes[best, :2], boxes[rest, :2])
-        overlap = np.maximum(sides, 0).prod(axis=1)
-        order = rest[overlap <= iou * (areas[best] + areas[rest] - overlap)]
-    return np.array(kept, dtype=int)
-
-
-def detect(path, least_score=0.3, iou=0.5, most=100):
+def detect(path, least_score=0.3, iou={NMS_IOU}, most={MOST_DETECTIONS}):
     """Detections of an image: (label, score, (x1, y1, x2, y2)) with corners as fractions of its sides, the best first."""
     outputs = run(preprocess(path))
-    scores = 1 / (1 + np.exp(-outputs["class_logits"][0].astype(np.float64)))
-    boxes = decode(outputs["boxes"][0].astype(np.float64), outputs["anchors"][0].astype(np.float64))
+    if "detected_boxes" in outputs:  # decoding and suppression are part of model.onnx
+        boxes, scores, classes = (outputs[f"detected_{{part}}"][0] for part in ("boxes", "scores", "classes"))
+        boxes, scores, classes = (values[scores > least_score] for values in (boxes, scores, classes))
+    else:
+        arrays = tuple(outputs[name][0].astype(np.float32) for name in ("class_logits", "boxes", "anchors"))
+        boxes, scores, classes = select_detections(arrays, (WIDTH, HEIGHT), least_score, iou, most)
     labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
-    answers = []
-    for k, label in enumerate(labels):
-        rows = np.flatnonzero(scores[:, k] > least_score)
-        rows = rows[suppress(boxes[rows], scores[rows, k], iou)] if len(rows) else rows
-        sides = [WIDTH, HEIGHT, WIDTH, HEIGHT]
-        answers += [(label, float(scores[row, k]), tuple((boxes[row] / sides).tolist())) for row in rows]
-    return sorted(answers, key=lambda answer: -answer[1])[:most]
+    corners = (boxes / [WIDTH, HEIGHT, WIDTH, HEIGHT]).tolist()
+    return [(labels[k], float(score), tuple(box)) for k, score, box in zip(classes, scores, corners)]
 
 
+'''
+    + '''\
 def draw(path, answers, target):
     """Write the image with its boxes, labels and scores."""
     from PIL import ImageDraw

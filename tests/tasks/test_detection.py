@@ -15,7 +15,9 @@ from compress.core.signature import Signature, TensorSpec
 from compress.data.detection_targets import pad_objects
 from compress.tasks.average_precision import RECALLS, THRESHOLDS
 from compress.tasks.boxes import encode_boxes
-from compress.tasks.detection import ANCHORS, CLASS_LOGITS, OFFSETS, Detection, detection_agreement, postprocess
+from compress.tasks.detection import Detection
+from compress.tasks.detection_outputs import ANCHORS, CLASS_LOGITS, IMAGE_SIZE, OFFSETS
+from compress.tasks.detections import detection_agreement, postprocess
 
 TASK = Detection()
 GRID = torch.tensor([[x, y, x + 16.0, y + 16.0] for y in range(0, 64, 16) for x in range(0, 64, 16)])
@@ -102,6 +104,26 @@ def test_statistics_of_samples_give_the_metric_of_any_of_them() -> None:
     assert metric.value(scores[2:]) == pytest.approx(1.0)
     assert metric.value(scores[[0, 0]]) == pytest.approx(0.5)
     assert np.isnan(metric.value(scores[1:2]))
+
+
+def test_one_suppression_serves_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr("compress.tasks.detection.postprocess", lambda outputs: calls.append(1) or postprocess(outputs))
+    outputs = perfect()
+    outputs[OFFSETS] += 0.07
+    together = TASK.scores(outputs, TARGETS, TASK.metrics)
+    assert len(calls) == 1
+    for metric in TASK.metrics:
+        assert torch.equal(together[metric.info.name], metric.scores(outputs, TARGETS))
+    assert not torch.equal(together["map50"], together["map50_95"])
+
+
+def test_boxes_are_clipped_to_the_images_that_the_outputs_are_of() -> None:
+    outputs = TASK.complete_outputs(perfect(), {"input": torch.zeros(3, 3, 40, 20)})
+    assert outputs[IMAGE_SIZE].tolist() == [[40, 20]] * 3
+    boxes = postprocess(outputs)[0].boxes
+    assert float(boxes[:, [0, 2]].max()) == 20.0
+    assert float(postprocess(perfect())[0].boxes[:, 2].max()) > 40
 
 
 def test_both_metrics_equal_torchmetrics() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compress.tasks.detection import AveragePrecision
+from compress.tasks.detection_metric import AveragePrecision
 from compress.tasks.metric import ResampledMetric
 from compress.tasks.metric_quantity import RESAMPLES, estimate, loss_of
 from compress.tasks.resampled_precision import ResampledPrecision
