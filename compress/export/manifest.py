@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import onnx
 
@@ -17,7 +18,8 @@ from compress.data.decode_image import MODES
 from compress.export.infer_script import example_input
 from compress.export.licences import LicenceNote, as_text
 
-MANIFEST = "manifest.json"
+MANIFEST, MODEL = "manifest.json", "model.onnx"
+NO_FILES: Mapping[str, NetworkSpec] = MappingProxyType({})
 
 
 def write_labels(folder: Path, spec: NetworkSpec) -> None:
@@ -30,7 +32,15 @@ def write_licences(folder: Path, notes: Sequence[LicenceNote]) -> None:
     write_text(folder / "LICENCES.md", as_text(notes))
 
 
-def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str, licences: Sequence[LicenceNote] = ()) -> None:
+def write_manifest(
+    folder: Path,
+    spec: NetworkSpec,
+    *,
+    device: str,
+    runtime: str,
+    licences: Sequence[LicenceNote] = (),
+    further: Mapping[str, NetworkSpec] = NO_FILES,
+) -> None:
     """Write `manifest.json`: inputs, outputs, preprocessing and hashes. It is written last: a folder with it is complete.
 
     Args:
@@ -39,8 +49,9 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
         device: Name of the device profile.
         runtime: Runtime of the artifact.
         licences: Notes of `LICENCES.md`.
+        further: Other forms of the network in the folder: specification by file name.
     """
-    model = onnx_files.load(folder / "model.onnx")
+    model = onnx_files.load(folder / MODEL)
     batch = _fixed_batch(model)
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     manifest = {
@@ -48,7 +59,7 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
         "runtime": runtime,
         "compress": compress.__version__,
         "model": {
-            "file": "model.onnx",
+            "file": MODEL,
             "format": f"ONNX, opset {opset}",
             **_engine(folder),
         },
@@ -56,6 +67,7 @@ def write_manifest(folder: Path, spec: NetworkSpec, *, device: str, runtime: str
         "inputs": [_describe_tensor(tensor, batch) for tensor in spec.signature.inputs],
         "outputs": [_describe_tensor(tensor, batch) for tensor in spec.signature.outputs],
         "preprocessing": _describe_preprocessing(spec),
+        **_describe_further(further, batch),
         "labels": "labels.json, class names in the order of the outputs",
         "licences": [note._asdict() for note in licences],
         "files": {
@@ -71,6 +83,12 @@ def _fixed_batch(model: onnx.ModelProto) -> int | None:
     """Fixed batch size of the file; None if it is free."""
     sizes = model.graph.input[0].type.tensor_type.shape.dim
     return (sizes[0].dim_value or None) if sizes else None
+
+
+def _describe_further(further: Mapping[str, NetworkSpec], batch: int | None) -> dict[str, object]:
+    """Outputs of other forms of the network, whose inputs are the same."""
+    each = {name: [_describe_tensor(output, batch) for output in spec.signature.outputs] for name, spec in further.items()}
+    return {"other forms": [{"file": name, "outputs": outputs} for name, outputs in each.items()]} if each else {}
 
 
 def _describe_tensor(spec: TensorSpec, batch: int | None) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ from compress.core.registry import entries
 
 if TYPE_CHECKING:
     from compress.tasks.base import Capability
+
+Placement = Literal["outside", "graph", "both"]
+"""Where the post-processing of a shipped network is: beside the file, part of it, or there is a file of each kind."""
 
 
 class ExportTarget(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -10,16 +11,15 @@ from pydantic import Field
 from compress.core.entries import Tables
 from compress.core.fact import Fact
 from compress.core.record import Metrics
-from compress.core.registry import lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Form, OnnxOptions, Outcome, Stage
-from compress.export.settings import ExportTarget, Tolerance
+from compress.export.settings import ExportTarget, Placement, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.export.parity import ParityTable
     from compress.export.runtime_per_device import RuntimeChoices
-
+    from compress.tasks.base import Capability
 
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
 """Range of ONNX opsets that torch's exporter writes."""
@@ -36,6 +36,9 @@ class Export(Stage):
         opset: ONNX opset of every file of the run; by default 18, or the first later opset with all operators.
         tolerance: Largest differences of torch, ONNX float32, ONNX int8 and fused kernels; that of torch and ONNX float32
             applies to every export of the run.
+        postprocessing: For tasks with post-processing, such as the non-maximum suppression of detectors: `outside` ships the
+            network alone, `graph` a file whose graph ends in it, `both` that file beside the network; None for both where the
+            task has any.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch", "onnx")
@@ -44,6 +47,12 @@ class Export(Stage):
     formats: tuple[Annotated[str, RegistryName("format")], ...] = Field(default=("onnx",), min_length=1)
     opset: int | None = Field(default=None, ge=OLDEST_OPSET, le=NEWEST_OPSET)
     tolerance: Tolerance = Tolerance()
+    postprocessing: Placement | None = None
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """What a placement of post-processing needs."""
+        return {} if self.postprocessing is None else {"postprocessing": ("postprocessing",)}
 
     @property
     def onnx_options(self) -> OnnxOptions:
@@ -66,6 +75,7 @@ class Export(Stage):
         from compress.export.example_figure import save_examples
         from compress.export.parity import ParityTable
         from compress.export.parity_chain import compare_engine, compare_runtime
+        from compress.export.write_artifact import ArtifactComparisons, write_artifact
 
         pairs = ParityTable(context.task)
         outcome, results = self._compare(candidate, context, pairs)
@@ -77,12 +87,15 @@ class Export(Stage):
         skipped: list[Fact] = list(choices.skipped)
         notes: list[Fact] = list(choices.notes)
         targets = _targets(context, choices.runtimes)
+        comparisons = ArtifactComparisons(context)
         for target in targets:
             if reason := self._refusal(target, outcome):
                 skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))
                 continue
             folder = context.folder / "artifacts" / target.name
-            _write(target, outcome, folder, context)
+            inside, kept_outside = write_artifact(target, outcome, folder, context, self.postprocessing)
+            pairs.rows += comparisons.rows(outcome.file_for(target.runtime), inside, outcome.spec)
+            notes += kept_outside
             if target.family not in outcome.files and "onnxruntime" in outcome.files:
                 notes.append(_other_file_note(target, candidate))
         engines = [target for target in targets if target.family == "tensorrt" and not self._refusal(target, outcome)]
@@ -175,23 +188,3 @@ def _other_file_note(target: ExportTarget, candidate: Candidate) -> Fact:
     if candidate.module is not None or target.family == "tensorrt":
         return Fact.of("export.float_file_ships", target.name, runtime=target.runtime)
     return Fact.of("export.onnx_file_ships", target.name, runtime=target.runtime)
-
-
-def _write(target: ExportTarget, candidate: Candidate, folder: Path, context: Context) -> None:
-    """Write the files of the format, labels, threshold, licence notes, and last the manifest."""
-    from compress.export.alarm_threshold import write_threshold
-    from compress.export.licences import licence_notes
-    from compress.export.manifest import write_labels, write_licences, write_manifest
-    from compress.tasks.defect_task import DefectTask
-
-    source, spec = candidate.file_for(target.runtime), candidate.spec
-    licences = licence_notes(target.family, context.data.source, context.previous_records)
-    folder.mkdir(parents=True, exist_ok=True)
-    lookup("format", str(target.format)).load()(
-        source, folder, spec, runtime=target.runtime, release=target.release, code=context.task.infer_code
-    )
-    write_labels(folder, spec)
-    if isinstance(context.task, DefectTask):
-        write_threshold(folder, source, candidate.file_for("onnxruntime"), context)
-    write_licences(folder, licences)
-    write_manifest(folder, spec, device=target.name, runtime=target.runtime, licences=licences)

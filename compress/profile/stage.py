@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, PositiveInt
 
 from compress.config.devices import Device, fingerprint, load_device
-from compress.core.entries import Tables
-from compress.core.errors import DeviceError
+from compress.core.entries import Row, Tables
+from compress.core.errors import CompressError, DeviceError
 from compress.core.fact import Fact
 from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
@@ -85,6 +85,9 @@ class Profile(Stage):
             skipped += (*result.skipped, *detail.skipped)
             more_tables = (*result.tables.items(), *detail.tables.items())
             tables |= {name: (*tables.get(name, ()), *more) for name, more in more_tables}
+            compared, left_out = self._postprocessing(device, candidate, context, result)
+            tables |= {"post_processing": (*tables.get("post_processing", ()), *compared)} if compared else {}
+            skipped += left_out
             gains = {name: speedup(timings[name], timings["artifact"]) for name in timings if name != "artifact"}
             place = "" if device.connection == "local" else f"_on_{device.name}"
             results |= {f"speedup_vs_{name}{place}": gain for name, gain in gains.items()} | size_ratios(result.rows)
@@ -121,6 +124,28 @@ class Profile(Stage):
             soak_seconds=self.soak_seconds,
             reporter=context.reporter,
         )
+
+    def _postprocessing(
+        self, device: Device, candidate: Candidate, context: Context, result: ProfileResult
+    ) -> tuple[tuple[Row, ...], tuple[Fact, ...]]:
+        """Time and metric of the artifact with its post-processing in the graph and outside, where the task has any."""
+        from compress.profile import this_machine
+        from compress.profile.postprocessing import compare_postprocessing
+        from compress.profile.settings import MeasurementSettings
+
+        if context.task.postprocessing is None:
+            return (), ()
+        if result.artifact is None:
+            return (), (Fact.of("profile.postprocessing_not_local", device.name),)
+        batch = device.contract.batch
+        settings = MeasurementSettings.of(device, threads=self.threads, seconds=self.seconds)
+        plan = replace(settings, runtime=result.runtime or device.runtime)
+        feeds = this_machine.samples(context.data.validation, batch)
+        try:
+            rows = compare_postprocessing(result.artifact, feeds, candidate.spec, context, plan, batch=batch)
+        except CompressError as error:
+            return (), (Fact.of("profile.postprocessing_failed", device.name, error=str(error)),)
+        return tuple({"device": device.name, **row} for row in rows), ()
 
     def smoke(self) -> Self:
         """The same devices with a fraction of the time."""

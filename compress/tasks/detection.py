@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compress.core.errors import DataError
 from compress.core.network_spec import NetworkSpec

@@ -9,6 +9,7 @@ SENTENCES: Sentences = {
     "export.no_runtime_choice": "{runtime} does not run here: {error}",
     "export.artifact_refused": "{reason}",
     "export.float_file_ships": "{subject}: float32 ships, because no int8 file was made for {runtime}",
+    "export.postprocessing_outside": "{subject}: {name} stays outside the graph for {runtime}, where it is not tried",
     "export.onnx_file_ships": "{subject}: the file for ONNX Runtime ships, because none was made for {runtime}",
 }
 SUBJECTS: Sentences = {

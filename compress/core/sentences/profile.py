@@ -151,6 +151,8 @@ SENTENCES: Sentences = {
         "measured on other hardware: the profile {subject} describes {title}, and {hardware} was measured; limits of the "
         "budget for {subject} are not passed"
     ),
+    "profile.postprocessing_failed": "{error}",
+    "profile.postprocessing_not_local": "post-processing is timed on the machine that compress runs on; run it on that device",
     "profile.remote_clocks": _remote_clocks,
     "profile.runtime_choice_not_remote": "runtimes are compared on this machine only, not over SSH",
     "profile.runtime_chosen": _runtime_chosen,
@@ -181,6 +183,8 @@ SUBJECTS: Sentences = {
     "profile.estimate_failed": "estimate for {subject}",
     "profile.layers_failed": "time by layer",
     "profile.layers_other_runtime": "time by layer",
+    "profile.postprocessing_failed": "time of post-processing on {subject}",
+    "profile.postprocessing_not_local": "time of post-processing on {subject}",
     "profile.runtime_choice_not_remote": "choice of runtimes on {subject}",
     "profile.runtime_failed": lambda fact: (
         f"runtime {fact.subject}" + (f" for {fact.values['device']}" if "device" in fact.values else "")
