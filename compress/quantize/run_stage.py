@@ -31,6 +31,7 @@ from compress.quantize.acceptance import (
 )
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
+from compress.quantize.analysis.output_tail import leave_tail_float
 from compress.quantize.calibration.tune_ranges import tune_ranges
 from compress.quantize.calibration.usable_samples import samples_with_finite_outputs
 from compress.quantize.load_float import load_quantizable
@@ -173,14 +174,16 @@ def _build_static(
     report: _Report,
 ) -> dict[str, ModelProto] | None:
     """Choose the float layers, train, and build the network for each runtime; None in processes that write no files."""
+    tail, notes = leave_tail_float(plan, RUNTIME if RUNTIME in runtimes else runtimes[0], excluded, candidate.spec, context)
+    report.notes += notes
     mixed_layers: tuple[str, ...] = ()
     if stage.mixed is not None:
-        mixed = search_mixed_precision(stage.mixed, plan, excluded, candidate.spec, context)
+        mixed = search_mixed_precision(stage.mixed, plan, (*excluded, *tail), candidate.spec, context)
         mixed_layers, report.tables["sensitivity"] = mixed.float_layers, mixed.rows
         report.notes.append(mixed.note)
         if not mixed.within_budget:
             report.warnings.append(mixed.note)
-    exclude = (*excluded, *mixed_layers)
+    exclude = (*excluded, *tail, *mixed_layers)
     if stage.recover is not None:
         trained = train_quantized(plan, exclude, stage.recover, candidate, context)
         if not is_main():

@@ -59,6 +59,17 @@ def _mixed_precision(fact: Fact) -> str:
     ).format(count=len(names), names=", ".join(map(str, names)) or "none", **values)
 
 
+def _float_tail(fact: Fact) -> str:
+    operators = fact.values["operators"]
+    assert isinstance(operators, tuple | list)  # noqa: S101  # JSON reads a tuple back as one
+    template = (
+        "the {count} operators behind the last layers with weights stay in float ({first} to {last}): in int8 they leave one "
+        "output an SQNR of {int8_db:.1f} dB, in float {float_db:.1f} dB, measured on {samples} validation samples; {label} on "
+        "validation is {metric_int8:.4g} with them in int8 and {metric_float:.4g} in float, measured"
+    )
+    return template.format(count=len(operators), first=operators[0], last=operators[-1], label=fact.subject, **fact.values)
+
+
 def _reads_float(fact: Fact) -> str:
     source = fact.values["source_operator"]
     producer = f"the result of {source} {fact.values['source']}".rstrip() if source else "the network's input"
@@ -110,6 +121,7 @@ SENTENCES: Sentences = {
         "it stands between quantized operators, where ONNX Runtime has integers for it; keep its neighbours as well"
     ),
     "quantize.layers_not_measured": "{error}",
+    "quantize.float_tail": _float_tail,
     "quantize.mixed_precision": _mixed_precision,
     "quantize.numeric_format": _numeric_format,
     "quantize.quantized_network_meets_budget": (
