@@ -79,7 +79,7 @@ ENTRIES: tuple[Entry, ...] = (
           {"argument": "FILE.py:FUNCTION"}),
 
     Entry("model", "torchvision", "compress.models.sources.torchvision:build",
-          "torchvision's networks for classification and segmentation"),
+          "torchvision's networks for classification, segmentation and detection"),
     Entry("model", "timm", "compress.models.sources.timm:build", "Wightman, PyTorch Image Models"),
     Entry("model", "detector", "compress.models.sources.detector:build", "detectors of one stage, torchvision's among them",
           {"package": "torchvision"}),

@@ -1,4 +1,4 @@
-"""The folder of one device: the format's own files, labels, threshold, licence notes, and last the manifest over all of them."""
+"""The folder of one device: the format's own files, labels, threshold, licence notes, and last the manifest over all."""
 
 from __future__ import annotations
 

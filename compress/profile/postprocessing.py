@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ import torch
 
 from compress.backends import onnx_files
 from compress.backends.feeds import fit_feeds
-from compress.backends.iterate_split import iterate_split
+from compress.backends.iterate_split import Part, iterate_split
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Array, Feeds, FileRunner, Reloadable, pinned
 from compress.core.entries import Row
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 256
 """Validation samples of the metric."""
+BATCH = 64
 ALONE, INSIDE, OUTSIDE = "network alone", "{} in the graph", "{} outside, by the code of infer.py"
 
 
@@ -147,9 +148,9 @@ def _metrics(
     """The metric of the file with post-processing, and of the network with the code that follows it."""
     split, task = context.data.validation, post.task(spec)
     scores: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-    for results, batch in iterate_split(inside, split, task, batch_size=64, limit=SAMPLES, runtime=runtime):
+    for results, batch in _first(iterate_split(inside, split, task, batch_size=BATCH, runtime=runtime)):
         scores[0].append(task.deciding.scores(results, batch.to("cpu").targets))
-    for outputs, batch in iterate_split(network, split, context.task, batch_size=64, limit=SAMPLES, runtime=runtime):
+    for outputs, batch in _first(iterate_split(network, split, context.task, batch_size=BATCH, runtime=runtime)):
         found = post.run({name: values.numpy() for name, values in outputs.items()}, spec)
         tensors = {name: torch.from_numpy(values) for name, values in found.items()}
         scores[1].append(task.deciding.scores(tensors, batch.to("cpu").targets))
@@ -162,3 +163,13 @@ def _value(metric: TaskMetric, scores: np.ndarray, where: str) -> Quantity:
     if not np.isfinite(metric.value(scores)):
         return Quantity.missing(metric.info.unit, f"{where} have nothing to find")
     return estimate(metric, scores, where, bootstrap=False)
+
+
+def _first(parts: Iterator[Part]) -> Iterator[Part]:
+    """Outputs and batches up to that of the last sample of the metric."""
+    samples = 0
+    for outputs, batch in parts:
+        yield outputs, batch
+        samples += batch.size
+        if samples >= SAMPLES:
+            return

@@ -1,6 +1,6 @@
 """`torchvision:NAME`: torchvision's networks for the task, with fresh or pretrained weights.
 
-The classification networks serve every task whose output is a vector; segmentation has its own.
+The classification networks serve every task whose output is a vector; segmentation and detection have their own.
 """
 
 from __future__ import annotations
@@ -19,12 +19,19 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
-from compress.models.sources import torchvision_segmentation
+from compress.models.sources import torchvision_detection, torchvision_segmentation
 from compress.models.sources.torchvision_weights import download_weights, find_weights, normalisation_facts
 from compress.tasks.base import Task
 
-TASK_NETWORKS: Mapping[str, object] = {"segmentation": torchvision_segmentation.NETWORKS}
+TASK_NETWORKS: Mapping[str, object] = {
+    "segmentation": torchvision_segmentation.NETWORKS,
+    "detection": torchvision_detection.NETWORKS,
+}
 """Where torchvision keeps the networks of tasks whose output is no vector."""
+TASK_BUILDERS: Mapping[str, Callable[[str, ModelSettings, NetworkSpec], UnfittedModel]] = {
+    "segmentation": torchvision_segmentation.build,
+    "detection": torchvision_detection.build,
+}
 VIT: Mapping[str, Mapping[str, int]] = {
     "vit_b_16": {"patch_size": 16, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
     "vit_b_32": {"patch_size": 32, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
@@ -62,7 +69,7 @@ def build(
     """
     _refuse_unknown(name, task)
     if task.name in TASK_NETWORKS:
-        return torchvision_segmentation.build(name, settings, spec)
+        return TASK_BUILDERS[task.name](name, settings, spec)
     if settings.weights is not None:
         return _pretrained(name, settings, spec)
     arguments = {"num_classes": spec.head_size or len(spec.classes)} | settings.args

@@ -47,7 +47,7 @@ def test_every_classification_network_of_torchvision_belongs_to_a_tested_family(
     [
         ("resnet19", "did you mean 'resnet1"),
         ("ResNet18", "did you mean 'resnet18'"),
-        ("fasterrcnn_resnet50_fpn", "no plain classification network"),
+        ("fasterrcnn_resnet50_fpn", "a network for detection"),
         ("quantized_resnet18", "no plain classification network"),
     ],
 )

@@ -7,8 +7,31 @@ import torch
 from torchvision.models import detection
 
 from compress.core.errors import ModelError
-from compress.models.sources.torchvision_detection import SSD_OFFSET_SCALE, AnchorDetector, ssdlite320_mobilenet_v3_large
+from compress.core.network_spec import NetworkSpec, image_spec
+from compress.models.settings import ModelSettings
+from compress.models.sources import torchvision
+from compress.models.sources.torchvision_detection import (
+    BUILDERS,
+    REFUSED,
+    SSD_OFFSET_SCALE,
+    AnchorDetector,
+    FcosDetector,
+    fcos_resnet50_fpn,
+    retinanet_resnet50_fpn,
+    retinanet_resnet50_fpn_v2,
+    ssdlite320_mobilenet_v3_large,
+)
 from compress.tasks.boxes import decode_boxes
+from compress.tasks.classification import Classification
+from compress.tasks.detection import Detection
+
+TINY = {"backbone": "resnet18", "fpn_channels": 64}
+
+
+def spec(size: int = 64, channels: int = 3) -> NetworkSpec:
+    names = ("a", "b")
+    grey = (0.5,) * channels
+    return image_spec(channels=channels, height=size, width=size, mean=grey, std=grey, classes=names, outputs=())
 
 
 def test_decoded_boxes_are_those_of_torchvision() -> None:
@@ -26,6 +49,39 @@ def test_decoded_boxes_are_those_of_torchvision() -> None:
     assert torch.allclose(decode_boxes(offsets, anchors)[0], expected, atol=1e-3)
 
 
+def test_scores_and_boxes_of_fcos_are_those_of_torchvision() -> None:
+    torch.manual_seed(0)
+    network = fcos_resnet50_fpn(2, (64, 64), **TINY).eval()
+    assert isinstance(network, FcosDetector)
+    theirs = detection.FCOS(network.backbone, 2).eval()
+    theirs.head = network.head
+    torch.nn.init.normal_(network.head.regression_head.bbox_reg.bias, 2.0)
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        logits, offsets, anchors = network(image)
+        maps = list(network.backbone(image).values())
+        own = network.head(maps)
+        places = theirs.anchor_generator(detection.image_list.ImageList(image, [(64, 64)] * 2), maps)[0]
+        expected = theirs.box_coder.decode(own["bbox_regression"][1], places)
+        scores = (own["cls_logits"].sigmoid() * own["bbox_ctrness"].sigmoid()).sqrt()
+    assert torch.allclose(logits.sigmoid(), scores, atol=1e-4)
+    wide = own["bbox_regression"][1, :, :2] + own["bbox_regression"][1, :, 2:] > 0.01
+    assert int(wide.all(1).sum()) > 40
+    assert torch.allclose(decode_boxes(offsets, anchors)[1][wide.all(1)], expected[wide.all(1)], atol=1e-2)
+
+
+@pytest.mark.parametrize("build", [fcos_resnet50_fpn, retinanet_resnet50_fpn, retinanet_resnet50_fpn_v2])
+def test_a_smaller_backbone_and_pyramid(build) -> None:  # type: ignore[no-untyped-def]
+    network = build(2, (64, 64), **TINY).eval()
+    assert not any("Frozen" in type(layer).__name__ for layer in network.modules())
+    assert sum(weight.numel() for weight in network.parameters()) < 12e6
+    with torch.no_grad():
+        logits, offsets, anchors = network(torch.zeros(1, 3, 64, 64))
+    assert logits.shape[1:] == (anchors.shape[1], 2)
+    assert offsets.shape == anchors.shape
+    assert bool(torch.isfinite(logits).all() and torch.isfinite(offsets).all())
+
+
 def test_scores_start_low_and_grey_images_are_refused() -> None:
     network = ssdlite320_mobilenet_v3_large(2, (96, 96)).eval()
     with torch.no_grad():
@@ -34,3 +90,45 @@ def test_scores_start_low_and_grey_images_are_refused() -> None:
     assert logits.shape[1] == anchors.shape[1]
     with pytest.raises(ModelError, match="3 channels, the data has 1"):
         ssdlite320_mobilenet_v3_large(2, (96, 96), channels=1)
+
+
+def built(name: str, task: Detection | Classification, **changes: object) -> torch.nn.Module:
+    settings = ModelSettings.model_validate({"source": f"torchvision:{name}"} | changes)
+    return torchvision.build(name, settings, spec(), task=task, base=None, trust_code=False).module  # type: ignore[arg-type]
+
+
+def test_torchvision_names_serve_the_task() -> None:
+    assert isinstance(built("fcos_resnet50_fpn", Detection(), args=TINY), FcosDetector)
+    assert isinstance(built("ssdlite320_mobilenet_v3_large", Detection()), AnchorDetector)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "changes", "message"),
+    [
+        ("retinanet_resnet50_fpn", Classification(), {}, "is a network for detection, and the task is classification"),
+        ("resnet18", Detection(), {}, "is a network for classification, and the task is detection"),
+        ("fcos_resnet50", Detection(), {}, "has no network"),
+        ("fcos_resnet50_fpn", Detection(), {"weights": "DEFAULT"}, "takes no weights, and 'DEFAULT' is given"),
+        ("fcos_resnet50_fpn", Detection(), {"args": {"backbone": "vgg11"}}, "backbone 'vgg11' is no ResNet"),
+        ("fcos_resnet50_fpn", Detection(), {"args": {"wide": 2}}, "cannot be built with"),
+        ("fcos_resnet50_fpn", Detection(), {"args": {"weights_backbone": "DEFAULT", **TINY}}, "for torchvision's own backbone"),
+    ],
+)
+def test_unfit_networks_are_refused(
+    name: str, task: Detection | Classification, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        built(name, task, **changes)
+
+
+def test_every_detector_of_torchvision_is_built_or_refused_with_one_sentence() -> None:
+    from torchvision import models
+
+    known = models.list_models(module=detection)
+    assert sorted(known) == sorted((*BUILDERS, *REFUSED))
+    for name in REFUSED:
+        with pytest.raises(ModelError, match="cannot take part: its") as error:
+            built(name, Detection())
+        assert "\n" not in str(error.value)
+    with pytest.raises(ModelError, match="the task detection needs outputs for anchors that are the same for every image"):
+        built("fasterrcnn_resnet50_fpn", Detection())
