@@ -12,7 +12,7 @@ from compress.pipeline.pipeline import Pipeline
 RECIPE = """\
 name: tiny
 task: detection
-data: {{source: drawn_boxes, image_size: 64, samples: 40, evaluation_limit: 6, augment: none}}
+data: {{source: drawn_boxes, image_size: 64, samples: 62, evaluation_limit: 6, augment: none}}
 model: {{source: "torchvision:{name}", args: {args}}}
 teacher: {{source: "torchvision:{name}", args: {args}, train: {{epochs: 1, batch_size: 8}}}}
 stages:

@@ -271,5 +271,5 @@ def torchvision_names() -> tuple[str, ...]:
         return ()
     registered = re.compile(r"^@register_model\(\)\n(?:[^\n]*\n)*?def (\w+)\(", re.MULTILINE)
     folder = Path(package.origin).parent / "models"
-    files = sorted((*folder.glob("*.py"), *folder.glob("segmentation/*.py")))
+    files = sorted((*folder.glob("*.py"), *folder.glob("segmentation/*.py"), *folder.glob("detection/*.py")))
     return tuple(sorted(name for file in files for name in registered.findall(file.read_text(encoding="utf-8"))))
