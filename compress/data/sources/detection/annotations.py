@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -117,19 +118,28 @@ def check_boxes(files: Sequence[AnnotatedFile]) -> tuple[AnnotatedFile, ...]:
     """The same with boxes clipped to their images.
 
     Raises:
-        DataError: An image file is missing, or a box has no area, or is outside its image by more than `SLACK` pixels.
+        DataError: An image file is missing, or a box has no area, is not finite, or is outside its image by more than `SLACK`
+            pixels.
     """
     missing = [printable(file.path) for file in files if not file.path.is_file()]
-    _refuse(missing, "annotated images are missing", "add the files or remove their annotations")
+    _refuse(
+        missing, ("annotated image is missing", "annotated images are missing"), "add the files or remove their annotations"
+    )
     named = [(file, box) for file in files for box in file.boxes]
+    undefined = [f"{printable(file.path)}: {box}" for file, box in named if not all(map(math.isfinite, box))]
+    _refuse(undefined, ("box is not finite", "boxes are not finite"), "corners are numbers of pixels; correct or remove them")
     flat = [f"{printable(file.path)}: {box}" for file, box in named if not (box[2] > box[0] and box[3] > box[1])]
-    _refuse(flat, "boxes have no area", "corners are (x₁, y₁, x₂, y₂) with x₁ < x₂ and y₁ < y₂; correct or remove them")
+    _refuse(
+        flat,
+        ("box has no area", "boxes have no area"),
+        "corners are (x₁, y₁, x₂, y₂) with x₁ < x₂ and y₁ < y₂; correct or remove them",
+    )
     outside = [
         f"{printable(file.path)} of {file.size[0]}×{file.size[1]} pixels: {box}"
         for file, box in named
         if min(box) < -SLACK or box[2] > file.size[0] + SLACK or box[3] > file.size[1] + SLACK
     ]
-    _refuse(outside, "boxes are outside their image", "correct or remove them")
+    _refuse(outside, ("box is outside its image", "boxes are outside their image"), "correct or remove them")
     return tuple(
         AnnotatedFile(file.path, file.size, tuple(_clip(box, file.size) for box in file.boxes), file.classes) for file in files
     )
@@ -140,11 +150,11 @@ def _clip(box: Box, size: tuple[int, int]) -> Box:
     return max(x1, 0.0), max(y1, 0.0), min(x2, float(size[0])), min(y2, float(size[1]))
 
 
-def _refuse(faults: Sequence[str], what: str, remedy: str) -> None:
+def _refuse(faults: Sequence[str], what: tuple[str, str], remedy: str) -> None:
     if faults:
         more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
         listed = "\n  ".join([*faults[:_NAMED], *more])
-        msg = f"{len(faults)} {what}; {remedy}:\n  {listed}"
+        msg = f"{len(faults)} {what[len(faults) > 1]}; {remedy}:\n  {listed}"
         raise DataError(msg)
 
 

@@ -104,11 +104,26 @@ def _objects(annotations: Any, classes: dict[int, int], path: Path) -> dict[int,
             continue
         category = int(entry["category_id"])
         if category not in classes:
-            msg = f"{printable(path)} has an annotation of category {category}, which is not among its categories"
+            known = ", ".join(map(str, classes)) or "none"
+            msg = (
+                f"{printable(path)} has an annotation of category {category} in image {entry['image_id']}, which is not among "
+                f"its categories {known}; add the category or remove the annotation"
+            )
             raise DataError(msg)
-        x, y, width, height = map(float, entry["bbox"])
+        x, y, width, height = _box(entry, path)
         objects[int(entry["image_id"])].append(((x, y, x + width, y + height), classes[category]))
     return objects
+
+
+def _box(entry: Any, path: Path) -> tuple[float, float, float, float]:
+    try:
+        x, y, width, height = map(float, entry["bbox"])
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"{printable(path)} has the bbox {entry['bbox']} in image {entry['image_id']}; write x, y, width, height in pixels"
+        )
+        raise DataError(msg) from error
+    return x, y, width, height
 
 
 def _image_path(annotations: Path, name: str) -> Path:

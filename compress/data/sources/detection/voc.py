@@ -9,7 +9,6 @@ names are refused. Objects marked `difficult` count as all others.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,9 +120,6 @@ def read_voc(path: Path) -> VocImage:
         needs = "it needs filename, size and objects with name and bndbox"
         msg = f"{printable(path)} is not of Pascal VOC: {type(error).__name__} {error}; {needs}"
         raise DataError(msg) from error
-    if not all(math.isfinite(value) for box in boxes for value in box):
-        msg = f"{printable(path)} has a box whose corners are not finite; correct or remove it"
-        raise DataError(msg)
     return VocImage(path, Path(image).name, size, boxes, names)
 
 

@@ -55,11 +55,11 @@ def test_an_image_without_boxes_is_a_sample_and_a_split_without_any_is_refused(
 @pytest.mark.parametrize(
     ("box", "message"),
     [
-        ((10.0, 5.0, 10.0, 25.0), "1 boxes have no area"),
-        ((30.0, 5.0, 10.0, 25.0), "1 boxes have no area"),
-        ((10.0, 5.0, 43.0, 25.0), "1 boxes are outside their image"),
-        ((-3.0, 5.0, 30.0, 25.0), "1 boxes are outside their image"),
-        ((float("nan"), 5.0, 30.0, 25.0), "1 boxes have no area"),
+        ((10.0, 5.0, 10.0, 25.0), "1 box has no area"),
+        ((30.0, 5.0, 10.0, 25.0), "1 box has no area"),
+        ((10.0, 5.0, 43.0, 25.0), "1 box is outside its image"),
+        ((-3.0, 5.0, 30.0, 25.0), "1 box is outside its image"),
+        ((float("nan"), 5.0, 30.0, 25.0), "1 box is not finite"),
     ],
 )
 def test_unfit_boxes_are_named(files: list[AnnotatedFile], box: tuple[float, float, float, float], message: str) -> None:
@@ -74,7 +74,7 @@ def test_a_box_over_the_edge_by_a_pixel_is_clipped(files: list[AnnotatedFile]) -
 
 
 def test_missing_and_exchanged_images_are_refused(files: list[AnnotatedFile], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="1 annotated images are missing"):
+    with pytest.raises(DataError, match="1 annotated image is missing"):
         check_boxes([replace(files[0], path=tmp_path / "none.png")])
     with pytest.raises(DataError, match="40×30 pixels, its annotation says 30×40"):
         AnnotatedImages((replace(files[0], size=(30, 40)),), 3).read(0)

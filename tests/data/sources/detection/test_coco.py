@@ -60,8 +60,8 @@ def test_a_folder_holds_one_file_for_each_split(tmp_path: Path, images: list[Pat
         ([], "holds a list"),
         ({"images": None}, "is not COCO"),
         ({"annotations": [{"image_id": 99, "category_id": 3, "bbox": [0, 0, 1, 1]}]}, "annotates image 99"),
-        ({"annotations": [{"image_id": 7, "category_id": 4, "bbox": [0, 0, 1, 1]}]}, "category 4"),
-        ({"annotations": [{"image_id": 7, "category_id": 3, "bbox": [0, 0, 1]}]}, "is not COCO"),
+        ({"annotations": [{"image_id": 7, "category_id": 4, "bbox": [0, 0, 1, 1]}]}, "category 4 in image 7, which is not"),
+        ({"annotations": [{"image_id": 7, "category_id": 3, "bbox": [0, 0, 1]}]}, r"bbox \[0, 0, 1\] in image 7; write"),
         ({"annotations": [7]}, "is not COCO"),
     ],
 )

@@ -39,7 +39,7 @@ def test_fractions_become_pixels(tmp_path: Path, labels: Path, settings: DataSet
         ("2 0.5 0.5 0.1 0.1", "3.txt, line 1 names class 2, and there are classes 0 to 1"),
         ("0 0.5 0.5 0.1", "write: class x y width height"),
         ("nut 0.5 0.5 0.1 0.1", "write: class x y width height"),
-        ("0 0.5 0.5 1.5 0.1", "outside their image"),
+        ("0 0.5 0.5 1.5 0.1", "outside its image"),
         ("0 0.5 0.5 0 0.1", "no area"),
     ],
 )
