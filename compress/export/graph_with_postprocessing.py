@@ -76,7 +76,7 @@ def compare_with_outside(network: Path, inside: Path, spec: NetworkSpec, context
     reference = pairs.start(FormOutputs(f"{network.name}, {post.name} outside", outside))
     answers = FormOutputs(f"{post.name} in the graph", collect_outputs(inside, validation, task, limit=SAMPLES))
     parity = pairs.add(reference, answers, limit)
-    if parity.top1 < LEAST_AGREEMENT:
+    if parity.top1 is not None and parity.top1 < LEAST_AGREEMENT:
         msg = (
             f"{post.name} in the graph of {inside.name} gives other results than outside: {parity.top1:.1%} are in both, "
             f"allowed is {LEAST_AGREEMENT:.0%} or more on {parity.samples} validation samples; set `postprocessing: outside`"

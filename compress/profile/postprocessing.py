@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import torch
 
 from compress.backends import onnx_files
@@ -28,7 +27,6 @@ from compress.tasks.metric_quantity import estimate
 
 if TYPE_CHECKING:
     from compress.tasks.base import Task
-    from compress.tasks.metric import TaskMetric
     from compress.tasks.postprocessing import Postprocessing
 
 SAMPLES = 256
@@ -156,13 +154,7 @@ def _metrics(
         scores[1].append(task.deciding.scores(tensors, batch.to("cpu").targets))
     first, second = (torch.cat(parts).numpy() for parts in scores)
     where = f"{runtime}, the first {len(first)} validation samples"
-    return _value(task.deciding, first, where), _value(task.deciding, second, where)
-
-
-def _value(metric: TaskMetric, scores: np.ndarray, where: str) -> Quantity:
-    if not np.isfinite(metric.value(scores)):
-        return Quantity.missing(metric.info.unit, f"{where} have nothing to find")
-    return estimate(metric, scores, where, bootstrap=False)
+    return estimate(task.deciding, first, where), estimate(task.deciding, second, where)
 
 
 def _first(parts: Iterator[Part]) -> Iterator[Part]:

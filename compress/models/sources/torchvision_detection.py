@@ -187,11 +187,12 @@ def ssdlite320_mobilenet_v3_large(
     return AnchorDetector(detector, size, channels=channels, offset_scale=SSD_OFFSET_SCALE)
 
 
-def _retinanet_v2(backbone: nn.Module, classes: int) -> nn.Module:
+def _retinanet_v2(backbone: BackboneWithFPN, classes: int) -> nn.Module:
     """RetinaNet whose head has group norms."""
-    detector = detection.RetinaNet(backbone, classes)
-    anchors = detector.anchor_generator.num_anchors_per_location()[0]
-    detector.head = RetinaNetHead(detector.backbone.out_channels, anchors, classes, norm_layer=partial(nn.GroupNorm, 32))
+    retinanet = detection.RetinaNet(backbone, classes)
+    anchors = retinanet.anchor_generator.num_anchors_per_location()[0]
+    retinanet.head = RetinaNetHead(backbone.out_channels, anchors, classes, norm_layer=partial(nn.GroupNorm, 32))
+    detector: nn.Module = retinanet
     return detector
 
 
