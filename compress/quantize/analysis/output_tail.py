@@ -88,7 +88,7 @@ def measure_tail(plan: StaticInt8Plan, runtime: str, excluded: tuple[str, ...], 
         excluded: Names of nodes that stay in float in any case.
         samples: Inputs (1, …) by the names of the data.
     """
-    nodes = tuple(name for name in tail_nodes(plan.model, runtime, symmetric=plan.format.symmetric) if name not in excluded)
+    nodes = _nodes(plan, runtime, excluded)
     probes = _probes(plan.model)
     if not nodes or not probes:
         return None
@@ -103,6 +103,11 @@ def measure_tail(plan: StaticInt8Plan, runtime: str, excluded: tuple[str, ...], 
     return max(costs, key=lambda cost: cost.float_db - cost.int8_db, default=None)
 
 
+def _nodes(plan: StaticInt8Plan, runtime: str, excluded: tuple[str, ...]) -> tuple[str, ...]:
+    names = tail_nodes(plan.model, runtime, symmetric=plan.format.symmetric)
+    return tuple(name for name in names if name not in excluded)
+
+
 def leave_tail_float(
     plan: StaticInt8Plan, runtime: str, excluded: tuple[str, ...], spec: NetworkSpec, context: Context
 ) -> tuple[tuple[str, ...], tuple[Fact, ...]]:
@@ -115,6 +120,8 @@ def leave_tail_float(
         spec: Written into the files.
         context: Data and task; validation samples are run.
     """
+    if not _nodes(plan, runtime, excluded):
+        return (), ()
     validation, task = context.data.validation, context.task
     samples = batch_samples(next(iter(validation.ordered(SAMPLES))))
     cost = measure_tail(plan, runtime, excluded, samples)
