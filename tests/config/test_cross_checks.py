@@ -77,7 +77,7 @@ def test_data_sources_that_are_fine(text):
     [
         ("torchvision:resnet5O", "model", "did you mean 'resnet50'?"),
         ("torchvision:ResNet50", "model", "did you mean 'resnet50'?"),
-        ("torchvision:fasterrcnn_resnet50_fpn", "model", "unknown torchvision network"),
+        ("torchvision:quantized_resnet50", "model", "unknown torchvision network"),
         ("python:net:build", "model", "python:FILE.py:FUNCTION"),
         ("python:net.py:", "data", "python:FILE.py:FUNCTION"),
         ("python:net.py:a b", "data", "python:FILE.py:FUNCTION"),
