@@ -157,7 +157,7 @@ def plan_of(network: nn.Module, context: Context, path: Path) -> StaticInt8Plan:
     export_onnx(network.eval(), spec(), path)
     model = load_quantizable(path, Candidate(spec(), network.eval()), context)
     inputs = next(context.data.train.ordered(32)).input.numpy()
-    batches = [{graphs.input_name(model): inputs[start : start + 8]} for start in range(0, 32, 8)]
+    batches = [{str(model.graph.inputs[0].name): inputs[start : start + 8]} for start in range(0, 32, 8)]
     return plan_static_int8(model, batches, Int8Format(("onnxruntime",)), CalibrationSettings(method="minmax"), PTQSettings())
 
 
