@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from compress.backends.iterate_split import iterate_split
@@ -97,10 +98,12 @@ def _draw(axis: Axes, image: NDArray[np.uint8], overlay: Overlay | None) -> None
         scores = [None] * len(overlay.corners) if overlay.scores is None else overlay.scores.tolist()
         for (x1, y1, x2, y2), number, score in zip(overlay.corners.tolist(), overlay.classes.tolist(), scores, strict=True):
             color = PALETTE[number % len(PALETTE)]
-            axis.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=1.2))
+            place, halo = (x1 - 0.5, y1 - 0.5), [withStroke(linewidth=2.4, foreground="white")]
+            frame = Rectangle(place, x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=1.2, path_effects=halo)
+            axis.add_patch(frame)
             if score is not None:
-                style = LABEL_STYLE | {"fontsize": 5, "color": color}
-                axis.annotate(f"{score:.2f}", (x1, y1), (0, 1), textcoords="offset points", annotation_clip=True, **style)
+                text = LABEL_STYLE | {"fontsize": 5, "color": color}
+                axis.annotate(f"{score:.2f}", (x1, y1), (0, 1), textcoords="offset points", annotation_clip=True, **text)
 
 
 def _coloured(mask: Mask) -> NDArray[np.uint8]:
