@@ -35,7 +35,11 @@ def _interval(total: Array) -> tuple[float, float]:
 
 
 def table(layers: LayerTimes) -> Rows:
-    """One row per module, slowest first: `module`, `nodes`, `operators`, `runs_in`, and the quantities `time` and `share`."""
+    """One row per module, slowest first: `module`, `nodes`, `operators`, `runs_in`, and the quantities `time` and `share`.
+
+    The mean of the middle half of a sum is not the sum of such means, so that shares are of the kernels' own means: they add up
+    to 1.
+    """
     groups: dict[str, list[TimedKernel]] = {}
     for kernel in layers.kernels:
         groups.setdefault(kernel.module, []).append(kernel)
@@ -43,7 +47,8 @@ def table(layers: LayerTimes) -> Rows:
     rows = []
     for module, kernels in groups.items():
         time = duration(kernels, detail)
-        share = Quantity.measured((time.value or 0.0) / layers.summed_ms, "fraction", "of the sum of all layers")
+        own_ms = sum(interquartile_mean(kernel.milliseconds) for kernel in kernels)
+        share = Quantity.measured(own_ms / layers.summed_ms, "fraction", "of the sum of all layers")
         rows.append({"module": module, **_description(kernels), "time": time, "share": share})
     return rows_as_json(sorted(rows, key=lambda row: -milliseconds(row, "time")))
 
