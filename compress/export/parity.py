@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 256
 """Number of samples on which outputs are compared."""
+INTEGER = frozenset(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"))
+"""Operators of a file with 8-bit integers."""
 SEARCHED = 16
 """Number of samples for the search of the first node; memory contains all node outputs for them."""
 
@@ -43,6 +45,23 @@ def outputs_of_file(form: str, path: Path, split: Split, task: Task, *, optimise
     from compress.backends.compare_on_split import collect_outputs
 
     return FormOutputs(form, collect_outputs(path, split, task, limit=SAMPLES, optimized=optimised))
+
+
+def form_name(path: Path) -> str:
+    """What a file computes in, for the table: `ONNX int8`, `ONNX float16`, `ONNX float32`."""
+    import onnx
+
+    from compress.backends.read_graph import all_nodes, read_graph
+
+    graph = read_graph(path).graph
+    operators = {node.op_type for node in all_nodes(graph)}
+    if operators & INTEGER:
+        return "ONNX int8"
+    if "MatMulNBits" in operators:
+        return "ONNX int4"
+    types = {tensor.data_type for tensor in graph.initializer}
+    halves = {onnx.TensorProto.FLOAT16: "ONNX float16", onnx.TensorProto.BFLOAT16: "ONNX bfloat16"}
+    return next((name for kind, name in halves.items() if kind in types), "ONNX float32")
 
 
 def cannot_run_reason(path: Path) -> str | None:

@@ -15,6 +15,7 @@ from compress.export.parity import (
     cannot_run_reason,
     check,
     check_top1,
+    form_name,
     outputs_of_file,
     outputs_of_network,
     search_inputs,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from compress.backends.runner_protocol import Runner
     from compress.export.settings import Tolerance
 
-FLOAT, INT8 = "ONNX float32", "ONNX int8"
+FLOAT = "ONNX float32"
 NO_LIMIT = "none: the budget limits the metric"
 ENGINE_BATCH = 8
 """Largest batch size of an engine."""
@@ -68,7 +69,8 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
     """
     validation = context.data.validation
     path = candidate.files["onnxruntime"]
-    unfused = outputs_of_file(f"{INT8} as written", path, validation, context.task, optimised=False)
+    form = form_name(path)
+    unfused = outputs_of_file(f"{form} as written", path, validation, context.task, optimised=False)
     if context.float_file is not None:
         _compare_with_parent(candidate, context, tolerance, pairs, unfused)
     else:
@@ -82,9 +84,8 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
 
     limit = f"{tolerance.fused:g} × largest output"
     parity = pairs.add(unfused, outputs_of_file("fused kernels", path, validation, context.task), limit)
-    check(
-        parity, relative=tolerance.fused, absolute=0.0, what="int8 as written against ONNX Runtime's fused kernels", where=where
-    )
+    what = f"{form.removeprefix('ONNX ')} as written against ONNX Runtime's fused kernels"
+    check(parity, relative=tolerance.fused, absolute=0.0, what=what, where=where)
     return parity
 
 
@@ -108,7 +109,7 @@ def _compare_with_parent(
         outputs = (
             unfused
             if first
-            else outputs_of_file(f"{INT8} for {family}, as written", path, validation, context.task, optimised=False)
+            else outputs_of_file(f"{form_name(path)} for {family}, as written", path, validation, context.task, optimised=False)
         )
         parity = pairs.add(exact, outputs, limit)
 

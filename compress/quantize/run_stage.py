@@ -197,9 +197,18 @@ def _build_static(
     }
     report.skipped += [fact for facts in floats.values() for fact in facts]
     report.notes += _describe_formats(stage, runtimes, symmetric=bool(_symmetric(stage, context)))
+    if not _has_integer_weights(models["onnxruntime"]):
+        report.warnings.append(Fact.of("quantize.nothing_in_int8"))
+        report.notes.append(report.warnings[-1])
     if count := len(floats["onnxruntime"]):
         report.notes.append(Fact.of("quantize.float_operators", count=count))
     return models
+
+
+def _has_integer_weights(model: ModelProto) -> bool:
+    """Whether a constant of the main graph is stored as integers that become floats where they are read."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return any(node.op_type == "DequantizeLinear" and node.input[0] in constants for node in model.graph.node)
 
 
 def _build_other(

@@ -9,7 +9,7 @@ import torch
 
 from compress.backends.compare_on_split import CollectedOutputs
 from compress.core.errors import ConversionError
-from compress.export.parity import FormOutputs, ParityTable, check, check_top1, search_inputs
+from compress.export.parity import FormOutputs, ParityTable, check, check_top1, form_name, search_inputs
 from compress.tasks.classification import Classification
 from compress.tasks.output_agreement import compare_outputs
 from tests.export.tiny import split
@@ -74,3 +74,20 @@ def test_the_first_node_is_looked_for_on_as_many_samples_as_a_fixed_batch(export
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, tmp_path / "fixed.onnx")
     assert [len(values) for values in search_inputs(split(20, 1), tmp_path / "fixed.onnx")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("operator", "weight", "expected"),
+    [
+        ("MatMul", np.float32, "ONNX float32"),
+        ("MatMul", np.float16, "ONNX float16"),
+        ("MatMulInteger", np.int8, "ONNX int8"),
+        ("MatMulNBits", np.uint8, "ONNX int4"),
+    ],
+)
+def test_a_file_is_called_by_what_it_computes_in(operator: str, weight: type, expected: str, tmp_path: Path) -> None:
+    ends = [onnx.helper.make_tensor_value_info(name, 1, ["n", 2]) for name in "xy"]
+    constant = onnx.numpy_helper.from_array(np.ones((2, 2), weight), "w")
+    node = onnx.helper.make_node(operator, ["x", "w"], ["y"])
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [constant])), tmp_path / "m.onnx")
+    assert form_name(tmp_path / "m.onnx") == expected

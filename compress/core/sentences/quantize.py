@@ -82,6 +82,10 @@ SENTENCES: Sentences = {
         "the onnxruntime file emulates bfloat16 in float32 kernels, because CPUs have no others: it shows the accuracy, "
         "and its latency means nothing"
     ),
+    "quantize.nothing_in_int8": (
+        "nothing of this network is quantized: it has no convolution and no product with constant weights outside of branches "
+        "and loops, so that the file computes in float"
+    ),
     "quantize.bfloat16_not_measured": "no runtime on this machine computes in bfloat16",
     "quantize.calibrated": "calibrated by {method} on {images} training samples, chosen with seed {seed}",
     "quantize.calibration_images_left_out": (

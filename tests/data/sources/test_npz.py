@@ -90,3 +90,10 @@ def test_one_real_number_for_each_sample_is_a_row_of_one_value(tmp_path):
     data = load(path)
     assert next(iter(data.test.ordered(4))).target.shape == (4, 1)
     assert data.spec.classes == ("0",)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("int32", torch.int32), ("uint8", torch.uint8), ("uint16", torch.int64)])
+def test_integers_keep_their_type(given, expected, tmp_path):
+    path = tmp_path / "all.npz"
+    np.savez(path, tokens=np.ones((40, 5), given), target=np.arange(40) % 2)
+    assert next(iter(load(path).test.ordered(4))).inputs["tokens"].dtype == expected

@@ -147,6 +147,23 @@ def test_a_chain_from_a_file_quantizes_exports_and_profiles_it(tmp_path: Path) -
     assert again.plan.model.key == pipeline.plan.model.key
 
 
+def test_a_network_whose_weights_all_stand_in_branches_says_that_nothing_is_quantized(tmp_path: Path) -> None:
+    model = branching()
+    product = model.graph.node[0]
+    product.op_type = "Identity"
+    del product.input[1], model.graph.initializer[:]
+    path = saved(model, tmp_path)
+    arrays = {"x": RANDOM.normal(size=(24, 6)).astype(np.float32), "flag": np.ones(24, bool)}
+    np.savez(tmp_path / "data.npz", **arrays)
+    given = load(DataSettings(source="npz:data.npz"), DataSource("npz", "data.npz", tmp_path))
+    stages = [Quantize(calibration={"samples": 16}, accept_if=None), Export()]
+    run = Pipeline("given", model=f"onnx:{path}", data=given, stages=stages, task="outputs").run(out=tmp_path / "runs")
+    (warning,) = (render(fact) for fact in run.record.stages[0].warnings if fact.code == "quantize.nothing_in_int8")
+    assert warning.startswith("nothing of this network is quantized")
+    pairs = [row["pair"] for row in run.record.stages[1].tables["parity"]]
+    assert not any("int8" in pair for pair in pairs)
+
+
 def test_data_of_another_shape_is_refused(tmp_path: Path) -> None:
     path = saved(dense(), tmp_path)
     pipeline = Pipeline("given", model=f"onnx:{path}", data=data(tmp_path, x=(5,)), stages=[Export()], task="outputs")
