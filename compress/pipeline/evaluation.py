@@ -202,7 +202,7 @@ def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantit
     by_threshold = isinstance(task.deciding, ThresholdMetric)
     if result.only_class is not None and classes and not by_threshold:
         return (Fact.of("pipeline.one_class_for_all", classes[result.only_class], samples=samples),)
-    chance = task.chance_level(classes)
+    chance = task.chance_level(classes, {**result.further, task.metric: result.scores})
     if chance is None or not is_chance(measured, chance, task.metric_info):
         return ()
     label = task.metric_info.label

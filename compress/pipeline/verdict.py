@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
+from compress.core.format_quantity import format_value
 from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
 from compress.pipeline.plan import Plan
 from compress.pipeline.review.judge_record import USELESS
@@ -93,14 +94,28 @@ def _losses(after: Metrics, reference: StageOutput | None, metrics: Sequence[Met
 def _meaningless_loss(outputs: Sequence[StageOutput], reference: StageOutput | None, task: Task) -> Metrics:
     """The loss of the deciding metric as not measured, where the reference is not significantly better than chance."""
     metric, value = task.metric_info, reference.record.after.get(task.metric) if reference else None
-    chance = task.chance_level(outputs[0].spec().classes)
-    if reference is None or value is None or chance is None or not is_chance(value, chance, metric):
+    if reference is None or value is None or value.value is None:
         return {}
+    chance = _recorded_chance(reference)
+    if chance is None:
+        chance = task.chance_level(outputs[0].spec().classes, {})
+    if chance is None or not is_chance(value, chance, metric):
+        return {}
+    levels = " against ".join(format_value(level, metric.unit) for level in (value.value, chance))
     reason = (
-        f"the reference, the {reference.record.name}, is not significantly better than chance: {value.value:.1%} against "
-        f"{chance:.1%}; train it, or load its weights"
+        f"the reference, the {reference.record.name}, is not significantly better than chance: {levels}; "
+        "train it, or load its weights"
     )
     return {metric.loss_name: Quantity.missing(metric.unit, reason)}
+
+
+def _recorded_chance(output: StageOutput) -> float | None:
+    """The chance level that the evaluation of a network recorded, which may depend on the targets of the test split."""
+    for warning in output.origin.record.warnings:
+        if warning.code == "pipeline.at_chance":
+            level = warning.values["chance"]
+            return float(level) if isinstance(level, int | float) else None
+    return None
 
 
 def is_chance(value: Quantity, chance: float, metric: Metric) -> bool:

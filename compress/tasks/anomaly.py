@@ -11,7 +11,7 @@ distance of the features is the score: Bergmann et al. 2020, "Uninformed Student
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.network_spec import LOGITS, NetworkSpec
@@ -22,7 +22,7 @@ from compress.tasks.defect_metrics import Auroc, FalseAlarmRate, RecallAtFpr
 from compress.tasks.defect_task import FPR, DefectTask
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_defects import FIND_ANOMALY
-from compress.tasks.metric import TaskMetric
+from compress.tasks.metric import Scores, TaskMetric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +112,7 @@ class Anomaly(DefectTask):
         rows = outputs[MAP].flatten(1) * good[:, None]
         return Rows(rows, torch.full((len(rows),), UNLABELLED, device=rows.device))
 
-    def chance_level(self, classes: Sequence[str]) -> float | None:  # noqa: ARG002
+    def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
         """½, the AUROC of a score without knowledge."""
         return 0.5
 

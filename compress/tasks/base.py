@@ -17,7 +17,7 @@ from compress.core.record import Metric
 from compress.core.signature import TensorSpec
 from compress.data.batch import Batch, Split, Tensors
 from compress.tasks.infer_code import OUTPUTS, InferCode
-from compress.tasks.metric import TaskMetric
+from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.output_names import name_outputs
 
 if TYPE_CHECKING:
@@ -257,11 +257,13 @@ class Task(ABC):
 
         return spread_samples(split, samples, seed)
 
-    def chance_level(self, classes: Sequence[str]) -> float | None:  # noqa: ARG002
-        """Value of the deciding metric that a network without knowledge reaches; None where none is known.
+    def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
+        """Value of the deciding metric that answers without knowledge of the input reach; None where none is known.
 
         Args:
             classes: Class names.
+            statistics: Of the task's metrics on the split that is judged, by name, for levels that depend on its targets;
+                any may be missing.
         """
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.network_spec import LOGITS
@@ -133,7 +133,7 @@ class Classification(Task):
             z, y = z[labelled], y[labelled]
         return F.cross_entropy(z, y, label_smoothing=label_smoothing)
 
-    def chance_level(self, classes: Sequence[str]) -> float | None:
+    def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
         """1/K."""
         return 1 / len(classes) if classes else None
 

@@ -12,7 +12,7 @@ networks with other anchors can be compared. Decoding and non-maximum suppressio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,7 +29,7 @@ from compress.tasks.detection_outputs import AGREEMENT_SCORE, ANCHORS, CLASS_LOG
 from compress.tasks.detections import detection_agreement, image_sizes, postprocess, true_objects
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_detection import DETECT
-from compress.tasks.metric import TaskMetric
+from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.overlay import Boxes, Overlay
 
 if TYPE_CHECKING:
@@ -132,6 +132,10 @@ class Detection(Task):
         """Statistics of each sample; non-maximum suppression and matching run once for all metrics."""
         shared = detection_statistics(postprocess(outputs), targets, outputs[CLASS_LOGITS].shape[2])
         return {metric.info.name: metric.of_thresholds(shared) for metric in metrics if isinstance(metric, AveragePrecision)}
+
+    def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
+        """0, of no box."""
+        return 0.0
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """Anchors as rows of K + 1 logits: 0 for the background, and those of the classes.

@@ -15,10 +15,10 @@ from compress.tasks.defect_metrics import Auroc, FalseAlarmRate, RecallAtFpr
 from compress.tasks.defect_task import FPR, DefectTask
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_defects import INSPECT
-from compress.tasks.metric import TaskMetric
+from compress.tasks.metric import Scores, TaskMetric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -66,6 +66,6 @@ class Inspection(DefectTask, Classification):
         """Recall decides; accuracy is the last."""
         return (recall, alarms, area, TopKAccuracy())
 
-    def chance_level(self, classes: Sequence[str]) -> float | None:  # noqa: ARG002
+    def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
         """The rate of false alarms: a score without knowledge finds as many defects."""
         return self.fpr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -106,6 +106,21 @@ class MeanAveragePrecision:
         return sum(each) / len(each) if each else float("nan")
 
 
+def constant_macro_f1(scores: Scores) -> float | None:
+    """The macro F1 of naming every class for every sample: mean_k 2 n_k / (n_k + N_k), n_k of N_k samples having class k.
+
+    Args:
+        scores: Statistics of `MeanAveragePrecision`, (N, 2K).
+
+    Returns:
+        None where no sample has a class.
+    """
+    targets = scores[:, scores.shape[1] // 2 :]
+    known, true = (targets >= 0).sum(axis=0), (targets > 0.5).sum(axis=0)
+    present = true > 0
+    return float((2 * true[present] / (true[present] + known[present])).mean()) if present.any() else None
+
+
 class MultiLabel(Task):
     """Any number of K classes for each sample; outputs are logits (N, K), targets 0 or 1 for each class, float32 (N, K).
 
@@ -161,6 +176,11 @@ class MultiLabel(Task):
 
         z, z_hat = reference[LOGITS], other[LOGITS]
         return replace(compare_outputs(z.numpy(), z_hat.numpy()), top1=float(((z > 0) == (z_hat > 0)).double().mean()))
+
+    def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
+        """The macro F1 of naming every class for every sample; None without statistics."""
+        scores = statistics.get(MEAN_PRECISION.name)
+        return None if scores is None else constant_macro_f1(scores)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """A row of two logits (0, z) for each sample and class: its softmax is (1 − σ(z), σ(z))."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, Field
@@ -113,6 +113,18 @@ class Determination:
         return float((1 - error[varied] / spread[varied]).mean()) if varied.any() else float("nan")
 
 
+def constant_rmse(scores: Scores) -> float:
+    """The RMSE of one answer for all samples, the best there is: the mean of each value, so √(mean_v Var(y_v)).
+
+    Args:
+        scores: Statistics of `Determination`, (N, 3V).
+    """
+    import numpy as np
+
+    _, total, squares = scores.sum(axis=0, dtype=np.float64).reshape(3, -1) / len(scores)
+    return float(np.maximum(squares - total**2, 0.0).mean() ** 0.5)
+
+
 class RegressionOptions(FrozenModel):
     """Options of the task `regression`.
 
@@ -196,6 +208,13 @@ class Regression(Task):
         if self.error == "huber":
             return F.huber_loss(error, torch.zeros_like(error))
         return error.square().mean() if self.error == "squared" else error.abs().mean()
+
+    def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
+        """The RMSE of the mean for all samples; of values with a period P, P/√12, that of any answer to evenly spread ones."""
+        if self.period is not None:
+            return self.period / 12**0.5
+        scores = statistics.get(R2.name)
+        return None if scores is None else constant_rmse(scores)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:  # noqa: ARG002
         """The values; of values with a period P the points (cos 2πv/P, sin 2πv/P) · P/2π, whose distances respect it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.network_spec import LOGITS
@@ -59,6 +59,21 @@ class MeanIoU:
         union = predicted + target - intersection
         present = union > 0
         return float((intersection[present] / union[present]).mean()) if present.any() else float("nan")
+
+
+def constant_iou(scores: Scores) -> float | None:
+    """The mean IoU of one class for all pixels, the best there is: max_k T_k / Σ T, over the number of classes with T_k > 0.
+
+    Args:
+        scores: Statistics of `MeanIoU`, (N, 3K).
+
+    Returns:
+        None where no pixel has a class.
+    """
+    import numpy as np
+
+    target = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)[2]
+    return float(target.max() / target.sum() / np.count_nonzero(target)) if target.any() else None
 
 
 class PixelAccuracy(RatioOfSums):
@@ -121,6 +136,11 @@ class Segmentation(Task):
         if not bool((y >= 0).any()):
             return z.sum() * 0.0
         return F.cross_entropy(z, y, ignore_index=UNLABELLED, label_smoothing=label_smoothing)
+
+    def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
+        """The mean IoU of the most frequent class for all pixels; None without statistics."""
+        scores = statistics.get(self.metric)
+        return None if scores is None else constant_iou(scores)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """The logits of each pixel; of batches with more than `MOST_ROWS` pixels a random choice of so many.

@@ -51,4 +51,4 @@ def test_a_perfect_network_finds_all_and_a_constant_one_none():
     for logits, expected in ((perfect, 1.0), (torch.zeros(40, 2), 0.0), (-perfect, 0.0)):
         scores = task.deciding.scores({"logits": logits}, {"target": target}).numpy()
         assert task.deciding.value(scores) == expected
-    assert task.chance_level(("crack", "good")) == 0.05
+    assert task.chance_level(("crack", "good"), {}) == 0.05

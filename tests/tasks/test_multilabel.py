@@ -64,3 +64,14 @@ def test_imitating_the_rows_is_the_divergence_of_two_bernoulli_distributions():
     assert torch.equal(rows[0].targets.view_as(y), y.long())
     assert rows[0].samples is not None
     assert torch.equal(y[:, 0][rows[0].samples].view_as(y), y[:, :1].expand_as(y))
+
+
+def test_chance_is_naming_every_class_for_every_sample():
+    generator = torch.Generator().manual_seed(0)
+    targets = (torch.rand(40, 3, generator=generator) < torch.tensor([0.1, 0.5, 0.8])).float()
+    targets[:4, 0] = -1
+    task = MultiLabel()
+    outputs = {"logits": torch.ones(40, 3)}
+    statistics = {metric.info.name: metric.scores(outputs, {"target": targets}).numpy() for metric in task.metrics}
+    assert task.chance_level((), statistics) == pytest.approx(task.deciding.value(statistics[task.metric]))
+    assert task.chance_level((), {}) is None

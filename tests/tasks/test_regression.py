@@ -80,3 +80,19 @@ def test_values_must_have_names():
     image = TensorSpec(name="input", shape=(BATCH, 1, 8, 8))
     with pytest.raises(DataError, match="names of its values"):
         Regression().complete_spec(NetworkSpec(signature=Signature(inputs=(image,))))
+
+
+@pytest.mark.parametrize("v", [1, 3])
+def test_chance_is_the_error_of_the_mean_for_all_samples(v):
+    _, targets = drawn(v=v)
+    task = Regression()
+    constant = targets.mean(0, keepdim=True).expand_as(targets)
+    statistics = {metric.info.name: metric.scores({"values": targets}, {"target": targets}).numpy() for metric in task.metrics}
+    assert task.chance_level((), statistics) == pytest.approx(values(task, constant, targets)[0], rel=1e-5)
+    assert task.chance_level((), {}) is None
+
+
+def test_chance_of_angles_is_the_error_of_any_answer_to_evenly_spread_ones():
+    task = Regression(period=360.0)
+    targets = torch.linspace(0, 360, 3601)[:-1, None]
+    assert task.chance_level((), {}) == pytest.approx(values(task, torch.full_like(targets, 77.0), targets)[0], rel=1e-3)

@@ -129,3 +129,21 @@ def test_agreement_is_the_fraction_of_pixels_with_the_same_class():
 
 def test_a_recipe_names_it():
     assert lookup("task", "segmentation").load() is Segmentation
+
+
+def test_chance_is_the_best_of_one_class_for_all_pixels():
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.multinomial(torch.tensor([0.2, 0.7, 0.1, 0.0]), 6 * 5 * 7, replacement=True, generator=generator).view(
+        6, 5, 7
+    )
+    targets[0, 0, 0] = 255
+    task = Segmentation()
+    metric = task.deciding
+    levels = []
+    for index in range(4):
+        logits = torch.zeros(6, 4, 5, 7)
+        logits[:, index] = 1
+        scores = metric.scores({"logits": logits}, {"target": targets}).numpy()
+        levels.append(metric.value(scores))
+    assert task.chance_level((), {task.metric: scores}) == pytest.approx(max(levels))
+    assert task.chance_level((), {}) is None
