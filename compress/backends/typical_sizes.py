@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from compress.backends.check_file import check_onnx_file
+from compress.backends.check_file import ProbeResult, check_onnx_file
 from compress.backends.runner_protocol import feed_shapes
+from compress.core.errors import ConversionError
 from compress.core.signature import Signature, TensorSpec
 
 IMAGES = ((320, 320), (224, 224), (640, 640), (48, 320), (32, 320), (512, 512), (256, 256), (128, 128), (64, 64), (32, 32))
@@ -48,7 +49,7 @@ def _is_last_of_samples(spec: TensorSpec, position: int) -> bool:
 
 
 def running_sizes(path: Path, signature: Signature, axes: Sequence[str]) -> dict[str, int]:
-    """The first typical sizes at which a file runs; the first of the list if it runs at none.
+    """The first typical sizes at which a file runs; the first of the list if the file cannot be loaded.
 
     Args:
         path: ONNX file.
@@ -56,18 +57,27 @@ def running_sizes(path: Path, signature: Signature, axes: Sequence[str]) -> dict
         axes: Free axes without a size.
 
     Raises:
-        ConversionError: The file is damaged.
+        ConversionError: The file is damaged, or runs at no typical size.
     """
     candidates = list(candidate_sizes(signature, axes))
-    ran = _first_that_runs(path, path.stat().st_mtime_ns, signature.model_dump_json(), tuple(axes))
-    return candidates[ran or 0]
+    result = _first_that_runs(path, path.stat().st_mtime_ns, signature.model_dump_json(), tuple(axes))
+    if result.ran is None and ("Non-zero status code" in result.refusal or "INVALID_ARGUMENT" in result.refusal):
+        tried = "; ".join(", ".join(f"{axis} {size}" for axis, size in sizes.items()) for sizes in candidates)
+        given = ", ".join(f"{axis}: {size}" for axis, size in candidates[0].items())
+        msg = (
+            f"{path}: it runs at no typical size of its free axes (tried {tried}); give sizes, for example "
+            f"data.sizes: {{{given}}} in a recipe, or --shape NAME:1x{next(iter(candidates[0].values()))} "
+            f"({result.refusal[-300:]})"
+        )
+        raise ConversionError(msg)
+    return candidates[result.ran or 0]
 
 
 @lru_cache(maxsize=32)
-def _first_that_runs(path: Path, changed_ns: int, signature_json: str, axes: tuple[str, ...]) -> int | None:
-    """Index of the first candidate that runs, or None; `changed_ns` is part of the cache key for files that change."""
+def _first_that_runs(path: Path, changed_ns: int, signature_json: str, axes: tuple[str, ...]) -> ProbeResult:
+    """What ONNX Runtime did with the candidates; `changed_ns` is part of the cache key for files that change."""
     del changed_ns
     signature = Signature.model_validate_json(signature_json)
     examples = [signature.with_sizes(**sizes).example(seed=None) for sizes in candidate_sizes(signature, axes)]
     feeds = [{name: tensor.numpy() for name, tensor in example.items()} for example in examples]
-    return check_onnx_file(path, [feed_shapes(candidate) for candidate in feeds]).ran
+    return check_onnx_file(path, [feed_shapes(candidate) for candidate in feeds])

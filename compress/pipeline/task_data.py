@@ -33,7 +33,7 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
     Raises:
         DataError: They are for another task; anomaly detection has no good part to train on; or a task without labels has no
             file to compare with.
-        ConversionError: A file that is converted takes other inputs than the data.
+        ConversionError: The file cannot be compressed, or one that is converted takes other inputs than the data.
     """
     data = replace(data, spec=task.complete_spec(data.spec))
     if isinstance(task, Anomaly):
@@ -48,7 +48,9 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
         msg = "task outputs compares with the ONNX file that the chain starts from: use model source onnx:PATH, or another task"
         raise DataError(msg)
     from compress.backends.reference_targets import with_reference_targets
+    from compress.models.sources.onnx_file import check_contents
 
+    check_contents(given)  # before anything runs the file
     return with_reference_targets(data, given, task)
 
 

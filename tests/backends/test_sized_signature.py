@@ -29,5 +29,5 @@ def test_sizes_are_taken_guessed_for_images_and_unknown_axes_refused(tmp_path: P
     path = saved(tmp_path, x=("n", 3, "height", "width"))
     signature = sized_signature(path, {"height": 64})
     assert signature.shape_of(signature.inputs[0]) == (1, 3, 64, 320)
-    with pytest.raises(ConversionError, match="no free axis depth; free are height, width"):
+    with pytest.raises(ConversionError, match="no free axis depth; its free axes are height, width"):
         sized_signature(path, {"depth": 3})

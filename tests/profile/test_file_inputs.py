@@ -60,7 +60,7 @@ def test_given_arrays_are_fed_and_give_the_sizes(save, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"ids": np.zeros((1, 3), np.float64)}, r"'ids' is float64, and .*takes ids: int64 batch×sequence; convert"),
+        ({"ids": np.zeros((1, 3), np.float64)}, r"'ids' is float64, but the input of .*ids: int64 batch×sequence; convert"),
         ({"words": np.zeros((1, 3), np.int64)}, r"has no input 'words'; it has ids"),
         ({"ids": np.array([["a"]])}, r"'ids' is str"),
     ],

@@ -56,6 +56,16 @@ def check_given_file(path: Path) -> None:
     """Refuse a file that cannot be compressed.
 
     Raises:
+        ConversionError: See `check_contents`, or ONNX Runtime crashes on it.
+    """
+    check_contents(path)
+    check_onnx_file(path)
+
+
+def check_contents(path: Path) -> None:
+    """Refuse a file that cannot be compressed, by what it holds; it is not run.
+
+    Raises:
         ConversionError: Damaged, with operators that ONNX Runtime lacks, quantized already, or without float weights.
     """
     model = onnx_files.load(path)
@@ -70,7 +80,6 @@ def check_given_file(path: Path) -> None:
     if not any(tensor.data_type in FLOAT_TYPES and len(tensor.dims) > 1 for tensor in _constants(model.graph)):
         msg = f"{path} has no float weights of two or more axes, so that there is nothing to compress"
         raise ConversionError(msg)
-    check_onnx_file(path)
 
 
 FLOAT_TYPES = frozenset((onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE))

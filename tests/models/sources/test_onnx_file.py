@@ -96,6 +96,17 @@ def test_missing_external_data_is_said(tmp_path: Path) -> None:
         check_given_file(path)
 
 
+@pytest.mark.parametrize("custom", [True, False])
+def test_a_chain_says_what_is_wrong_before_the_file_runs(custom: bool, tmp_path: Path) -> None:
+    path = saved(dense(domain="my.lab", extra="Magic"), tmp_path) if custom else tmp_path / "given.onnx"
+    if not custom:
+        onnx.save(dense(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+        (tmp_path / "weights.bin").unlink()
+    message = r"has custom operators \(my.lab.Magic\)" if custom else "external data is missing or outside its folder"
+    with pytest.raises(ConversionError, match=message):
+        Pipeline("given", model=f"onnx:{path}", data=data(tmp_path, x=(6,)), stages=[Export()], task="outputs")
+
+
 def test_old_operators_are_converted_and_compute_the_same() -> None:
     model = dense(opset=11)
     converted, notes = prepare_model(model, "m.onnx")
