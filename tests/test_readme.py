@@ -122,10 +122,26 @@ def test_the_budget_of_the_recipes_readme_is_one_of_classification():
     from compress.tasks.classification import Classification
 
     text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    budget = Budget.model_validate(yaml.safe_load(example)["budget"])
+    examples = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]
+    (budget,) = [Budget.model_validate(example["budget"]) for example in examples if "budget" in example]
     assert list(budget.faults("classification", [metric.info for metric in Classification.metrics])) == []
     assert len(budget.limits) == 2
+
+
+def test_the_examples_of_detectors_in_the_recipes_readme_are_valid():
+    import yaml
+
+    from compress.export.stage import Export
+    from compress.models.settings import ModelSettings
+    from compress.models.sources.torchvision_detection import BUILDERS
+
+    text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8").partition("## Detectors")[2]
+    network, stages = (
+        yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    )
+    assert ModelSettings.model_validate(network["model"]).source.partition(":")[2] in BUILDERS
+    assert Export.model_validate(stages["stages"][0]["export"]).postprocessing == "both"
+    assert all(f"`{name}`" in text for name in BUILDERS)
 
 
 def kinds_of_networks() -> dict[str, dict[str, Any]]:
