@@ -49,7 +49,7 @@ def test_a_fixed_batch_is_filled_up_and_cut_again(save, split, tiny):
 def test_two_inputs_are_refused(save, split):
     built = model([helper.make_node("Add", ["x", "z"], ["y"])], {}, "y")
     built.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3, 8, 8]))
-    with pytest.raises(ConversionError, match="inputs x, z; the data has no x, z, it gives input"):
+    with pytest.raises(ConversionError, match="inputs x, z; the data has no x, z, only input"):
         collect(save("two.onnx", built), split)
 
 

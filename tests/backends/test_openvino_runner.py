@@ -84,7 +84,7 @@ def test_a_process_makes_one_core_however_often_it_loads(tiny: Path, monkeypatch
         (missing, "No such file"),
         (text, "not an ONNX file"),
         (empty, "not an ONNX file"),
-        (truncated, "not an ONNX file, or a truncated one"),
+        (truncated, "not an ONNX file, or it is truncated"),
         (without_weights_file, "external data file is missing"),
     ],
 )
@@ -108,7 +108,7 @@ def test_an_operator_it_does_not_have_is_told(save):
 def test_inputs_that_do_not_fit_are_told(tiny: Path, save):
     with (
         OpenVinoRunner(tiny) as runner,
-        pytest.raises(ConversionError, match=r"does not run on inputs x \(2, 2, 8, 8\).*asks for"),
+        pytest.raises(ConversionError, match=r"does not run on inputs x \(2, 2, 8, 8\).*expected are"),
     ):
         runner.run({"x": INPUTS[:, :2]})
     free = save("free.onnx", network(shape=["n", 3, "h", "w"]))

@@ -45,7 +45,7 @@ def test_it_holds_where_it_was_made():
     ("changed", "said"),
     [
         ({"cpu": "Another 9000"}, "made with CPU Another 9000; now it is"),
-        ({"instruction_sets": ("avx2",)}, "made with instruction sets avx2; there"),
+        ({"instruction_sets": ("avx2",)}, "made with instruction sets avx2; now it is"),
         ({"runtime": "onnxruntime 1.0.0"}, "made with runtime onnxruntime 1.0.0; now it is onnxruntime"),
         ({"threads": 4}, "made with threads 4; now it is 1"),
         ({"format": 0}, "format 0"),

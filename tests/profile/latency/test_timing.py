@@ -116,7 +116,7 @@ def test_every_input_is_fed_by_its_name(save):
     feeds = {"x": np.ones((3, 4), np.float32), "mask": np.zeros(3), "ids": np.ones((3, 4), np.int64)}
     found = measure({"a": path}, feeds, TimingPlan(0.02, 0.0), batch=3)["a"]
     assert found.batch == 3
-    with pytest.raises(ConversionError, match=r"two\.onnx has inputs ids, x; the data has no ids, it gives x"):
+    with pytest.raises(ConversionError, match=r"two\.onnx has inputs ids, x; the data has no ids, only x"):
         measure({"a": path}, {"x": feeds["x"]})
 
 

@@ -77,7 +77,7 @@ def test_every_sensor_tried_is_named_with_its_reason():
         assert set(card) == {"power_w", "idle_w", "energy_j"}
         assert {quantity.how for quantity in card.values()} == {"not measured"}
         assert "silent: is not there; zeros: it returned only zeros" in card["power_w"].detail
-    assert "no power sensor is named" in measure(actions, ())["a"]["energy_j"].detail
+    assert "the device profile names no power sensor" in measure(actions, ())["a"]["energy_j"].detail
 
 
 def test_the_next_sensor_is_taken_where_the_first_is_missing():

@@ -15,7 +15,7 @@ def test_mean_power_of_a_counter_is_the_energy_over_the_time():
     assert trace.mean() == pytest.approx(3.0)
     assert trace.watts() == pytest.approx([2.0, 4.0, 2.0])
     assert trace.blocks() == pytest.approx([2.0, 4.0, 2.0])
-    assert PowerTrace(Fake(), [0.0], [1.0]).fault().startswith("it gave 1 readings")
+    assert PowerTrace(Fake(), [0.0], [1.0]).fault().startswith("it returned 1 readings")
 
 
 def test_a_sensor_that_cannot_start_is_a_trace_with_a_reason():
@@ -58,9 +58,9 @@ def test_blocks_of_powers_of_equal_length_have_the_mean_of_all(count):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([1.0] * (FEWEST - 1), "readings, 3 are needed"),
+        ([1.0] * (FEWEST - 1), "readings, at least 3 are needed"),
         ([0.0] * 5, "only zeros"),
-        ([1.0, float("nan"), 1.0], "not numbers"),
+        ([1.0, float("nan"), 1.0], "not finite numbers"),
         ([1.0] * FEWEST, None),
     ],
 )

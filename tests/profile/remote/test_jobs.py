@@ -91,7 +91,7 @@ def test_what_cannot_be_sent_is_an_error_before_a_connection(tmp_path, save):
     for path, device, error, match in (
         (text, ONNX_RUNTIME, ConversionError, "not an ONNX file"),
         (tmp_path / "none.onnx", ONNX_RUNTIME, ConversionError, "No such file"),
-        (save("free.onnx", network(shape=["n", 3, "h", "w"])), TENSORRT, DeviceError, "only the batch may be free"),
+        (save("free.onnx", network(shape=["n", 3, "h", "w"])), TENSORRT, DeviceError, "only the batch dimension may be free"),
     ):
         with pytest.raises(error, match=match):
             build_job({"artifact": path}, None, device, SETTINGS)
