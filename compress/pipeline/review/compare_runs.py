@@ -13,6 +13,8 @@ from compress.pipeline.review.judge_record import shipped_rows, task_metrics
 
 COMPARED = ("size_bytes", "parameters", "macs")
 ON_DEVICES = ("memory_bytes", "power_w", "energy_j")
+TEST_DATA = ("source", "test", "seed", "evaluation_limit", "samples", "fingerprint")
+"""Settings of the data that decide which samples the test split holds."""
 MISSING = "(not set)"
 
 Setting = str | int | float | bool | None
@@ -57,7 +59,7 @@ class SettingChange:
 
 
 def compare_quantities(baseline: RunRecord, run: RunRecord) -> tuple[QuantityChange, ...]:
-    """Metrics of the task, size, and what was measured on devices that both profiled, the deciding metric first."""
+    """Metrics of the task, size, figures on devices, the deciding metric first; what only one run has is not comparable."""
     return (*_metrics(baseline, run), *_network(baseline, run), *_devices(baseline, run))
 
 
@@ -74,12 +76,12 @@ def compare_settings(baseline: RunRecord, run: RunRecord) -> tuple[SettingChange
 
 def _metrics(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
     first, second = final_metrics(baseline), final_metrics(run)
-    names = {metric.name for metric in task_metrics(baseline)}
-    for metric in task_metrics(run):
-        if metric.name in names:
-            values = first.get(metric.name), second.get(metric.name)
-            change = difference(*values, higher_is_better=metric.higher_is_better)
-            yield QuantityChange(f"test {metric.label}", metric.name, "", *values, change, metric)
+    metrics = {metric.name: metric for metric in (*task_metrics(run), *task_metrics(baseline))}
+    reason = _other_test_data(baseline, run)
+    for metric in metrics.values():
+        values = first.get(metric.name), second.get(metric.name)
+        change = _not_comparable(reason) if reason else difference(*values, higher_is_better=metric.higher_is_better)
+        yield QuantityChange(f"test {metric.label}", metric.name, "", *values, change, metric)
 
 
 def _network(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
@@ -91,21 +93,30 @@ def _network(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
 
 
 def _devices(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
-    first = _artifacts(baseline)
-    for device, row in _artifacts(run).items():
-        if device not in first:
-            continue
-        other = first[device]
-        for name in (row.latency_name, *ON_DEVICES):
-            values = other.quantities.get(name), row.quantities.get(name)
+    rows, others = _artifacts(baseline), _artifacts(run)
+    for device in dict.fromkeys((*others, *rows)):
+        first, second = rows.get(device), others.get(device)
+        either = second or first
+        assert either is not None  # noqa: S101  # the device is of one of them
+        reason = _other_conditions(baseline, run, first, second) if first and second else ""
+        for name in (either.latency_name, *ON_DEVICES):
+            values = first.quantities.get(name) if first else None, second.quantities.get(name) if second else None
             if any(value is not None and value.value is not None for value in values):
-                reason = _other_conditions(baseline, run, other, row)
-                change = (
-                    Difference(Quantity.missing("1", reason), "not comparable")
-                    if reason
-                    else difference(*values, higher_is_better=False)
-                )
+                change = _not_comparable(reason) if reason else difference(*values, higher_is_better=False)
                 yield QuantityChange(f"{quantity_label(name)}, {device}", name, device, *values, change)
+
+
+def _not_comparable(reason: str) -> Difference:
+    return Difference(Quantity.missing("1", reason), "not comparable")
+
+
+def _other_test_data(baseline: RunRecord, run: RunRecord) -> str:
+    """Why metrics on the two test splits do not compare; empty where they are of the same samples, as far as records say."""
+    for name in TEST_DATA:
+        values = baseline.data.get(name), run.data.get(name)
+        if values[0] != values[1]:
+            return f"on other test data: {name} is {values[0]} and {values[1]}"
+    return ""
 
 
 def _artifacts(record: RunRecord) -> dict[str, BenchmarkRow]:

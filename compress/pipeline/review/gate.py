@@ -63,7 +63,8 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
     """Judge a run.
 
     A limit is a breach where the budget does not pass it. A comparison is one where the run is worse than the baseline by more
-    than the interval of the difference, or by more than 1 % where there is no interval.
+    than the interval of the difference, or by more than 1 % where there is no interval; where a metric cannot be compared; and
+    where the run lacks a figure that the baseline has. Times on other hardware are no breach: they say nothing.
 
     Args:
         record: The run.
@@ -123,4 +124,16 @@ def _comparison(comparison: QuantityChange) -> Finding:
         is_fraction = change.quantity.unit == "fraction"
         text = f"{values}: {format_with_provenance(change.quantity, 'points' if is_fraction else change.quantity.unit)}"
     code = "/".join(part for part in ("baseline", comparison.name, comparison.device) if part)
-    return Finding("baseline", code, comparison.label, text, change.direction == "worse", change.direction)
+    return Finding(
+        "baseline", code, comparison.label, text, change.direction == "worse" or _is_unknown(comparison), change.direction
+    )
+
+
+def _is_unknown(comparison: QuantityChange) -> bool:
+    """Whether the run cannot show that it is no worse: by a metric that does not compare, or a figure that it lacks."""
+    if comparison.change.direction != "not comparable":
+        return False
+    first, second = comparison.first, comparison.second
+    if comparison.metric is not None:
+        return first is None or first.value is not None
+    return first is not None and first.value is not None and (second is None or second.value is None)

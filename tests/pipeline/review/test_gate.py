@@ -38,3 +38,28 @@ def test_a_gate_needs_something_to_judge_by(example: RunRecord) -> None:
 def test_a_run_of_toy_size_is_not_judged(example: RunRecord) -> None:
     with pytest.raises(StoreError, match="--smoke"):
         gate(example.model_copy(update={"smoke": True}), Budget(size_mb=1.0))
+
+
+def test_a_metric_that_cannot_be_compared_is_a_breach(example: RunRecord) -> None:
+    other_data = example.model_copy(update={"data": {**example.data, "test": 0.1}})
+    assert "baseline/accuracy" in [finding.code for finding in gate(example, None, other_data).breaches]
+    assert example.metric is not None
+    metric = example.metric.model_copy(update={"name": "miou", "label": "mean IoU"})
+    other_task = example.model_copy(update={"metric": metric, "further_metrics": ()})
+    breaches = gate(other_task, Budget(size_mb=1.0), example).breaches
+    assert [finding.code for finding in breaches] == ["baseline/miou"]
+
+
+def test_a_figure_that_the_run_lacks_is_a_breach_and_one_that_is_new_is_none(example: RunRecord) -> None:
+    last = example.stages[-1]
+    rows = tuple(row for row in last.benchmark_rows if row.device != "mobile_cpu")
+    shorter = example.model_copy(update={"stages": (*example.stages[:-1], last.model_copy(update={"benchmark_rows": rows}))})
+    assert [finding.code for finding in gate(shorter, None, example).breaches] == ["baseline/latency_p50_ms/mobile_cpu"]
+    assert gate(example, None, shorter).passed
+
+
+def test_times_of_other_hardware_are_no_breach(example: RunRecord) -> None:
+    other = example.model_copy(update={"environment": {**example.environment, "processor": "another machine"}})
+    result = gate(example, None, other)
+    assert result.passed
+    assert "not comparable" in {finding.result for finding in result.findings}
