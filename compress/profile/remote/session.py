@@ -13,9 +13,7 @@ import io
 import json
 import os
 import queue
-import re
 import select
-import shlex
 import subprocess
 import tempfile
 import threading
@@ -282,17 +280,12 @@ class RemoteSession:
 
     def _remove(self, folder: str) -> None:
         """Remove the folder through a new connection; if that fails, the agent removes it at the end of its lease."""
-        if not re.fullmatch(r"/.*/compress-\w+", folder):
-            return
+        command, limit_s = ssh.removal_command(self.where, folder), self.where.connect_timeout_s + CLOSE_S
         with contextlib.suppress(subprocess.SubprocessError, OSError):
-            subprocess.run(  # noqa: S603
-                ssh.command(self.where, f"rm -rf -- {shlex.quote(folder)}"),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self.where.connect_timeout_s + CLOSE_S,
-                start_new_session=True,
-                check=False,
-            )
+            if command is not None:
+                subprocess.run(  # noqa: S603
+                    command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, start_new_session=True, check=False
+                )
 
     def _error_text(self) -> str:
         self._stderr.seek(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from compress.config.devices import Device
@@ -106,6 +107,11 @@ def start_agent(where: Ssh) -> list[str]:
     """Command line of `ssh` that starts the device's Python with the code on the standard input."""
     python = path(where.python)
     return command(where, SHELL.format(mark=UNAME, python=python, missing=NO_PYTHON, code=shlex.quote(START)))
+
+
+def removal_command(where: Ssh, folder: str) -> list[str] | None:
+    """Arguments of `ssh` that remove a temporary folder of an agent; None for any other path."""
+    return command(where, f"rm -rf -- {shlex.quote(folder)}") if re.fullmatch(r"/.*/compress-\w+", folder) else None
 
 
 def path(text: str) -> str:

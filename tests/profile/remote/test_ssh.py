@@ -98,3 +98,13 @@ def test_the_first_line_reports_the_system_and_a_missing_python():
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert done.stdout.startswith(ssh.UNAME)
     assert done.returncode == ssh.NO_PYTHON
+
+
+@pytest.mark.parametrize("folder", ["/", "/home/pi", "/tmp/compress-a b", "/tmp/compress-x/..", "compress-x", ""])  # noqa: S108
+def test_nothing_but_the_folder_of_an_agent_is_removed(folder):
+    assert ssh.removal_command(BOARD, folder) is None
+
+
+def test_the_folder_of_an_agent_is_removed_by_one_line_of_sh():
+    command = ssh.removal_command(BOARD, "/my tmp/compress-ab12")
+    assert command == ssh.command(BOARD, "rm -rf -- '/my tmp/compress-ab12'")
