@@ -38,7 +38,7 @@ def test_quantize_writes_record_report_artifact_and_recipe_and_infer_runs_it(tmp
 def test_prune_of_a_file_with_an_operator_without_gradients_is_refused_in_a_sentence(tmp_path: Path) -> None:
     done = compress("prune", str(network(tmp_path, last="Hardmax")), "--out", str(tmp_path / "out"))
     assert done.returncode == 2
-    assert "prune needs a network that can be trained, and operator Hardmax (y) of this ONNX file has no" in done.stderr
+    assert "prune needs a network that can be trained, but operator Hardmax (y) of this ONNX file has no" in done.stderr
 
 
 def test_a_shape_that_does_not_fit_the_file_is_refused(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_bfloat16_ships_and_is_compared_by_its_emulation(network: nn.Module, con
     assert shipped.read_bytes() == quantized.files["tensorrt"].read_bytes()
     absent = [row for row in outcome.tables["parity"] if "no bfloat16 kernels" in row["limit"]]
     assert [row["pair"] for row in absent] == ["ONNX float32 → ONNX for tensorrt", "ONNX → TensorRT engine"]
-    compared = next(row for row in outcome.tables["parity"] if row["pair"] == "ONNX float32 → ONNX int8 as written")
+    compared = next(row for row in outcome.tables["parity"] if row["pair"] == "ONNX float32 → ONNX bfloat16 as written")
     assert compared["top1"] > 0.9
 
 
