@@ -17,11 +17,11 @@ from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.target_requirements import needs_7bit_weights
 
 SCALES = 0.7, 1.0, 1.3, 1.9
-"""Of the ranges, in turn: operators that join tensors of one scale only copy, and those of real networks differ."""
+"""Scales of the ranges, in turn: operators that join tensors of equal scale only copy, but scales of real networks differ."""
 
 
 def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The int8 network for ONNX Runtime, with arbitrary ranges: for timing only."""
+    """An int8 network for ONNX Runtime with arbitrary ranges, for timing only."""
     inputs = [value.name for value in model.graph.input]
     names = [*inputs, *(name for node in model.graph.node for name in node.output)]
     ranges = {name: (-4.0 * scale, 5.0 * scale) for name, scale in zip(names, cycle(SCALES), strict=False)}
@@ -39,16 +39,16 @@ def calibrate_device(
     """Fit the cost model and save it.
 
     Args:
-        name: A profile of this machine.
-        out: Where to write; the user's cache by default.
-        threads: Within an operator; the profile's by default.
-        reporter: Shows a bar.
+        name: Name of a profile of this machine.
+        out: Output file; by default in the user's cache.
+        threads: Threads of an operator; by default those of the profile.
+        reporter: Shows the progress.
 
     Returns:
-        The calibration and its file.
+        The calibration and the path of its file.
 
     Raises:
-        DeviceError: It is not this machine, or does not run ONNX Runtime on a CPU.
+        DeviceError: The profile is not of this machine, or does not use ONNX Runtime on a CPU.
         StoreError: The file cannot be written.
     """
     device = load_device(name)

@@ -1,7 +1,7 @@
 """Commands: flags → public API → exit codes.
 
-Exit codes: 0 done; 1 the budget is missed or a check failed; 2 the input or the environment
-is at fault; 128 and the number of the signal: interrupted.
+Exit codes: 0 success; 1 the budget is missed or a check failed; 2 an error of the input or the environment;
+128 + number of the signal: interrupted.
 """
 
 from __future__ import annotations
@@ -28,18 +28,22 @@ from compress.core.user_path import user_path
 MEMORY_ADVICE = "use a smaller network, batch or image size, or a machine with more memory, and check its limit (ulimit -v)"
 
 app = typer.Typer(
-    help="Compress a network for the edge: prune, distill, quantize, export, measure, report.",
+    help="Compress a network for an edge device: prune, distill, quantize, export, measure, report.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.add_typer(devices_app, name="devices")
 
-RecipeName = Annotated[str, typer.Argument(help="A path, or the name of a recipe in ./pipelines or among those shipped.")]
+RecipeName = Annotated[str, typer.Argument(help="Path of a recipe, or its name in ./pipelines or among the shipped recipes.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value, e.g. stages.prune.target.macs=0.3.")
 ]
 Smoke = Annotated[
-    bool, typer.Option("--smoke", help="Toy size: every stage, cut short. Figures mean nothing, no budget is judged.")
+    bool,
+    typer.Option(
+        "--smoke",
+        help="Smoke run of every stage with minimal settings; its numbers are not valid, and the budget is not judged.",
+    ),
 ]
 
 
@@ -52,7 +56,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -65,11 +69,13 @@ def pipeline(  # one parameter per flag: typer reads them from here
     overrides: Overrides = [],  # noqa: B006
     smoke: Smoke = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Continue finished work, or compute all again.")] = True,
-    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, mps.")] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Continue from finished work, or compute everything again.")
+    ] = True,
+    device: Annotated[str, typer.Option(help="Training device: auto, cpu, cuda, mps.")] = "auto",
     trust_code: TrustCode = False,
 ) -> None:
-    """Run a recipe from its network to its report. Exits with 1 when the budget is missed."""
+    """Run a recipe and write its report. The exit code is 1 if the budget is missed."""
     from compress.pipeline.pipeline import Pipeline
 
     console = open_terminal(quiet=quiet)
@@ -93,7 +99,7 @@ def validate(
     smoke: Smoke = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Check a recipe without running it: every fault, with its line."""
+    """Check a recipe without running it, and print every fault with its line."""
     from compress.config.recipe import load
     from compress.core.registry_field import name_of
 
@@ -114,10 +120,10 @@ def sensitivity(
     out: Annotated[Path, typer.Option(parser=user_path, help="Folder of all runs.")] = Path("reports"),
     overrides: Overrides = [],  # noqa: B006
     smoke: Smoke = False,
-    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, mps.")] = "auto",
     trust_code: TrustCode = False,
 ) -> None:
-    """Accuracy against the fraction removed, layer by layer: a figure, and a table that `max_ratio` takes."""
+    """Measure the metric against the removed fraction of each layer: a figure, and a table for `max_ratio`."""
     from compress.cli.sensitivity import analyse
     from compress.cli.terminal import Terminal
 
@@ -138,11 +144,9 @@ def sensitivity(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(parser=user_path, help="A run directory, or its record.json.")],
-    out: Annotated[
-        Path | None, typer.Option(parser=user_path, help="Where to write; the run directory itself by default.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=user_path, help="Output folder; by default the run directory.")] = None,
 ) -> None:
-    """Draw a report again from its record."""
+    """Render a report again from its record."""
     from compress.pipeline.publish import rerender_report
 
     for path in rerender_report(run, out):
@@ -152,9 +156,9 @@ def report(
 @app.command()
 def check(
     run: Annotated[Path, typer.Argument(parser=user_path, help="A run directory.")],
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit code is the answer.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit code is the result.")] = False,
 ) -> None:
-    """Compare the files of a run with their checksums. Exits with 1 when one is missing or changed."""
+    """Compare the files of a run with their checksums. The exit code is 1 if a file is missing or changed."""
     from compress.cli.render import show_check
     from compress.pipeline.check_run import check_run
 
@@ -170,7 +174,7 @@ app.command()(review.history)
 
 
 @app.command()
-def methods(family: Annotated[str | None, typer.Argument(help="Show one family only.")] = None) -> None:
+def methods(family: Annotated[str | None, typer.Argument(help="Show only this family.")] = None) -> None:
     """List every method that a recipe can name, with its source."""
     from compress.cli.terminal import table
     from compress.core.registry import entries
@@ -202,7 +206,7 @@ def schema(out: Annotated[Path | None, typer.Option(parser=user_path, help="Writ
 
 
 def main() -> None:
-    """Run the command line; turn what the user can correct into a message and an exit code."""
+    """Run the command line; errors that the user can correct become a message and an exit code."""
     interruption = Interruption()
     with interruption.handled():
         try:
@@ -211,7 +215,7 @@ def main() -> None:
         except CompressError as error:
             echo(f"error: {error}", stderr=True)
             sys.exit(BAD_INPUT)
-        except (ImportError, OSError) as error:  # of the environment: a limit on memory, files or processes
+        except (ImportError, OSError) as error:  # an error of the environment: a limit on memory, files or processes
             words = " ".join(str(error).split())
             advice = "check memory, free space, limits (ulimit -a) and the installed packages, then run the same command again"
             echo(f"error: {type(error).__name__}: {words}; {advice}", stderr=True)

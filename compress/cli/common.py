@@ -1,4 +1,4 @@
-"""Parts that commands share: exit codes, `--trust-code`, the terminal, the message after Ctrl-C."""
+"""Common parts of the commands: exit codes, `--trust-code`, the terminal, the message after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ HOW_TO_RESUME = """
 interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"""
 BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
-TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sources and methods in the recipe to run.")]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sources and methods of the recipe to run.")]
 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Print on Ctrl-C how to resume; typer itself would only exit."""
+    """Print on Ctrl-C how to resume; typer would only exit."""
     try:
         yield
     except KeyboardInterrupt:
@@ -32,7 +32,7 @@ def resumable() -> Iterator[None]:
 
 
 def terminal(*, quiet: bool = False, stderr: bool = False) -> Console:
-    """The terminal; 160 columns wide in a file or pipe. Of several processes of a launch only the first prints."""
+    """The terminal; 160 columns wide in a file or pipe. Only the first process of a launch prints."""
     from compress.cli.terminal import SafeConsole
 
     console = SafeConsole(quiet=quiet or not is_main(), stderr=stderr)
@@ -40,5 +40,5 @@ def terminal(*, quiet: bool = False, stderr: bool = False) -> Console:
 
 
 def echo(text: object, *, stderr: bool = False) -> None:
-    """Print a line that holds a path, a message or other text of any origin."""
+    """Print a line with a path, a message or other text from any source."""
     typer.echo(printable(str(text)), err=stderr)

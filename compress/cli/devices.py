@@ -34,7 +34,7 @@ def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of 
 
 @app.command("check")
 def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
-    """Check a profile and its measurement contract from here. Exits with 2 where nothing can be measured or estimated."""
+    """Check a profile and its measurement contract. The exit code is 2 if nothing can be measured or estimated."""
     from compress.cli.terminal import table
     from compress.config.devices import load_device
     from compress.profile.device_check import check_device, reachable
@@ -51,13 +51,15 @@ def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of
 @app.command("calibrate")
 def calibrate(
     name: Annotated[str, typer.Argument(help="A profile of this machine.")] = "host",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of one inference; the profile's by default.")] = None,
-    out: Annotated[Path | None, typer.Option(parser=user_path, help="Write here instead of into the user's cache.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of an inference; by default those of the profile.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(parser=user_path, help="Output file; by default in the user's cache.")] = None,
 ) -> None:
     """Fit the cost model of this machine by timing ten network architectures.
 
-    It takes about five minutes on an idle machine. Its error is that on architectures left out of the fit. Load of other
-    processes makes it slower, and estimates too high: a warning is printed where repeated timings differ.
+    It takes about five minutes on an idle machine. The reported error is for architectures outside the fit. Load of other
+    processes makes estimates too high; a warning is printed if repeated timings differ.
     """
     from compress.cli.calibrate_cost_model import calibrate_device
     from compress.cli.terminal import Terminal
@@ -73,7 +75,7 @@ def calibrate(
 
 @app.command("new")
 def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
-    """Write ./devices/NAME.yaml, a profile to fill in."""
+    """Write ./devices/NAME.yaml, a template of a profile."""
     from compress.config.devices.template import write_template
 
     path = write_template(name)

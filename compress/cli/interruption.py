@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what was begun is left in seconds, and no temporary file stays."""
+"""Ctrl-C and SIGTERM: the command ends within seconds and removes its temporary files."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 REPEAT = b"\0"
-"""Asks the watching thread to send the first signal again; no signal has this number."""
+"""Request to the watching thread to send the first signal again; it is no signal number."""
 REPEAT_AFTER_S = 0.01
-"""Time for the hook of dropped exceptions to return."""
+"""Time, s, for the hook of dropped exceptions to return."""
 GRACE_S = 4.0
-"""Time to leave in order. A library that computes for minutes in one call lets no Python code run meanwhile."""
+"""Time, s, for an orderly end. While a library computes in a long call, no Python code runs."""
 
 
 class Interruption:
-    """State of the signals of one command.
+    """State of the signals of a command.
 
     Attributes:
-        signal: The first that arrived; None before.
+        signal: The first signal, or None.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class Interruption:
         self._waking, self._watched = socket.socketpair()
 
     def raise_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Handler: leave by `KeyboardInterrupt`, so that files are closed and removed on the way. Only once."""
+        """Handler: raise `KeyboardInterrupt` once, so that files are closed and removed."""
         if self._is_leaving:
             return
-        if _is_inside(frame, Interruption._repeat_lost):  # an exception there would be dropped as well
+        if _is_inside(frame, Interruption._repeat_lost):  # Python would drop an exception here, too
             self._ask_again()
             return
         if self.signal is None or self._is_lost:
@@ -52,7 +52,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def _repeat_lost(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Have the signal sent again where its exception was raised in a finalizer: Python drops exceptions there."""
+        """Send the signal again if its exception was raised in a finalizer, where Python drops exceptions."""
         if self.signal is None or unraisable.exc_type is not KeyboardInterrupt:
             self._report_unraisable(unraisable)
             return
@@ -76,12 +76,12 @@ class Interruption:
         before = os.environ.get("TMPDIR")
         self._report_unraisable, sys.unraisablehook = sys.unraisablehook, self._repeat_lost
         try:
-            with suppress(OSError):  # without a folder for temporary files, the command that needs one reports it
+            with suppress(OSError):  # a command that needs a folder for temporary files reports that there is none
                 self._temporary = tempfile.mkdtemp(prefix="compress-")
                 tempfile.tempdir = os.environ["TMPDIR"] = self._temporary
             yield
         finally:
-            self._is_leaving = True  # a signal from here on would leave the folder behind
+            self._is_leaving = True  # a signal from here on would leave the folder undeleted
             signal.set_wakeup_fd(earlier)
             sys.unraisablehook = self._report_unraisable
             self._ended.set()
@@ -96,7 +96,7 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _watch(self) -> None:
-        """End the process where it does not leave by itself in time, or at the second signal."""
+        """End the process if it does not end in time, or at the second signal."""
         number = self._next_signal()
         if number is None:
             return
@@ -111,10 +111,10 @@ class Interruption:
         os._exit(128 + number)
 
     def _next_signal(self, timeout_s: float = math.inf) -> int | None:
-        """The next signal, which Python's own handler writes here even while a library computes; None at the end.
+        """The next signal, which the handler of Python writes to the socket even while a library computes; None at the end.
 
         Raises:
-            TimeoutError: None came in time.
+            TimeoutError: No signal arrived in time.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -138,7 +138,7 @@ class Interruption:
 
 
 def _is_inside(frame: FrameType | None, function: Callable[..., object]) -> bool:
-    """Whether a function is among the callers of a frame."""
+    """Whether a function is in the call stack of a frame."""
     while frame is not None:
         if frame.f_code is function.__code__:
             return True

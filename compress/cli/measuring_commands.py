@@ -24,25 +24,27 @@ if TYPE_CHECKING:
 def profile(  # one parameter per flag: typer reads them from here
     models: Annotated[
         list[Path],
-        typer.Argument(parser=user_path, help="ONNX files, measured in turns; or folders with trtexec's times.json, read."),
+        typer.Argument(
+            parser=user_path, help="ONNX files to measure in turns; or folders with times.json of trtexec, to read."
+        ),
     ],
     devices: Annotated[str, typer.Option(help="Comma-separated profile names.")] = "host",
-    threads: Annotated[str, typer.Option(help="Threads of one inference; several, as in 1,2, are swept.")] = "1",
-    batch: Annotated[str, typer.Option(help="Batch sizes to sweep on this machine, as in 1,8.")] = "",
-    seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each model, and of each point swept.")] = 2.0,
+    threads: Annotated[str, typer.Option(help="Threads of an inference; a list such as 1,2 is swept.")] = "1",
+    batch: Annotated[str, typer.Option(help="Batch sizes to sweep on this machine, such as 1,8.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each model and of each point of a sweep.")] = 2.0,
     layers: Annotated[bool, typer.Option("--layers", help="Also time every layer on this machine.")] = False,
     shape: Annotated[
         list[str],
-        typer.Option(metavar="NAME:1x3x320x320", help="Shape of an input; a range, as in tokens:1x16..512, is swept."),
+        typer.Option(metavar="NAME:1x3x320x320", help="Shape of an input; a range such as tokens:1x16..512 is swept."),
     ] = [],  # noqa: B006
     feeds: Annotated[
-        Path | None, typer.Option(metavar="FILE.npz", parser=user_path, help="Feed these named arrays, saved by numpy.savez.")
+        Path | None, typer.Option(metavar="FILE.npz", parser=user_path, help="Inputs: named arrays, saved by numpy.savez.")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", parser=user_path, help="Draw the latency by size of a sweep.")
+        Path | None, typer.Option(metavar="FILE.png", parser=user_path, help="Plot the latency over the size of a sweep.")
     ] = None,
     soak: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Also run each model this long without pause: 90s, 10m.")
+        str | None, typer.Option(metavar="TIME", help="Also run each model for this time without pause, such as 90s or 10m.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
@@ -132,13 +134,13 @@ def quantize_report(
     ],
     parent: Annotated[
         Path | None,
-        typer.Option("--float", parser=user_path, help="The float file it was made from; found by itself in a run directory."),
+        typer.Option("--float", parser=user_path, help="The float file before quantization; optional for a run directory."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of an inference.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each file.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
-    """What runs in int8, layer by layer, what not and why, with the time of each before and after."""
+    """Report which layers run in int8, why others do not, and the time of each layer before and after."""
     from compress.cli.render import show_quantization
     from compress.pipeline.quantize_report import quantize_report as report_on
 
@@ -151,18 +153,20 @@ def quantize_report(
 
 def verify(  # one parameter per flag: typer reads them from here
     model: Annotated[Path | None, typer.Argument(parser=user_path, help="An ONNX file.")] = None,
-    setup: Annotated[str | None, typer.Option(metavar="ISA", help="Make the emulated machine first, once: aarch64.")] = None,
+    setup: Annotated[str | None, typer.Option(metavar="ISA", help="Set up the emulated machine first (once): aarch64.")] = None,
     isa: Annotated[str, typer.Option(help="Instruction set: aarch64 (emulated), or native.")] = "aarch64",
     processor: Annotated[str, typer.Option(help="cortex-a53, cortex-a72 or cortex-a76.")] = "cortex-a76",
-    data: Annotated[str | None, typer.Option(metavar="RECIPE", help="Feed this recipe's test split.")] = None,
-    images: Annotated[list[Path], typer.Option(parser=user_path, help="Feed image files, or folders of them.")] = [],  # noqa: B006
+    data: Annotated[str | None, typer.Option(metavar="RECIPE", help="Inputs: the test split of this recipe.")] = None,
+    images: Annotated[list[Path], typer.Option(parser=user_path, help="Inputs: image files, or folders of images.")] = [],  # noqa: B006
     samples: Annotated[int, typer.Option(min=1, help="How many inputs.")] = 100,
-    agreement: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least top-1 agreement; exit with 1 below it.")] = 0.99,
-    timeout: Annotated[float, typer.Option(min=1.0, help="Longest run there, in seconds.")] = 900.0,
+    agreement: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Smallest top-1 agreement; the exit code is 1 below it.")
+    ] = 0.99,
+    timeout: Annotated[float, typer.Option(min=1.0, help="Time limit of the emulated run, in seconds.")] = 900.0,
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Compare an ONNX file's answers on another instruction set with this machine's. Numbers only, never time."""
+    """Compare the outputs of an ONNX file on another instruction set with those on this machine. No times are compared."""
     from compress.cli.terminal import Terminal
 
     if model is None and setup is None:
@@ -190,9 +194,9 @@ def verify(  # one parameter per flag: typer reads them from here
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:
-    """Counts of at least 1 from `1,8`."""
+    """Integers ≥ 1 from text such as `1,8`."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and len(part) <= 6 and int(part) for part in parts):
-        msg = f"{text:.60} is no list of whole numbers from 1 on; write for example {option} 1,8"
+        msg = f"{text:.60} is not a list of integers of at least 1; write for example {option} 1,8"
         raise typer.BadParameter(msg)
     return tuple(map(int, parts))

@@ -1,4 +1,4 @@
-"""Commands of one verb: `quantize`, `prune`, `export` make a recipe and run it; `infer` runs what shipped."""
+"""Commands `quantize`, `prune` and `export`, which write a recipe and run it; and `infer`, which runs an artifact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from compress.core.user_path import user_path
 Model = Annotated[str, typer.Argument(help="An ONNX file, or a source such as torchvision:resnet18.")]
 DataPath = Annotated[
     str | None,
-    typer.Option("--data", help="An .npz of named arrays, an image folder, or a source; noise by default, marked as noise."),
+    typer.Option(
+        "--data", help="An .npz of named arrays, an image folder, or a source; by default random inputs, with a warning."
+    ),
 ]
 Devices = Annotated[str, typer.Option("--device", help="Comma-separated names of device profiles.")]
 Shapes = Annotated[
@@ -24,7 +26,7 @@ Shapes = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option(parser=user_path, help="Folder of all runs.")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="Toy size: figures mean nothing.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Smoke run; its numbers are not valid.")]
 
 
 def quantize(  # one parameter per flag: typer reads them from here
@@ -32,13 +34,13 @@ def quantize(  # one parameter per flag: typer reads them from here
     data: DataPath = None,
     device: Devices = "host",
     scheme: Annotated[str, typer.Option(help="int8, dynamic_int8, weight_int8, weight_int4, fp16, bf16.")] = "auto",
-    samples: Annotated[int | None, typer.Option(min=16, help="Samples to calibrate on.")] = None,
+    samples: Annotated[int | None, typer.Option(min=16, help="Number of calibration samples.")] = None,
     shape: Shapes = [],  # noqa: B006
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Quantize a network, compare it with the float one, and write the artifact, as a recipe would."""
+    """Quantize a network, compare it with the float network, and write the artifact."""
     settings: dict[str, object] = {"scheme": scheme}
     if samples is not None:
         settings["calibration"] = {"samples": samples}
@@ -50,13 +52,15 @@ def prune(  # one parameter per flag: typer reads them from here
     model: Model,
     data: DataPath = None,
     device: Devices = "host",
-    target: Annotated[str, typer.Option(metavar="KEY=VALUE", help="What is left: macs=0.5, parameters=0.5.")] = "macs=0.5",
+    target: Annotated[
+        str, typer.Option(metavar="KEY=VALUE", help="Fraction to keep, such as macs=0.5 or parameters=0.5.")
+    ] = "macs=0.5",
     shape: Shapes = [],  # noqa: B006
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Prune a torch network, with the recovery that a recipe has by default, and write the artifact."""
+    """Prune a torch network with the default recovery, and write the artifact."""
     key, sign, value = target.partition("=")
     try:
         fraction = float(value)
@@ -82,19 +86,19 @@ def export(  # one parameter per flag: typer reads them from here
     smoke: Smoke = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Write the artifact of a network as it is: file, script, labels, manifest."""
+    """Write the artifact of a network without changes: file, script, labels, manifest."""
     stages: list[dict[str, object]] = [{"export": {}}, {"profile": {"devices": _names(device)}}]
     _run("export", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code)
 
 
 def infer(
-    artifact: Annotated[Path, typer.Argument(parser=user_path, help="An artifact's folder, or the run directory around it.")],
+    artifact: Annotated[Path, typer.Argument(parser=user_path, help="Folder of an artifact, or its run directory.")],
     source: Annotated[
         Path, typer.Argument(parser=user_path, metavar="INPUT", help="An image, an .npz, or a folder of images.")
     ],
     trust_code: TrustCode = False,
 ) -> None:
-    """Run a shipped artifact and print what its script prints."""
+    """Run the script of an artifact and print its output."""
     from compress.export.run_artifact import run_artifact
 
     failed = 0

@@ -37,7 +37,7 @@ _VERDICTS: Mapping[Result, tuple[str, str]] = {
 
 
 def show(console: Console, run: Run) -> None:
-    """Before and after, the verdict, and the paths written."""
+    """Show metrics before and after, the verdict, and the paths of the files."""
     console.print()
     if run.record.smoke:
         console.print(f"[bold yellow]{SMOKE}[/]")
@@ -66,7 +66,7 @@ def _sentence(check: Check, metric: Metric) -> str:
 
 
 def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
-    """One table for each network on each device."""
+    """Show a table for each network on each device."""
     for subject in subjects:
         rows = [
             (quantity_label(name), format_with_provenance(quantity, display_unit(name, quantity)), quantity.detail)
@@ -78,7 +78,7 @@ def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
 
 
 def show_signatures(console: Console, signatures: Mapping[str, Signature]) -> None:
-    """What each file takes and gives; sizes of free axes are those of the rows below."""
+    """Show inputs and outputs of each file; sizes of free axes are those of the rows below."""
     for name, signature in signatures.items():
         rows = [("takes", str(spec)) for spec in signature.inputs] + [("gives", str(spec)) for spec in signature.outputs]
         table(console, name, ("", "name: type and shape"), rows, words=True)
@@ -86,7 +86,7 @@ def show_signatures(console: Console, signatures: Mapping[str, Signature]) -> No
 
 
 def show_size_sweep(console: Console, points: Sequence[Mapping[str, object]]) -> None:
-    """One row for each size of a free axis."""
+    """Show a row for each size of a free axis."""
     if points:
         header = ("file", "device", "axis", "size", "batch", "runs", "latency p50", "throughput")
         rows = [[*(str(point[key]) for key in ("file", "device", "axis", "size", "batch", "runs")), *_timed(point)]
@@ -95,19 +95,19 @@ def show_size_sweep(console: Console, points: Sequence[Mapping[str, object]]) ->
 
 
 def show_sweep(console: Console, points: Sequence[Mapping[str, object]], skipped: Sequence[Fact]) -> None:
-    """One row for each batch size and thread count, and what was left out."""
+    """Show a row for each batch size and thread count, and the skipped points."""
     if points:
         header = ("file", "device", "batch", "threads", "runs", "latency p50", "throughput")
         table(console, "sweep", header, [_point(point) for point in points])
     for skip in skipped:
-        console.print(f"{render_subject(skip)} left out: {render(skip)}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{render_subject(skip)} skipped: {render(skip)}", markup=False, highlight=False, soft_wrap=True)
 
 
 LAYERS_SHOWN = 15
 
 
 def show_file_details(console: Console, details: FileDetails) -> None:
-    """The slowest layers of each file, what each soak showed, and how both are to be read."""
+    """Show the slowest layers of each file, the soak tests, and notes on both."""
     for name, rows in details.layers.items():
         title = f"{name}: time by layer, the {min(LAYERS_SHOWN, len(rows))} slowest of {len(rows)}"
         header = ("module", "nodes", "operators", "computes in", "share", "time")
@@ -134,7 +134,7 @@ def _layer(row: Mapping[str, object]) -> list[str]:
 
 
 def show_quantization(console: Console, report: QuantizeReport) -> None:
-    """What runs in int8 and what not, layer by layer; the conversions, and the whole."""
+    """Show by layer what runs in int8; then the conversions and the sums."""
 
     def took(row: Mapping[str, object], key: str) -> str:
         quantity = Quantity.model_validate(row[key])
@@ -143,13 +143,13 @@ def show_quantization(console: Console, report: QuantizeReport) -> None:
     header = ("module", "nodes", "kernels", "runs in", "float ms", "quantized ms", "conversions ms", "why not int8")
     rows = [[*_texts(row, "module", "nodes", "operators", "runs_in"), took(row, "before_ms"), took(row, "after_ms"),
              took(row, "conversions_ms"), *_texts(row, "why")] for row in report.layers]  # fmt: skip
-    table(console, f"{report.quantized}, made from {report.parent}", header, rows, words=True)
+    table(console, f"{report.quantized}, quantized from {report.parent}", header, rows, words=True)
     console.print()
     columns = ("conversions around", "isolated", "quantize", "dequantize", "cost ms", "operators ms", "why")
     rows = [[*_texts(row, "around"), "isolated" if row["isolated"] else "", *_texts(row, "quantize", "dequantize"),
              took(row, "conversions_ms"), took(row, "operators_ms"), *_texts(row, "why")]
             for row in report.conversions]  # fmt: skip
-    table(console, "what is left of quantize and dequantize, the most costly first", columns, rows, words=True)
+    table(console, "remaining quantize and dequantize operators, the most expensive first", columns, rows, words=True)
     console.print()
     for note in report.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
@@ -172,7 +172,7 @@ def _timed(point: Mapping[str, object]) -> list[str]:
 
 
 def show_verification(console: Console, verification: Verification) -> None:
-    """What was compared, the figures, and what they do not say."""
+    """Show the comparison, its results, and their limits."""
     for name, text in (("reference", verification.reference), ("tested", verification.tested), ("inputs", verification.inputs)):
         console.print(f"{name:11}{text}", markup=False, highlight=False, soft_wrap=True)
     rows = [
@@ -184,7 +184,7 @@ def show_verification(console: Console, verification: Verification) -> None:
 
 
 def show_check(console: Console, run: Path, check: RunCheck) -> None:
-    """The files that are not as they were written, and whether the run is whole."""
+    """Show missing and changed files, and whether the run is complete."""
     for word, names in (
         ("missing", check.missing),
         ("changed", check.changed),
@@ -193,13 +193,13 @@ def show_check(console: Console, run: Path, check: RunCheck) -> None:
     ):
         for name in names:
             console.print(f"{word:12}{name}", markup=False, highlight=False, soft_wrap=True)
-    answer = "whole" if check.whole else "not whole; run its recipe again, which writes the damaged parts anew"
+    answer = "whole" if check.whole else "not intact; run its recipe again to rewrite the damaged files"
     count = len(check.intact)
     console.print(f"{run}: {count} files as written: {answer}", markup=False, highlight=False, soft_wrap=True)
 
 
 def device_rows() -> list[list[str]]:
-    """Rows for `compress devices list`; a profile that cannot be read has the command that says why."""
+    """Rows of `compress devices list`; for a profile that cannot be read, the command that shows the reason."""
     from compress.config.devices import device_names
 
     return [_device_row(name) for name in device_names()]

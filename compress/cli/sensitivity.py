@@ -1,4 +1,4 @@
-"""`compress sensitivity RECIPE`: the recipe up to its first pruning, then the metric against the ratio of each layer."""
+"""`compress sensitivity RECIPE`: run a recipe up to its first `prune` stage, then measure the sensitivity of each layer."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def analyse(
     Args:
         recipe: Path or name.
         out: Folder of all runs.
-        overrides: `key=value` changes.
-        smoke: Toy size.
-        device: Where to compute.
+        overrides: Changes `key=value`.
+        smoke: Use minimal settings.
+        device: Device of the computation.
         trust_code: Allow `python:` sources.
-        reporter: Progress; silent by default.
+        reporter: Progress; by default nothing is shown.
 
     Returns:
         The run, and the paths of the table (JSON) and of the figure (PNG).
 
     Raises:
-        CompressError: The recipe has no `prune` stage of granularity channel or weight, or something in it is at fault.
+        CompressError: The recipe has no `prune` stage of granularity channel or weight, or has faults.
     """
     prepared = Pipeline.load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
     plan = prepared.plan
     prunings = [(index, stage) for index, stage in enumerate(plan.stages) if isinstance(stage, Prune)]
     if not prunings:
-        msg = f"recipe {plan.name!r} has no prune stage, whose layers this would look at; add one, such as prune: {{target: …}}"
+        msg = f"recipe {plan.name!r} has no prune stage, which sensitivity needs; add one, such as prune: {{target: …}}"
         raise CompressError(msg)
     index, first = prunings[0]
     stages: tuple[Stage, ...] = (*plan.stages[:index], _sensitivity_of(first))
@@ -69,6 +69,6 @@ def analyse(
 
 def _sensitivity_of(stage: Prune) -> Sensitivity:
     if stage.granularity not in ("channel", "weight"):
-        msg = f"sensitivity looks at channels or weights, and the recipe prunes {stage.granularity!r}; change granularity"
+        msg = f"sensitivity needs granularity channel or weight, and the recipe has {stage.granularity!r}; change granularity"
         raise CompressError(msg)
     return Sensitivity(granularity=stage.granularity, importance=stage.importance, protect=stage.protect, batches=stage.batches)

@@ -19,7 +19,7 @@ class SafeConsole(Console):
     """A console that shows control characters in text instead of sending them to the terminal."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Render, with the text of every segment made printable."""
+        """Render with printable text in every segment."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
@@ -35,10 +35,10 @@ class _RichBar:
 
 
 class Terminal:
-    """A reporter on the terminal: bars disappear after their step, lines stay.
+    """A reporter on the terminal: bars disappear after their step, lines remain.
 
     Args:
-        console: Output; bars are drawn only on a terminal.
+        console: Output; bars are shown only on a terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -65,7 +65,7 @@ class Terminal:
 
 
 def table(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False) -> None:
-    """Print rows under a header; the first column to the left, the others to the right unless they hold words."""
+    """Print rows under a header; the first column and columns of words are left-aligned, numbers right-aligned."""
     grid = Table(
         title=Text(printable(title)) if title else None, title_justify="left", header_style="bold", box=None, pad_edge=False
     )

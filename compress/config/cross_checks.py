@@ -1,4 +1,4 @@
-"""Checks across the values of a recipe: order of stages, missing teacher, unknown source.
+"""Checks of combinations of recipe values: order of stages, missing teacher, unknown source.
 
 They run before any weight is loaded, and without torch.
 """
@@ -41,19 +41,19 @@ PACKAGES = {
     "tracker": {"tensorboard": ("tensorboard", "tensorboard")},
     "file": {".parquet": ("pyarrow", "parquet")},
 }
-"""Package and extra by setting and the end of its value."""
+"""Package and extra, by field and suffix of its value."""
 _FORMS: dict[Form, str] = {"torch": "a torch network", "onnx": "an ONNX file"}
 
 
 @dataclass(frozen=True)
 class StageEntry:
-    """One entry of `stages:`.
+    """An entry of `stages:`.
 
     Attributes:
         path: Key path of its parameters.
-        name: Its name in the recipe.
-        kind: Its class.
-        stage: The stage; None where its parameters are faulty.
+        name: Name in the recipe.
+        kind: Class of the stage.
+        stage: The stage; None if its parameters are faulty.
     """
 
     path: KeyPath
@@ -67,10 +67,10 @@ class PartialRecipe:
     """The valid parts of a recipe.
 
     Attributes:
-        data: None where faulty, as are all others.
-        models: The network and the teachers, each with its key path.
+        data: Data settings; None if faulty, as for all other fields.
+        models: Networks and teachers with their key paths.
         has_teacher: Whether there is a teacher, faulty or not.
-        chain: The stages that are known.
+        chain: The known stages.
         budget: The limits.
         task: The task.
     """
@@ -84,7 +84,7 @@ class PartialRecipe:
 
 
 def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
-    """All checks of this file; relative paths start from `base`."""
+    """All checks of this module; relative paths are relative to `base`."""
     if draft.data is not None:
         yield from check_data_source(draft.data.source)
     for path, settings in draft.models:
@@ -115,7 +115,7 @@ def torch_stage(chain: Sequence[StageEntry]) -> str:
 
 
 def check_order(chain: Sequence[StageEntry], form: Form = "torch") -> Iterator[Finding]:
-    """Stages that do not accept the form which the stages before them produce; the chain starts from `form`."""
+    """Stages that do not accept the output form of the stages before them; the chain starts with `form`."""
     maker: StageEntry | None = None
     for entry in chain:
         is_given_file = form == "onnx" and maker is None
@@ -128,12 +128,14 @@ def check_order(chain: Sequence[StageEntry], form: Form = "torch") -> Iterator[F
 def _misplaced(entry: StageEntry, form: Form, maker: StageEntry | None) -> str:
     needs = " or ".join(_FORMS[form_name] for form_name in entry.kind.accepts)
     if maker is None:
-        return f"{entry.name} needs {needs}, but the recipe starts from {_FORMS[form]}; put a stage that makes one before it"
-    return f"{entry.name} needs {needs}, but {maker.name} before it gives {_FORMS[form]}; move {entry.name} before {maker.name}"
+        return f"{entry.name} needs {needs}, but the recipe starts from {_FORMS[form]}; add a stage before it that produces one"
+    return (
+        f"{entry.name} needs {needs}, but {maker.name} before it produces {_FORMS[form]}; move {entry.name} before {maker.name}"
+    )
 
 
 def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator[Finding]:
-    """Stages that need the recipe's teacher, in a recipe without one."""
+    """Stages that need a teacher, in a recipe without one."""
     if has_teacher:
         return
     advice = "the recipe has no teacher; add `teacher: {source: …, train: {…}}`"
@@ -143,16 +145,16 @@ def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator
             if isinstance(value, FinetuneSettings) and value.teacher == "teacher":
                 yield (*entry.path, field, "teacher"), f"{entry.name} recovers with the teacher, but {advice}, or use parent"
         if getattr(entry.stage, "asks_teacher", False):
-            yield (*entry.path, "teacher"), f"{entry.name} asks the recipe's teacher, but {advice}, or say teacher: parent"
+            yield (*entry.path, "teacher"), f"{entry.name} uses the teacher of the recipe, but {advice}, or use teacher: parent"
         if _learns_from_teacher(entry.stage):
-            yield entry.path, f"{entry.name} imitates a teacher, but {advice}, or train alone with a `train` stage"
+            yield entry.path, f"{entry.name} needs a teacher, but {advice}, or train without one by a `train` stage"
 
 
 def check_given_file(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
     """A teacher that is an ONNX file, and stages that train a given file with operators that have no gradients here."""
     for path, settings in draft.models:
         if path != ("model",) and settings.form == "onnx":
-            yield (*path, "source"), "a teacher is a torch network: it gives features and gradients, which an ONNX file has not"
+            yield (*path, "source"), "a teacher must be a torch network, since an ONNX file has no features and gradients"
     model = dict(draft.models).get(("model",))
     if model is None or model.form != "onnx":
         return
@@ -166,7 +168,7 @@ def check_given_file(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
 
 
 def check_reference(draft: PartialRecipe) -> Iterator[Finding]:
-    """A limit on the loss of a metric in a recipe without a trained network to compare with."""
+    """A limit on the loss of a metric in a recipe without a trained reference."""
     model = dict(draft.models).get(("model",))
     limits = draft.budget.loss_limits if draft.budget else ()
     if not limits or draft.has_teacher or model is None or model.trained:
@@ -175,11 +177,11 @@ def check_reference(draft: PartialRecipe) -> Iterator[Finding]:
     if not any(entry.kind.trains for entry in before):
         advice = "add a teacher, start from trained weights, or put a `train` stage before the first stage that compresses"
         for name in limits:
-            yield ("budget", name), f"there is no trained network to compare with, so this limit could never pass; {advice}"
+            yield ("budget", name), f"there is no trained network as reference, so this limit cannot pass; {advice}"
 
 
 def check_metric_limits(chain: Sequence[StageEntry], budget: Budget | None, task: Task) -> Iterator[Finding]:
-    """Limits on metrics that the task does not have, and bounds that its metrics cannot have."""
+    """Limits on unknown metrics of the task, and impossible bounds."""
     blocks = [(("budget",), budget), *((entry.path, entry.stage) for entry in chain)]
     metrics = [metric.info for metric in task.metrics]
     for start, settings in blocks:
@@ -189,7 +191,7 @@ def check_metric_limits(chain: Sequence[StageEntry], budget: Budget | None, task
 
 
 def check_packages(chain: Sequence[StageEntry]) -> Iterator[Finding]:
-    """Optional packages that a setting needs and that are not installed."""
+    """Missing optional packages that a setting needs."""
     for entry in chain:
         for path, block in _blocks(entry.path, entry.stage):
             for field, values in PACKAGES.items():
@@ -200,7 +202,7 @@ def check_packages(chain: Sequence[StageEntry]) -> Iterator[Finding]:
 
 
 def _blocks(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, BaseModel]]:
-    """A block of settings and all blocks in it, each with its key path."""
+    """A block of settings and all blocks in it, with their key paths."""
     if isinstance(value, BaseModel):
         yield path, value
         for field in type(value).model_fields:
@@ -211,7 +213,7 @@ def _blocks(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, BaseModel]]
 
 
 def _learns_from_teacher(stage: Stage | None) -> bool:
-    """Whether its losses need outputs of the recipe's teacher."""
+    """Whether its losses need outputs of the teacher of the recipe."""
     losses: tuple[LossTerm, ...] = getattr(stage, "losses", ())
     teacher = getattr(stage, "teacher", "teacher")
     uses_recipe_teacher = teacher == "teacher" or getattr(teacher, "uses_recipe_teacher", False)
@@ -219,7 +221,7 @@ def _learns_from_teacher(stage: Stage | None) -> bool:
 
 
 def check_data_source(source: str) -> Iterator[Finding]:
-    """The data source's name and shape."""
+    """Unknown data sources, and wrong shapes of images."""
     path: KeyPath = ("data", "source")
     try:
         origin = parse_source(source, Path())
@@ -231,7 +233,7 @@ def check_data_source(source: str) -> Iterator[Finding]:
 
 
 def check_model(path: KeyPath, settings: ModelSettings) -> Iterator[Finding]:
-    """Unknown torchvision networks, and badly written function references."""
+    """Unknown torchvision networks, and malformed function references."""
     for field in ("source", "architecture"):
         source = getattr(settings, field)
         kind, _, name = (source or "").partition(":")
@@ -242,7 +244,7 @@ def check_model(path: KeyPath, settings: ModelSettings) -> Iterator[Finding]:
 
 
 def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> Iterator[Finding]:
-    """Weights that are not there or cannot be read, and a network of an optional package that is not installed."""
+    """Weights that are missing or cannot be read, and a network of a missing optional package."""
     kind, name = split_source(settings.source)
     if kind == "timm" and importlib.util.find_spec("timm") is None:
         yield (*path, "source"), str(MissingPackageError("timm", "timm", f"the network {settings.source}"))
@@ -254,18 +256,18 @@ def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> It
         except CompressError as error:
             yield (*path, "source"), str(error)
         else:
-            if not (file.is_file() and os.access(file, os.R_OK)):  # opening a pipe would wait for its other end
-                yield (*path, "source"), f"cannot read a file {file}; relative paths in a recipe start from {base}"
+            if not (file.is_file() and os.access(file, os.R_OK)):  # opening a pipe would block
+                yield (*path, "source"), f"cannot read a file {file}; relative paths in a recipe are relative to {base}"
 
 
 def _check_function(path: KeyPath, source: str) -> Iterator[Finding]:
     if not _FUNCTION.match(source):
-        yield path, f"a function of your own is written python:FILE.py:FUNCTION, got {source!r}"
+        yield path, f"write your own function as python:FILE.py:FUNCTION, got {source!r}"
 
 
 @cache
 def torchvision_names() -> tuple[str, ...]:
-    """Names of torchvision's networks for any task here, read from its files without importing it; empty if not installed."""
+    """Names of the networks of torchvision for all tasks, read from its files without an import; empty if not installed."""
     package = importlib.util.find_spec("torchvision")
     if package is None or package.origin is None:
         return ()

@@ -1,4 +1,4 @@
-"""Devices that a recipe names: whether they exist, whether limited devices are profiled, and one name for each."""
+"""Devices in a recipe: look-up, profile names, and checks that limited devices are profiled."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from compress.core.errors import CompressError
 from compress.core.stage import Stage
 
 Names = Mapping[str, str | CompressError]
-"""The profile's own name by name, alias or path in the recipe; an error where there is no such profile."""
+"""Name of the profile by name, alias or path in the recipe; an error if there is no such profile."""
 
 
 def devices_of(stage: Stage | None) -> tuple[str, ...]:
-    """Devices that a stage names, in its field `devices` if it has one."""
+    """Devices in the field `devices` of a stage, if it has one."""
     return tuple(getattr(stage, "devices", None) or ())
 
 
 def resolve(stages: Sequence[Stage | None], budget: Budget | None, base: Path | None) -> Names:
-    """Look every device up.
+    """Look up every device.
 
     Args:
-        stages: Those that name devices.
-        budget: One that names devices; the own name of a device that a stage gives as a file will do here.
+        stages: Stages of the recipe.
+        budget: Budget; for a device that a stage names by file, the budget may use the name of its profile.
         base: Folder whose `devices/` is searched first; the working folder by default.
     """
     by_name = {name: _look_up(name, base) for stage in stages for name in devices_of(stage)}
@@ -40,7 +40,7 @@ def resolve(stages: Sequence[Stage | None], budget: Budget | None, base: Path | 
 def check(
     chain: Sequence[StageEntry], budget: Budget | None, profile_names: Names, base: Path | None = None
 ) -> Iterator[Finding]:
-    """Devices that do not exist, limits on devices that no stage profiles, and stages that have nothing for a device."""
+    """Unknown devices, limits on devices that no stage profiles, and stages that do not support a device."""
     references: list[tuple[KeyPath, str]] = [
         ((*entry.path, "devices", index), name) for entry in chain for index, name in enumerate(devices_of(entry.stage))
     ]
@@ -53,7 +53,7 @@ def check(
     for path, name in limited:
         readable = isinstance(profile_names[name], str) and all(entry.stage is not None for entry in profiles)
         if readable and profile_names[name] not in profiled:
-            yield path, f"no stage profiles {name}, so this limit could never pass; add it to `devices` of a profile stage"
+            yield path, f"no stage profiles {name}, so this limit cannot pass; add it to `devices` of a profile stage"
     if limited and profiles:
         later = chain[chain.index(profiles[-1]) + 1 :]
         for changing in [entry for entry in later if entry.kind.compresses or entry.kind.trains][:1]:
@@ -73,9 +73,9 @@ def check(
 def rename(
     stages: Sequence[Stage], budget: Budget | None, profile_names: Names, folder: Path
 ) -> tuple[tuple[Stage, ...], Budget | None]:
-    """Stages and budget with every device under its own name, so that limits and measurements meet.
+    """Stages and budget with the profile name of every device, so that limits and measurements have equal names.
 
-    A device that a stage gives as a file keeps its path, made absolute from `folder`.
+    The path of a device file is kept and becomes absolute, relative to `folder`.
     """
     new_names = {
         name: str(folder / name if name.endswith((".yaml", ".yml")) else profile_name)
@@ -89,7 +89,7 @@ def rename(
 
 
 def _limited(budget: Budget | None) -> Iterator[tuple[str, str]]:
-    """Each limit by device: its field in the budget, and the device."""
+    """(field of the budget, device) of each limit by device."""
     for field in type(budget).model_fields if budget else ():
         value = getattr(budget, field)
         if isinstance(value, dict):

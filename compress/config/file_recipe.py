@@ -1,4 +1,4 @@
-"""Recipes of the one-verb commands: a network, data and one method, as a recipe that repeats the command."""
+"""Recipes of the commands `quantize`, `prune` and `export`: a network, data and a method."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ NO_SIZES: Mapping[str, int] = MappingProxyType({})
 def write_recipe(
     command: str, model: str, data: str | None, stages: Sequence[Tree], folder: Path, sizes: Mapping[str, int] = NO_SIZES
 ) -> Path:
-    """Write the recipe of a command into a folder; paths in it are absolute, so that it runs from anywhere.
+    """Write the recipe of a command into a folder; its paths are absolute, so that it runs in any working folder.
 
     Args:
-        command: Names the run, with the network.
+        command: Name of the command, part of the name of the run.
         model: Path of an ONNX file, or a source such as `torchvision:resnet18`.
-        data: A path or a source; None for noise, which an ONNX file alone can have.
-        stages: The chain.
-        folder: Of all runs.
+        data: A path or a source; None for random inputs, for an ONNX file only.
+        stages: The stages.
+        folder: Folder of all runs.
         sizes: Of free axes of an ONNX file, by name.
 
     Raises:
-        CompressError: No such file or data, or data that a network without a file does not have.
+        CompressError: The file or the data are missing; a network without a file needs data.
     """
     source, signature = _model(model, sizes)
     stem = "".join(letter if letter.isalnum() else "_" for letter in Path(model.rpartition(":")[2]).stem.lower())
@@ -48,7 +48,7 @@ def write_recipe(
 
 
 def _model(model: str, sizes: Mapping[str, int]) -> tuple[str, Signature | None]:
-    """Source of a network, and its signature where it is an ONNX file."""
+    """Source of a network, and its signature if it is an ONNX file."""
     kind, colon, rest = model.partition(":")
     if colon and kind in names("model") and kind != "onnx":
         return model, None
@@ -78,7 +78,7 @@ def _data(data: str | None, source: str, signature: Signature | None, sizes: Map
 
 
 def _image_size(signature: Signature) -> Tree:
-    """Channels and size of the images that a network takes; what is free has its typical size."""
+    """Channels and size of the images of a network; free axes have their typical size."""
     shape = signature.shape_of(signature.only_input)
     if len(shape) != 4 or shape[1] not in (1, 3):
         return {}

@@ -1,4 +1,4 @@
-"""Where recipes are found: as a path, in `./pipelines/`, and among those that ship with `compress`."""
+"""Search for recipes: as a path, in `./pipelines/`, and among the shipped recipes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from compress.core.user_path import user_path
 
 
 def shipped_folder() -> Path:
-    """Folder of the recipes that ship with `compress`: in the package, or beside it in a source checkout."""
+    """Folder of the shipped recipes: in the package, or beside it in a source checkout."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "shipped" / "pipelines"
     return inside if inside.is_dir() else package.parent / "pipelines"
 
 
 def shipped() -> tuple[Path, ...]:
-    """The recipes that ship with `compress`."""
+    """The shipped recipes."""
     return tuple(sorted(shipped_folder().glob("*.yaml")))
 
 
@@ -27,7 +27,7 @@ def locate(reference: str | Path) -> Path:
     """Find the file of a path or name.
 
     Raises:
-        RecipeError: There is none; the message lists where it was looked for, and the nearest names.
+        RecipeError: There is none; the message lists the searched folders and the nearest names.
     """
     try:
         relative = user_path(reference)
@@ -42,14 +42,14 @@ def locate(reference: str | Path) -> Path:
     known = {path.name for folder in (relative.parent, *folders) for path in folder.glob("*.yaml")}
     looked = ", ".join(str(folder.resolve()) for folder in folders)
     kind = "is a folder, not a recipe" if relative.is_dir() else "no such recipe"
-    raise RecipeError(str(reference), [ValidationIssue(f"{kind}; looked in {looked}; {nearest(relative.name, known)}")])
+    raise RecipeError(str(reference), [ValidationIssue(f"{kind}; searched in {looked}; {nearest(relative.name, known)}")])
 
 
 def read(origin: Path) -> str:
     """The text of a recipe.
 
     Raises:
-        RecipeError: Not readable, or not text.
+        RecipeError: The file cannot be read, or is not text.
     """
     try:
         return read_text(origin)

@@ -16,7 +16,7 @@ _FIELD = re.compile(r"^    (\w+): (.*)$")
 
 
 def summary(kind: type) -> str:
-    """First paragraph of a class's own docstring, on one line; empty if it has none."""
+    """First paragraph of the docstring of a class, on one line; empty without one."""
     return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
 
 
@@ -44,10 +44,10 @@ def _section(text: str) -> dict[str, str]:
 
 
 class _Described(GenerateJsonSchema):
-    """Takes titles and descriptions from docstrings."""
+    """Schema generator with titles and descriptions from docstrings."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """As generated, with the docstring's words."""
+        """The generated schema, with descriptions."""
         json_schema = super().model_schema(schema)
         descriptions = attributes(schema["cls"])
         for name, inside in json_schema.get("properties", {}).items():
@@ -62,12 +62,12 @@ class _Described(GenerateJsonSchema):
 
 
 def describe(model: type[BaseModel], *, title: str, examples: Sequence[object]) -> dict[str, object]:
-    """JSON schema (draft 2020-12) of what a file for `model` may hold.
+    """JSON schema (draft 2020-12) of files for `model`.
 
     Args:
         model: The model.
-        title: What such a file is called.
-        examples: Files that are valid, as plain values.
+        title: Title of such a file.
+        examples: Valid files, as plain values.
     """
     json_schema = model.model_json_schema(schema_generator=_Described, mode="validation")
     return {"$schema": DIALECT, **json_schema, "title": title, "examples": examples}

@@ -1,4 +1,4 @@
-"""Key paths inside a recipe or device profile, and values as an error quotes them."""
+"""Key paths inside a recipe or device profile, and quoted values in messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def format_path(path: KeyPath) -> str:
 
 
 def quote(value: object) -> str:
-    """A value as an error quotes it: YAML's words, and not the whole of something long."""
+    """A value as a message quotes it: as YAML, shortened if it is long."""
     text = (
         {None: "nothing", True: "true", False: "false"}[value]
         if value is None or value is True or value is False
@@ -33,7 +33,7 @@ def child(node: object, part: str | int) -> object:
 
 
 def has_key(node: object, part: str | int) -> bool:
-    """Whether `node` is a block with this key, or a list with this index."""
+    """Whether `node` is a mapping with this key, or a list with this index."""
     if isinstance(node, list | tuple):
         return isinstance(part, int) and part < len(node)
     return isinstance(node, dict) and part in node

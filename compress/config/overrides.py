@@ -1,4 +1,4 @@
-"""`--set key=value`: changes on top of a recipe's text, before it is checked."""
+"""`--set key=value`: changes of a recipe before it is checked."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from compress.core.errors import ValidationIssue, nearest
 def override(document: Document, changes: Iterable[str]) -> None:
     """Apply `--set` changes in place: `data.image_size=32`, `stages.prune.target.macs=0.3`, `stages.1.epochs=2`.
 
-    A list entry is named by its index, or by the method that it holds. The value is YAML. A key that does not exist yet is
-    added, and validated with the whole recipe. Changes that cannot be applied are left in `document.issues`.
+    A list entry is named by its index, or by the name of its method. The value is YAML. A missing key is
+    added, and validated with the whole recipe. Changes that cannot be applied are reported in `document.issues`.
     """
     for change in changes:
         key, equals, text = change.partition("=")
         parts = [part.strip() for part in key.split(".")]
         try:
             if not equals or not all(parts):
-                raise UnreadableError(ValidationIssue("a change is written key=value, such as data.image_size=32"))
+                raise UnreadableError(ValidationIssue("write a change as key=value, such as data.image_size=32"))
             path = _put(document.tree, parts, value_of(text))
         except UnreadableError as error:
             document.issues.append(ValidationIssue(f"--set {shorten(change)}: {error.issue.message}"))
@@ -35,7 +35,7 @@ def override(document: Document, changes: Iterable[str]) -> None:
 
 
 def _put(tree: dict[str, object], parts: Sequence[str], value: object) -> KeyPath:
-    """Put a value into the tree; returns its key path."""
+    """Set a value in the tree; returns its key path."""
     path: KeyPath = ()
     node: Any = tree
     for position, part in enumerate(parts):
@@ -53,14 +53,14 @@ def _put(tree: dict[str, object], parts: Sequence[str], value: object) -> KeyPat
                     child = {child: {}}  # `- NAME` and `task: NAME` in their long form
                 node[key] = child
                 if not isinstance(child, dict | list):
-                    message = f"{format_path(path)} is {quote(child)}, which has nothing inside to set"
+                    message = f"{format_path(path)} is {quote(child)}, which has no keys to set"
                     raise UnreadableError(ValidationIssue(message))
                 node = child
     return path
 
 
 def _entry_keys(node: list[object], part: str, rest: Sequence[str], path: KeyPath) -> list[str | int]:
-    """Keys that lead from a list to what `part` names: an index, and the entry's single name where it has one."""
+    """Keys from a list to the entry that `part` names: an index, and the only key of the entry if it has one."""
     names = [_entry_name(entry) for entry in node]
     if re.fullmatch("-?[0-9]{1,9}", part):
         index = int(part)
@@ -80,7 +80,7 @@ def _entry_keys(node: list[object], part: str, rest: Sequence[str], path: KeyPat
     if len(indices) > 1:
         listed = " and ".join(f"{format_path(path)}[{index}]" for index in indices)
         raise UnreadableError(
-            ValidationIssue(f"{listed} are both called {part!r}; name one by its number, as in {path[-1]}.{indices[0]}")
+            ValidationIssue(f"{listed} are both called {part!r}; use an index, as in {path[-1]}.{indices[0]}")
         )
     return [indices[0], part]
 

@@ -23,11 +23,11 @@ DEFAULT_TASK = TaskChoice(name="classification")
 
 
 def read_partially(tree: dict[str, object], faulty_paths: Iterable[KeyPath]) -> PartialRecipe:
-    """Take the faulty values out and read each part by itself.
+    """Remove the faulty values and read each part independently.
 
     Args:
         tree: The recipe as plain values.
-        faulty_paths: Key paths of values that are known to be wrong.
+        faulty_paths: Key paths of faulty values.
     """
     valid = _without(tree, faulty_paths)
     teacher = valid.get("teacher")
@@ -64,7 +64,7 @@ def _network(value: object) -> object:
 
 
 def _entries(stages: object, valid: object) -> Iterator[StageEntry]:
-    """Stages of known names; each has its parameters where they are valid without the faulty values."""
+    """Stages of known names, with their parameters if they are valid without the faulty values."""
     for index, entry in enumerate(stages if isinstance(stages, list) else ()):
         named, left = _named(entry), _named(child(valid, index))
         for name in named if len(named) == 1 else ():
@@ -85,7 +85,7 @@ def _try(kind: type[Part], value: object) -> Part | None:
 
 
 def _without(tree: dict[str, object], paths: Iterable[KeyPath]) -> dict[str, object]:
-    """A copy without the keys at `paths`; list entries stay, so that indices keep their meaning."""
+    """A copy without the keys at `paths`; list entries are not removed, so that indices remain valid."""
     valid = copy.deepcopy(tree)
     for path in paths:
         node: object = valid

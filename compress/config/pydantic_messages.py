@@ -1,4 +1,4 @@
-"""Pydantic's errors as sentences: key path, value, allowed values, nearest valid name."""
+"""Messages from pydantic errors: key path, value, allowed values, nearest valid name."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ _BOUNDS = {
 
 
 class _Type(NamedTuple):
-    """One alternative of an annotation, and the metadata of its `Annotated`."""
+    """An alternative of an annotation, and the metadata of its `Annotated`."""
 
     annotation: object
     extra: tuple[object, ...] = ()
 
 
 def findings(error: ValidationError, model: type[BaseModel], tree: object) -> list[Finding]:
-    """Put pydantic's errors into words.
+    """Messages of pydantic errors.
 
     Args:
-        error: As raised by `model.model_validate(tree)`.
+        error: Error of `model.model_validate(tree)`.
         model: The model.
-        tree: The values that were validated.
+        tree: The validated values.
 
     Returns:
-        Key path and sentence of each, without those that only follow from another.
+        (key path, message) of each error, without errors that follow from another one.
     """
     located = [(*_locate(details["loc"], tree, details["type"]), details) for details in error.errors(include_url=False)]
     remaining = list(_one_alternative(located))
@@ -69,7 +69,7 @@ def findings(error: ValidationError, model: type[BaseModel], tree: object) -> li
 
 
 def loose_numbers(tree: object, model: type[BaseModel]) -> list[Finding]:
-    """`true` and `false` where a number belongs, which pydantic would take for 1 and 0."""
+    """`true` and `false` in place of a number, which pydantic would accept as 1 and 0."""
     return [
         (path, f"expected a number, got {quote(value)}")
         for path, value in _leaves(tree, ())
@@ -111,7 +111,7 @@ def _numeric_only(types: list[_Type]) -> bool:
 
 
 def _branches(annotation: object, extra: tuple[object, ...] = ()) -> Iterator[_Type]:
-    """Alternatives of an annotation, unions taken apart."""
+    """Alternatives of an annotation, with unions expanded."""
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
         yield from _branches(inner, (*extra, *more))
@@ -142,7 +142,7 @@ def _step(outer: _Type, part: str | int) -> Iterator[_Type]:
 
 
 def _locate(loc: Iterable[str | int], tree: object, kind: str) -> tuple[KeyPath, tuple[KeyPath, str] | None]:
-    """Key path in the tree, without pydantic's names of union members; the first of these is returned beside it."""
+    """Key path in the tree without pydantic's names of union members; and the first of these names."""
     parts = list(loc)
     path: KeyPath = ()
     member: tuple[KeyPath, str] | None = None
@@ -163,7 +163,7 @@ def _locate(loc: Iterable[str | int], tree: object, kind: str) -> tuple[KeyPath,
 def _one_alternative(
     located: list[tuple[KeyPath, tuple[KeyPath, str] | None, ErrorDetails]],
 ) -> Iterator[tuple[KeyPath, ErrorDetails]]:
-    """Of a union, keep the errors of the member whose shape fits the value; others do not concern it."""
+    """For a union, only the errors of the member whose shape fits the value."""
     unions: dict[KeyPath, dict[str, list[Located]]] = {}
     for path, member, details in located:
         if member is not None:
@@ -199,7 +199,7 @@ def _expected_kind(details: ErrorDetails) -> str:
 
 
 def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
-    """One sentence."""
+    """Message of an error."""
     kind, context, value = details["type"], details.get("ctx", {}), quote(details["input"])
     if kind == "extra_forbidden":
         outer = types_at(model, path[:-1])
@@ -207,7 +207,7 @@ def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> s
         return f"unknown key: {nearest(str(path[-1]), allowed)}"
     if kind == "missing":
         in_list = isinstance(details["input"], list)
-        return f"has too few entries, got {value}" if in_list else "this key is required and missing"
+        return f"has too few entries, got {value}" if in_list else "this required key is missing"
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
         return f"must be {word} {context[key]:g}, got {value}"
@@ -239,7 +239,7 @@ def _choice(expected: str, value: object) -> str:
 
 
 def _plain(details: ErrorDetails) -> str:
-    """The validator's own message."""
+    """The message of a validator."""
     message = str(details["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     own = details["type"] in ("value_error", "assertion_error", "entry", "unknown_method")
     return message if own else f"{message[:1].lower()}{message[1:]}, got {quote(details['input'])}"

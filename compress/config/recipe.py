@@ -1,9 +1,9 @@
-"""YAML → `Recipe`: a validated, frozen description of a run. Every fault is reported at once, with its line.
+"""YAML → `Recipe`: a validated, frozen description of a run. All faults are reported at once, with their lines.
 
     loaded = load("resnet50_to_mobilenet.yaml", overrides=["stages.prune.target.macs=0.3"])
     loaded.recipe.stages
 
-Nothing heavy is imported to read, check or describe a recipe.
+Reading, checking and describing a recipe imports no torch.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ Teachers = Annotated[tuple[TeacherSettings, ...], Field(min_length=1)]
 
 
 class Recipe(FrozenModel):
-    """A whole run: what is compressed, how, and what it may cost.
+    """A whole run: network, data, stages and budget.
 
     Attributes:
-        name: Names the run's folder: small letters, digits, `_` and `-`.
-        seed: Of everything random that has no seed of its own.
+        name: Name of the run, also of its folder: lower-case letters, digits, `_` and `-`.
+        seed: Seed of all random numbers without a seed of their own.
         task: What the network is for: a name of `compress methods task`, or such a name with options, as in
             `{regression: {period: 360}}`.
-        data: Which images, how split, how augmented.
+        data: Data source, splits and augmentation.
         model: The network to compress.
-        teacher: A larger network to learn from and to be compared with, or a list of them; None for none.
-        stages: The chain, in order. In Python, `Stage` objects.
-        budget: Limits that what ships is held against; None for no verdict.
+        teacher: A larger network for distillation and comparison, or a list of networks; or None.
+        stages: The stages, in order; in Python `Stage` objects.
+        budget: Limits for the final network; None for no verdict.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -67,13 +67,13 @@ class Recipe(FrozenModel):
 
     @property
     def teachers(self) -> tuple[TeacherSettings, ...]:
-        """The teachers as a tuple, whether none, one or several."""
+        """The teachers as a tuple."""
         if self.teacher is None:
             return ()
         return self.teacher if isinstance(self.teacher, tuple) else (self.teacher,)
 
     def smoke(self) -> Self:
-        """The same recipe at toy size, through every stage."""
+        """The same recipe with minimal settings in every stage."""
         teachers = tuple(
             teacher.model_copy(update={"train": teacher.train and teacher.train.smoke()}) for teacher in self.teachers
         )
@@ -88,13 +88,13 @@ class Recipe(FrozenModel):
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe and where it came from.
+    """A recipe with its origin.
 
     Attributes:
         recipe: The recipe, with overrides applied.
-        text: The file as it was read.
+        text: Content of the file.
         origin: The file.
-        base: Folder that relative paths in the recipe start from: the recipe's own; for a recipe that ships with
+        base: Folder for relative paths in the recipe: that of the recipe; for a recipe that ships with
             `compress`, the working folder.
     """
 
@@ -113,11 +113,11 @@ def load(
         reference: A path, or a name, with or without `.yaml`. Looked for as a path, in `./pipelines/`, and among the
             recipes that ship with `compress`.
         overrides: Changes `key=value`, such as `data.image_size=32`, `stages.prune.target.macs=0.3`, `stages.1.epochs=2`.
-        smoke: Shrink to toy size.
+        smoke: Use minimal settings.
         trust_code: Whether methods named `python:FILE.py:NAME` may be loaded.
 
     Raises:
-        RecipeError: Not found, not readable, or faulty; it carries every fault.
+        RecipeError: The recipe is missing, cannot be read, or has faults; it contains all faults.
     """
     origin = locate(reference)
     base = Path.cwd() if origin.parent == shipped_folder() else origin.parent
@@ -157,7 +157,7 @@ def loads(
 
 
 def check(recipe: Recipe, base: Path | None = None) -> None:
-    """Check what no single value shows: order of stages, teacher, sources and devices. `load` has done so.
+    """Check combinations of values: order of stages, teacher, sources and devices. `load` includes this check.
 
     Raises:
         RecipeError: It carries every fault found.
@@ -167,16 +167,16 @@ def check(recipe: Recipe, base: Path | None = None) -> None:
 
 
 def targets(stages: Sequence[Stage]) -> tuple[str, ...]:
-    """Names of all devices that stages name, in order; `host` where none does.
+    """Names of all devices in stages, in order; `host` if there are none.
 
-    The budget adds none: its limits stand only on devices that a stage profiles.
+    The budget adds none, since its limits are only on devices that a stage profiles.
     """
     named = [device for stage in stages for device in devices.devices_of(stage)]
     return tuple(dict.fromkeys(named)) or ("host",)
 
 
 def digest(recipe: Recipe) -> str:
-    """Hash of everything the recipe says, 12 hex digits."""
+    """Hash of the recipe, 12 hex digits."""
     text = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -188,16 +188,16 @@ def schema() -> dict[str, object]:
 
 
 def resolved_yaml(recipe: Recipe) -> str:
-    """The recipe with every default written out, as YAML that loads to an equal recipe.
+    """The recipe with all defaults, as YAML that loads to an equal recipe.
 
-    A stage of the caller's own class is written under its class name, which no method table holds: such a recipe can be read
+    A stage of the caller's class is written under its class name, which is not in the registry: such a recipe can be read
     by people but not loaded.
     """
     return dump(recipe.model_dump(mode="json"))
 
 
 def _validate(tree: dict[str, object], base: Path | None, *, trust_code: bool) -> tuple[Recipe | None, list[Finding]]:
-    """The recipe, if its values are fine, and every finding."""
+    """The recipe, if its values are valid, and all issues."""
     renamed = list(find_renamed(tree))
     issues = renamed + loose_numbers(tree, Recipe)
     try:
@@ -216,7 +216,7 @@ def _validate(tree: dict[str, object], base: Path | None, *, trust_code: bool) -
 
 
 def _check(draft: checks.PartialRecipe, base: Path | None) -> tuple[list[Finding], devices.Names]:
-    """What no single value shows, and the devices that were looked up for it."""
+    """Issues of combinations of values, and the resolved devices."""
     profile_names = devices.resolve([entry.stage for entry in draft.chain], draft.budget, base)
     return [
         *checks.check(draft, base or Path.cwd()),

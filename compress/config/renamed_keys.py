@@ -1,4 +1,4 @@
-"""Keys and method names of recipes that have been renamed: written the old way, they give an error that names the new one."""
+"""Renamed keys and method names of recipes; an old name gives an error with the new one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from compress.config.key_path import KeyPath
 
 
 class Renamed(NamedTuple):
-    """One renamed word.
+    """A renamed key or name.
 
     Attributes:
-        where: Glob of the key path of the block that holds the key, or of the key that has the name as its value or in its
+        where: Glob of the key path of the block with the key, or of the key that has the name as its value or in its
             list; parts are joined by dots, without indices: `stages`, `stages.prune.schedule`, `stages.*.losses`.
-        old: The key or name as it was.
-        new: What to write instead.
+        old: The old key or name.
+        new: The new key or name.
     """
 
     where: str
@@ -68,7 +68,7 @@ def find_renamed(tree: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, st
 
 
 def new_name(path: KeyPath, word: str) -> str | None:
-    """The present word for an old one at a key path; None if it was not renamed."""
+    """The new name for an old one at a key path; None if it was not renamed."""
     dotted = ".".join(part for part in path if isinstance(part, str))
     return next((row.new for row in RENAMED if row.old == word and fnmatchcase(dotted, row.where)), None)
 

@@ -1,12 +1,12 @@
-"""What methods need of the task, held against what the task has. In one place, without torch.
+"""Comparison of the capabilities that methods need with those of the task. Imports no torch.
 
-A block of settings declares what it needs as
+A block of settings declares its needs as
 
-    requires       a class attribute: capabilities that it needs in any case
+    requires       a class attribute: capabilities that it always needs
     requirements   a property: capabilities by field, for the values that are in use
     unused         a property: fields without effect
 
-and a method that is a function by the option `requires` of its row in the registry.
+and a method that is a function declares them by the option `requires` of its row in the registry.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Needs = tuple[Capability, ...]
 
 
 def check_task(task: Task, blocks: Iterable[tuple[KeyPath, BaseModel]], spec: NetworkSpec | None = None) -> Iterator[Finding]:
-    """Methods that need what the task has not.
+    """Methods whose requirements the task does not meet.
 
     Args:
         task: The task.
         blocks: Settings of stages, data and training, each with its key path.
-        spec: Inputs of the network, where they are known; they may not allow what the task has.
+        spec: Inputs of the network, if known; they may not allow all capabilities of the task.
     """
     has = task.capabilities if spec is None else task.capabilities_for(spec)
     inputs = "" if spec is None else f" with the input {', '.join(map(str, spec.signature.inputs))}"
@@ -43,12 +43,12 @@ def check_task(task: Task, blocks: Iterable[tuple[KeyPath, BaseModel]], spec: Ne
         for place, method, needs, family in _requirements(path, block):
             missing = [CAPABILITIES[capability] for capability in needs if capability not in has]
             if missing:
-                message = f"{method} needs {' and '.join(missing)}, which the task {task.name}{inputs} has not"
+                message = f"{method} needs {' and '.join(missing)}, which the task {task.name}{inputs} does not have"
                 yield place, message + _fitting(family, has)
 
 
 def with_task_losses(block: Block, task: Task) -> Block:
-    """The block with other default losses where the task has no logits of classes: squared error in place of KL divergence."""
+    """The block, with squared error in place of KL divergence in default losses if the task has no logits of classes."""
     if "class_rows" in task.capabilities:
         return block
     changes: dict[str, object] = {}
@@ -66,7 +66,7 @@ def _losses_on_values() -> tuple[BaseModel, ...]:
 
 
 def _requirements(path: KeyPath, block: BaseModel) -> Iterator[tuple[KeyPath, str, Needs, str | None]]:
-    """Each with its place, the method's name, the capabilities, and the family that another method can be taken from."""
+    """Requirements with key path, name of the method, capabilities, and the family of alternative methods."""
     for place, part in _parts(path, block):
         family, name = _entry_of(part)
         if needs := getattr(part, "requires", ()):
@@ -85,7 +85,7 @@ def _requirements(path: KeyPath, block: BaseModel) -> Iterator[tuple[KeyPath, st
 
 
 def _parts(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, BaseModel]]:
-    """A block and all blocks in it that have an effect, each with its key path."""
+    """A block and all blocks in it that have an effect, with their key paths."""
     if isinstance(value, BaseModel):
         if getattr(value, "weight", 1.0) == 0:
             return
@@ -100,7 +100,7 @@ def _parts(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, BaseModel]]:
 
 
 def _entry_of(block: BaseModel) -> tuple[str | None, str]:
-    """Family and name of a block's class in the registry; no family and the class name where it is not there."""
+    """Family and name of the class of a block in the registry; no family and the class name if it is not registered."""
     target = f"{type(block).__module__}:{type(block).__name__}"
     return next(((row.family, row.name) for row in entries() if row.target == target), (None, type(block).__name__))
 

@@ -1,7 +1,7 @@
 """YAML text → plain values, with the line of every key.
 
-Values are built from the nodes of ruamel.yaml, so that every fault has its line: a key that is not text or stands twice, a tag,
-an alias within itself or one that multiplies. Merge keys are ordinary keys. Reading never runs code.
+Values are built from the nodes of ruamel.yaml, so that every fault has its line: a key that is not text or is duplicate, a tag,
+a recursive alias, or too many aliases. Merge keys are ordinary keys. Reading does not run code.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from compress.core.errors import RecipeError, ValidationIssue
 
 LIMIT_INTEGER = 1 << 63
 NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
-"""NUL, which no path can hold, and halves of surrogate pairs, which UTF-8 cannot."""
+"""NUL, which paths cannot contain, and single surrogates, which UTF-8 cannot encode."""
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Document:
     """A parsed text.
 
     Attributes:
-        tree: Its values.
-        lines: Line of each key and list entry by its path, counted from 1; None where `--set` put it.
-        issues: What is wrong with the text itself, such as a key given twice.
+        tree: The values.
+        lines: Line of each key and list entry by its path, counted from 1; None for values of `--set`.
+        issues: Faults of the text, such as a duplicate key.
     """
 
     tree: dict[str, object] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Document:
     issues: list[ValidationIssue] = field(default_factory=list)
 
     def issue(self, path: KeyPath, message: str) -> ValidationIssue:
-        """A fault at the line of the deepest known part of `path`."""
+        """An issue at the line of the deepest known part of `path`."""
         known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
         if known is not None and self.lines[known] is None:
             return ValidationIssue(f"{message} (from --set)", format_path(path))
@@ -60,7 +60,7 @@ def value_of(text: str) -> object:
     """Read one value, such as that of `key=value`.
 
     Raises:
-        UnreadableError: It is not YAML, or has a key twice.
+        UnreadableError: It is not YAML, or has a duplicate key.
     """
     scratch = Document()
     node = compose(text, RECIPE)
@@ -71,10 +71,10 @@ def value_of(text: str) -> object:
 
 
 def read_text(path: Path) -> str:
-    """The text of a YAML file; of one that is too large, enough for `parse` to refuse it.
+    """The text of a YAML file; for a file that is too large, enough text for `parse` to refuse it.
 
     Raises:
-        OSError: It cannot be read; `FileNotFoundError` also where it is a pipe or a device, which could be read for ever.
+        OSError: It cannot be read; `FileNotFoundError` also for a pipe or a device, which may have no end.
         UnreadableError: It is not text.
     """
     if not path.is_file():
@@ -87,7 +87,7 @@ def read_text(path: Path) -> str:
         if len(content) > LIMIT_BYTES:
             return content.decode(errors="replace")
         byte = error.object[error.start]
-        raise UnreadableError(ValidationIssue(f"not a text in UTF-8: byte {error.start} is {byte:#04x}")) from error
+        raise UnreadableError(ValidationIssue(f"not text in UTF-8: byte {error.start} is {byte:#04x}")) from error
 
 
 def parse(text: str, origin: str) -> Document:
@@ -158,12 +158,12 @@ class _TreeBuilder:
             raise UnreadableError(ValidationIssue(message, line=line))
         if id(node) in self.open:
             raise UnreadableError(
-                ValidationIssue("an alias stands for something that holds the alias itself", format_path(path), line)
+                ValidationIssue("an alias refers to a value that contains the alias", format_path(path), line)
             )
         self.open.add(id(node))
         kind = str(node.tag).removeprefix(TAG)
         if kind not in KINDS:
-            self._add_issue(f"the tag {node.tag} is not read; a {self.kind.noun} holds plain values", path, node)
+            self._add_issue(f"the tag {node.tag} is not supported; a {self.kind.noun} has only plain values", path, node)
         if isinstance(node, MappingNode):
             value: object = self._mapping(node, path)
         elif isinstance(node, SequenceNode):
@@ -184,11 +184,11 @@ class _TreeBuilder:
             key = self.build(key_node, path)
             if not isinstance(key, str):
                 description = "a list or block" if isinstance(key, dict | list) else quote(key)
-                self._add_issue(f"a key must be a word, got {description}", path, key_node)
+                self._add_issue(f"a key must be text, got {description}", path, key_node)
                 continue
             key_path = (*path, key)
             if key in mapping:
-                message = f"the key is given twice, here and on line {self.document.lines[key_path]}; keep one"
+                message = f"the key is duplicate, here and on line {self.document.lines[key_path]}; keep one"
                 self._add_issue(message, key_path, key_node)
                 continue
             self.document.lines[key_path] = line
@@ -204,10 +204,10 @@ class _TreeBuilder:
             self._add_issue(f"cannot read {node.value:.40} as {kind}", path, node)
             return None
         if isinstance(value, str) and (character := NOT_TEXT.search(value)):
-            self._add_issue(f"a text cannot hold the character #x{ord(character[0]):04x}", path, node)
+            self._add_issue(f"text cannot contain the character #x{ord(character[0]):04x}", path, node)
             return None
         if isinstance(value, int) and abs(value) > LIMIT_INTEGER:
-            self._add_issue(f"the number {node.value:.20}… has more digits than any setting takes", path, node)
+            self._add_issue(f"the number {node.value:.20}… has more digits than any setting allows", path, node)
             return None
         return value
 

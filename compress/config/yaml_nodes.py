@@ -21,9 +21,9 @@ from compress.core.errors import ValidationIssue
 
 LIMIT_BYTES = 1 << 20
 LIMIT_VALUES = 20_000
-"""Aliases can make a short text stand for billions of values; a recipe has hundreds."""
+"""Largest number of values: aliases can expand a short text to billions of values, and a recipe has hundreds."""
 LIMIT_DEPTH = 64
-"""Levels of nesting; a recipe has ten. Far below the depth at which Python's recursion ends."""
+"""Largest depth of nesting: a recipe has about ten levels, and the recursion limit of Python is far higher."""
 
 TAG = "tag:yaml.org,2002:"
 KINDS = ("null", "bool", "int", "float", "str", "seq", "map")
@@ -51,7 +51,7 @@ for _name, _pattern, _first_characters in (
 
 @dataclass(frozen=True)
 class DocumentKind:
-    """What a YAML text describes, for messages.
+    """Kind of a YAML text, for messages.
 
     Attributes:
         noun: Its name.
@@ -79,7 +79,7 @@ class UnreadableError(Exception):
 
 
 class _LimitedComposer(Composer):
-    """Stops at too many values and at too deep nesting while it reads, before a large text costs seconds."""
+    """A composer that stops while reading at too many values or too deep nesting, so that a large text takes no seconds."""
 
     values = 0
     level = 0
@@ -90,7 +90,7 @@ class _LimitedComposer(Composer):
         if self.values > LIMIT_VALUES:
             raise _LimitError(too_many_values(), self.parser.peek_event().start_mark.line + 1)
         if self.level > LIMIT_DEPTH:
-            raise _LimitError(f"it is nested more than {LIMIT_DEPTH} levels deep", self.parser.peek_event().start_mark.line + 1)
+            raise _LimitError(f"its nesting is deeper than {LIMIT_DEPTH} levels", self.parser.peek_event().start_mark.line + 1)
         node: Node = super().compose_node(parent, index)
         self.level -= 1
         return node
@@ -102,11 +102,11 @@ class _LimitError(Exception):
 
 def too_many_values() -> str:
     """The reason for refusing a text of more than `LIMIT_VALUES` values."""
-    return f"it stands for over {LIMIT_VALUES:,} values; are its aliases nested?"
+    return f"it expands to more than {LIMIT_VALUES:,} values; remove nested aliases"
 
 
 def yaml_reader() -> YAML:
-    """A YAML processor of the core schema that keeps the limits."""
+    """A YAML reader of the core schema with these limits."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver = _CoreSchema
     yaml.Composer = _LimitedComposer
@@ -114,7 +114,7 @@ def yaml_reader() -> YAML:
 
 
 def compose(text: str, kind: DocumentKind) -> Node | None:
-    """The root node of a text; None where the text is empty.
+    """The root node of a text; None if the text is empty.
 
     Args:
         text: YAML.
@@ -140,6 +140,6 @@ def compose(text: str, kind: DocumentKind) -> Node | None:
     except _LimitError as error:
         reason, line = error.args
         raise UnreadableError(ValidationIssue(f"not a {kind.noun}: {reason}", line=line)) from error
-    except (ValueError, OverflowError) as error:  # an escape such as "\U00110000" that is no character
+    except (ValueError, OverflowError) as error:  # an escape such as "\U00110000", which is no character
         raise UnreadableError(ValidationIssue(f"not YAML: {error}")) from error
     return node

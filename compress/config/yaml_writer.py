@@ -10,7 +10,7 @@ from compress.config.yaml_nodes import yaml_reader
 
 
 class _Representer(SafeRepresenter):
-    """Keeps the order of keys, and writes equal values twice rather than with an anchor."""
+    """Keeps the order of keys, and writes equal values twice instead of an anchor."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)
@@ -22,7 +22,7 @@ class _Representer(SafeRepresenter):
 
 
 def dump(tree: object) -> str:
-    """YAML text that `parse` reads back as the same values."""
+    """YAML text that `parse` reads as the same values."""
     writer = yaml_reader()
     writer.default_flow_style = False
     writer.allow_unicode = True

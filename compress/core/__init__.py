@@ -1,1 +1,1 @@
-"""What every room stands on: record, stage, registry, run directory, atomic files, statistics, budget, errors."""
+"""Common base of all packages: record, stage, registry, run directory, atomic files, statistics, budget, errors."""

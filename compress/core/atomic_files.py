@@ -50,7 +50,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def name_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn the error of a full or unwritable disk, in any library's words, into a `StoreError` that says what to do."""
+    """Turn the error of a full or unwritable disk, of any library, into a `StoreError` with advice."""
     try:
         yield
     except OSError as error:
@@ -62,7 +62,7 @@ def name_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _cannot_grow(path: Path) -> OSError | None:
-    """Why no more can be written to a file. Libraries report a full disk as errors of their own, in words of their own."""
+    """Why a file cannot grow, or None. Libraries report a full disk by errors of their own with different texts."""
     try:
         with path.open("ab") as file:
             file.write(bytes(PROBE_BYTES))
@@ -86,7 +86,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` write a file atomically."""
+    """Call `write` with a temporary path, and rename the file atomically."""
     with atomic_write(path) as aside:
         write(aside)
 

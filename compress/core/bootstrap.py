@@ -1,7 +1,7 @@
-"""Percentile bootstrap: intervals at 95 % by resampling, seeded, with numpy alone.
+"""Percentile bootstrap: 95 % intervals by resampling, seeded, with numpy only.
 
-An agent on a device that is reached over SSH runs this file, and such a device need not have scipy. scipy's `bootstrap` gives
-the same interval of one sample; of two samples it draws in another order, so that seeded results would differ.
+The agent on a device over SSH runs this file, and scipy may be missing on such a device. `scipy.stats.bootstrap` gives
+the same interval for one sample; for two samples it draws in another order, so that seeded results would differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def as_vector(samples: ArrayLike, least: int = 1) -> Vector:
     """Samples as float64, (n,).
 
     Raises:
-        ValueError: Fewer than `least`, or one that is not finite.
+        ValueError: There are fewer than `least` samples, or a sample is not finite.
     """
     vector = np.asarray(samples, dtype=np.float64).ravel()
     if vector.size < least or not np.isfinite(vector).all():
@@ -48,14 +48,14 @@ def _mean(samples: Vector) -> float:
 def bootstrap_interval(
     samples: ArrayLike, statistic: Callable[[Vector], float] = _mean, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of any statistic of one sample, by the percentile bootstrap.
+    """95 % interval of a statistic of one sample, by the percentile bootstrap.
 
-    Too narrow for a dozen samples or fewer. Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
+    It is too narrow for about 12 samples or fewer. Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
 
     Args:
-        samples: (n,), independent, at least 2.
-        statistic: Function of a vector; the mean by default.
-        resamples: Number of draws of n of n samples with replacement.
+        samples: Independent samples, (n,), n ≥ 2.
+        statistic: Function of a vector (n,), by default the mean.
+        resamples: Number of resamples, each n samples drawn with replacement.
         seed: Equal seeds give equal intervals.
 
     Returns:
@@ -68,21 +68,21 @@ def bootstrap_interval(
 
 
 def ratio_interval(a: ArrayLike, b: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Ratio of medians, median(a) / median(b), with a 95 % percentile-bootstrap interval: "how many times faster".
+    """Ratio of medians, median(a) / median(b), with a 95 % percentile-bootstrap interval: the speed-up of b over a.
 
-    Each set is resampled on its own; see `bootstrap_interval`.
+    The two sets are resampled independently; see `bootstrap_interval`.
 
     Args:
-        a: Times of the slower network, positive, (n,), at least 2.
-        b: Times of the faster network, positive, (m,), at least 2.
-        resamples: Number of draws.
+        a: Times of the slower network, (n,), positive, n ≥ 2.
+        b: Times of the faster network, (m,), positive, m ≥ 2.
+        resamples: Number of resamples.
         seed: Equal seeds give equal intervals.
 
     Returns:
         Ratio, low end, high end.
 
     Raises:
-        ValueError: Fewer than two samples in a set, or a sample that is not positive.
+        ValueError: A set has fewer than two samples, or a sample is not positive.
     """
     first, second = as_vector(a, 2), as_vector(b, 2)
     if min(first.min(), second.min()) <= 0:

@@ -1,7 +1,7 @@
 """Limits of a recipe, and the verdict.
 
-- A quantity that was neither measured nor estimated never passes; the verdict gives the reason.
-- A measured or estimated quantity is judged on its value. An estimate is named as one, with its band.
+- A quantity that was neither measured nor estimated does not pass; the verdict gives the reason.
+- A measured or estimated quantity is compared by its value. An estimate is marked as such, with its error band.
 - A limit is met, met but not shown (the interval or band contains it, or the value is an estimate), or missed. The field
   `confidence` of the budget decides whether "not shown" passes. An interval of the loss below the limit is a test of
   non-inferiority with the limit as margin: at 95 %, two-sided, it errs on the side of passing in 2.5 % of cases.
@@ -27,20 +27,20 @@ MB = 1e6
 
 
 class Budget(MetricLimits):
-    """The recipe's `budget:` block. Every limit is optional; one at least is given.
+    """The `budget:` block of a recipe: at least one limit.
 
-    Any metric of the task can be limited on test by its name: `NAME_drop` or, where lower is better, `NAME_rise` is its largest
-    loss against the teacher; without one, against the best trained network before the first stage that compresses. `NAME` is
-    the bound of the metric itself, the smallest value where higher is better, else the largest. Fractions are written as such:
-    0.01 is one point.
+    Any metric of the task on the test split can be limited by its name. `NAME_drop` (`NAME_rise` where lower is better) is its
+    largest loss against the teacher; without a teacher, against the best trained network before the first stage that
+    compresses. `NAME` is the bound of the metric: the smallest value where higher is better, else the largest. For a metric
+    that is a fraction, 0.01 is one percentage point.
 
     Attributes:
         confidence: What passes: with `point`, values within their limits; with `interval`, only measured values whose whole
             95 % interval is within.
-        size_mb: Largest file that ships, in MB of 10⁶ bytes.
-        memory_mb: Largest peak memory by device, in MB.
-        latency_ms: Largest median latency of one sample by device, for the arrival pattern of the device's profile.
-        power_w: Largest mean power by device.
+        size_mb: Largest size of the artifact's file, in MB of 10⁶ bytes.
+        memory_mb: Largest peak memory, in MB, by device.
+        latency_ms: Largest median latency of one sample, by device, for the arrival pattern of the device profile.
+        power_w: Largest mean power, by device.
     """
 
     confidence: Confidence = "point"
@@ -59,7 +59,7 @@ class Budget(MetricLimits):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Devices that a limit names, sorted; each must be profiled for the budget to pass."""
+        """Sorted names of the devices with limits; each must be profiled for the budget to pass."""
         return tuple(sorted({*self.memory_mb, *self.latency_ms, *self.power_w}))
 
 
@@ -87,17 +87,17 @@ def _final(metrics: Metrics, name: str, unit: str) -> Quantity:
 
 
 def _artifact_row(rows: tuple[BenchmarkRow, ...], device: str) -> BenchmarkRow | None:
-    """The artifact's row on a device; of several rows the last, which is the latest profile's."""
+    """The row of the artifact on a device; the last one if there are several, which is from the latest profile."""
     return next((row for row in reversed(rows) if row.subject == "artifact" and row.device == device), None)
 
 
 def _on_device(row: BenchmarkRow | None, device: str, name: str, unit: str) -> Quantity:
     if row is None:
-        advice = "name it in a profile stage after the last stage that changes the network"
+        advice = "add it to a profile stage after the last stage that changes the network"
         return Quantity.missing(unit, f"the artifact was not profiled on {device!r}; {advice}")
     if other := row.other_hardware:
-        return Quantity.missing(unit, f"{other} was measured, which is not the hardware of the profile {device!r}")
-    return row.quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} holds no {name}")
+        return Quantity.missing(unit, f"{other} was measured, and the profile {device!r} describes other hardware")
+    return row.quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} has no {name}")
 
 
 def _metric_limits(budget: Budget, metrics: Metrics, limited: Sequence[Metric]) -> Iterator[tuple[_Limit, Quantity]]:
@@ -131,12 +131,12 @@ def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, 
 
     Args:
         budget: The limits.
-        metrics: Of what ships, with the metrics of the task, their losses against the reference, and `size_bytes`.
+        metrics: Metrics of the artifact: those of the task, their losses against the reference, and `size_bytes`.
         rows: Rows of all profiles; those of `artifact` are checked.
         limited: The metrics of the task, the deciding one first.
 
     Returns:
-        One check for each limit; passed when all are.
+        A check for each limit; the verdict passes if all checks do.
     """
     limits = list(_metric_limits(budget, metrics, limited))
     if budget.size_mb is not None:

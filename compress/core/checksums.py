@@ -1,4 +1,4 @@
-"""Checksums of a folder: a file `SHA256SUMS`, which `sha256sum -c` reads too."""
+"""Checksums of a folder in a file `SHA256SUMS`, in the format of `sha256sum -c`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def write_checksums(folder: Path, sums: Mapping[str, str]) -> None:
     """Write `SHA256SUMS`.
 
     Args:
-        folder: Holds the files.
-        sums: SHA-256 in hex by POSIX path relative to the folder.
+        folder: Folder of the files.
+        sums: Hex SHA-256 by POSIX path relative to the folder.
 
     Raises:
         StoreError: A name cannot be listed, or the folder is not writable.
     """
     for name in sums:
         if not is_inside(name):
-            msg = f"{folder}: {name!a} cannot be listed in {CHECKSUMS}; write files into this folder, under printable names"
+            msg = f"{folder}: {name!a} cannot be listed in {CHECKSUMS}; use files inside this folder with printable names"
             raise StoreError(msg)
     write_text(folder / CHECKSUMS, _text(sums))
 
@@ -33,15 +33,15 @@ def _text(sums: Mapping[str, str]) -> str:
 
 
 def hash_files(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 in hex of files below a folder, by POSIX path relative to it."""
+    """Hex SHA-256 of files in a folder, by POSIX path relative to it."""
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 in hex by POSIX path relative to the folder.
+    """Hex SHA-256 by POSIX path relative to the folder.
 
     Raises:
-        ValueError: No `SHA256SUMS`, or one that cannot be read.
+        ValueError: `SHA256SUMS` is missing or cannot be read.
     """
     try:
         text = (folder / CHECKSUMS).read_bytes().decode()
@@ -56,7 +56,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 
 def changed_files(folder: Path) -> tuple[str, ...]:
-    """Files that are missing or have another checksum; `SHA256SUMS` itself where it cannot be read."""
+    """Files that are missing or have another checksum; only `SHA256SUMS` if it cannot be read."""
     try:
         sums = read_checksums(folder)
     except ValueError:
@@ -73,6 +73,6 @@ def has_checksum(path: Path, digest: str) -> bool:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative path stays inside its folder, and fits on one line of `SHA256SUMS`."""
+    """Whether a relative path is inside its folder, and fits on one line of `SHA256SUMS`."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and name.isprintable() and "\\" not in name

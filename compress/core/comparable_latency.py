@@ -1,8 +1,8 @@
-"""Timing session of a latency.
+"""Selection of comparable latencies.
 
-Stages are timed minutes apart, and a machine may change more in between than the networks differ. The last `profile` on this
-machine timed teacher, student and artifact in turns: where a stage produced one of these, its latency is the one of that
-session. Elsewhere it is that of the stage's own session, and its detail says so.
+Stages are timed minutes apart, and the speed of a machine may change more than the networks differ. The last `profile` on this
+machine timed teacher, student and artifact in turns. If a stage produced one of these networks, its latency is from that
+session; otherwise it is from the session of the stage, and its detail says so.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ LATENCY, P50 = "latency_ms", "latency_p50_ms"
 
 
 def teacher_metrics(record: RunRecord) -> Metrics:
-    """Metrics of the teacher, with its latency from the interleaved session where there is one."""
+    """Metrics of the teacher, with its latency from the interleaved session if there is one."""
     return _with_latency(record.teacher.after if record.teacher else {}, _interleaved(record).get("teacher"))
 
 
 def stage_metrics(record: RunRecord, stage: StageRecord) -> Metrics:
-    """Metrics after a stage, likewise; a latency that the session did not measure is the stage's own."""
+    """Metrics after a stage, with its latency from the interleaved session if that timed it, else from the stage's session."""
     interleaved = _interleaved_latency(record, stage)
     own = stage.after.get(LATENCY)
     if interleaved is None and own is not None and own.how == "measured" and _interleaved(record):
@@ -30,10 +30,10 @@ def stage_metrics(record: RunRecord, stage: StageRecord) -> Metrics:
 
 
 def latency_before(record: RunRecord, stage: StageRecord) -> Quantity | None:
-    """What a stage's latency in `stage_metrics` may be compared with: nothing that was timed minutes apart.
+    """Latency before a stage that is comparable with the latency in `stage_metrics`, or None.
 
-    Both of the interleaved session; or what the stage's own session, which timed it in turns with the network before, says of
-    their ratio. None where neither is known.
+    Both are from the interleaved session; or the latency before follows from the ratio that the stage's session measured, in
+    which both networks were timed in turns.
     """
     now = stage_metrics(record, stage).get(LATENCY)
     if now is None or _same_network(stage.after, stage.before):
@@ -45,7 +45,7 @@ def latency_before(record: RunRecord, stage: StageRecord) -> Quantity | None:
 
 
 def previous_latency(stage: StageRecord, now: Quantity | None) -> Quantity | None:
-    """Latency of the network before where this one takes `now`, by the session that timed both; None without one."""
+    """Latency of the network before, from the latency `now` and the ratio of the session that timed both; or None."""
     speedup = stage.results.get("speedup_vs_before")
     if speedup is None or speedup.value is None or now is None or now.value is None:
         return None
@@ -53,13 +53,13 @@ def previous_latency(stage: StageRecord, now: Quantity | None) -> Quantity | Non
 
 
 def first_change_after(record: RunRecord, stage: StageRecord) -> StageRecord | None:
-    """The first later stage that changed the network that a stage left; None where it ships."""
+    """The first later stage that changes the network after a stage; None if that network is the artifact."""
     later = (other for other in record.stages if other.index > stage.index)
     return next((other for other in later if not _same_network(stage.after, other.after)), None)
 
 
 def _interleaved_latency(record: RunRecord, stage: StageRecord) -> Quantity | None:
-    """Latency of what a stage produced, by the interleaved session; None where that did not time it."""
+    """Latency of the network after a stage in the interleaved session; None if the session did not time it."""
     latencies = _interleaved(record)
     profile = _profile(record)
     if profile is None:
@@ -73,9 +73,9 @@ def _interleaved_latency(record: RunRecord, stage: StageRecord) -> Quantity | No
 
 
 def _same_network(first: Metrics, second: Metrics) -> bool:
-    """Whether two stages left the same network: a stage that changes nothing keeps the latency, and so its session.
+    """Whether the network is the same after two stages: a stage that changes nothing has the same latency and session.
 
-    Older records name no session; equal quantities, with their details, are of the same one.
+    Older records have no session; there equal quantities with equal details are from the same session.
     """
     one, other = first.get(LATENCY), second.get(LATENCY)
     if one is not None and other is not None and one.session and other.session:
@@ -94,7 +94,7 @@ def _profile(record: RunRecord) -> StageRecord | None:
 
 
 def _interleaved(record: RunRecord) -> dict[str, Quantity]:
-    """Latency by subject, of that stage's first device that is this machine."""
+    """Latency by subject, on the first device of the last profile stage that is this machine."""
     profile = _profile(record)
     rows = [row for row in profile.benchmark_rows if _is_local(row)] if profile else []
     latencies = {row.subject: row.quantities.get(P50) for row in rows if row.device == rows[0].device}

@@ -1,4 +1,4 @@
-"""Environment of a run: package versions, system, and the processes that were started together."""
+"""Environment of a run: package versions, system, and the processes of a launch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of the packages that results depend on; those not installed are left out."""
-    from importlib import metadata  # slow to import, and `compress --help` needs none of it
+    """Versions of the installed packages that results depend on."""
+    from importlib import metadata  # slow to import, and `compress --help` does not need it
 
     by_package = {"compress": __version__, "python": platform.python_version()}
     for package in PACKAGES:
@@ -33,14 +33,14 @@ def environment(processor: str) -> dict[str, str]:
     """Processor, system and package versions of a run.
 
     Args:
-        processor: Name of this machine's processor.
+        processor: Name of the processor of this machine.
     """
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     return {"processor": processor, "system": system} | versions()
 
 
 def run_token() -> str:
-    """A text that no other run has; equal in all processes that were started together on one machine."""
+    """A text that identifies a run; equal in all processes of a launch on one machine."""
     if world_size() == 1:
         return secrets.token_hex(16)
     import psutil
@@ -50,17 +50,17 @@ def run_token() -> str:
 
 
 def world_size() -> int:
-    """Number of processes that `accelerate launch` or torchrun started together; 1 without them."""
+    """Number of processes that `accelerate launch` or torchrun started; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def check_launch() -> None:
-    """Refuse a launch of several processes that have no ranks: each would run alone, as if it were the only one.
+    """Refuse a launch of several processes without ranks, each of which would run alone.
 
-    `accelerate launch --cpu --num_processes 2` starts one process, and leaves the others and the ranks to MPI.
+    `accelerate launch --cpu --num_processes 2` starts one process; it expects MPI to start the others and set ranks.
 
     Raises:
-        DeviceError: accelerate was told to start several processes, and set no world size.
+        DeviceError: accelerate should start several processes, and did not set a world size.
     """
     if {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys() and "WORLD_SIZE" not in os.environ:
         msg = (

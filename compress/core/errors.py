@@ -1,20 +1,20 @@
 """Errors, as one tree.
 
-    CompressError                 a fault of the input or the environment; shown without a traceback
-    ├── RecipeError               a recipe; has all its faults, each with its line
+    CompressError                 an error of the input or the environment; shown without a traceback
+    ├── RecipeError               a recipe, with all its faults and their lines
     ├── DataError                 a data set: missing, unreadable, empty class, wrong size
     ├── ModelError                a network or checkpoint: unknown, does not fit, cannot be traced
     │   └── SignatureError        named inputs and outputs: unknown axis, no size, several inputs where one is needed
-    ├── TrainingError             training cannot continue: loss is not a number, no training samples
-    ├── ConversionError           export, quantization or parity failed on this network
+    ├── TrainingError             training cannot continue: loss not finite, no training samples
+    ├── ConversionError           export, quantization or comparison failed for this network
     ├── DeviceError               a device profile or a runtime: unknown, incomplete, unreachable
     ├── OutOfMemoryError          an allocation failed in a stage or command
     ├── StoreError                the run directory: unwritable, full, damaged
     │   └── BusyError             another run has locked it
-    ├── TrustError                the input would run code, which was not allowed
-    └── MissingPackageError       an optional package is not installed; the message holds the install line
+    ├── TrustError                the input would run code, which is not allowed
+    └── MissingPackageError       an optional package is not installed; the message has the install command
 
-Every message says what was given, what is allowed and what to do. Any other exception is a bug of `compress`
+Every message says what was given, what is allowed and what to do. Any other exception is a bug in `compress`
 and keeps its traceback.
 """
 
@@ -25,14 +25,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LONGEST_MESSAGE = 20_000
-"""Characters. A message may quote a name or value of any length from the input."""
+"""Largest length of a message, in characters; it may quote names or values of any length."""
 
 
 class CompressError(Exception):
     """Base of all errors that a user can cause and correct.
 
     Args:
-        message: What was given, what is allowed, what to do; the middle of a very long one is left out.
+        message: What was given, what is allowed, what to do; the middle of a very long message is omitted.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -42,12 +42,12 @@ class CompressError(Exception):
 
 @dataclass(frozen=True)
 class ValidationIssue:
-    """One thing wrong with a recipe.
+    """A fault of a recipe.
 
     Attributes:
         message: What was given, what is allowed, what to do.
         path: Key path inside the file, such as `stages[1].prune.target`.
-        line: Line number, counted from 1; None where the fault has no line.
+        line: Line number, counted from 1; None if the fault has no line.
     """
 
     message: str
@@ -60,7 +60,7 @@ class ValidationIssue:
 
 
 class RecipeError(CompressError):
-    """A recipe cannot be used. All its faults are reported at once.
+    """A recipe cannot be used; all its faults are reported.
 
     Args:
         origin: The file, or a name for the recipe.
@@ -111,16 +111,16 @@ class BusyError(StoreError):
 
 
 class TrustError(CompressError):
-    """The input would run code of its own, and `--trust-code` was not given."""
+    """The input would run its own code, and `--trust-code` is not set."""
 
 
 class MissingPackageError(CompressError):
     """An optional package is needed.
 
     Args:
-        package: The package that could not be imported.
+        package: The package that cannot be imported.
         extra: The extra of `compress` that installs it.
-        purpose: What it is needed for.
+        purpose: The setting or function that needs it.
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
@@ -128,7 +128,7 @@ class MissingPackageError(CompressError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """End of an error message: the allowed names, after the one that is nearest to `name`."""
+    """End of an error message: the name nearest to `name`, and the allowed names."""
     names = sorted(allowed)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""
@@ -137,6 +137,6 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 def message_line(error: BaseException) -> str:
-    """First line of an error's message; the name of its type where it has none."""
+    """First line of the message of an error; the name of its type without a message."""
     message = str(error).strip()
     return message.splitlines()[0] if message else type(error).__name__

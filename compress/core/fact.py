@@ -1,4 +1,4 @@
-"""Facts: what a run has to report, as data. `compress.core.sentences` turns them into English."""
+"""Facts: notes, warnings and skipped items of a run, as data. `compress.core.sentences` makes English sentences of them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Value = Scalar | tuple[Scalar, ...]
 TEXT = "text"
 """Code of a sentence of an older record."""
 SKIPPED = "skipped"
-"""Code of what an older record skipped, with its reason as a sentence."""
+"""Code of a skipped item of an older record, which has its reason as a sentence."""
 
 
 class Fact(FrozenModel):
-    """Something to report: what was skipped and why, a note, a warning.
+    """A skipped item with its reason, a note, or a warning.
 
-    `compress.core.sentences.render` is the only place that makes an English sentence of it.
+    `compress.core.sentences.render` makes an English sentence of it.
 
     Attributes:
-        code: What happened, as `package.what_happened`, for example `prune.target_not_reached`.
-        subject: What it happened to: a layer, a device, a runtime, a file, a stage.
-        values: The numbers and names that the sentence needs.
+        code: Kind of the fact, such as `prune.target_not_reached`; it begins with the name of the package.
+        subject: Subject of the fact: a layer, device, runtime, file or stage.
+        values: Numbers and names for the sentence.
     """
 
     code: str
@@ -33,7 +33,7 @@ class Fact(FrozenModel):
     values: Mapping[str, Value] = Field(default_factory=dict)
 
     def __hash__(self) -> int:
-        """Equal facts have equal hashes; the values, a dictionary, take no part."""
+        """Hash without the values, which are a dictionary."""
         return hash((self.code, self.subject))
 
     @staticmethod
@@ -43,7 +43,7 @@ class Fact(FrozenModel):
 
 
 def _read_fact(value: object) -> object:
-    """A fact from what older records have in its place: a sentence, or what was skipped and the reason."""
+    """A fact from the forms of older records: a sentence, or a skipped item with its reason."""
     match value:
         case str():
             return Fact.of(TEXT, text=value)
@@ -54,4 +54,4 @@ def _read_fact(value: object) -> object:
 
 
 Facts = tuple[Annotated[Fact, BeforeValidator(_read_fact)], ...]
-"""Facts of a record; reads those of older records too."""
+"""Facts of a record, also of older records."""

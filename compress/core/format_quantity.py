@@ -1,6 +1,6 @@
-"""Numbers as people read them: 0.52 MB, 61.3 M MAC, 97.41 %, and what changed from one to the next.
+"""Display of numbers: 0.52 MB, 61.3 M MAC, 97.41 %, and changes between two values.
 
-Light: used by the budget and by the command line as well as by the report.
+Imports little: the budget, the command line and the report use it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from compress.core.comparable_latency import LATENCY, previous_latency
 from compress.core.record import How, Metric, Metrics, Quantity, StageRecord
 
 PROVENANCE_MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
-"""The sign beside every number of a report."""
+"""Sign beside every number of a report, by provenance."""
 
 MINUS = "−"
 
@@ -21,18 +21,18 @@ METRIC_LABELS = {
     "{}_validation": "validation {}",
     "{}_drop": "{} drop",
     "{}_rise": "{} rise",
-    "control_{}": "test {} of the student trained alone",
-    "control_{}_validation": "validation {} of the student trained alone",
-    "{}_over_control": "test {} over the student trained alone",
-    "{}_given": "validation {} as given",
+    "control_{}": "test {} of the control (student trained alone)",
+    "control_{}_validation": "validation {} of the control (student trained alone)",
+    "{}_over_control": "gain of the test {} over the control",
+    "{}_given": "validation {} of the input network",
     "{}_replaced": "validation {} after the replacements",
     "{}_recovered": "validation {} after recovery",
     "{}_lost": "validation {} lost",
 }
-"""Quantities of the metric that decides, by how their name is built from its name; labels likewise from its label."""
+"""Quantities of the deciding metric: pattern of the name → pattern of the label."""
 
 DIFFERENCES = ("{}_drop", "{}_rise", "{}_lost", "{}_over_control")
-"""Those that are differences: fractions are shown in points, so that nobody takes them for relative."""
+"""Names that are differences: fractions are shown in percentage points, to distinguish them from relative changes."""
 
 LABELS = {
     "size_bytes": "size",
@@ -51,16 +51,16 @@ LABELS = {
     "memory_model_bytes": "peak memory of the model alone",
     "memory_first_bytes": "memory after the first run",
     "memory_steady_bytes": "memory when steady",
-    "memory_arena_bytes": "memory of the runtime's arena",
+    "memory_arena_bytes": "memory of the arena of the runtime",
     "memory_gpu_bytes": "peak memory on the GPU",
     "load_ms": "time to load",
-    "soak_latency_drift": "drift of the latency over the soak",
-    "soak_memory_growth": "growth of resident memory over the soak",
-    "soak_outliers": "outliers of the soak",
-    "soak_latency_max_ms": "slowest run of the soak",
-    "soak_clock_lowest": "lowest clock of the soak",
-    "soak_temperature_highest": "highest temperature of the soak",
-    "soak_throttles": "throttling events of the soak",
+    "soak_latency_drift": "latency drift in the soak test",
+    "soak_memory_growth": "growth of resident memory in the soak test",
+    "soak_outliers": "outliers in the soak test",
+    "soak_latency_max_ms": "slowest run in the soak test",
+    "soak_clock_lowest": "lowest clock in the soak test",
+    "soak_temperature_highest": "highest temperature in the soak test",
+    "soak_throttles": "throttling events in the soak test",
     "latency_first_ms": "latency of the first run",
     "power_w": "power",
     "idle_w": "power at idle",
@@ -71,30 +71,30 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def quantity_labels(metric: Metric) -> dict[str, str]:
-    """Names and labels of all quantities that have a label of their own, in the order of tables."""
+    """Label of each quantity with its own label, by name, in the order of tables."""
     return {name.format(metric.name): label.format(metric.label) for name, label in METRIC_LABELS.items()} | LABELS
 
 
 def is_difference(name: str, metric: Metric) -> bool:
-    """Whether a quantity is a difference of the metric that decides."""
+    """Whether a quantity is a difference of the deciding metric."""
     return name in (template.format(metric.name) for template in DIFFERENCES)
 
 
 def quantity_label(name: str, metric: Metric | None = None) -> str:
-    """A quantity's name in words; those of the metric that decides have their own where `metric` is given."""
+    """Label of a quantity; with `metric`, also of quantities of the deciding metric."""
     labels = quantity_labels(metric) if metric else LABELS
     return labels.get(name) or re.sub(r"_(bytes|ms|w|j|db)$", "", name).replace("_", " ")
 
 
 def _decimals(value: float, digits: int) -> int:
-    """Decimals that show `digits` significant digits, none for large numbers."""
+    """Number of decimals for `digits` significant digits; 0 for large numbers."""
     if value == 0:
         return 0
     return min(12, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
 
 
 def _scaled(unit: str, largest: float) -> tuple[float, str, int | None]:
-    """Factor, shown unit and, where the unit asks for them, fixed decimals."""
+    """Factor, display unit and, for some units, a fixed number of decimals."""
     size = abs(largest)
     if unit in ("fraction", "points"):
         return 100.0, "%" if unit == "fraction" else "points", 2
@@ -120,7 +120,7 @@ def format_value(value: float, unit: str, *, exact: bool = False) -> str:
     Args:
         value: In `unit`.
         unit: As in `Quantity`; or `points`, for a fraction that is a difference.
-        exact: Write all digits, as for a limit that somebody typed.
+        exact: Write all digits, as for a limit in a recipe.
     """
     factor, shown, decimals = _scaled(unit, value)
     scaled = value * factor
@@ -132,7 +132,7 @@ def format_value(value: float, unit: str, *, exact: bool = False) -> str:
 
 
 def display_unit(name: str, quantity: Quantity, metric: Metric | None = None) -> str:
-    """The unit to show a quantity in: its own, or points for a difference of fractions."""
+    """The display unit of a quantity: its own, or points for a difference of fractions."""
     points = metric is not None and quantity.unit == "fraction" and is_difference(name, metric)
     return "points" if points else quantity.unit
 
@@ -143,9 +143,9 @@ def format_quantity(quantity: Quantity, unit: str | None = None) -> str:
 
 
 def format_interval(quantity: Quantity, unit: str | None = None) -> str:
-    """The interval or band as `0.61–0.63 ms`, with as many decimals as tell its ends apart; empty without one.
+    """The interval or band, such as `0.61–0.63 ms`, with enough decimals to distinguish its ends; empty without one.
 
-    Ends are rounded outwards, each to two significant digits at least, so that the interval shown contains the value shown.
+    Ends are rounded outwards, to at least two significant digits, so that the displayed interval contains the displayed value.
     """
     low, high = quantity.low, quantity.high
     if low is None or high is None:
@@ -169,13 +169,13 @@ def format_interval(quantity: Quantity, unit: str | None = None) -> str:
 
 
 def _round_down(value: float, decimals: int) -> float:
-    """The largest number with so many decimals that is not above the value; exact numbers stay, whatever their last bit."""
+    """The largest number with this many decimals that is not above the value, up to the last bit of the value."""
     scaled = value * 10.0**decimals
     return math.floor(scaled + 1e-9 * max(1.0, abs(scaled))) / 10.0**decimals
 
 
 def format_provenance(quantity: Quantity) -> str:
-    """The sign and the words of how a number came to be."""
+    """Sign and words of the provenance."""
     return f"{PROVENANCE_MARKS[quantity.how]} {quantity.how}"
 
 
@@ -188,9 +188,9 @@ def format_with_provenance(quantity: Quantity, unit: str | None = None) -> str:
 
 
 def format_change(before: Quantity | None, after: Quantity | None) -> str:
-    """What became of a number: points for fractions, else percent, or a factor where it halved or doubled twice over.
+    """Change of a number: in points for fractions, else in percent, or as a factor of at least 4.
 
-    Empty where either side is missing.
+    Empty if a value is missing.
     """
     if before is None or after is None or before.value is None or after.value is None:
         return ""
@@ -228,17 +228,17 @@ def _format_short(quantity: Quantity | None) -> str:
 
 
 def format_stage_line(record: StageRecord, previous: Metrics, metric: Metric) -> str:
-    """One line for a finished stage: metric, size, MACs, latency, and the change since the stage before.
+    """One line for a finished stage: metric, size, MACs, latency, and the changes since the stage before.
 
-    The change of a latency is that of the session which timed both networks in turns, where there was one.
+    The change of a latency is from a session that timed both networks in turns, if there is one.
 
     Args:
         record: The finished stage.
         previous: Metrics of the stage before.
-        metric: The metric that decides.
+        metric: The deciding metric.
 
     Returns:
-        At most 120 columns; `~` stands before an estimate, `—` for what was not measured.
+        At most 120 columns; `~` marks an estimate, `—` a value that was not measured.
     """
     parts = []
     for name, label in ((metric.name, metric.label), ("size_bytes", "size"), ("macs", "MACs"), (LATENCY, "latency")):

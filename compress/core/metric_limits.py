@@ -1,7 +1,7 @@
-"""Limits on the metrics of a task, as settings name them: on a metric itself, and on how much of it is lost.
+"""Limits on the metrics of a task in settings: on a metric, and on its loss against a reference.
 
 - `accuracy: 0.9`: at least 90 %, since higher is better;
-- `accuracy_drop: 0.01`: at most one point less than the reference;
+- `accuracy_drop: 0.01`: at most one percentage point less than the reference;
 - `perplexity: 20`: at most 20, since lower is better;
 - `perplexity_rise: 0.03`: at most 0.03 more than the reference.
 """
@@ -24,7 +24,7 @@ from compress.core.record import Metric
 from compress.core.registry import lookup, names
 
 LOSSES = ("_drop", "_rise")
-"""Ends of the names of limits on a loss."""
+"""Suffixes of the names of limits on a loss."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class MetricLimit:
     """One limit.
 
     Attributes:
-        metric: What it limits.
-        bound: In the metric's unit.
-        is_loss: Whether it limits the loss against a reference; else the metric itself.
+        metric: The metric.
+        bound: The bound, in the unit of the metric.
+        is_loss: Whether it limits the loss against a reference, not the metric.
     """
 
     metric: Metric
@@ -43,12 +43,12 @@ class MetricLimit:
 
     @property
     def name(self) -> str:
-        """Name of the quantity that it limits."""
+        """Name of the limited quantity."""
         return self.metric.loss_name if self.is_loss else self.metric.name
 
     @property
     def words(self) -> str:
-        """The quantity in words."""
+        """Label of the limited quantity."""
         return f"{self.metric.label} {self.metric.change}" if self.is_loss else self.metric.label
 
     @property
@@ -58,19 +58,21 @@ class MetricLimit:
 
     @property
     def unit(self) -> str:
-        """Unit to show the bound in: points for a difference of fractions."""
+        """Display unit of the bound: points for a difference of fractions."""
         return difference_unit(self.metric) if self.is_loss else self.metric.unit
 
     @property
     def fault(self) -> str:
-        """Why the bound is impossible; empty where it is fine."""
+        """Why the bound is impossible; empty if it is valid."""
         fraction = self.metric.unit == "fraction"
         if self.is_loss and not 0 <= self.bound < (1 if fraction else math.inf):
             allowed = (
-                "at least 0 and under 1; 0.01 is one point" if fraction else f"at least 0, in units of {self.metric.label}"
+                "at least 0 and below 1; 0.01 is one percentage point"
+                if fraction
+                else f"at least 0, in units of {self.metric.label}"
             )
         elif not self.is_loss and fraction and not 0 < self.bound <= 1:
-            allowed = "over 0 and at most 1; 0.9 is 90 %"
+            allowed = "above 0 and at most 1; 0.9 is 90 %"
         else:
             return ""
         return f"must be {allowed}; got {self.bound:g}"
@@ -79,8 +81,8 @@ class MetricLimit:
         """Whether a value of the metric breaks the limit, as NaN does; a limit on a loss without a reference does not.
 
         Args:
-            value: Of the metric.
-            reference: Its value before.
+            value: Value of the metric.
+            reference: Value of the metric before, or None.
         """
         if not self.is_loss:
             return not self.metric.gain(self.bound, value) >= 0
@@ -88,31 +90,31 @@ class MetricLimit:
 
 
 def difference_unit(metric: Metric) -> str:
-    """Unit to show a difference of two values in: points for fractions, so that nobody takes them for relative."""
+    """Display unit of a difference of two values: points for fractions, to distinguish them from relative changes."""
     return "points" if metric.unit == "fraction" else metric.unit
 
 
 def allowed_loss(share: float, metric: Metric, reference: Callable[[], float]) -> float:
-    """A limit on the loss, given as a share: of 1 for a fraction, so that 0.01 is one point, else of the reference's value."""
+    """A relative limit on the loss as an absolute one: of 1 for a fraction (0.01 is one point), else of the reference."""
     return share if metric.unit == "fraction" else share * abs(reference())
 
 
 class MetricLimits(FrozenModel):
-    """Settings that limit metrics of the task by name beside fields of their own.
+    """Settings that limit metrics of the task by name, in addition to their own fields.
 
-    Which names there are depends on the task, so `faults` is asked once the task is known.
+    The names depend on the task, so `faults` checks them when the task is known.
     """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float]
 
     only_deciding_loss: ClassVar[bool] = False
-    """Whether the one limit allowed is that on the loss of the deciding metric."""
+    """Whether only a limit on the loss of the deciding metric is allowed."""
 
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, settings: object) -> object:
-        """Leave out limits that are null, as in recipes written with every default."""
+        """Remove limits that are null, as in recipes written with all defaults."""
         if not isinstance(settings, Mapping):
             return settings
         return {key: value for key, value in settings.items() if value is not None or key in cls.model_fields}
@@ -132,11 +134,11 @@ class MetricLimits(FrozenModel):
 
     @property
     def loss_limits(self) -> tuple[str, ...]:
-        """Names of the limits that compare with a reference."""
+        """Names of the limits on a loss."""
         return tuple(name for name in self.limits if name.endswith(LOSSES))
 
     def metric_limits(self, metrics: Sequence[Metric]) -> tuple[MetricLimit, ...]:
-        """Its limits on these metrics, the deciding one first."""
+        """Limits on these metrics, that on the deciding metric first."""
         possible = self._possible(metrics)
         limits = self.limits
         return tuple(
@@ -144,15 +146,15 @@ class MetricLimits(FrozenModel):
         )
 
     def loss_limit(self, metric: Metric) -> float | None:
-        """The limit on the loss of a metric; None where there is none."""
+        """The limit on the loss of a metric, or None."""
         return self.limits.get(metric.loss_name)
 
     def faults(self, task: str, metrics: Sequence[Metric]) -> Iterator[tuple[str, str]]:
-        """Names of limits that the task cannot have, each with a sentence.
+        """Names of limits that are not valid for the task, each with the reason.
 
         Args:
-            task: Its name.
-            metrics: Its metrics, the deciding one first.
+            task: Name of the task.
+            metrics: Metrics of the task, the deciding one first.
         """
         possible = self._possible(metrics)
         for name in self.limits:
@@ -164,7 +166,7 @@ class MetricLimits(FrozenModel):
 
     @classmethod
     def _possible(cls, metrics: Sequence[Metric]) -> dict[str, tuple[Metric, bool]]:
-        """Metric and whether the limit is on its loss, by name."""
+        """(metric, whether the limit is on its loss) by name."""
         if cls.only_deciding_loss:
             return {metric.loss_name: (metric, True) for metric in metrics[:1]}
         named = {metric.loss_name: (metric, True) for metric in metrics}

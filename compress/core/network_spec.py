@@ -1,4 +1,4 @@
-"""What describes a network besides its weights: its signature, its class names, and how a sample becomes its input."""
+"""Specification of a network: signature, class names, and preprocessing of samples."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from compress.core.signature import BATCH, Signature, TensorSpec
 Resize = Literal["squash", "center_crop", "center_crop_unless_square"]
 
 INPUT, LOGITS = "input", "logits"
-"""Names of the input of a network that has one, and of the output of a classifier."""
+"""Default names of the only input of a network, and of the output of a classifier."""
 
 
 class ImagePreprocessing(FrozenModel):
-    """How an image becomes the input of a network: `(x − mean) / std` of pixels x in [0, 1].
+    """Preprocessing of an image: `(x − mean) / std` of pixels x in [0, 1].
 
     Attributes:
         kind: `image`.
-        mean: Per channel.
+        mean: Mean per channel.
         std: Per channel.
         resize: How an image is scaled to the input, see `compress.data.decode_image.resize_image`; None for the caller's own
             loaders, whose resizing is unknown.
@@ -39,7 +39,7 @@ class NetworkSpec(FrozenModel):
     Attributes:
         signature: Named inputs and outputs.
         classes: Class names in the order of the outputs; empty for a network without classes.
-        preprocessing: How a sample becomes an input; None where the inputs are given as they are.
+        preprocessing: Preprocessing of a sample; None for inputs without preprocessing.
     """
 
     signature: Signature
@@ -49,17 +49,17 @@ class NetworkSpec(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _older(cls, values: object) -> object:
-        """Read what was written before networks had signatures: the size of the image, and the rest beside it."""
+        """Read the older form, which has the image size and no signature."""
         if not isinstance(values, dict) or "signature" in values or "channels" not in values:
             return values
         return image_spec(**values).model_dump()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample of the only input, (C, H, W) for images.
+        """Shape of one sample of the only input; (C, H, W) for images.
 
         Raises:
-            SignatureError: There are several inputs, or an axis besides the batch is free.
+            SignatureError: There are several inputs, or an axis other than the batch is free.
         """
         shape = self.signature.only_input.sample_shape
         sizes = tuple(size for size in shape if isinstance(size, int))
@@ -83,14 +83,14 @@ class NetworkSpec(FrozenModel):
 
     @property
     def image_channels(self) -> int | None:
-        """Channels of the only input where it is an image; None else."""
+        """Channels of the only input if it is an image, else None."""
         inputs = self.signature.inputs
         size = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].is_continuous else None
         return size if isinstance(size, int) else None
 
     @property
     def head_size(self) -> int | None:
-        """Size of the last layer where the only output is (batch, K) or (batch, K, H, W), such as logits; None else."""
+        """K if the only output is (batch, K) or (batch, K, H, W), such as logits; else None."""
         outputs = self.signature.outputs
         size = outputs[0].shape[1] if len(outputs) == 1 and len(outputs[0].shape) in (2, 4) else None
         return size if isinstance(size, int) else None
@@ -112,10 +112,10 @@ class NetworkSpec(FrozenModel):
 
     @property
     def image(self) -> ImagePreprocessing:
-        """How an image becomes the input.
+        """Preprocessing of an image.
 
         Raises:
-            SignatureError: The network does not take images.
+            SignatureError: The input is not an image.
         """
         if self.preprocessing is None:
             msg = f"this needs a network whose input is an image; it takes {', '.join(map(str, self.signature.inputs))}"
@@ -138,7 +138,7 @@ class NetworkSpec(FrozenModel):
         return self.image.resize
 
     def with_size(self, height: int, width: int) -> NetworkSpec:
-        """The same for images of another size, in pixels."""
+        """The same specification for images of another size, in pixels."""
         image = self.signature.only_input
         resized = image.model_copy(update={"shape": (*image.shape[:-2], height, width)})
         return self.model_copy(update={"signature": self.signature.model_copy(update={"inputs": (resized,)})})
@@ -166,17 +166,17 @@ def image_spec(  # each keyword is one field of the specification
         channels: C.
         height: H, pixels.
         width: W, pixels.
-        mean: Per channel, see `ImagePreprocessing`, as are `std` and `resize`.
+        mean: Mean per channel, of pixels in [0, 1]; see `ImagePreprocessing`.
         std: Per channel.
         classes: Class names.
-        resize: How an image is scaled.
-        outputs: Those of the network; None for the logits of a classifier, (batch, K).
+        resize: How an image is scaled to the input.
+        outputs: Outputs; None for the logits of a classifier, (batch, K).
 
     Raises:
-        ValidationError: A size is not over 0.
+        ValidationError: A size is not positive.
     """
     if min(channels, height, width) < 1:
-        msg = f"an image of {channels}×{height}×{width} has no pixels; sizes are over 0"
+        msg = f"an image of {channels}×{height}×{width} has no pixels; use sizes above 0"
         raise ValueError(msg)
     image = TensorSpec(name=INPUT, shape=(BATCH, channels, height, width))
     logits = TensorSpec(name=LOGITS, shape=(BATCH, len(classes)))

@@ -1,14 +1,14 @@
 """Fingerprint of a Python object: its values and the user's code that its methods run.
 
-A network is more than its weights: another stride, head count or `forward` computes something else with the same weights. The
+The function of a network depends on more than its weights, for example on strides, numbers of heads and `forward`. The
 fingerprint covers
 
-- plain values, containers, arrays, tensors with their `requires_grad`, and which of them are shared;
+- plain values, containers, arrays, tensors with `requires_grad`, and which of them are shared;
 - the attributes of objects, among them the submodules and hooks of a network;
-- the bytecode of functions and of the methods of classes, with their defaults, closures and the globals that they name.
+- the bytecode of functions and methods, with their defaults, closures and the globals that they use.
 
-Installed packages and the standard library count by name and version: code in them is not read. What the fingerprint cannot
-cover (open files, generators, extension objects) is listed.
+Installed packages and the standard library are covered by name and version, not by their code. Objects that the fingerprint
+cannot read (open files, generators, extension objects) are listed.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _NOT_CODE = frozenset((
     "__parameters__", "__orig_bases__", "__dataclass_fields__", "__match_args__", "__signature__",
 ))  # fmt: skip
 _GENERATED = "__pydantic_"
-"""Prefix of what pydantic derives from a class; it holds addresses in memory."""
+"""Prefix of attributes that pydantic derives from a class; they contain memory addresses."""
 _HOOKS = frozenset((
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
     "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
 ))  # fmt: skip
-"""Hooks of a module by a number that depends on how many hooks the process has made; only the functions count."""
+"""Attributes with hooks, whose keys depend on how many hooks the process has registered; only the functions are read."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class ObjectFingerprint:
     """Fingerprint of one object.
 
     Attributes:
-        sha256: Hex digest of everything that could be read.
-        unread: Where something lies that could not be read, as a path of attributes with its type.
+        sha256: Hex digest of everything that can be read.
+        unread: Objects that cannot be read, each as a path of attributes with its type.
     """
 
     sha256: str
@@ -65,9 +65,9 @@ def fingerprint_object(value: object) -> ObjectFingerprint:
 
 @cache
 def is_library(module: str) -> bool:
-    """Whether a module belongs to the standard library or an installed package; unknown modules do not."""
+    """Whether a module belongs to the standard library or an installed package; False for unknown modules."""
     root = module.partition(".")[0]
-    if root == "__main__":  # of a notebook, its file belongs to an installed package
+    if root == "__main__":  # for a notebook, `__main__` has the file of an installed package
         return False
     if root in sys.builtin_module_names or root in sys.stdlib_module_names:
         return True
@@ -76,18 +76,18 @@ def is_library(module: str) -> bool:
 
 
 def is_library_file(file: Path) -> bool:
-    """Whether a file lies in the folders of the standard library or of installed packages."""
+    """Whether a file is in a folder of the standard library or of installed packages."""
     folders = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return any(folder in file.resolve().parents for folder in folders)
 
 
 class _Reader:
-    """Feeds a digest with an object; `seen` numbers tensors, modules and other instances, so that sharing counts."""
+    """Feeds a digest with an object; `seen` numbers tensors, modules and instances, so that sharing changes the digest."""
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
         self.unread: list[str] = []
-        self.seen: dict[int, tuple[int, object]] = {}  # holds the objects, so that no id is used twice
+        self.seen: dict[int, tuple[int, object]] = {}  # keeps the objects alive, so that no id is reused
         self.open: set[int] = set()
 
     def feed(self, *parts: str) -> None:
@@ -99,10 +99,10 @@ class _Reader:
     def read(self, value: object, path: str) -> None:
         if type(value) in _PLAIN:
             self.feed(type(value).__name__, repr(value))
-        elif isinstance(value, (tuple, frozenset, CodeType)):  # equal ones may or may not be one object
+        elif isinstance(value, (tuple, frozenset, CodeType)):  # whether equal values are one object depends on the interpreter
             self._read_constant(value, path)
         elif type(value) in (list, set, dict, OrderedDict) and id(value) not in self.open:
-            self.open.add(id(value))  # sharing does not count, only cycles end here
+            self.open.add(id(value))  # sharing is ignored; only cycles end here
             self._read_container(value, path)
             self.open.remove(id(value))
         elif id(value) in self.seen:
@@ -233,10 +233,10 @@ class _Reader:
         return True
 
     def _read_instance(self, value: object, path: str) -> None:
-        """Read any other object by what pickle would store of it: its class, its state, its items."""
+        """Read any other object by its pickle form: class, state, items."""
         try:
             parts = value.__reduce_ex__(2)
-        except Exception:  # whatever an object raises that cannot be pickled
+        except Exception:  # any error of an object that cannot be pickled
             self._skip(value, path)
             return
         if isinstance(parts, str):

@@ -1,4 +1,4 @@
-"""Style of all pictures of a report: colours, axes without a box, text that is not read as a formula."""
+"""Style of all figures of a report: colours, axes without a box, text without formula syntax."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class LabelStyle(TypedDict):
 
 
 LABEL_STYLE: LabelStyle = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
-"""Style of a label in a figure: readable where a line runs behind it."""
+"""Style of a label in a figure, readable in front of a line."""
 LINEAR_BELOW = 5.0
-"""Values that span less than this factor are drawn on a linear axis."""
+"""Largest ratio of two values for a linear axis."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class FigureFile:
 
     Attributes:
         name: File name without suffix.
-        section: The part of the report that shows it: `overview`, `devices` or `stage-N`.
-        caption: What it shows, below it.
-        png: Its bytes.
+        section: Section of the report that shows it: `overview`, `devices` or `stage-N`.
+        caption: Text below it.
+        png: Content of the file.
     """
 
     name: str
@@ -60,16 +60,17 @@ class FigureFile:
 def escape_text(text: str) -> str:
     """Text that matplotlib does not read as a formula, of at most 60 characters."""
     shortened = text if len(text) <= 60 else f"{text[:59]}…"
-    shown = re.sub("[\u2400-\u2421]", "\ufffd", printable(re.sub(r"\s+", " ", shortened)))  # the font has no control pictures
+    # the font has no glyphs for control characters
+    shown = re.sub("[\u2400-\u2421]", "\ufffd", printable(re.sub(r"\s+", " ", shortened)))
     return shown.replace("$", r"\$").lstrip("_")
 
 
 def to_png(figure: Figure, description: str = "") -> bytes:
-    """PNG bytes of a figure; the description becomes the caption of a stage's own figure in the report."""
+    """PNG bytes of a figure; the description is the caption of a figure that a stage saves."""
     about = {"Software": None, **({"Description": description} if description else {})}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # names in any script
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # names may be in any script
         figure.savefig(buffer, format="png", metadata=about)
     return buffer.getvalue()
 
@@ -94,7 +95,7 @@ def style_axes(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
 
 
 def scale_x(axes: Axes, values: Iterable[float]) -> None:
-    """A logarithmic x axis with plain numbers, where the values span a factor of `LINEAR_BELOW` or more."""
+    """Use a logarithmic x axis with plain numbers if the ratio of two values is `LINEAR_BELOW` or more."""
     positive = [value for value in values if value > 0]
     if not positive or max(positive) / min(positive) < LINEAR_BELOW:
         axes.margins(x=0.2)
@@ -105,7 +106,7 @@ def scale_x(axes: Axes, values: Iterable[float]) -> None:
 
 
 def separate_labels(figure: Figure, labels: Iterable[Annotation]) -> None:
-    """Move overlapping labels apart, those above their points upwards and those below downwards."""
+    """Separate overlapping labels: labels above their points move up, labels below move down."""
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     placed: list[Bbox] = []
@@ -119,15 +120,15 @@ def separate_labels(figure: Figure, labels: Iterable[Annotation]) -> None:
 
 
 def metric_scale(metric: Metric) -> tuple[float, str]:
-    """Factor and unit in which an axis shows a metric: per cent for a fraction; no unit for a plain number."""
+    """Factor and unit of a metric on an axis: percent for a fraction, no unit for a plain number."""
     return (100.0, "%") if metric.unit == "fraction" else (1.0, "" if metric.unit == "1" else metric.unit)
 
 
 def label_metric_axis(axes: Axes, metric: Metric, split: str) -> None:
-    """Name the y axis of a metric, which has better values upwards.
+    """Label the y axis of a metric; better values are up.
 
     Args:
-        axes: With everything drawn.
+        axes: Axes with all curves.
         metric: The metric.
         split: `test` or `validation`; empty where both are drawn.
     """
@@ -138,7 +139,7 @@ def label_metric_axis(axes: Axes, metric: Metric, split: str) -> None:
 
 
 def value_or_none(quantity: Quantity | None) -> float | None:
-    """A quantity's value, where there is one."""
+    """The value of a quantity, or None."""
     return None if quantity is None else quantity.value
 
 

@@ -1,4 +1,4 @@
-"""Text of any origin, made safe to show: control characters reach neither a terminal nor a report."""
+"""Text from any source without control characters, for terminals and reports."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 REPLACEMENT = 0xFFFD
 _DIRECTION = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-"""Marks that change the order in which the text after them is shown."""
+"""Characters that change the writing direction of the text after them."""
 _LINE_ENDS = (0x0B, 0x0C, 0x85, 0x2028, 0x2029)
-"""Characters that end a line for Python or a browser, but not for a table."""
+"""Characters that end a line in Python or a browser, but not in a table."""
 _TABLE: Final = (
     {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"}
     | {0x7F: 0x2421}
@@ -17,9 +17,9 @@ _TABLE: Final = (
 
 
 def printable(text: str) -> str:
-    """The text with every control character but tab and line feed replaced by a visible one, one for one.
+    """The text with every control character except tab and line feed replaced by a visible one.
 
-    ASCII controls become their Unicode pictures (`␛` for escape); the others, marks of writing direction and half surrogate
-    pairs become `�`.
+    ASCII control characters become their Unicode pictures (`␛` for escape); others, direction marks and single surrogates
+    become `�`.
     """
     return text.translate(_TABLE)

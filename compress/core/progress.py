@@ -1,6 +1,6 @@
-"""Progress of a running stage: a bar for a long step, and single lines.
+"""Progress of a running stage: bars and lines.
 
-Stages know only `Reporter`. The command line draws on the terminal; in Python the default reports nothing.
+Stages use only `Reporter`. The command line shows it on the terminal; in Python the default shows nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Protocol
 
 
 class Bar(Protocol):
-    """Bar of one long step."""
+    """Progress bar of a long step."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Count `steps` as done; `note` is shown beside the bar, for example the loss."""
+        """Add finished steps; `note`, for example the loss, is shown beside the bar."""
 
 
 class Reporter(Protocol):
@@ -22,7 +22,7 @@ class Reporter(Protocol):
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Bar]:
-        """Show a bar with the time left while the block runs."""
+        """Show a bar with the remaining time while the block runs."""
 
     def line(self, text: str) -> None:
         """Print one line."""

@@ -1,6 +1,6 @@
-"""Records of a run: quantities with their provenance, stage records, the run record.
+"""Records of a run: quantities with provenance, stage records, the run record.
 
-The report is rendered from these alone, without a model. All of them are frozen and round-trip through JSON.
+The report is rendered from records only, without a model. All records are frozen and round-trip through JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Metrics = dict[str, "Quantity"]
 
 
 def _renamed(**names: str) -> object:
-    """A validator that reads fields under the names which older records have for them, given as `old="new"`."""
+    """A validator that also reads fields under their names in older records, `old="new"`."""
 
     def read(values: object) -> object:
         return {names.get(name, name): value for name, value in values.items()} if isinstance(values, dict) else values
@@ -30,17 +30,17 @@ def _renamed(**names: str) -> object:
 
 
 class Quantity(FrozenModel):
-    """One number with its provenance.
+    """A number with its provenance.
 
     Attributes:
-        value: The number; None when not measured.
+        value: The number; None if it was not measured.
         unit: Its unit: `fraction`, `ms`, `bytes`, `MAC`, `1`, `W`, `J`.
         how: Measured, estimated or not measured.
         detail: Where and how it was measured; the model that estimated it; or why it was not measured.
         low: Lower end of the 95 % interval (measured) or of the error band (estimated).
-        high: Upper end of it.
-        runs: Number of samples or runs behind a measurement.
-        session: Of a latency, the key of the stage whose timing session it is from; empty where there is none to name.
+        high: Upper end of the interval or band.
+        runs: Number of samples or runs of a measurement.
+        session: For a latency, the key of the stage whose timing session measured it; else empty.
     """
 
     value: float | None = None
@@ -62,29 +62,29 @@ class Quantity(FrozenModel):
         interval: tuple[float, float] | None = None,
         runs: int | None = None,
     ) -> Self:
-        """A number from an instrument or a count."""
+        """A measured or counted number."""
         low, high = interval or (None, None)
         return cls(value=value, unit=unit, how="measured", detail=detail, low=low, high=high, runs=runs)
 
     @classmethod
     def estimated(cls, value: float, unit: str, model: str, *, band: tuple[float, float]) -> Self:
-        """A number that `model` predicts, with the band of its known error."""
+        """A number that `model` predicts, with its known error band."""
         return cls(value=value, unit=unit, how="estimated", detail=model, low=band[0], high=band[1])
 
     @classmethod
     def missing(cls, unit: str, reason: str) -> Self:
-        """A number that was not measured, and why."""
+        """A number that was not measured, with the reason."""
         return cls(unit=unit, how="not measured", detail=reason)
 
 
 class Metric(FrozenModel):
-    """The metric of a task that decides.
+    """The deciding metric of a task.
 
     Attributes:
-        name: As in metrics and results, for example `top1`; `NAME_validation` and `NAME_drop` are built from it.
-        label: In words.
+        name: Name in metrics and results, for example `top1`; other names are built from it, such as `NAME_validation`.
+        label: Name for people.
         unit: As in `Quantity`.
-        higher_is_better: Its direction.
+        higher_is_better: Whether larger values are better.
     """
 
     name: str
@@ -93,17 +93,17 @@ class Metric(FrozenModel):
     higher_is_better: bool
 
     def gain(self, before: float, after: float) -> float:
-        """How much better `after` is than `before`, in the metric's unit; negative where it is worse."""
+        """How much better `after` is than `before`, in the unit of the metric; negative if it is worse."""
         return after - before if self.higher_is_better else before - after
 
     @property
     def loss_name(self) -> str:
-        """Name of how much of it was lost against a reference: `accuracy_drop`, `perplexity_rise`."""
+        """Name of the loss of the metric against a reference: `accuracy_drop`, `perplexity_rise`."""
         return f"{self.name}_{self.change}"
 
     @property
     def change(self) -> str:
-        """The direction that is a loss: `drop` or `rise`."""
+        """Direction of a loss: `drop` or `rise`."""
         return "drop" if self.higher_is_better else "rise"
 
 
@@ -117,7 +117,7 @@ class Curve(FrozenModel):
 
 
 Arrival = Literal["back_to_back", "periodic", "cold"]
-"""How inputs arrive: without a pause, at a fixed rate, or with caches that hold other data."""
+"""Arrival pattern of inputs: without pause, at a fixed rate, or with other data in the caches."""
 LATENCY_BY_ARRIVAL: dict[Arrival, str] = {
     "back_to_back": "latency_p50_ms",
     "periodic": "latency_periodic_ms",
@@ -132,15 +132,15 @@ class BenchmarkRow(FrozenModel):
     Attributes:
         subject: `teacher`, `student` (the network before compression), `artifact`.
         device: Name of the device profile.
-        runtime: Runtime and version that ran it, or that the estimate assumes.
+        runtime: Runtime and version that ran the network, or that the estimate assumes.
         quantities: `latency_p50_ms`, `latency_p90_ms`, `latency_p99_ms`, `throughput_per_s`, `memory_bytes`, `size_bytes`,
             `power_w`, `energy_j`.
-        file: Name of the file that ran, where a network has one per runtime; else empty.
+        file: Name of the file that ran, if a network has one per runtime; else empty.
         local: Measured on this machine, in one session with the other networks of the device.
-        other_hardware: Hardware that was measured, where it is not that of the device profile; else empty.
-        arrival: Arrival pattern of the latency that is reported first and that limits mean.
-        inputs: Shapes of the inputs of one run, and which of their sizes are typical ones that nobody gave; empty where the
-            row does not say.
+        other_hardware: The measured hardware, if it is not that of the device profile; else empty.
+        arrival: Arrival pattern of the latency that is reported first and that has limits.
+        inputs: Shapes of the inputs of a run, with the sizes that are assumed; empty if the
+            row does not have them.
     """
 
     subject: str
@@ -156,7 +156,7 @@ class BenchmarkRow(FrozenModel):
 
     @property
     def latency_name(self) -> str:
-        """Name of the median latency for the row's arrival pattern."""
+        """Name of the median latency for the arrival pattern of the row."""
         return LATENCY_BY_ARRIVAL[self.arrival]
 
 
@@ -165,25 +165,25 @@ class StageRecord(FrozenModel):
 
     Attributes:
         index: Position in the chain; 0 is the teacher.
-        name: The stage's name in the recipe.
-        key: Hash of its parameters, its parent's key and the package version.
+        name: Name of the stage in the recipe.
+        key: Hash of its parameters, the key of its parent and the package version.
         parent_key: Key of the stage before it.
-        form: What it produced: `torch` or `onnx`.
-        parameters: Its resolved fields.
+        form: Form of its output: `torch` or `onnx`.
+        parameters: Resolved fields of the stage.
         before: Metrics of its input candidate.
         after: Metrics of its output candidate.
-        results: Further quantities, by the kind of stage.
+        results: Further quantities, depending on the kind of stage.
         benchmark_rows: Rows measured or estimated on devices.
-        skipped: What was skipped, with the reason.
-        notes: For a reviewer.
-        warnings: Those of the notes that stand at the head of the report and on the terminal: a missed target, a
+        skipped: Skipped items with reasons.
+        notes: Points for review.
+        warnings: The notes that are shown at the head of the report and on the terminal: a missed target, a
             pruning step without speed-up, a criterion that was not met.
         curves: Series to draw, by name.
         tables: Rows by table name, for example pruning steps or layers; values are plain JSON.
         seed: Seed of this stage.
         versions: Package versions in use.
         started: ISO 8601 in UTC.
-        wall_time_s: Seconds of work.
+        wall_time_s: Wall time, s.
         files: SHA-256 by path relative to the stage's folder.
     """
 
@@ -216,12 +216,12 @@ or an estimate does not show it; the value is not, or there is none."""
 
 
 class Check(FrozenModel):
-    """One limit of the budget against the quantity that it limits.
+    """Comparison of a quantity with a limit of the budget.
 
     `compress.core.sentences.limits` makes its words.
 
     Attributes:
-        quantity: What was measured or estimated.
+        quantity: The measured or estimated quantity.
         passed: Whether the recipe takes it as kept: where the result is met, and where it is not shown unless the budget asks
             for `confidence: interval`.
         name: Name of the quantity.
@@ -254,7 +254,7 @@ class Check(FrozenModel):
 
     @property
     def quantity_name(self) -> str:
-        """Name of the quantity; older records have only the limit's words, which follow it."""
+        """Name of the quantity; older records have only the text of the limit, from which it follows."""
         return self.name or self.limit.replace(" ", "_")
 
     @property
@@ -283,12 +283,12 @@ class Check(FrozenModel):
 
 
 class Verdict(FrozenModel):
-    """Whether a run is within its budget. A limit whose quantity could not be measured does not pass.
+    """Whether a run is within its budget. A limit whose quantity was not measured does not pass.
 
     Attributes:
-        passed: All checks are.
-        checks: One for each limit.
-        notes: What the budget does not say.
+        passed: Whether all checks pass.
+        checks: A check for each limit.
+        notes: Points that the budget does not cover.
     """
 
     passed: bool
@@ -306,16 +306,16 @@ RESULTS_FROM_WORST: tuple[Result, ...] = ("missed", "not shown", "met")
 
 
 class RunRecord(FrozenModel):
-    """A whole run: enough to render its report and to repeat it.
+    """A whole run, with everything that its report and its repetition need.
 
     Attributes:
-        metric: The metric that decides; None in older records.
+        metric: The deciding metric; None in older records.
         further_metrics: The other metrics of the task.
         start: Metrics of the network before the first stage.
-        skipped: What was left out of the data, and why.
-        notes: How the starting network was built and exported.
-        warnings: Those of these notes that stand at the head of the report.
-        smoke: Whether it ran at toy size, so that none of its numbers means anything.
+        skipped: Skipped files and samples of the data, with reasons.
+        notes: Notes on building and exporting the starting network.
+        warnings: The notes that are shown at the head of the report.
+        smoke: Whether it was a smoke run, whose numbers are not valid results.
     """
 
     name: str
@@ -339,14 +339,14 @@ class RunRecord(FrozenModel):
 
     @property
     def every_stage(self) -> tuple[StageRecord, ...]:
-        """Records of the teacher, where there is one, and of the stages in order."""
+        """Records of the teacher, if there is one, and of the stages in order."""
         return (*((self.teacher,) if self.teacher else ()), *self.stages)
 
     def save(self, path: Path) -> None:
-        """Write as JSON; for a whole-or-nothing write the caller passes a temporary path and renames it."""
+        """Write as JSON; for an atomic write pass a temporary path and rename it."""
         path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read back what `save` wrote."""
+        """Read a file of `save`."""
         return cls.model_validate_json(path.read_text(encoding="utf-8"))

@@ -1,11 +1,11 @@
-"""Registry: every method that a recipe may name, by family, with the place of its code and its source.
+"""Registry: every method that a recipe can name, by family, with the location of its code and its source.
 
-`ENTRIES` is the only list of the methods that come with `compress`; every other list of names (validation, JSON schema,
+`ENTRIES` is the only list of the methods of `compress`; every other list of names (validation, JSON schema,
 `compress methods`) follows from it. A new method is one code file, one test file and one row here. Rows can also come from
 
-- another package: an entry point of the group `compress.methods`, named `family.name`, that points at the method itself or at
+- another package: an entry point of the group `compress.methods`, named `family.name`, that refers to the method or to
   an `Entry` that describes it;
-- a recipe, for code of the user's own: `python:FILE.py:NAME` as a method's name, where `--trust-code` is given;
+- a recipe, for the user's code: `python:FILE.py:NAME` as the name of a method, with `--trust-code`;
 - a running program: `add`, or `temporary` for the length of a `with` block.
 
 Nothing is imported before a row is used.
@@ -52,28 +52,28 @@ ENTRIES: tuple[Entry, ...] = (
 
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
-    Entry("data", "glyphs", "compress.data.sources.glyphs:load", "drawn from the fonts that matplotlib ships"),
+    Entry("data", "glyphs", "compress.data.sources.glyphs:load", "glyphs of the fonts of matplotlib"),
     Entry("data", "drawn_parts", "compress.data.sources.drawn_parts:load", "good and defective parts, drawn by code"),
     Entry("data", "imagefolder", "compress.data.sources.imagefolder:load", "ImageNet's folder layout", {"argument": "PATH"}),
     Entry("data", "masks", "compress.data.sources.segmentation.masks:load",
-          "images and masks of class numbers, as in Pascal VOC", {"argument": "PATH"}),
+          "images and masks of class indices, as in Pascal VOC", {"argument": "PATH"}),
     Entry("data", "shapes_masks", "compress.data.sources.segmentation.shapes_masks:load",
-          "drawn shapes and characters with exact masks"),
+          "synthetic shapes and characters with exact masks"),
     Entry("data", "cifar10", "compress.data.sources.cifar:load_cifar10", "Krizhevsky 2009"),
     Entry("data", "cifar100", "compress.data.sources.cifar:load_cifar100", "Krizhevsky 2009"),
     Entry("data", "npz", "compress.data.sources.npz:load", "named arrays of numpy", {"argument": "PATH"}),
-    Entry("data", "distilled", "compress.data.sources.distilled_set:load", "a set that dataset_distillation made",
+    Entry("data", "distilled", "compress.data.sources.distilled_set:load", "a set of dataset_distillation",
           {"argument": "PATH"}),
-    Entry("data", "drawn_boxes", "compress.data.sources.detection.drawn:load", "synthetic scenes with boxes, drawn by code"),
+    Entry("data", "drawn_boxes", "compress.data.sources.detection.drawn:load", "synthetic scenes with boxes"),
     Entry("data", "coco", "compress.data.sources.detection.coco:load", "Lin et al. 2014, COCO, arXiv:1405.0312",
           {"argument": "PATH"}),
     Entry("data", "voc", "compress.data.sources.detection.voc:load", "Everingham et al. 2010, Pascal VOC",
           {"argument": "PATH"}),
     Entry("data", "yolo", "compress.data.sources.detection.yolo:load", "text labels of Darknet and Ultralytics",
           {"argument": "PATH"}),
-    Entry("data", "random", "compress.backends.random_inputs:load", "noise for the inputs of an ONNX file",
+    Entry("data", "random", "compress.backends.random_inputs:load", "random inputs of an ONNX file",
           {"argument": "MODEL.onnx"}),
-    Entry("data", "images", "compress.data.sources.plain_images:load", "images without labels, in any folders",
+    Entry("data", "images", "compress.data.sources.plain_images:load", "images without labels in any folder",
           {"argument": "PATH"}),
     Entry("data", "python", "compress.data.sources.python_function:load", "the user's own function",
           {"argument": "FILE.py:FUNCTION"}),
@@ -81,16 +81,16 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("model", "torchvision", "compress.models.sources.torchvision:build",
           "torchvision's networks for classification, segmentation and detection"),
     Entry("model", "timm", "compress.models.sources.timm:build", "Wightman, PyTorch Image Models"),
-    Entry("model", "detector", "compress.models.sources.detector:build", "detectors of one stage, torchvision's among them",
+    Entry("model", "detector", "compress.models.sources.detector:build", "one-stage detectors, also those of torchvision",
           {"package": "torchvision"}),
-    Entry("model", "segmenter", "compress.models.sources.segmenter:build", "small encoders with a decoder",
+    Entry("model", "segmenter", "compress.models.sources.segmenter:build", "small encoder-decoder networks",
           {"package": "torchvision"}),
     Entry("model", "anomaly", "compress.models.sources.anomaly:build", "Wang et al. 2021, STFPM, arXiv:2103.04257",
           {"package": "torchvision"}),
     Entry("model", "hf", "compress.models.sources.hugging_face:build", "Wolf et al. 2020, transformers, arXiv:1910.03771",
           {"package": "transformers"}),
-    Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch with weights_only"),
-    Entry("model", "onnx", "compress.models.sources.onnx_conversion:build", "an ONNX file that a chain starts from"),
+    Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch files with weights_only"),
+    Entry("model", "onnx", "compress.models.sources.onnx_conversion:build", "an ONNX file as the start of a chain"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
 
     Entry("loss", "response", "compress.distill.losses.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),
@@ -103,14 +103,14 @@ ENTRIES: tuple[Entry, ...] = (
           "Sun et al. 2024, arXiv:2403.01427"),
     Entry("loss", "soft_labels", "compress.distill.losses.soft_labels:SoftLabels", "Ba & Caruana 2014, arXiv:1312.6184"),
     Entry("loss", "squared_error", "compress.distill.losses.squared_error:SquaredError", "Ba & Caruana 2014, arXiv:1312.6184"),
-    Entry("loss", "task", "compress.distill.losses.hard_labels:HardLabels", "the task's own loss on hard labels"),
+    Entry("loss", "task", "compress.distill.losses.hard_labels:HardLabels", "the loss of the task on hard labels"),
     Entry("loss", "label_smoothing", "compress.distill.losses.label_smoothing:LabelSmoothing",
           "Szegedy 2016, arXiv:1512.00567"),
     Entry("loss", "virtual_teacher", "compress.distill.losses.virtual_teacher:VirtualTeacher",
           "Yuan et al. 2020, arXiv:1909.11723"),
     Entry("loss", "self_distillation_exits", "compress.distill.losses.self_distillation_exits:SelfDistillationExits",
           "Zhang et al. 2019, arXiv:1905.08094"),
-    Entry("loss", "direct", "compress.distill.losses.features:Direct", "L2 of features as they are"),
+    Entry("loss", "direct", "compress.distill.losses.features:Direct", "L2 distance of features"),
     Entry("loss", "hint", "compress.distill.losses.features:Hint", "Romero et al. 2015, FitNets, arXiv:1412.6550"),
     Entry("loss", "cosine", "compress.distill.losses.features:Cosine", "direction of features"),
     Entry("loss", "embedding", "compress.distill.losses.features:Embedding", "Jiao et al. 2020, TinyBERT, arXiv:1909.10351"),
@@ -128,8 +128,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "jacobian", "compress.distill.losses.jacobian:Jacobian", "Srinivas & Fleuret 2018, arXiv:1803.00443"),
 
     Entry("teacher", "teacher", "compress.distill.teachers.settings:RecipeTeacher",
-          "the recipe's own; several: arXiv:2201.00007"),
-    Entry("teacher", "parent", "compress.distill.teachers.settings:ParentTeacher", "the network that the stage was given"),
+          "teacher of the recipe; several: arXiv:2201.00007"),
+    Entry("teacher", "parent", "compress.distill.teachers.settings:ParentTeacher", "the input network of the stage"),
     Entry("teacher", "snapshot", "compress.distill.teachers.settings:StudentSnapshot", "Yang et al. 2019, arXiv:1812.00123"),
     Entry("teacher", "moving_average", "compress.distill.teachers.settings:MovingAverage",
           "Tarvainen & Valpola 2017, arXiv:1703.01780"),
@@ -195,7 +195,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("schedule", "one_shot", "compress.prune.schedules:one_shot", "all at once", {"single_step": True}),
     Entry("schedule", "linear", "compress.prune.schedules:linear", "equal steps"),
     Entry("schedule", "cubic", "compress.prune.schedules:cubic", "Zhu & Gupta 2017, arXiv:1710.01878"),
-    Entry("schedule", "exponential", "compress.prune.schedules:exponential", "the same fraction of what is left"),
+    Entry("schedule", "exponential", "compress.prune.schedules:exponential", "the same fraction of the remaining weights"),
     Entry("schedule", "accuracy_aware", "compress.prune.schedules:next_ratio",
           "Yang et al. 2018, NetAdapt, arXiv:1804.03230", {"parameters": {"drop": 0.01, "retries": 2}}),
     Entry("schedule", "lottery", "compress.prune.unstructured.lottery_ticket:rewind",
@@ -216,8 +216,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("penalty", "greg2", "compress.prune.sparse_training.greg:greg2",
           "Wang et al. 2021, GReg-2, arXiv:2012.09243", {"grows": True, "picks": True}),
 
-    Entry("kernel", "least_squares", "compress.substitute.depthwise:least_squares", "the old response, fitted"),
-    Entry("kernel", "crop", "compress.substitute.depthwise:scaled_center_crop", "the middle of the old kernel, rescaled"),
+    Entry("kernel", "least_squares", "compress.substitute.depthwise:least_squares", "least-squares fit of the old response"),
+    Entry("kernel", "crop", "compress.substitute.depthwise:scaled_center_crop", "scaled centre of the old kernel"),
 
     Entry("range", "minmax", "compress.quantize.calibration.range_estimators:minmax", "Jacob et al. 2018, arXiv:1712.05877",
           {"observes": "extremes"}),

@@ -1,4 +1,4 @@
-"""A row of the registry, and the look-up of rows by family and name."""
+"""Rows of the registry, and their look-up by family and name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.core.trusted_code import load_function, load_module
 GROUP = "compress.methods"
 """Entry point group in which other packages declare their methods."""
 USER_CODE = "python:"
-"""Prefix of a method of the user's own: `python:FILE.py:NAME`."""
+"""Prefix of a method in the user's code: `python:FILE.py:NAME`."""
 
 FAMILIES: Mapping[str, str] = {
     "stage": "a step of the pipeline",
@@ -25,35 +25,35 @@ FAMILIES: Mapping[str, str] = {
     "data": "a source of images",
     "model": "a source of networks",
     "loss": "a term of a training loss",
-    "teacher": "what a student learns from",
+    "teacher": "a source of target logits for a student",
     "synthesis": "a method of dataset distillation",
     "granularity": "what pruning removes",
     "importance": "a pruning criterion",
-    "schedule": "how much each pruning step removes",
-    "penalty": "a regularizer before the first cut",
-    "kernel": "the first weights of a shrunk depthwise convolution",
+    "schedule": "a schedule of the removed fraction",
+    "penalty": "a regularizer before the first pruning step",
+    "kernel": "initial weights of a shrunk depthwise convolution",
     "range": "an estimator of activation ranges",
-    "rounding": "how weights become integers",
-    "bias_correction": "how biases compensate the rounding of weights",
+    "rounding": "a rounding of weights to integers",
+    "bias_correction": "a bias correction for the rounding of weights",
     "format": "a file format of exported networks",
     "runner": "a runtime",
     "ptq_pass": "a pass of post-training quantization before Q/DQ nodes are placed",
     "power_sensor": "a source of power readings",
-    "report_section": "a part of the report, in its order",
+    "report_section": "a section of the report, in its order",
 }
-"""The families, each with what its methods are."""
+"""The families, with a description of their methods."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row.
+    """A row of the registry.
 
     Attributes:
         family: The kind of method, one of `FAMILIES`.
-        name: The name in a recipe.
+        name: Name in a recipe.
         target: `module:attribute`, imported on use.
         source: Paper, specification or library.
-        options: Properties that validation must know without importing the method. An absent key is the ordinary case.
+        options: Properties that validation needs without importing the method; a missing key is the default.
             All: capabilities of the task that it `requires`, where its class does not declare them.
             granularity: `measures` of a target that fit, largest `max_ratio`, `structured` if the network gets smaller;
             importance: `scores` (`channels`, `weights`; both by default), `loss_change`, `magnitude`;
@@ -75,7 +75,7 @@ class Entry:
         """Import the target.
 
         Raises:
-            CompressError: The row is of another package, and its target cannot be imported.
+            CompressError: The row is from another package, and its target cannot be imported.
         """
         module, _, attribute = self.target.partition(":")
         try:
@@ -88,10 +88,10 @@ class Entry:
 
 
 class Registry:
-    """Rows by family and name: those given, those of installed packages, and those added later.
+    """Rows by family and name: built-in ones, those of installed packages, and those added later.
 
     Args:
-        built_in: Rows that are always there; the others must not repeat their names.
+        built_in: Built-in rows; other rows must have other names.
     """
 
     def __init__(self, built_in: tuple[Entry, ...]) -> None:
@@ -121,7 +121,7 @@ class Registry:
         """Find one row.
 
         Raises:
-            CompressError: No such name; the message offers the nearest. Or the package that declares it is broken.
+            CompressError: The name is unknown (the message has the nearest name), or the package of the row cannot be loaded.
         """
         entry = self._all().get((family, name))
         if entry is None:
@@ -142,21 +142,21 @@ class Registry:
         """
         _check_family(entry.family)
         if (entry.family, entry.name) in self._all():
-            msg = f"the {entry.family} {entry.name!r} exists already; choose another name"
+            msg = f"{entry.family} {entry.name!r} already exists; choose another name"
             raise CompressError(msg)
         self._rows[entry.family, entry.name] = entry
 
     def add_user_code(self, family: str, name: str, base: Path, *, trust_code: bool) -> None:
-        """Add the method `python:FILE.py:NAME`. A row of that name is replaced, as the file may have been edited.
+        """Add the method `python:FILE.py:NAME`. An existing row of this name is replaced, since the file may have changed.
 
         Args:
-            family: Its family.
-            name: As in the recipe.
-            base: Folder that a relative FILE starts from.
-            trust_code: Whether it may run.
+            family: Family of the method.
+            name: Name in the recipe.
+            base: Folder for a relative FILE.
+            trust_code: Whether the code may run.
 
         Raises:
-            CompressError: It must not run, or cannot be imported; see `load_function`.
+            CompressError: The code may not run, or cannot be imported; see `load_function`.
         """
         reference = name.removeprefix(USER_CODE)
         load_function(reference, base, trust_code)

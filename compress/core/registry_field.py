@@ -4,11 +4,11 @@
       - prune: {granularity: channel}     →   Prune(granularity="channel")
       - export                            →   Export()
 
-`Annotated[Stage, RegistryField("stage", Stage)]` accepts that form or a ready object, and writes the same form back.
-`Annotated[str, RegistryName("importance")]` accepts a name: any that is in the registry at the time when a recipe is checked
+`Annotated[Stage, RegistryField("stage", Stage)]` accepts this form or an object, and serialises to the same form.
+`Annotated[str, RegistryName("importance")]` accepts any name that is in the registry when a recipe is checked
 or its JSON schema is written.
 
-A name `python:FILE.py:NAME` is loaded on the way, where the validation context has `base` and a true `trust_code`.
+A name `python:FILE.py:NAME` is loaded if the validation context has `base` and a true `trust_code`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ USER_CODE_SCHEMA = {"type": "string", "pattern": r"^python:.+\.py:[A-Za-z_]\w*$"
 
 @lru_cache(maxsize=64)
 def _table(family: str, rows: tuple[Entry, ...], settings: Callable[[Entry], type[BaseModel]]) -> type[BaseModel]:
-    """A model with one optional field for each row; rows of broken packages are left out."""
+    """A model with an optional field for each row, except rows that cannot be loaded."""
     fields: dict[str, Any] = {}
     for row in rows:
         with suppress(CompressError):
@@ -41,13 +41,13 @@ def _table(family: str, rows: tuple[Entry, ...], settings: Callable[[Entry], typ
 
 
 def name_of(family: str, method: BaseModel) -> str:
-    """The name under which an object's class stands in the registry; its class name in lower case if it does not."""
+    """Name of the class of an object in the registry; the lower-case class name if it is not registered."""
     target = f"{type(method).__module__}:{type(method).__name__}"
     return next((row.name for row in entries(family) if row.target == target), type(method).__name__.lower())
 
 
 def _load_user_code(family: str, name: str, context: Mapping[str, Any] | None) -> None:
-    """Add a row for `python:FILE.py:NAME`; one that is there stays when there is no context, as in Python code."""
+    """Add a row for `python:FILE.py:NAME`; without a context, as in Python code, an existing row is not replaced."""
     if not name.startswith(USER_CODE) or (context is None and name in names(family)):
         return
     options = context or {}
@@ -58,11 +58,11 @@ def _load_user_code(family: str, name: str, context: Mapping[str, Any] | None) -
 
 
 class RegistryName:
-    """Annotation of a text field that holds a method's name.
+    """Annotation of a text field with the name of a method.
 
     Args:
         family: A family of the registry.
-        others: Names that are allowed beside those of the family, such as `auto`.
+        others: Further allowed names, such as `auto`.
         option: Only methods that have this option in the registry.
     """
 
@@ -93,10 +93,10 @@ class RegistryName:
 
 
 class RegistryField:
-    """Annotation of a field that holds one object of a family.
+    """Annotation of a field with an object of a family.
 
     Args:
-        family: A family of the registry whose rows point at pydantic models.
+        family: A family of the registry whose targets are pydantic models.
         base: Class that ready objects are instances of, and that the rows point at subclasses of.
     """
 

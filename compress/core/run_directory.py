@@ -1,11 +1,11 @@
-"""The run directory: cache keys, stage folders that appear whole or not at all, the lock, and reuse of finished stages.
+"""The run directory: cache keys, atomically written stage folders, the lock, and reuse of finished stages.
 
     reports/<name>/<digest>/            one run; locked while it runs
         01-distill/                     a finished stage: its files, record.json and SHA256SUMS
-        02-prune.partial/               a running stage; survives an interruption and is continued
+        02-prune.partial/               a running stage, which continues after an interruption
 
-A stage's key hashes its parameters, its parent's key and the package version. A finished stage is found by its key in
-any run below the same output folder, checked by its `SHA256SUMS`, and reused.
+The key of a stage is a hash of its parameters, the key of its parent and the package version. A finished stage with an
+equal key in any run of the same output folder is checked by its `SHA256SUMS` and reused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STAGE_FOLDERS = "[0-9][0-9]-*"
 MARKER = ".key"
 RETIRED = ".old-"
 LOCK = ".lock"
-OTHER = "was made from other data, with another device profile or by another version"
+OTHER = "is from other data, another device profile or another version"
 
 
 def key_of(parts: dict[str, object]) -> str:
@@ -45,16 +45,16 @@ def key_of(parts: dict[str, object]) -> str:
 
 
 class RunDirectory:
-    """One run's directory.
+    """The directory of a run.
 
     Args:
         out: Folder of all runs.
-        name: The recipe's name.
+        name: Name of the recipe.
         digest: Short hash of the resolved recipe.
         reuse: Whether finished stages may be reused.
 
     Attributes:
-        damage: Why a stage's folder could not be used, by stage name.
+        damage: Why the folder of a stage was not used, by stage name.
 
     Raises:
         StoreError: The folder cannot be created or written to.
@@ -79,10 +79,10 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the run while the block runs. Of several processes of one launch, the first locks it for all.
+        """Lock the run while the block runs. The first process of a launch locks it for all.
 
         Raises:
-            BusyError: Another process holds it; the message says which.
+            BusyError: Another process has the lock; the message names it.
         """
         if not is_main():
             yield
@@ -120,9 +120,9 @@ class RunDirectory:
         return self.path / stage_folder_name(index, name)
 
     def find(self, index: int, name: str, key: str) -> StageRecord | None:
-        """The record of a finished stage with this key and undamaged files; copied from another run where this one has none.
+        """The record of a finished stage with this key and intact files; it is copied from another run if this run has none.
 
-        A stage folder of this run that is damaged or has another key is removed, and `damage` says why.
+        A stage folder of this run that is damaged or has another key is removed, with the reason in `damage`.
         """
         own = self.folder(index, name)
         record = validate_stage(own, key)
@@ -143,12 +143,12 @@ class RunDirectory:
         return None
 
     def own(self, index: int, name: str, key: str) -> StageRecord | None:
-        """The record of a stage that this run finished; changes nothing."""
+        """The record of a finished stage of this run, or None; changes nothing."""
         record = validate_stage(self.folder(index, name), key)
         return record if isinstance(record, StageRecord) else None
 
     def work_dir(self, index: int, name: str, key: str) -> Path:
-        """The folder of a running stage; files of an interrupted attempt with the same key stay."""
+        """The folder of a running stage; files of an interrupted attempt with the same key are kept."""
         own = self.folder(index, name)
         partial = own.with_name(own.name + PARTIAL)
         marker = partial / MARKER
@@ -182,13 +182,13 @@ def stage_folder_name(index: int, name: str) -> str:
 
 
 def validate_stage(folder: Path, key: str) -> StageRecord | str:
-    """The record in `folder` if its key is `key` and every file has its checksum; else the fault."""
+    """The record in `folder` if its key is `key` and every file has its checksum; else the reason."""
     try:
         text = (folder / RECORD).read_bytes()
         if key.encode() not in text:
             return OTHER
         if changed := changed_files(folder):
-            return f"damaged: {', '.join(changed)} changed since it was written"
+            return f"damaged: {', '.join(changed)} changed after it was written"
         record = StageRecord.model_validate_json(text)
     except (OSError, ValueError) as error:  # a ValidationError is a ValueError
         return f"cannot be read: {error}"
@@ -196,12 +196,12 @@ def validate_stage(folder: Path, key: str) -> StageRecord | str:
 
 
 def copy_stage(source: Path, target: Path) -> None:
-    """Make `target` hold the files of a finished stage. Hard links would let an edit in one run change the others."""
+    """Copy the files of a finished stage to `target`. With hard links, an edit in one run would change other runs."""
     copy_files(source, target, (*read_checksums(source), CHECKSUMS))
 
 
 def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Make `target` a folder of these files of `source` and nothing else."""
+    """Make `target` a folder with copies of these files of `source` and nothing else."""
     aside = target.with_name(target.name + ".taking")
     shutil.rmtree(aside, ignore_errors=True)
     for name in names:
@@ -212,14 +212,14 @@ def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
 
 
 def remove_half_written(folder: Path) -> None:
-    """Remove what an interrupted atomic write leaves: files whose names begin with a dot, marker and lock apart."""
+    """Remove files of interrupted atomic writes: names that begin with a dot, except marker and lock."""
     for path in folder.rglob(".*"):
         if path.name not in (MARKER, LOCK) and path.is_file():
             path.unlink()
 
 
 def _lock_owner(path: Path) -> str:
-    """Which process holds a lock file open, for an error message."""
+    """The process that has a lock file open, for an error message."""
     import psutil
 
     path = path.resolve()
@@ -228,6 +228,6 @@ def _lock_owner(path: Path) -> str:
             if any(Path(file.path) == path for file in process.open_files()):
                 started = datetime.fromtimestamp(process.create_time(), UTC)
                 return f"process {process.pid}, since {started:%Y-%m-%d %H:%M:%S} UTC"
-        except (psutil.Error, OSError):  # it ended, or belongs to another user
+        except (psutil.Error, OSError):  # the process ended, or belongs to another user
             continue
     return "a process that cannot be identified"

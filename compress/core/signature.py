@@ -1,6 +1,6 @@
-"""What a network takes and gives: named tensors with data type and shape, and the sizes of the axes that are free.
+"""Inputs and outputs of a network: named tensors with data type and shape, and the sizes of free axes.
 
-Light: torch is imported when an example is made.
+torch is imported only for examples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH = "batch"
-"""Name of the free axis that samples are stacked along."""
+"""Name of the free axis of samples."""
 
 DType = Literal[
     "float32",
@@ -44,11 +44,11 @@ NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 class AxisSizes(NamedTuple):
-    """Sizes of a free axis: what a TensorRT optimization profile takes, and what examples and timings use.
+    """Sizes of a free axis, for examples, timings and TensorRT optimization profiles.
 
     Attributes:
         least: Smallest size.
-        typical: Size of examples and timings where none is asked for.
+        typical: Default size of examples and timings.
         most: Largest size.
     """
 
@@ -58,13 +58,13 @@ class AxisSizes(NamedTuple):
 
 
 class TensorSpec(FrozenModel):
-    """One input or output.
+    """An input or output.
 
     Attributes:
-        name: As in the ONNX file, for example `input_ids`.
+        name: Name in the ONNX file, for example `input_ids`.
         dtype: Data type of its elements.
-        shape: One entry for each axis: a size, or the name of a free axis. Equal names are equal sizes.
-        values: Least and largest value of an integer input, such as the token numbers (0, vocabulary − 1); None where any goes.
+        shape: A size, or the name of a free axis, for each axis. Axes with equal names have equal sizes.
+        values: Smallest and largest value of an integer input, such as token indices (0, vocabulary − 1); None without limits.
     """
 
     name: str = Field(min_length=1)
@@ -74,7 +74,7 @@ class TensorSpec(FrozenModel):
 
     @property
     def is_continuous(self) -> bool:
-        """Whether its elements are real numbers, so that gradients by it and mixtures of samples have a meaning."""
+        """Whether its elements are real numbers, for which gradients and mixtures of samples are defined."""
         return self.dtype in FLOATS
 
     @property
@@ -83,7 +83,7 @@ class TensorSpec(FrozenModel):
         return self.shape[1:] if self.shape[:1] == (BATCH,) else self.shape
 
     def fits(self, shape: tuple[int, ...], batch: int) -> bool:
-        """Whether a tensor of this shape is one, with `batch` samples; free axes have any size."""
+        """Whether a shape fits, with `batch` samples and any size of other free axes."""
         expected = [batch if axis == BATCH else axis for axis in self.shape]
         return len(shape) == len(expected) and all(
             isinstance(axis, str) or axis == size for axis, size in zip(expected, shape, strict=True)
@@ -94,12 +94,12 @@ class TensorSpec(FrozenModel):
 
 
 class Signature(FrozenModel):
-    """Inputs and outputs of a network, in the order in which it takes and gives them.
+    """Inputs and outputs of a network, in their order.
 
     Attributes:
-        inputs: What it takes.
-        outputs: What it gives.
-        sizes: Sizes of the free axes by name. The batch may be left out: it is 1, 1, unbounded.
+        inputs: The inputs.
+        outputs: The outputs.
+        sizes: Sizes of the free axes by name. The batch is optional, by default 1, 1, unbounded.
     """
 
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
@@ -118,19 +118,19 @@ class Signature(FrozenModel):
             raise ValueError(msg)
         for axis, sizes in self.sizes.items():
             if not 0 < sizes.least <= sizes.typical <= sizes.most:
-                msg = f"axis {axis!r} has sizes {tuple(sizes)}; write least ≤ typical ≤ most, all over 0"
+                msg = f"axis {axis!r} has sizes {tuple(sizes)}; write least ≤ typical ≤ most, all above 0"
                 raise ValueError(msg)
         return self
 
     @property
     def free_axes(self) -> tuple[str, ...]:
-        """Names of the free axes of the inputs, the batch first where it is one."""
+        """Names of the free axes of the inputs, the batch first if it is free."""
         axes = dict.fromkeys(axis for spec in self.inputs for axis in spec.shape if isinstance(axis, str))
         return tuple(sorted(axes, key=lambda axis: axis != BATCH))
 
     @property
     def only_input(self) -> TensorSpec:
-        """The input of a network that has one.
+        """The only input of a network.
 
         Raises:
             SignatureError: There are several.
@@ -141,7 +141,7 @@ class Signature(FrozenModel):
         return self.inputs[0]
 
     def with_sizes(self, **sizes: int | AxisSizes) -> Signature:
-        """The same with other sizes of free axes; an integer is the only size.
+        """The same signature with other sizes of free axes; an integer is a fixed size.
 
         Raises:
             SignatureError: No free axis has that name.
@@ -154,10 +154,10 @@ class Signature(FrozenModel):
         return self.model_copy(update={"sizes": {**self.sizes, **new}})
 
     def size(self, axis: Axis, sizes: Mapping[str, int] = NO_SIZES) -> int:
-        """Size of an axis: its own, the one in `sizes`, or the typical one.
+        """Size of an axis: its fixed size, that in `sizes`, or the typical one.
 
         Raises:
-            SignatureError: The axis is free, and no size of it is known.
+            SignatureError: The axis is free, and its size is unknown.
         """
         if isinstance(axis, int):
             return axis
@@ -167,11 +167,11 @@ class Signature(FrozenModel):
             return self.sizes[axis].typical
         if axis == BATCH:
             return 1
-        msg = f"the size of the free axis {axis!r} is not known; give one, for example {axis}=128"
+        msg = f"the size of the free axis {axis!r} is unknown; set it, for example {axis}=128"
         raise SignatureError(msg)
 
     def shape_of(self, spec: TensorSpec, sizes: Mapping[str, int] = NO_SIZES) -> tuple[int, ...]:
-        """Shape of a tensor at these sizes of the free axes, the typical ones elsewhere.
+        """Shape of a tensor with these sizes of free axes, by default the typical ones.
 
         Raises:
             SignatureError: A size is not known.
@@ -190,9 +190,9 @@ class Signature(FrozenModel):
 
         Args:
             batch: Size of the batch.
-            sizes: Of other free axes; the typical ones elsewhere.
-            seed: Of the noise; None gives zeros (integers: the least value).
-            dtype: Of the float inputs, in place of their own.
+            sizes: Sizes of other free axes, by default the typical ones.
+            seed: Seed of the noise; None gives zeros (integers: the smallest value).
+            dtype: Data type of the float inputs, in place of their own.
 
         Raises:
             SignatureError: A size is not known.
@@ -224,13 +224,13 @@ class Signature(FrozenModel):
         return {name: free for name, free in axes.items() if free}
 
     def shape_profile(self, batch: AxisSizes) -> dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
-        """Least, typical and largest shape of each input, as a TensorRT optimization profile takes them.
+        """Smallest, typical and largest shape of each input, as in a TensorRT optimization profile.
 
         Args:
             batch: Sizes of the batch.
 
         Raises:
-            SignatureError: The size of a free axis is not known.
+            SignatureError: The size of a free axis is unknown.
         """
         least, typical, most = (
             {axis: sizes[index] for axis, sizes in {**self.sizes, BATCH: batch}.items()} for index in range(3)

@@ -3,7 +3,7 @@
     Candidate ──► Stage.run(candidate, context) ──► Outcome(candidate, results to record)
 
 A stage is a frozen pydantic model: its fields are its parameters, so the YAML, the Python API, the JSON schema and the
-help text are one thing. Nothing heavy is imported here: a recipe is read and checked without torch.
+help text are one thing. Imports no torch.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Form = Literal["torch", "onnx"]
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """The network at one point of the chain.
+    """The network at a position in the chain.
 
-    A stage never changes its input candidate: it works on a copy.
+    A stage does not change its input candidate; it works on a copy.
 
     Attributes:
         spec: Input specification and class names.
         module: The network in eval mode on the CPU, for form `torch`; it takes float32 (N, C, H, W), normalised.
-        files: ONNX files by runtime (`onnxruntime`, `openvino`, `tensorrt`), for form `onnx`; one is for `onnxruntime`.
+        files: ONNX files by runtime (`onnxruntime`, `openvino`, `tensorrt`), for form `onnx`; `onnxruntime` is required.
         lineage: Keys of the stages that produced it, oldest first.
-        runtimes: The selected runtime by device profile, where a profile of this machine names several.
+        runtimes: The selected runtime by device profile, for profiles of this machine with several runtimes.
     """
 
     spec: NetworkSpec
@@ -59,7 +59,7 @@ class Candidate:
 
     @property
     def artifact(self) -> tuple[str, Path]:
-        """The selected runtime of an `onnx` candidate on this machine, and its file."""
+        """The selected runtime of an `onnx` candidate on this machine, and the file for it."""
         runtime = next(iter(self.runtimes.values()), "onnxruntime")
         return runtime, self.file_for(runtime)
 
@@ -77,12 +77,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """How torch networks become ONNX files.
+    """Settings of the ONNX export of torch networks.
 
     Attributes:
-        opset: ONNX operator set; None for the default, or the first later one that has every operator of the network.
-        relative: Of the export against torch, max |a − b| ≤ absolute + relative · max |a|.
-        absolute: Likewise, in units of the outputs.
+        opset: ONNX operator set; None for the default, or the first later one with every operator of the network.
+        relative: Relative tolerance of the export against torch: max |a − b| ≤ absolute + relative · max |a|.
+        absolute: Absolute tolerance, in units of the outputs.
     """
 
     opset: int | None = None
@@ -92,33 +92,33 @@ class OnnxOptions:
 
 @dataclass(frozen=True)
 class Context:
-    """Everything that a stage uses besides its candidate.
+    """Inputs of a stage besides its candidate.
 
     Attributes:
-        data: The splits. Stages train on `train`, tune on `validation`, and never look at `test`.
+        data: The splits. Stages train on `train`, tune on `validation`, and do not use `test`.
         task: Loss and metrics.
-        folder: The stage's own folder. Files written here are kept with the stage. It survives an interruption, so
+        folder: Folder of the stage. Its files are kept with the stage, also after an interruption, so
             the next attempt finds a checkpoint that was written here (to a temporary name, then renamed).
-        cache: Folder for costly results that stages and runs share (teacher logits); entries are keyed by a hash of their
+        cache: Folder for expensive results that stages and runs share (teacher logits); the key of an entry is a hash of its
             inputs.
         seed: Seed of this stage.
         to_onnx: Float ONNX file of a torch candidate (dynamic batch, with metadata); exported once, and compared with torch.
-        onnx: How it is exported.
-        teachers: The recipe's teachers, trained; empty when the recipe has none.
+        onnx: Settings of the export.
+        teachers: The trained teachers of the recipe; empty without teachers.
         teacher_files: Float ONNX file of each teacher, in the same order.
-        float_file: Float ONNX file of the last torch network of the chain, the parent of a quantized one; None
-            before there is one.
-        load_float_network: Loads the last torch network of the chain, which `float_file` is the export of; None before there is
-            one.
-        torch_folder: Folder of the stage that left the last torch network; None before there is one.
+        float_file: Float ONNX file of the last torch network of the chain, the parent of a quantized network; None
+            if there is none yet.
+        load_float_network: Loads the last torch network of the chain, whose export is `float_file`; None if there is
+            none yet.
+        torch_folder: Folder of the stage with the last torch network; None if there is none yet.
         targets: Profiles of all devices that the recipe names.
-        budget: Limits of the recipe; None where it has none.
-        device: Where to train: `auto`, `cpu`, `cuda`, `mps`.
+        budget: Limits of the recipe, or None.
+        device: Training device: `auto`, `cpu`, `cuda`, `mps`.
         reporter: Progress bars and lines.
         previous_records: Records of the stages before this one, the teacher's first.
-        smoke: Toy size: every long loop is limited to a few steps.
-        base: Folder that relative paths in a stage's parameters start from.
-        trust_code: Whether the user's own code may run.
+        smoke: Smoke run: every long loop is limited to a few steps.
+        base: Folder for relative paths in the parameters of a stage.
+        trust_code: Whether the user's code may run.
     """
 
     data: Data
@@ -147,7 +147,7 @@ class Context:
 class Outcome:
     """Output of a stage. See `StageRecord` for the meaning of the fields after `candidate`.
 
-    `training_set` is a distilled set in the stage's folder, on which later stages train instead of the data's own images.
+    `training_set` is a distilled set in the folder of the stage, on which later stages train instead of the training images.
     """
 
     candidate: Candidate
@@ -162,13 +162,13 @@ class Outcome:
 
 
 class Stage(FrozenModel):
-    """One stage of the chain. Subclasses declare fields, `accepts`, `produces` and `run`.
+    """A stage of the chain. Subclasses declare fields, `accepts`, `produces` and `run`.
 
-    A stage that `takes_given_file` also accepts the ONNX file that a chain starts from, as long as no stage has changed it.
-    Under `accelerate launch` a stage that `trains` runs on every process, any other on the first alone. What is trained before
-    the first stage that `compresses` is what the accuracy of all later ones is compared with, where the recipe has no teacher.
-    The recipe's budget is part of the key of a stage that `reads_budget`. A stage is refused for a task that lacks one of
-    the capabilities that it `requires`.
+    A stage that `takes_given_file` also accepts the ONNX file at the start of a chain, if no stage has changed it. Under
+    `accelerate launch` a stage that `trains` runs on every process, other stages on the first only. In a recipe without a
+    teacher, later stages are compared with the best trained network before the first stage that `compresses`. The budget of the
+    recipe is part of the key of a stage that `reads_budget`. Validation refuses a stage whose task does not have all
+    capabilities that it `requires`.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
@@ -181,7 +181,7 @@ class Stage(FrozenModel):
 
     @property
     def onnx_options(self) -> OnnxOptions | None:
-        """How the run exports torch networks to ONNX, where this stage decides it."""
+        """Settings of the ONNX export of the run, if this stage defines them."""
         return None
 
     @abstractmethod
@@ -189,27 +189,27 @@ class Stage(FrozenModel):
         """Do the work, without changing `candidate`."""
 
     def smoke(self) -> Self:
-        """The same stage at toy size."""
+        """The same stage with minimal settings."""
         return self
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:  # noqa: ARG002
-        """Inputs that its result depends on besides its parameters, as JSON; part of its key. Computed without torch."""
+        """Further inputs that the result depends on, as JSON; part of the key. Computed without torch."""
         return {}
 
     def unsupported_reason(self, targets: tuple[Device, ...]) -> str | None:  # noqa: ARG002
-        """Why these targets do not support its parameters; None where they do. Computed without torch."""
+        """Why these targets do not support its parameters, or None. Computed without torch."""
         return None
 
     def file_hashes(self, base: Path) -> dict[str, object]:  # noqa: ARG002
-        """Hashes of the files that its parameters name, relative to `base`; part of its key. Computed without torch.
+        """Hashes of the files in its parameters, relative to `base`; part of the key. Computed without torch.
 
         Raises:
-            CompressError: One is missing.
+            CompressError: A file is missing.
         """
         return {}
 
 
 def missing_metrics(reason: str, metric: Metric) -> Metrics:
-    """Metrics of a start without a network: none is measured. `metric` is the deciding metric of the task."""
+    """Metrics of a start without a network, none of which is measured; `metric` is the deciding metric of the task."""
     units = {metric.name: metric.unit, "size_bytes": "bytes", "parameters": "1", "macs": "MAC", "latency_ms": "ms"}
     return {name: Quantity.missing(unit, reason) for name, unit in units.items()}

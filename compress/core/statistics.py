@@ -1,7 +1,7 @@
 """Intervals at 95 % for proportions, paired differences and percentiles.
 
-Pure functions on numbers and arrays. Every interval contains its point estimate. Intervals by resampling, which a device
-computes with numpy alone, are in `compress.core.bootstrap`.
+Every interval contains its point estimate. Intervals by resampling, which a device
+computes with numpy only, are in `compress.core.bootstrap`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.special import bdtr, stdtrit
 from compress.core.bootstrap import TAIL, Vector, as_vector
 
 Z = 1.959963984540054
-"""The normal distribution's 97.5 % quantile: two-sided 95 %."""
+"""97.5 % quantile of the normal distribution, for two-sided 95 % intervals."""
 
 
 def wilson(successes: int, total: int) -> tuple[float, float]:
@@ -24,26 +24,26 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
 
         (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n),   p = successes / n
 
-    Stays inside [0, 1] and does not shrink to a point at 0 or n successes, as the textbook interval does.
+    It is inside [0, 1] and, unlike the Wald interval, does not shrink to a point at 0 or n successes.
     Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22:209.
 
     Args:
-        successes: Between 0 and `total`.
+        successes: Number of successes, from 0 to `total`.
         total: n, at least 1.
 
     Returns:
         Low and high end, in [0, 1].
 
     Raises:
-        ValueError: No samples, or more successes than samples.
+        ValueError: There are no samples, or more successes than samples.
     """
     if total < 1 or not 0 <= successes <= total:
         msg = f"needs 0 ≤ successes ≤ total and total ≥ 1, got {successes} of {total}"
         raise ValueError(msg)
-    from scipy.stats import binomtest  # half a second to import, and only this function needs it
+    from scipy.stats import binomtest  # the import takes half a second, and only this function needs it
 
     interval = binomtest(successes, total).proportion_ci(method="wilson")
-    # At 0 and n the limit is exact; elsewhere rounding may leave [0, 1] by one unit in the last place.
+    # at 0 and n the limit is exact; elsewhere rounding may exceed [0, 1] by one unit in the last place
     low = 0.0 if successes == 0 else float(interval.low)
     high = 1.0 if successes == total else float(interval.high)
     return max(0.0, low), min(1.0, high)
@@ -57,25 +57,25 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float, float]:
 
     For 0/1 scores this is the adjusted Wald interval of Agresti & Min 2005, "Simple improved confidence intervals for
     comparing matched proportions", Statistics in Medicine 24:729: half a pair is added to each cell of the 2 × 2 table, so
-    that the interval does not shrink to a point when few pairs disagree. For scores between 0 and 1 the same pseudo-pairs
-    stand at the ends of the range, which gives a wider interval.
+    that the interval does not shrink to a point when few pairs differ. For scores between 0 and 1 the same pseudo-pairs
+    are at the ends of the range, which gives a wider interval.
 
     Args:
         a: Scores in [0, 1], (n,).
         b: Scores of the same samples in the same order, (n,).
 
     Returns:
-        Plain mean of a − b, low end, high end, in [−1, 1]. The interval's middle is drawn towards 0 and so is not the mean.
+        Mean of a − b, low end, high end, in [−1, 1]. The centre of the interval is nearer to 0 than the mean.
 
     Raises:
-        ValueError: Different lengths, no samples, or a score outside [0, 1].
+        ValueError: The lengths differ, there are no samples, or a score is outside [0, 1].
     """
     first, second = as_vector(a), as_vector(b)
     if first.shape != second.shape:
-        msg = f"paired scores must be of the same samples, got {first.size} and {second.size}"
+        msg = f"paired scores need the same samples, got {first.size} and {second.size} scores"
         raise ValueError(msg)
     if min(first.min(), second.min()) < 0 or max(first.max(), second.max()) > 1:
-        msg = "scores must lie in [0, 1]"
+        msg = "scores must be in [0, 1]"
         raise ValueError(msg)
     d = first - second
     n = d.size + 2
@@ -93,12 +93,12 @@ def _check_quantile(q: float) -> None:
 
 
 def percentile_interval(samples: ArrayLike, q: float) -> tuple[float, float] | None:
-    """95 % interval of a quantile between two order statistics, whatever the distribution.
+    """Distribution-free 95 % interval of a quantile, between two order statistics.
 
         (x_(l), x_(u)),   l the largest with P(B < l) ≤ 2.5 %,  u the smallest with P(B ≥ u) ≤ 2.5 %,  B ~ Binomial(n, q)
 
-    The number of samples under the true quantile is binomial, so the chance to miss it is at most 5 %. Samples must be
-    independent; drift over a session makes the true interval wider. Hahn & Meeker 1991, "Statistical Intervals", 5.2.
+    The number of samples below the true quantile is binomial, so the probability to miss it is at most 5 %. Samples must be
+    independent; with drift over a session the true interval is wider. Hahn & Meeker 1991, "Statistical Intervals", 5.2.
 
     Args:
         samples: (n,).

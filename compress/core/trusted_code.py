@@ -1,4 +1,4 @@
-"""The user's own code, `FILE.py:FUNCTION`: runs only where the user allows it. Light."""
+"""The user's code, `FILE.py:FUNCTION`, which runs only if the user allows it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from compress.core.object_fingerprint import is_library_file
 from compress.core.user_path import user_path
 
 _DYNAMIC = frozenset({"importlib", "__import__", "exec", "eval", "runpy"})
-"""Names whose use may import a file that no `import` statement names."""
+"""Names whose use may import a file without an `import` statement for it."""
 
 
 def load_function(reference: str, base: Path, trust_code: bool) -> Callable[..., object]:
-    """Import a Python file and return one of its functions or classes. The file can import the files beside it.
+    """Import a Python file and return one of its functions or classes. The file can import files in its folder.
 
     Args:
         reference: `FILE.py:FUNCTION`.
@@ -31,7 +31,7 @@ def load_function(reference: str, base: Path, trust_code: bool) -> Callable[...,
 
     Raises:
         TrustError: `trust_code` is False.
-        CompressError: No such file or function, or the file fails when imported.
+        CompressError: The file or function is missing, or the import of the file fails.
     """
     module, name = load_module(reference, base, trust_code), reference.rpartition(":")[2]
     function: Callable[..., object] | None = getattr(module, name, None)
@@ -59,7 +59,7 @@ def source_file(reference: str, base: Path) -> Path:
     """
     path, _, name = reference.rpartition(":")
     if not path.endswith(".py") or not name.isidentifier():
-        msg = f"user code is written python:FILE.py:FUNCTION, got python:{reference}"
+        msg = f"write user code as python:FILE.py:FUNCTION, got python:{reference}"
         raise CompressError(msg)
     file = user_path(path, base).absolute()
     if not file.is_file():

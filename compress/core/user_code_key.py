@@ -1,7 +1,7 @@
-"""The user's own code in a stage, as part of the stage's key: its result depends on that code as on the parameters.
+"""The user's code in a stage, as part of the key of the stage, since its result depends on this code.
 
-The code is of two kinds: what parameters name as `python:FILE.py:NAME`, and the classes of objects made in Python, such as a
-loss of the user's own. Both count by `fingerprint_object`, which follows methods, globals and values read at import; files also
+There are two kinds: code that parameters name as `python:FILE.py:NAME`, and classes of objects created in Python, such as a
+loss of the user. Both are covered by `fingerprint_object`, which follows methods, globals and values read at import; files also
 by `code_hash`, which follows the files and packages that they import.
 """
 
@@ -27,8 +27,8 @@ class UserCodeKey:
     """The user's code in one stage.
 
     Attributes:
-        hashes: By reference or class name. Of code that cannot be read as a whole, they are those of no other run.
-        notes: On such code.
+        hashes: Hashes by reference or class name; a random hash for code that cannot be read in full.
+        notes: Facts about code that cannot be read in full.
     """
 
     hashes: dict[str, str]
@@ -39,13 +39,13 @@ def user_code_key(stage: BaseModel, base: Path, *, trust_code: bool) -> UserCode
     """Identify the user's code that a stage runs.
 
     Args:
-        stage: Its parameters; they may hold further models.
-        base: Folder that relative files start from.
+        stage: The stage; its parameters may contain further models.
+        base: Folder for relative files.
         trust_code: Whether the user's code may run.
 
     Raises:
-        TrustError: A parameter names code, and it may not run.
-        CompressError: A file or a function is missing, or the file fails when imported.
+        TrustError: A parameter names code that may not run.
+        CompressError: A file or function is missing, or the import of the file fails.
     """
     hashes: dict[str, str] = {}
     parts: list[tuple[str, object]] = []
@@ -62,7 +62,7 @@ def _fingerprints(parts: list[tuple[str, object]], hashes: dict[str, str]) -> Us
 
     notes: list[Fact] = []
     for name, part in parts:
-        # The fields of a model are parameters of the stage already.
+        # fields of a model are already part of the parameters of the stage
         value = (type(part), part.__pydantic_private__) if isinstance(part, BaseModel) else part
         fingerprint = fingerprint_object(value)
         hashes[name] = f"{hashes.get(name, '')} {fingerprint.sha256}".strip()

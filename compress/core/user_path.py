@@ -1,4 +1,4 @@
-"""Paths that a user wrote, in a recipe, in a device profile or on the command line."""
+"""Paths of the user in recipes, device profiles and on the command line."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from compress.core.errors import CompressError
 
 NAME_BYTES, PATH_BYTES = 255, 4095
-"""Longest name and path of the usual file systems."""
+"""Longest name and path, in bytes, of common file systems."""
 
 
 def user_path(text: str | Path, base: Path | None = None) -> Path:
-    """A path with `~` expanded, from `base` where it is relative.
+    """A path with `~` expanded, relative to `base`.
 
     Args:
         text: As the user wrote it.
-        base: Folder that a relative path starts from; the working folder, and a relative result, by default.
+        base: Folder for a relative path; by default the working folder, with a relative result.
 
     Raises:
-        CompressError: No file system can hold such a path, or `~NAME` names no user.
+        CompressError: The path is not valid, or `~NAME` names no user.
     """
     try:
         path = Path(text).expanduser()
@@ -38,4 +38,4 @@ def user_path(text: str | Path, base: Path | None = None) -> Path:
 
 def _refused(text: str | Path, reason: str) -> CompressError:
     shown = ascii(str(text))
-    return CompressError(f"{shown if len(shown) <= 60 else f'{shown[:57]}…'} cannot be a path: {reason}; write another")
+    return CompressError(f"{shown if len(shown) <= 60 else f'{shown[:57]}…'} cannot be a path: {reason}; use another path")

@@ -1,8 +1,8 @@
-"""Augmentation: random transforms, torchvision's for the most part, made a pure function of (seed, sample, view).
+"""Augmentation: random transforms, mostly of torchvision, as functions of (seed, sample, view).
 
-Transforms draw from torch's default CPU generator. Here it is seeded for each sample and put back afterwards, so that a view
-of a sample is the same tensor whenever, wherever and in whatever company it is asked for. That makes it sound to keep a
-teacher's answers per sample and view, as in Beyer et al. 2022 (arXiv:2106.05237), who found that teacher and student must
+Transforms use torch's default CPU generator. It is seeded for each sample and restored afterwards, so a view
+of a sample is always the same tensor, in any order and in any batch. So the logits of a teacher can be cached
+per sample and view, as in Beyer et al. 2022 (arXiv:2106.05237), where teacher and student must
 see the same crop.
 """
 
@@ -32,7 +32,7 @@ _BILINEAR = v2.InterpolationMode.BILINEAR
 
 
 def image_tensor(image: Image.Image) -> Tensor:
-    """The pixels of an image in an 8-bit mode, uint8 (C, h, w)."""
+    """The pixels of an 8-bit image, uint8 (C, h, w)."""
     pixels: Tensor = pil_to_tensor(image)
     return pixels
 
@@ -60,7 +60,7 @@ class EvaluationTransform:
 class Augmentation:
     """Rotation by a ~ U(±10°), scale s ~ U(0.9, 1.1), shift t ~ U(±8 %) each way; the border is continued outwards.
 
-    torchvision's `RandomAffine` fills what lies outside with one colour and takes three times as long on small images.
+    torchvision's `RandomAffine` fills pixels outside the image with one colour and takes three times as long for small images.
 
     Attributes:
         size: H and W.
@@ -84,7 +84,7 @@ class Augmentation:
         return warped.squeeze(0).round_().to(torch.uint8)
 
     def draw_grid(self, shape: list[int]) -> Tensor:
-        """Where each pixel comes from, as `grid_sample` takes it.
+        """Source position of each pixel, for `grid_sample`.
 
         Args:
             shape: Of the pixels, (1, C, H, W).
@@ -127,14 +127,14 @@ AUGMENTATIONS: dict[str, Callable[[Size, Transform], Transform]] = {
 
 
 def seed_of(*parts: int | str) -> int:
-    """A 63-bit seed from numbers and words, the same on every machine."""
+    """A 63-bit seed from numbers and words, equal on every machine."""
     text = ":".join(map(str, parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 @contextmanager
 def seeded_transform(seed: int) -> Iterator[None]:
-    """Let torch's default CPU generator start from `seed` inside the block; its state outside is not touched."""
+    """Seed torch's default CPU generator in the block; its state is restored afterwards."""
     generator = torch.default_generator
     state = generator.get_state()
     generator.manual_seed(seed)

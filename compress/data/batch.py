@@ -1,4 +1,4 @@
-"""Batch and split: what a data source gives to everything that trains, tunes or measures. Light."""
+"""Batch and split: the interface of data sources. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 UNLABELLED = -100
-"""The target of a sample without a label; torch's cross-entropy leaves it out."""
+"""The target of a sample without a label; torch's cross-entropy ignores it."""
 IGNORED = 255
-"""Class number of pixels that do not count, in masks of Pascal VOC, Cityscapes and ADE20K."""
+"""Class index of ignored pixels in masks of Pascal VOC, Cityscapes and ADE20K."""
 
 Tensors = Mapping[str, "Tensor"]
 """Named tensors of a batch, each (N, …)."""
 
 INPUT, TARGET = "input", "target"
-"""Names of the input and the target of a network that has one of each."""
+"""Default names of the only input and the only target."""
 
 
 class Batch(NamedTuple):
-    """One batch of N samples.
+    """A batch of N samples.
 
     Attributes:
-        inputs: What the network takes, by the names of its signature.
-        targets: What the task's loss and metrics compare the outputs with, by names that the task defines.
-        samples: Index of each sample in its split, int64 (N,); None from a loader that does not tell.
-        views: Number of the augmented view of each sample, int64 (N,); None likewise.
+        inputs: Inputs of the network, by the names of its signature.
+        targets: Targets of the loss and the metrics, by names that the task defines.
+        samples: Index of each sample in its split, int64 (N,); None for a loader without indices.
+        views: Index of the augmented view of each sample, int64 (N,); None for a loader without indices.
     """
 
     inputs: Tensors
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
     @property
     def input(self) -> Tensor:
-        """The input of a network that has one: of classifiers float32 (N, C, H, W), normalised.
+        """The only input, for image classifiers float32 (N, C, H, W), normalised.
 
         Raises:
             DataError: There are several.
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 
     @property
     def target(self) -> Tensor:
-        """The target of a task that has one: of classification int64 (N,), `UNLABELLED` where the label is withheld.
+        """The only target, for classification int64 (N,), `UNLABELLED` without a label.
 
         Raises:
             DataError: There are several.
@@ -69,7 +69,7 @@ class Batch(NamedTuple):
 
     @property
     def device(self) -> torch.device:
-        """Where its inputs are."""
+        """Device of the inputs."""
         return next(iter(self.inputs.values())).device
 
     def to(self, device: torch.device | str) -> Batch:
@@ -106,8 +106,8 @@ class Split(Protocol):
 
     Attributes:
         fingerprint: Hash of its contents and transforms; equal fingerprints give equal batches.
-        views: Views that a sample cycles through in training, at least 1; None when the source cannot tell views apart
-            (a user's own loader that augments as it likes), so that teacher answers must not be kept.
+        views: Number of views of a sample in training, at least 1; None if the source has no numbered views
+            (a user's loader with its own augmentation), so that teacher logits cannot be cached.
     """
 
     fingerprint: str
@@ -117,16 +117,16 @@ class Split(Protocol):
         """Number of samples."""
 
     def ordered(self, batch_size: int) -> Iterable[Batch]:
-        """Every sample once, in order, not augmented, last batch short."""
+        """Every sample once, in order, not augmented; the last batch may be smaller."""
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterable[Batch]:
         """Shuffled and augmented batches of one epoch, every sample once, equal for equal arguments, also across processes.
 
-        Epoch `e` shows view `e mod views` of each sample. A rest too small for batch norm (one sample) is left out.
+        Epoch `e` shows view `e mod views` of each sample. A last batch of one sample, too small for batch norm, is skipped.
         """
 
     def view(self, number: int, batch_size: int) -> Iterable[Batch]:
-        """Every sample once, in order, as augmented in view `number`: what teacher answers are computed on."""
+        """Every sample once, in order, augmented as in view `number`; teacher logits are computed on these."""
 
     def batches(self, batch_size: int) -> int:
-        """How many batches `epoch` gives."""
+        """Number of batches in an epoch."""

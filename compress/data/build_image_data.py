@@ -1,4 +1,4 @@
-"""From raw images in memory to `Data`: limits, normalisation, the three splits."""
+"""Construction of `Data` from raw images: limits, normalisation, the three splits."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def from_arrays(
 
     Args:
         train: Training images and labels.
-        validation: Likewise.
-        test: Likewise.
+        validation: Validation images and labels.
+        test: Test images and labels.
         classes: Class names.
-        settings: The recipe's `data:`.
-        resize: How images are scaled, or were scaled, to the input.
+        settings: The `data:` block of the recipe.
+        resize: How images are (or were) scaled to the input.
 
     Raises:
         DataError: A split is empty, or there are fewer than two classes.
@@ -98,7 +98,7 @@ def channel_moments(images: Tensor, channels: int) -> tuple[tuple[float, ...], t
 
     Args:
         images: uint8 (N, C, h, w).
-        channels: Channels of the network's input; the values of a grey image hold for each of them.
+        channels: Channels of the network's input; all have the values of a grey image.
     """
     levels = np.arange(256) / 255
     moments = []
@@ -127,7 +127,7 @@ def rgb_to_grey(images: Tensor) -> Tensor:
 
 
 def _withheld(train: Reader, settings: DataSettings) -> Indices | None:
-    """Samples of the training split that lose their label; None for none."""
+    """Training samples whose label is not used, or None."""
     if settings.labelled is None:
         return None
     labelled = balanced_subset(train.labels, settings.labelled, settings.seed)

@@ -1,4 +1,4 @@
-"""From readers of images with masks to `Data` of the task segmentation."""
+"""Construction of `Data` for segmentation from readers of images with masks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build_mask_data(
     settings: DataSettings,
     skipped: tuple[Fact, ...] = (),
 ) -> Data:
-    """`Data` over the readers of train, validation and test, each of which gives image and mask as one tensor.
+    """`Data` over the readers of train, validation and test, which return image and mask as one tensor.
 
     Raises:
         DataError: A split is empty, there are fewer than two or more than 255 classes, or an augmentation that has no masks.
@@ -59,7 +59,7 @@ def build_mask_data(
 def segmentation_spec(
     settings: DataSettings, mean: tuple[float, ...], std: tuple[float, ...], classes: tuple[str, ...]
 ) -> NetworkSpec:
-    """Specification of a network that gives each pixel of an image a class."""
+    """Specification of a network with a class for each pixel of an image."""
     height, width = settings.size
     logits = TensorSpec(name=LOGITS, shape=(BATCH, len(classes), height, width))
     return image_spec(
@@ -77,7 +77,7 @@ def segmentation_spec(
 def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSettings) -> None:
     source = settings.source
     if not 2 <= len(classes) <= MOST_CLASSES:
-        msg = f"{source} has {len(classes)} classes; masks have 2 to {MOST_CLASSES}, the background among them"
+        msg = f"{source} has {len(classes)} classes; masks have 2 to {MOST_CLASSES}, including the background"
         raise DataError(msg)
     if settings.augment not in ("none", *MASK_AUGMENTATIONS):
         allowed = ", ".join(("none", *MASK_AUGMENTATIONS))

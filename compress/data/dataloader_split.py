@@ -1,4 +1,4 @@
-"""A DataLoader of the user as a split: its sampling, transforms and workers are used as they are."""
+"""A DataLoader of the user as a split, with its sampling, transforms and workers."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ _PROBED = 32
 
 
 class LoaderSplit:
-    """One loader as a split. See `compress.data.batch.Split` for the interface.
+    """A loader as a split. See `compress.data.batch.Split` for the interface.
 
     `fingerprint` covers the loader's length, the attributes and code of its dataset and collate function, and up to 32 of its
-    samples. Changes of other files that the dataset reads are not seen.
+    samples. Changes of other files that the dataset reads are not detected.
 
     Args:
         loader: Reads a dataset by index.
-        name: Of the split.
-        layout: What its batches hold.
+        name: Name of the split.
+        layout: Content of its batches.
 
     Attributes:
-        layout: Likewise.
+        layout: Content of the batches.
         inputs: Type and shape of the inputs of the first sample, in their order.
-        probed: Hashes of the samples that were read, up to 32.
-        range: Smallest and largest value of the real numbers in these.
+        probed: Hashes of up to 32 samples.
+        range: Smallest and largest float value in these samples.
 
     Raises:
-        DataError: It is no such loader, or its samples do not fit the layout.
+        DataError: It is not a DataLoader of an indexed dataset, or its samples do not fit the layout.
     """
 
     views: int | None = None
@@ -76,14 +76,12 @@ class LoaderSplit:
         self.inputs, self.probed, self.fingerprint = self._probe()
 
     def _own_dataset(self) -> Dataset[object]:
-        """The dataset; the part of it where the loader's sampler takes only some samples."""
+        """The dataset, or the subset of it that the sampler of the loader uses."""
         dataset, sampler = self._loader.dataset, self._loader.sampler
         if isinstance(sampler, SubsetRandomSampler):
             return Subset(dataset, sorted(set(sampler.indices)))
         if self.name != "train" and not isinstance(sampler, (SequentialSampler, RandomSampler)):
-            msg = (
-                f"the {self.name} loader has a {type(sampler).__name__}; give it a Subset of the dataset that holds its samples"
-            )
+            msg = f"the {self.name} loader has a {type(sampler).__name__}; use a Subset of the dataset with its samples instead"
             raise DataError(msg)
         return dataset
 
@@ -91,14 +89,14 @@ class LoaderSplit:
         return self._size
 
     def batches(self, batch_size: int) -> int:  # noqa: ARG002
-        """How many batches the loader gives, less a last one of a single sample."""
+        """Number of batches of the loader, without a last batch of one sample."""
         own = self._loader.batch_size
         if own is None or own == 1 or self._loader.drop_last:
             return self._steps
         return self._steps - (_length(self._loader.sampler) % own == 1)
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:
-        """Every sample once, in order; transforms of the dataset itself stay as they are."""
+        """Every sample once, in order, with the transforms of the dataset."""
         loader = self._loader
         plain: DataLoader[object] = DataLoader(
             self._dataset,
@@ -115,18 +113,18 @@ class LoaderSplit:
             start += read.size
 
     def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002
-        """As `ordered`: the views of a loader have no numbers."""
+        """The same as `ordered`, since the views of a loader have no indices."""
         return self.ordered(batch_size)
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
-        """The loader's own batches."""
+        """The batches of the loader."""
         batches = self._batches(self._loader, seed_of("epoch", seed, number))
         for batch in itertools.islice(batches, self.batches(batch_size)):
             yield self._read(batch)
 
     @property
     def labels(self) -> Indices | None:
-        """Class of each sample, int64 (N,), where the dataset has them without reading its samples; else None."""
+        """Class of each sample, int64 (N,), if the dataset has them without reading samples; else None."""
         dataset, indices = self._whole_dataset()
         values = dataset.tensors[-1] if isinstance(dataset, TensorDataset) else getattr(dataset, "targets", None)
         if not isinstance(values, (list, Tensor, np.ndarray)) or len(values) != _length(dataset):
@@ -135,9 +133,9 @@ class LoaderSplit:
         return labels[indices] if labels.ndim == 1 and labels.dtype.kind == "i" else None
 
     def image_files(self, count: int) -> list[tuple[Path, Tensor]]:
-        """Up to `count` image files with the sample made of each, (C, H, W), evenly over the split.
+        """Up to `count` evenly spaced image files, each with its sample (C, H, W).
 
-        Empty where the dataset does not list its files as torchvision's `ImageFolder` does, as (path, class) in `samples`.
+        Empty if the dataset has no list of (path, class) in `samples`, as torchvision's `ImageFolder` has.
         """
         dataset, indices = self._whole_dataset()
         listed = getattr(dataset, "samples", None)
@@ -150,7 +148,7 @@ class LoaderSplit:
             ]
 
     def _whole_dataset(self) -> tuple[Dataset[object], Indices]:
-        """The dataset of which this is a part, and the position there of each sample, (N,)."""
+        """The underlying dataset, and the index of each sample in it, (N,)."""
         dataset, indices = self._dataset, np.arange(self._size)
         while isinstance(dataset, Subset):
             indices = np.asarray(dataset.indices)[indices]
@@ -161,7 +159,7 @@ class LoaderSplit:
         return self.layout.read(batch, self.name)
 
     def _probe(self) -> tuple[tuple[TensorSpec, ...], frozenset[bytes], str]:
-        """Inputs of a sample, hashes of some, and the fingerprint."""
+        """Inputs of a sample, hashes of some samples, and the fingerprint."""
         shapes: dict[tuple[tuple[int, ...], ...], int] = {}
         probed: list[bytes] = []
         labels: list[object] = []
@@ -196,7 +194,7 @@ class LoaderSplit:
         raise DataError(msg)
 
     def _sample(self, index: int) -> object:
-        """One sample as a batch."""
+        """A sample as a batch."""
         try:
             return self._loader.collate_fn([self._dataset[index]])
         except Exception as error:  # whatever the user's dataset raises

@@ -30,11 +30,11 @@ ORIENTATION = 0x0112
 
 
 def open_image(path: str | PathLike[str], channels: int) -> Image.Image:
-    """First frame of an image file, upright, with 8 bits per channel.
+    """The first frame of an image file, upright, with 8 bits per channel.
 
     Raises:
-        ValueError: It cannot be decoded or converted.
-        OSError: It cannot be read, or is no image.
+        ValueError: The image cannot be decoded or converted.
+        OSError: The file cannot be read, or is no image.
     """
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as image:
@@ -51,7 +51,7 @@ def convert_image(image: Image.Image, channels: int) -> Image.Image:
     Integers of more than 8 bits keep the upper 8 of 16 bits. Floating-point values are scaled from [0, 1].
 
     Raises:
-        ValueError: No mode has so many channels, or values are outside these ranges.
+        ValueError: There is no mode with this number of channels, or values are outside these ranges.
     """
     if channels not in MODES:
         raise ValueError(f"no image has {channels} channels; give the samples as a .npy array")

@@ -1,4 +1,4 @@
-"""Differentiable augmentation, the same for real and synthetic images: what a synthetic set is made for and trained with.
+"""Differentiable augmentation, equal for real and synthetic images, for the synthesis of a set and training on it.
 
 Zhao & Bilen 2021, "Dataset Condensation with Differentiable Siamese Augmentation", arXiv:2102.08259, section 3 and table 9.
 """
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PROBABILITIES = 4
-"""Uniform numbers that one image needs: which operation, and up to three for it."""
+"""Number of uniform random numbers for an image: one for the operation, and up to three for its strength."""
 
 
 def differentiable_augment(x: Tensor, operations: Sequence[str], chance: Tensor) -> Tensor:
@@ -21,13 +21,13 @@ def differentiable_augment(x: Tensor, operations: Sequence[str], chance: Tensor)
 
         A_ω(x): ω chosen by chance[:, 0], its strength by the other numbers
 
-    With one row of numbers all images are changed in the same way; called with the same row on real and on synthetic images,
-    it is the siamese augmentation, through which gradients of a matching loss reach the synthetic pixels. One deviation from
-    the paper: what lies outside the image continues its border, where the paper fills in 0.
+    With one row of numbers all images are changed equally. With the same row for real and synthetic images
+    it is the siamese augmentation, through which gradients of a matching loss reach the synthetic pixels. A deviation from
+    the paper: pixels outside the image repeat its border, where the paper uses 0.
 
     Args:
-        x: Normalised images, (N, C, H, W); left as they are.
-        operations: Names out of `OPERATIONS`; none gives the images as they are.
+        x: Normalised images, (N, C, H, W); not changed.
+        operations: Names in `OPERATIONS`; without names the images are returned unchanged.
         chance: Uniform numbers in [0, 1), (N, `PROBABILITIES`) or (1, `PROBABILITIES`).
 
     Returns:
@@ -62,7 +62,7 @@ def crop(x: Tensor, u: Tensor) -> Tensor:
 
 
 def cutout(x: Tensor, u: Tensor) -> Tensor:
-    """A box of half the sides blanked; 0 is the mean colour (DeVries & Taylor 2017, arXiv:1708.04552)."""
+    """A box of half the side lengths set to 0, the mean colour (DeVries & Taylor 2017, arXiv:1708.04552)."""
     rows, columns = (
         (torch.arange(size, device=x.device) - (u[:, n : n + 1] * size).floor()).abs() <= size / 4
         for n, size in enumerate(x.shape[2:])

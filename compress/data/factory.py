@@ -1,4 +1,4 @@
-"""`data:` of a recipe → `Data`. Light until `load_data` is called: the method table says where each source lives."""
+"""`data:` of a recipe → `Data`. Sources are imported on use, by the registry."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -
     """Read a data set and split it.
 
     Args:
-        settings: The recipe's `data:` block.
-        base: Folder that relative paths in it start from.
+        settings: The `data:` block of the recipe.
+        base: Folder for its relative paths.
         trust_code: Whether a `python:` source may run.
 
     Raises:
-        DataError: Unknown source; missing, unreadable or unfit data.
+        DataError: The source is unknown, or the data are missing, unreadable or not suitable.
         TrustError: A `python:` source without `trust_code`.
     """
     origin = parse_source(settings.source, base, trust_code=trust_code)
@@ -61,10 +61,10 @@ def _images_beside(path: Path) -> dict[str, object]:
 
 
 def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, object]:
-    """What the data depends on besides the settings, as JSON. Cheap, without torch, runs no user code.
+    """Inputs of the data besides the settings, as JSON. It is fast, without torch and user code.
 
     Folders of images, with masks, boxes or without: a hash over names, sizes and modification times. `python:`: the file's
-    SHA-256; what that code reads is not known. Drawn data: versions of the packages that bring and draw the fonts.
+    SHA-256; files that the code reads are unknown. Drawn data: versions of the packages that bring and draw the fonts.
     `distilled`: the file's SHA-256, and the fingerprint of the data set that it was made from, whose validation and test images
     it uses.
 

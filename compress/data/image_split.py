@@ -1,9 +1,9 @@
-"""`ImageSplit`: the split of every built-in source, over a reader that gives the raw image of an index.
+"""`ImageSplit`: the split of every built-in image source, with a reader of raw images by index.
 
     reader ── uint8 (C, h, w) ──► evaluation transform or augmented view ── uint8 (C, H, W) ──► kept, if all views fit
                                                                                     └──► float32, normalised, (N, C, H, W)
 
-Grey images are kept with one channel and become three when normalised.
+Grey images are stored with one channel; normalisation repeats it if the network has three.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from compress.data.split_checks import Comparable
 from compress.data.stratified import Indices
 
 CACHE_BYTES = 256 * 2**20
-"""A split keeps its transformed images in memory if all views together are no larger."""
+"""Largest size, in bytes, of all views together for which a split caches its transformed images."""
 
 
 class Reader(Comparable, Protocol):
@@ -36,7 +36,7 @@ class Reader(Comparable, Protocol):
     Attributes:
         labels: Class of each, int64 (N,).
         digest: Hash of the contents.
-        channels: Of the tensors that `read` gives.
+        channels: Channels of the tensors of `read`.
     """
 
     @property
@@ -132,14 +132,14 @@ class SelectedImages:
 
 @dataclass(frozen=True)
 class ImageTransforms:
-    """How raw images become what the network sees.
+    """Transforms from raw images to inputs of the network.
 
     Attributes:
         size: H and W.
         plain: Evaluation transform.
-        augmented: Training transform; None for none.
-        views: How many augmented views there are; 1 without augmentation.
-        seed: Of the views.
+        augmented: Training transform, or None.
+        views: Number of augmented views; 1 without augmentation.
+        seed: Seed of the views.
         mean: Per channel, of pixels in [0, 1].
         std: Per channel.
         workers: Processes that read and transform; 0 for none.
@@ -155,7 +155,7 @@ class ImageTransforms:
     workers: int = 0
 
     def identity(self) -> str:
-        """All that the pixels depend on besides the images, as text."""
+        """Everything that the pixels depend on besides the images, as text."""
         versions = (torch.__version__, torchvision.__version__)
         return repr((self.size, self.plain, self.augmented, self.views, self.seed, self.mean, self.std, versions))
 
@@ -176,7 +176,7 @@ class _View(Dataset[Tensor]):
 
 @dataclass
 class _CachedImages:
-    """Transformed images of one view that were asked for already."""
+    """Cached transformed images of a view."""
 
     images: Tensor
     there: Tensor
@@ -188,7 +188,7 @@ class ImageSplit:
     Args:
         reader: Raw images and labels.
         transforms: Transforms, normalisation, loader processes.
-        withheld: Samples whose label batches do not show; None for none.
+        withheld: Samples whose label is not used, or None.
     """
 
     views: int | None
@@ -237,7 +237,7 @@ class ImageSplit:
         return self._batches(_parted(torch.arange(len(self)), batch_size), number % (self.views or 1))
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
-        """Shuffled batches of view `number` modulo `views`; a rest of one sample is left out."""
+        """Shuffled batches of view `number` modulo `views`; a last batch of one sample is skipped."""
         generator = torch.Generator().manual_seed(seed_of("order", seed, number))
         batches = _parted(torch.randperm(len(self), generator=generator), batch_size)
         return self._batches(batches[: self.batches(batch_size)], number % (self.views or 1))
@@ -261,7 +261,7 @@ class ImageSplit:
         return pixels.to(torch.float32).div_(255).sub(self._mean).div_(self._std)
 
     def _pixels(self, batches: Sequence[Tensor], view: int | None) -> Iterator[Tensor]:
-        """The uint8 images of each batch, from memory where they are kept."""
+        """The uint8 images of each batch, from the cache if possible."""
         cache = self._store(None if self._transforms.augmented is None else view) if self._keeps else None
         if cache is not None and all(bool(cache.there[samples].all()) for samples in batches):
             yield from (cache.images[samples] for samples in batches)
@@ -283,7 +283,7 @@ class ImageSplit:
         lists = [batch.tolist() for batch in batches]
         if self._transforms.workers == 0:
             return (torch.stack([samples[index] for index in batch]) for batch in lists)
-        # A generator of its own keeps the loader from drawing its base seed from the global one.
+        # with its own generator the loader does not draw its base seed from the global one
         return DataLoader(samples, batch_sampler=lists, num_workers=self._transforms.workers, generator=torch.Generator())
 
 

@@ -1,4 +1,4 @@
-"""`Data`: the three splits of a data set, and the input specification that the network must meet."""
+"""`Data`: the three splits of a data set, and the input specification of the network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """Three splits kept apart, and what the network must know of them.
+    """Three disjoint splits, and the specification of the network for them.
 
     Attributes:
         spec: Input shape, normalisation and class names.
-        train: For weights.
-        validation: For every decision: best checkpoint, early stopping, ratios, calibration choices.
-        test: For the figures in the report, looked at after all decisions.
-        source: The recipe's source string, or `python` for a user's own loaders.
-        skipped: Files left out, with reasons.
-        warnings: What makes figures wrong or empty: samples in two splits, classes without samples.
-        settings: What it was read with; None for a user's own loaders.
+        train: For the training of weights.
+        validation: For all decisions: best checkpoint, early stopping, ratios, calibration choices.
+        test: For the metrics in the report, used after all decisions.
+        source: The source string of the recipe, or `python` for loaders of the user.
+        skipped: Skipped files with reasons.
+        warnings: Reasons why metrics are wrong or undefined: samples in two splits, classes without samples.
+        settings: Settings of the source; None for loaders of the user.
     """
 
     spec: NetworkSpec
@@ -64,15 +64,15 @@ class Data:
         loader does, started from the run's seed, so a run repeats itself if the loader has no other source of randomness.
 
         Args:
-            train: Shuffles and augments in its own way; the batch size is its own.
-            validation: For every decision.
-            test: For the final figures.
+            train: Training loader, with its own shuffling, augmentation and batch size.
+            validation: Loader for all decisions.
+            test: Loader for the final metrics.
             classes: Class names in the order of the targets; for `regression` the names of the values.
-            task: Says what the targets are: a name of `compress methods task`, or an object of your own class.
+            task: Task, which defines the targets: a name of `compress methods task`, or an object of your own class.
             signature: Names of the inputs in the order in which the network takes them, whose types and shapes are those of the
                 samples; or a `Signature`, which samples must fit and which may have free axes with sizes.
-            mean: What the loaders subtracted from pixels in [0, 1], per channel; written into the artifact.
-            std: What they divided by.
+            mean: Mean per channel that the loaders subtract from pixels in [0, 1]; part of the artifact.
+            std: Standard deviation per channel that the loaders divide by.
             resize: How the validation and test loaders scale images to the input, see
                 `compress.data.decode_image.resize_image`; `infer.py` does the same. None: it is found by comparison where the
                 test loader's dataset lists its image files, as torchvision's `ImageFolder` does; else `squash` is assumed.

@@ -1,4 +1,4 @@
-"""How the caller's own loaders resize images, found by comparing their samples with the image files that these were made of."""
+"""Detection of the resizing of the caller's loaders, by comparing samples with their image files."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from compress.data.decode_image import MODES, open_image, resize_image
 from compress.data.sources.folder_listing import printable
 
 FILES = 8
-"""How many files are compared."""
+"""Number of compared files."""
 LEVELS = 3.0
-"""Largest difference that rounding explains, of 255 levels: torchvision rounds the resized image before it is cropped."""
+"""Largest difference by rounding, of 255 levels: torchvision rounds the resized image before the crop."""
 
 
 def find_resizing(samples: Sequence[tuple[Path, Tensor]], spec: NetworkSpec) -> tuple[Resize | None, tuple[Fact, ...]]:
-    """The resizing by which files become these samples.
+    """The resizing that gives these samples from their files.
 
     Args:
-        samples: Image files, each with the sample made of it, (C, H, W), normalised.
-        spec: Input of the network; its `resize` is the only one that is tried, all are where it is None.
+        samples: Image files, each with its sample (C, H, W), normalised.
+        spec: Input of the network; only its `resize` is tried, or all kinds if it is None.
 
     Returns:
-        The resizing, and no fact; or `spec.resize` and a fact that names the sample which no resizing gives.
+        The resizing without a fact; or `spec.resize` and a fact about the sample that no resizing gives.
     """
     if not samples or spec.channels not in MODES:
         return spec.resize, ()
@@ -45,10 +45,10 @@ def find_resizing(samples: Sequence[tuple[Path, Tensor]], spec: NetworkSpec) -> 
 
 
 def _difference(path: Path, expected: Tensor, spec: NetworkSpec, resize: Resize) -> float:
-    """Largest difference of an image as `infer.py` decodes it from the loader's, of 255 levels."""
+    """Largest difference between the image of `infer.py` and that of the loader, of 255 levels."""
     try:
         image = resize_image(open_image(path, spec.channels), spec.height, spec.width, resize)
-    except (OSError, ValueError):  # read by the caller's own code alone
+    except (OSError, ValueError):  # only the caller's code can read it
         return 255.0
     values = np.asarray(image, dtype=np.float32).reshape(spec.height, spec.width, spec.channels)
     return float((torch.from_numpy(values).permute(2, 0, 1) - expected).abs().max())

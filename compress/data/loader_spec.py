@@ -1,4 +1,4 @@
-"""Splits and network specification of the caller's own loaders."""
+"""Splits and network specification of the caller's loaders."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Normalization:
-    """What the loaders did to images.
+    """Preprocessing of the loaders.
 
     Attributes:
-        mean: What they subtracted from pixels in [0, 1], per channel.
-        std: What they divided by.
-        resize: How they scale images to the input.
+        mean: Mean per channel, subtracted from pixels in [0, 1].
+        std: Standard deviation per channel.
+        resize: How images are scaled to the input.
     """
 
     mean: Sequence[float]
@@ -45,14 +45,14 @@ def read_loaders(
     signature: Signature | Sequence[str] | None,
     normalization: Normalization,
 ) -> tuple[NetworkSpec, list[LoaderSplit], tuple[Fact, ...]]:
-    """The specification, the splits in the order of the loaders, and facts that make figures wrong or empty.
+    """The specification, the splits in the order of the loaders, and facts about wrong or undefined metrics.
 
     Args:
-        loaders: By the name of the split, the first for training, the last for test.
-        task: Says what the targets are.
+        loaders: Loaders by name of the split, the first for training, the last for test.
+        task: Task, which defines the targets.
         classes: Class names.
-        signature: The inputs, or their names alone; None for one image.
-        normalization: Of images.
+        signature: The inputs, or only their names; None for one image.
+        normalization: Preprocessing of images.
 
     Raises:
         DataError: A loader cannot be read, or its batches do not fit.
@@ -125,7 +125,7 @@ def _image_preprocessing(channels: int, normalization: Normalization) -> ImagePr
 
 
 def _outside_normalisation(splits: Sequence[LoaderSplit], spec: NetworkSpec) -> tuple[Fact, ...]:
-    """A fact where values are outside those that pixels in [0, 1] can get by this mean and standard deviation."""
+    """A fact if values are outside the range of pixels in [0, 1] with this mean and standard deviation."""
     low, high = min(split.range[0] for split in splits), max(split.range[1] for split in splits)
     lowest = min((0 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
     highest = max((1 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
@@ -135,7 +135,7 @@ def _outside_normalisation(splits: Sequence[LoaderSplit], spec: NetworkSpec) -> 
 
 
 def _equal_samples(splits: Sequence[LoaderSplit]) -> tuple[Fact, ...]:
-    """Facts about samples that two loaders both have, among those that were read."""
+    """Facts about equal samples in two loaders, among the samples that were read."""
     return tuple(
         Fact.of("data.equal_samples_in_loaders", first=first.name, second=second.name, count=count, probed=len(second.probed))
         for first, second in combinations(splits, 2)
@@ -145,7 +145,7 @@ def _equal_samples(splits: Sequence[LoaderSplit]) -> tuple[Fact, ...]:
 
 def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
     if not all(math.isfinite(value) and (name == "mean" or value > 0) for value in values):
-        msg = f"{name} is {tuple(values)}; it must be finite, and a standard deviation over 0"
+        msg = f"{name} is {tuple(values)}; it must be finite, and a standard deviation above 0"
         raise DataError(msg)
     if len(values) == channels:
         return tuple(values)

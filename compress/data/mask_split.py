@@ -1,6 +1,6 @@
-"""`MaskSplit`: images with a mask each, read, transformed, kept and shuffled as `ImageSplit` does.
+"""`MaskSplit`: images with masks; reading, transforms, cache and order are those of `ImageSplit`.
 
-Image and mask travel as one tensor uint8 (C + 1, h, w) until a batch is made of them.
+Image and mask are one tensor uint8 (C + 1, h, w) until a batch is built.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from compress.data.image_split import ImageSplit
 from compress.data.stratified import Indices
 
 MOST_CLASSES = 255
-"""A mask is kept in 8 bits, of which 255 is `IGNORED`."""
+"""Largest number of classes: a mask has 8 bits, and 255 is `IGNORED`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Transforms of an image and its mask together, as one tensor uint8 (C + 1, h, w) whose last channel is the mask.
 
-Both are moved alike; the mask by its nearest pixel, so that no class numbers are mixed, and only the image changes colour.
+Both have the same geometry; the mask uses nearest pixels, so that class indices are not mixed. Only the image changes colour.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from compress.data.settings import Size
 
 @dataclass(frozen=True)
 class MaskEvaluationTransform:
-    """Resizing without augmentation: the image bilinear as in the artifact, the mask by its nearest pixels.
+    """Resizing without augmentation: the image bilinear as in the artifact, the mask with nearest pixels.
 
     Attributes:
         size: H and W.
-        resize: As in `compress.data.decode_image.resize_image`; `squash` alone keeps the whole mask.
+        resize: As in `compress.data.decode_image.resize_image`; only `squash` keeps the whole mask.
     """
 
     size: Size

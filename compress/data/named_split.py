@@ -1,4 +1,4 @@
-"""Splits of named tensors: in memory, or made one sample at a time."""
+"""Splits of named tensors, in memory or generated sample by sample."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class NamedSplit:
 
     Attributes:
         samples: Index of each sample in the source, int64 (N,).
-        read: Gives samples.
-        fingerprint: Of the contents.
-        views: 1: nothing is augmented.
+        read: (indices) → inputs and targets.
+        fingerprint: Hash of the contents.
+        views: 1, since there is no augmentation.
     """
 
     samples: Tensor
@@ -40,7 +40,7 @@ class NamedSplit:
         yield from self._batches(torch.split(torch.arange(len(self)), batch_size))
 
     def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002  # there is one view
-        """As `ordered`."""
+        """The same as `ordered`."""
         yield from self.ordered(batch_size)
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
@@ -62,7 +62,7 @@ class NamedSplit:
 
 
 def read_rows(inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> ReadSamples:
-    """Samples out of arrays in memory, (N, …) each."""
+    """Samples of arrays in memory, each (N, …)."""
 
     def read(rows: Tensor) -> tuple[Tensors, Tensors]:
         first, second = ({name: values[rows] for name, values in each.items()} for each in (inputs, targets))
@@ -72,16 +72,16 @@ def read_rows(inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Re
 
 
 def split_indices(count: int, validation: float, test: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A seeded partition in training, validation and test; each gets a sample where there are three.
+    """A seeded partition into training, validation and test, each with at least one sample if there are three.
 
     Args:
         count: N.
-        validation: Fraction.
-        test: Fraction.
+        validation: Fraction of validation samples.
+        test: Fraction of test samples.
         seed: Of the choice.
 
     Returns:
-        Indices, sorted; where there are fewer than three samples each part holds them all.
+        Sorted indices; with fewer than three samples each part has all of them.
     """
     every = torch.arange(count)
     if count < 3:

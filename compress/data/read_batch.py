@@ -1,4 +1,4 @@
-"""A batch of the caller's own loader as a `Batch`: which of its tensors are inputs and which are targets, and whether they fit.
+"""Conversion of a batch of the caller's loader to a `Batch`: assignment of inputs and targets, and checks.
 
 A batch is (inputs, targets), a flat tuple of all inputs and then all targets, a mapping, or an object with attributes.
 """
@@ -22,12 +22,12 @@ TARGET_KEYS = ("targets", "target", "labels", "label", "y")
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """What the batches of a loader hold.
+    """Content of the batches of a loader.
 
     Attributes:
-        inputs: Names of the inputs in the network's order; None for one image, whatever its name.
-        targets: The task's targets; empty for whatever the loader gives beside the inputs.
-        signature: Types and shapes of the inputs, where the caller says them; else all samples have those of the first.
+        inputs: Names of the inputs in the order of the network; None for one image of any name.
+        targets: Targets of the task; empty accepts all other tensors of the loader as targets.
+        signature: Types and shapes of the inputs from the caller; None uses those of the first sample.
     """
 
     inputs: tuple[str, ...] | None = None
@@ -35,14 +35,14 @@ class BatchLayout:
     signature: Signature | None = None
 
     def read(self, batch: object, loader: str) -> Batch:
-        """The batch with named inputs and targets, floats as float32 and class numbers as int64.
+        """The batch with named inputs and targets, floats as float32 and class indices as int64.
 
         Args:
-            batch: As the loader gives it.
-            loader: Names the loader in messages.
+            batch: Batch of the loader.
+            loader: Name of the loader in messages.
 
         Raises:
-            DataError: Its parts cannot be told apart, or do not fit.
+            DataError: Its parts cannot be assigned, or do not fit.
         """
         parts = self._from_sequence(batch) if isinstance(batch, (tuple, list)) else self._from_names(_attributes(batch))
         if parts is None or not parts[0] or not parts[1]:
@@ -100,7 +100,7 @@ class BatchLayout:
             return values if spec is None else values.to(getattr(torch, spec.dtype))
         if not bool(torch.isfinite(values).all()):
             count = int((~torch.isfinite(values)).flatten(1).any(1).sum())
-            msg = f"the {loader} loader gives NaN or infinite values in {count} of {len(values)} samples; mend the data"
+            msg = f"the {loader} loader gives NaN or infinite values in {count} of {len(values)} samples; correct the data"
             raise DataError(msg)
         return values.to(torch.float32)
 
@@ -171,7 +171,7 @@ def _all_tensors(part: object) -> Tensors | None:
 
 
 def _named(part: object, names: tuple[str, ...]) -> Tensors | None:
-    """One tensor, tensors in order, or named tensors; None where they are not exactly those."""
+    """One tensor, tensors in order, or named tensors, by name; None if names or number differ."""
     if isinstance(part, Tensor):
         return {names[0]: part} if len(names) == 1 else None
     if isinstance(part, (tuple, list)):

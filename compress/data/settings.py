@@ -1,4 +1,4 @@
-"""The recipe's `data:` block and its source string, such as `imagefolder:photos`. Light: read and checked without torch."""
+"""The `data:` block of a recipe and its source string, such as `imagefolder:photos`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMOKE_PIXELS = 32
 
 
 class DataSettings(FrozenModel):
-    """Which images, how large, how split, how augmented.
+    """Data source, image size, splits and augmentation.
 
     Attributes:
         source: `digits`, `glyphs`, `drawn_parts`, `cifar10`, `cifar100`, `imagefolder:PATH`; `masks:PATH` and `shapes_masks`
@@ -33,9 +33,9 @@ class DataSettings(FrozenModel):
             `npz:PATH` (named arrays), `images:PATH` (without labels), `random:MODEL.onnx` (noise);
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Pixels that the network sees: one number for height and width, or `[height, width]`.
-        channels: 3, or 1 for networks made for grey images.
+        channels: 3, or 1 for networks with grey images.
         validation: Fraction of the training images held out for decisions: best epoch, ratios, calibration.
-        test: Fraction held out for the final figures, where the source has no test split of its own.
+        test: Fraction held out for the final metrics, if the source has no test split.
         limit: Use at most this many training images (class-balanced); None for all.
         labelled: Only this many training images (class-balanced) keep their label; the others serve losses that need none, such
             as the imitation of a teacher. None for all.
@@ -43,12 +43,12 @@ class DataSettings(FrozenModel):
         samples: How many training images a generated source (`glyphs`, `drawn_parts`, `shapes_masks`) draws.
         augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`. A
             `distilled:` set has its own augmentation and number of views; `none` turns it off.
-        views: How many different augmented views of a sample training cycles through; teacher answers are kept per view.
-        workers: Loader processes; 0 loads in the main one.
+        views: How many different augmented views of a sample training cycles through; teacher logits are cached per view.
+        workers: Number of loader processes; 0 loads in the main process.
         sizes: Sizes of free axes by name for `random:`; `height` and `width` for `images:`, where they are not `image_size`.
-        mean: What `images:` subtracts from pixels in [0, 1], per channel; ImageNet's where None.
-        std: What it then divides by.
-        seed: Of splits, generated data and augmentation.
+        mean: Mean per channel of pixels in [0, 1] for `images:`; None is that of ImageNet.
+        std: Standard deviation per channel for `images:`; None is that of ImageNet.
+        seed: Seed of splits, generated data and augmentation.
     """
 
     source: str = "digits"
@@ -71,7 +71,7 @@ class DataSettings(FrozenModel):
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> Self:
         if self.validation + self.test >= 0.95:
-            msg = f"validation {self.validation} and test {self.test} leave under 5 % to train on; lower one of them"
+            msg = f"validation {self.validation} and test {self.test} leave less than 5 % for training; lower one of them"
             raise ValueError(msg)
         return self
 
@@ -82,13 +82,13 @@ class DataSettings(FrozenModel):
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
-        """What the task must have for each field in use. The default augmentation serves images, where there are some."""
+        """Capabilities of the task that each field in use needs; the default augmentation, only for images, needs none."""
         if self.augment == "none" or "augment" not in self.model_fields_set:
             return {}
         return {"augment": ("image_input",)}
 
     def smoke(self) -> Self:
-        """The same source at toy size."""
+        """The same source with few samples."""
         return self.model_copy(
             update={
                 "image_size": self._smoke_size(),
@@ -110,13 +110,13 @@ class DataSettings(FrozenModel):
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where a data set comes from.
+    """Source of a data set.
 
     Attributes:
-        name: A row of family `data` in the method table.
-        argument: What follows the first colon.
-        base: Folder that relative paths start from.
-        trust_code: Whether the user's own code may run.
+        name: A row of family `data` in the registry.
+        argument: Text after the first colon.
+        base: Folder for relative paths.
+        trust_code: Whether the user's code may run.
     """
 
     name: str
@@ -131,10 +131,10 @@ class DataSource:
 
 
 def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSource:
-    """Take `NAME` or `NAME:ARGUMENT` apart.
+    """Split `NAME` or `NAME:ARGUMENT`.
 
     Raises:
-        DataError: Unknown name, argument missing, or argument where none belongs.
+        DataError: The name is unknown, or the argument is missing or not allowed.
     """
     name, colon, argument = source.partition(":")
     if name not in names("data"):

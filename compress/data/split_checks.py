@@ -1,4 +1,4 @@
-"""Facts about the three splits of a data set that make its figures wrong or empty: shared samples and missing classes."""
+"""Facts about the splits of a data set that make its metrics wrong or undefined: shared samples and missing classes."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from compress.data.stratified import Indices
 
 _NAMED = 5
 COMPARED = 20_000
-"""Up to this many samples are read to compare their contents."""
+"""Largest number of samples whose contents are compared."""
 
 
 class Comparable(Protocol):
     """Samples that can be compared with those of another split."""
 
     def sizes(self) -> NDArray[np.int64]:
-        """A number for each sample that is cheap to get and equal for equal samples, (N,)."""
+        """A number for each sample that is fast to compute and equal for equal samples, (N,)."""
 
     def contents(self, index: int) -> bytes:
         """Hash of a sample's contents."""
 
     def name(self, index: int) -> str:
-        """Names a sample in messages."""
+        """Name of a sample in messages."""
 
 
 def check_image_counts(counts: Sequence[int], source: str) -> None:
-    """Refuse splits with too few images: two to train on, which batch norm needs, and one to validate and one to test on.
+    """Refuse splits with too few images: training needs two, because of batch norm, validation and test one each.
 
     Args:
         counts: Images for training, validation and test.
-        source: Names the data in messages.
+        source: Name of the data in messages.
 
     Raises:
         DataError: A split has too few.

@@ -15,11 +15,11 @@ Item = TypeVar("Item")
 
 
 def hold_out(items: Sequence[Item], fraction: float, seed: Sequence[int]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Divide samples that have no single class: the rest and a random fraction, at least one, both in the order given.
+    """Hold out a random fraction, at least one sample, without regard to classes; both parts keep the order.
 
     Args:
         items: Samples.
-        fraction: To hold out, in (0, 1).
+        fraction: Fraction to hold out, in (0, 1).
         seed: Of the choice.
     """
     order = np.random.default_rng(seed).permutation(len(items))
@@ -31,13 +31,13 @@ def hold_out(items: Sequence[Item], fraction: float, seed: Sequence[int]) -> tup
 def divide_splits(
     splits: Mapping[str, Item], divide: Callable[[Item, float], tuple[Item, Item]], *, validation: float, test: float
 ) -> tuple[Item, Item, Item]:
-    """Samples for training, validation and test, of a source that has some of these splits.
+    """Samples for training, validation and test, from a source with some of these splits.
 
-    A source with `val` alone is tested on it; what is missing is held out from the training samples.
+    A source with only `val` is tested on it; missing splits are held out from the training samples.
 
     Args:
         splits: Samples of `train`, `val` and `test`, or of `all`.
-        divide: Holds out a fraction: the rest, and what is held out.
+        divide: (samples, fraction, …) → the rest, and the held-out samples.
         validation: Fraction to hold out for validation.
         test: Fraction to hold out for the test.
     """
@@ -53,11 +53,11 @@ def divide_splits(
 
 
 def limit_items(items: Sequence[Item], limit: int | None, seed: Sequence[int]) -> tuple[Item, ...]:
-    """At most `limit` random samples, in the order given; all for None.
+    """At most `limit` random samples, in their order; all for None.
 
     Args:
         items: Samples.
-        limit: How many.
+        limit: Largest number of samples.
         seed: Of the choice.
     """
     if limit is None or limit >= len(items):
@@ -69,15 +69,15 @@ def limit_items(items: Sequence[Item], limit: int | None, seed: Sequence[int]) -
 def stratified_hold_out(labels: Indices, fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Split sample indices in two, by the same fraction of each class.
 
-    Of a class with n samples, round(fraction · n) are held out, at least one and never all; a class of one sample stays.
+    Of a class with n > 1 samples, round(fraction · n) are held out, at least one and at most n − 1; of n = 1 none.
 
     Args:
         labels: Class of each sample, (N,).
-        fraction: Share to hold out, in (0, 1).
+        fraction: Fraction to hold out, in (0, 1).
         seed: Of the choice.
 
     Returns:
-        Indices that stay and indices held out, both sorted; disjoint, together every sample.
+        Remaining and held-out indices, sorted and disjoint, together every sample.
     """
     generator = np.random.default_rng([seed, 1])
     held = np.zeros(len(labels), dtype=bool)
@@ -93,7 +93,7 @@ def balanced_subset(labels: Indices, limit: int | None, seed: int) -> Indices:
 
     Args:
         labels: Class of each sample, (N,).
-        limit: How many to take; None for all.
+        limit: Largest number of samples; None for all.
         seed: Of the choice.
     """
     if limit is None or limit >= len(labels):

@@ -1,1 +1,1 @@
-"""Networks: one file a source; checkpoints in and out."""
+"""Networks: sources and checkpoints."""

@@ -1,6 +1,6 @@
-"""Where a network enters, from a recipe or from Python: what it is, and what it computes on one image and on several.
+"""Checks of a network from a recipe or from Python: its type, and its outputs for one image and for several.
 
-A network is taken when it is an ordinary float32 module that maps images (N, C, H, W) to one tensor (N, K), gives equal images
+A network is accepted if it is an ordinary float32 module that maps images (N, C, H, W) to one tensor (N, K), gives equal images
 equal outputs, and gives an image the same output alone and in a batch. Otherwise a `ModelError` says what to change.
 """
 
@@ -24,17 +24,17 @@ from compress.tasks.output_names import name_outputs
 
 SIZES = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
 TOLERANCE = 1e-3
-"""Largest difference of two runs that rounding explains, as a fraction of the largest output."""
+"""Largest difference of two runs by rounding, as a fraction of the largest output."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to change where a network does not fit the data, in the terms of the place that names the network.
+    """Advice for a network that does not fit the data, in the terms of its source.
 
     Attributes:
-        classes: Where it has `{actual}` classes and the data `{needed}`.
-        size: Where it takes images of `{pixels}` pixels and more only.
-        images: Where it takes no such images.
+        classes: Advice if it has `{actual}` classes and the data `{needed}`.
+        size: Advice if it needs images of at least `{pixels}` pixels.
+        images: Advice if it does not accept such images.
     """
 
     classes: str
@@ -60,16 +60,16 @@ def take_network(
     """Check a network and copy it.
 
     Args:
-        module: The network; it is left as it is, and so is the random state.
-        spec: Input shape and classes that it must fit.
+        module: The network; it and the random state are not changed.
+        spec: Required input shape and classes.
         name: Names it in messages.
-        advice: What to change where it does not fit the data.
+        advice: Advice if it does not fit the data.
 
     Returns:
-        A copy in eval mode on the CPU, without wrappers, with plain weights; and notes on what was replaced.
+        A copy in eval mode on the CPU, without wrappers, with plain weights; and notes on the changes.
 
     Raises:
-        ModelError: It is no such network; see the head of this file.
+        ModelError: The network is not accepted; see the docstring of this module.
     """
     inner, unwrapped = unwrap_network(module)
     _check_kind(inner, name)
@@ -83,7 +83,7 @@ def take_network(
 
 
 def unwrap_network(module: nn.Module) -> tuple[nn.Module, tuple[Fact, ...]]:
-    """The network inside wrappers that do not change what it computes, with a note for each wrapper.
+    """The network inside wrappers that do not change its function, with a note for each wrapper.
 
     These are `DataParallel`, `DistributedDataParallel`, `AveragedModel` and the result of `torch.compile`.
     """
@@ -102,7 +102,7 @@ def unwrap_network(module: nn.Module) -> tuple[nn.Module, tuple[Fact, ...]]:
 def check_each_alone(network: nn.Module, inputs: tuple[Tensor, ...], name: str) -> None:
     """Check that a network gives each image the same output every time, and the same alone as in a batch.
 
-    Accuracy is measured on batches, and a device shows the network one image.
+    Accuracy is measured on batches, and a device runs single images.
 
     Args:
         network: In eval mode.
@@ -152,14 +152,14 @@ def smallest_size(module: nn.Module, channels: int, above: int) -> int | None:
 
 def _check_kind(module: object, name: str) -> None:
     if not isinstance(module, nn.Module):
-        msg = f"{name} is {type(module).__name__}; a network is a torch.nn.Module"
+        msg = f"{name} is {type(module).__name__}; a network must be a torch.nn.Module"
         raise ModelError(msg)
     parts = list(module.modules())
     if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
-        msg = f"{name} is scripted or traced, so its layers cannot be changed; give the nn.Module that it was made from"
+        msg = f"{name} is scripted or traced, so its layers cannot be changed; use the original nn.Module"
         raise ModelError(msg)
     if any(type(part).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")) for part in parts):
-        msg = f"{name} is quantized already; give the float network"
+        msg = f"{name} is already quantized; use the float network"
         raise ModelError(msg)
     tensors = [*module.named_parameters(), *module.named_buffers()]
     if lazy := [key for key, tensor in tensors if is_lazy(tensor)]:
@@ -176,16 +176,16 @@ def _check_kind(module: object, name: str) -> None:
 
 
 def _check_shapes(network: nn.Module, spec: NetworkSpec, name: str, advice: Advice) -> None:
-    """Run two black images, then one."""
+    """Run two black images, then one image."""
     try:
         outputs = network(*spec.signature.example(2, seed=None).values())
-    except Exception as error:  # whatever the network's own code raises
+    except Exception as error:  # any error of the network's code
         raise ModelError(_why_not(network, spec, name, error, advice)) from error
     _check_outputs(outputs, spec, name, advice)
     try:
         network(*spec.signature.example(1, seed=None).values())
     except Exception as error:
-        msg = f"{name} takes two samples but not one, which is what a device shows it: {message_line(error)}"
+        msg = f"{name} accepts two samples but not one, as a device runs it: {message_line(error)}"
         raise ModelError(msg) from error
 
 

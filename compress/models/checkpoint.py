@@ -1,10 +1,10 @@
-"""Weights and structure of a network in one safetensors file, so that a pruned network comes back as it was.
+"""Weights and structure of a network in one safetensors file, from which also a pruned network is restored.
 
-Structured pruning changes shapes and the plain numbers beside them (`out_channels`, `groups`, `num_heads`,
-`normalized_shape`). Beside the tensors, the file's metadata holds every plain number of every submodule as JSON. Reading
-starts from a reference, the same network freshly built: where a number differs it is set, then all tensors are replaced.
-A submodule in whose place something simpler stands now (`parts`) is named with what stands there, one of a closed list.
-Nothing is unpickled; a file can change existing plain numbers of existing submodules and put such parts in, and nothing else.
+Structured pruning changes shapes and the related attributes (`out_channels`, `groups`, `num_heads`,
+`normalized_shape`). The metadata of the file contains every numeric attribute of every submodule as JSON. Reading
+starts from a reference, the same network newly built: differing numbers are set, then all tensors are replaced.
+Submodules that were replaced by a simpler one (`parts`) are listed with their replacement, one of a closed list.
+Nothing is unpickled. A file can only change existing numbers of existing submodules, and insert such replacements.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _BASE = frozenset({*vars(nn.Module()), "training"})
 
 
 class Layout(FrozenModel):
-    """The structure of a network, as the file's metadata holds it.
+    """The structure of a network, in the metadata of the file.
 
     Attributes:
-        version: Of this format.
+        version: Version of the format.
         types: Class name of each submodule.
-        numbers: Plain numbers of each submodule that has any.
-        tied: Names of further places where a tensor is used → the name under which it is stored.
-        replaced: What stands in the place of another part; `types` and `numbers` are those after it was put there.
+        numbers: Numeric attributes of each submodule.
+        tied: Further names of a shared tensor → the name under which it is stored.
+        replaced: Replacements of submodules; `types` and `numbers` are those after the replacement.
     """
 
     version: Literal[1] = 1
@@ -52,12 +52,12 @@ class Layout(FrozenModel):
 
 
 def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
-    """Write weights and structure; the file appears whole or not at all.
+    """Write weights and structure atomically.
 
     Args:
-        module: Trained, pruned, on any device.
-        reference: The same network freshly built; what `load` will be given.
-        path: Ends in `.safetensors`.
+        module: The network, on any device.
+        reference: The same network newly built, as for `load`.
+        path: Path with the suffix `.safetensors`.
 
     Raises:
         ModelError: The two differ in more than shapes, plain numbers and known parts: submodules or tensors added, removed,
@@ -79,17 +79,17 @@ def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
 
 
 def load(path: Path, reference: nn.Module) -> nn.Module:
-    """Read what `save` wrote.
+    """Read a file of `save`.
 
     Args:
         path: The file.
-        reference: The same network freshly built; left as it is.
+        reference: The same network newly built; not changed.
 
     Returns:
-        A new module in eval mode on the CPU, whose parameters require gradients where the reference's do.
+        A new module in eval mode on the CPU, with `requires_grad` as in the reference.
 
     Raises:
-        ModelError: Missing or damaged, not written by `save`, or made for another network.
+        ModelError: The file is missing or damaged, not from `save`, or from another network.
     """
     layout, tensors = _read(path)
     try:
@@ -115,13 +115,13 @@ def _with_parts(reference: nn.Module, replaced: Mapping[str, parts.ReplaceablePa
 
 
 def has_other_structure(module: nn.Module, reference: nn.Module) -> bool:
-    """Whether a network differs from the same network freshly built in more than values: shapes, parts or names of tensors."""
+    """Whether a network differs from the newly built network in shapes, parts or names of tensors, not only in values."""
     shapes = [{name: tensor.shape for name, tensor in _named(network).items()} for network in (module, reference)]
     return shapes[0] != shapes[1] or bool(parts.find_replaceable(module, reference))
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether `save` wrote this safetensors file."""
+    """Whether this safetensors file is from `save`."""
     with _opened(path) as file:
         return KEY in (file.metadata() or {})
 
@@ -137,7 +137,7 @@ def _is_plain(value: object) -> TypeGuard[Plain | tuple[bool | int | float, ...]
 
 
 def _attributes(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, str, object, object]]:
-    """Submodule, attribute, its value and the reference's, for every attribute of their own that both have."""
+    """(submodule, attribute, its value, value in the reference) for every attribute that both have."""
     children = dict(module.named_modules())
     for name, other in reference.named_modules():
         own = vars(children[name])
@@ -155,7 +155,7 @@ def _numbers(module: nn.Module, reference: nn.Module) -> dict[str, dict[str, Pla
 
 
 def _inexpressible(module: nn.Module, reference: nn.Module) -> Iterator[str]:
-    """Attributes that differ and are no plain numbers: another kind, a string, a tensor that is not a buffer."""
+    """Differing attributes that are not numeric: another type, a string, a tensor that is not a buffer."""
     for name, key, value, expected in _attributes(module, reference):
         if isinstance(value, Tensor) and isinstance(expected, Tensor):
             differs = value.shape != expected.shape or not torch.equal(value.cpu(), expected.cpu())
@@ -168,7 +168,7 @@ def _inexpressible(module: nn.Module, reference: nn.Module) -> Iterator[str]:
 
 
 def _same_kind(value: object, expected: object) -> bool:
-    """Both one plain number of the same type, or both a sequence of them."""
+    """Whether both are a number of the same type, or both a sequence of numbers."""
     if not (_is_plain(value) and _is_plain(expected)):
         return False
     sequences = isinstance(value, (tuple, list)), isinstance(expected, (tuple, list))
@@ -176,17 +176,17 @@ def _same_kind(value: object, expected: object) -> bool:
 
 
 def _named(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and all buffers, under every name that they have."""
+    """Parameters and all buffers, under all their names."""
     return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
 
 
 def _transient(module: nn.Module) -> set[str]:
-    """Names of the buffers that a state dict leaves out."""
+    """Names of the buffers that are not in a state dict."""
     return dict(module.named_buffers(remove_duplicate=False)).keys() - module.state_dict(keep_vars=True).keys()
 
 
 def _tensors(module: nn.Module, reference: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What to store: every tensor once, and the further names of shared ones."""
+    """Tensors to store, each once, and the further names of shared tensors."""
     named, expected, transient = _named(module), _named(reference), _transient(reference)
     _refuse("tensors", named.keys() ^ expected.keys())
     first: dict[int, str] = {}
@@ -253,7 +253,7 @@ def _misfit(path: Path, what: str, names: Iterable[str]) -> str:
 
 
 def _set_numbers(path: Path, module: nn.Module, name: str, numbers: Mapping[str, Plain]) -> None:
-    """Set the plain numbers of one submodule that differ; only those that exist and are of the same kind."""
+    """Set the differing numbers of a submodule that exist and have the same type."""
     child = dict(module.named_modules()).get(name)
     own = {} if child is None else vars(child)
     for key, value in numbers.items():

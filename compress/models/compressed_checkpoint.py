@@ -1,4 +1,4 @@
-"""Checkpoints of sparse networks, compressed: zeros take no room on disk. Deterministic, read back without a trace on disk."""
+"""Compressed checkpoints of sparse networks. Compression is deterministic; reading leaves no file on disk."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from compress.core.atomic_files import atomic_write
 from compress.core.errors import ModelError
 
 SPARSE_FRACTION = 0.25
-"""Fraction of zeros from which compressing is worth its time; dense float32 weights hardly shrink."""
+"""Smallest fraction of zeros for compression; dense float32 weights hardly shrink."""
 _SUFFIX = ".gz"
 _LEVEL = 6
 
 
 def zero_fraction(module: nn.Module) -> float:
-    """Parameters that are exactly zero, of all."""
+    """Fraction of parameters that are exactly zero."""
     total = sum(parameter.numel() for parameter in module.parameters())
     return sum(int((parameter == 0).sum()) for parameter in module.parameters()) / max(total, 1)
 
 
 def compress_checkpoint(path: Path) -> Path:
-    """Compress a file (gzip, level 6, no time stamp) and remove it; gives the path of the compressed one."""
+    """Compress a file (gzip, level 6, no time stamp) and remove it; returns the path of the compressed file."""
     packed = path.with_name(path.name + _SUFFIX)
     with (
         atomic_write(packed) as aside,
@@ -42,10 +42,10 @@ def compress_checkpoint(path: Path) -> Path:
 
 @contextmanager
 def decompressed(path: Path) -> Iterator[Path]:
-    """A path to read `path` from, whether it stands there as it is or packed.
+    """A path with the content of `path`, which may be compressed.
 
     Raises:
-        ModelError: The packed file is damaged.
+        ModelError: The compressed file is damaged.
     """
     packed = path.with_name(path.name + _SUFFIX)
     if path.exists() or not packed.exists():

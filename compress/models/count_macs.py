@@ -22,7 +22,7 @@ def _onednn_recurrence(x: Shape, input_weight: Shape, hidden_weight: Shape, *_: 
 
 
 def _cudnn_recurrence(x: Shape, weights: Sequence[Shape], *_: object, **__: object) -> int:
-    """The same of all layers and directions; one-dimensional weights are biases."""
+    """The same for all layers and directions; one-dimensional weights are biases."""
     return 2 * prod(x[:2]) * sum(prod(weight) for weight in weights if len(weight) > 1)
 
 
@@ -35,12 +35,12 @@ _FUSED_RECURRENCES = {
 
 @dataclass(frozen=True)
 class NetworkCounts:
-    """What a network holds and does.
+    """Parameters and operations of a network.
 
     Attributes:
-        parameters: Weights that training may change, shared ones once; buffers are not counted.
+        parameters: Number of parameters, shared ones once, without buffers.
         macs: Multiply-accumulates of one sample in convolutions, linear layers, matrix products, attention and
-            recurrences. Normalisation, activations and pooling are not counted, as is the custom of the papers.
+            recurrences; as in the literature, normalisation, activations and pooling are not counted.
     """
 
     parameters: int
@@ -48,12 +48,12 @@ class NetworkCounts:
 
 
 def count_network(module: nn.Module, spec: NetworkSpec) -> NetworkCounts:
-    """Count a network; it is left as it was.
+    """Count parameters and MACs of a network, which is not changed.
 
-    Counted where torch dispatches its operators, not by layer type, so that functional attention (Swin) counts as well.
+    It counts at the dispatch of operators, not by layer type, so that functional attention (Swin) is included.
 
     Args:
-        module: Takes (1, C, H, W) of `spec`.
+        module: Network for inputs of `spec`.
         spec: The input.
     """
     parameters = sum(parameter.numel() for parameter in module.parameters())
@@ -63,7 +63,7 @@ def count_network(module: nn.Module, spec: NetworkSpec) -> NetworkCounts:
     try:
         module.eval()
         device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
-        # Attention as plain products: some of its fused kernels have no flop formula, which depends on device and release.
+        # plain products for attention: some fused kernels have no flop formula, depending on device and release
         counter = FlopCounterMode(display=False, custom_mapping=_FUSED_RECURRENCES)
         with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             module(*(values.to(device) for values in spec.signature.example().values()))

@@ -1,4 +1,4 @@
-"""From the recipe's `model:` block to a network that fits the data. Light until `build_model` is called.
+"""`model:` block of a recipe → a network that fits the data. torch is imported by `build_model`.
 
 source ──► network ──► small stem? ──► channels ──► classes ──► check (`take_network`) ──► BuiltModel
 """
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class UnfittedModel:
-    """A network as its source gives it, not yet fitted to the data.
+    """A network from its source, before it is fitted to the data.
 
     Attributes:
         module: The network.
-        classes: How many classes its source made it for; 0 for a network whose head must not be replaced.
-        notes: What a reviewer should know.
+        classes: Its number of classes; 0 for a network whose head must not be replaced.
+        notes: Points for review.
     """
 
     module: nn.Module
@@ -42,11 +42,11 @@ class UnfittedModel:
 
 @dataclass(frozen=True, eq=False)
 class BuiltModel:
-    """A network that takes the data's inputs and gives the task's outputs.
+    """A network with the inputs of the data and the outputs of the task.
 
     Attributes:
-        module: In eval mode on the CPU.
-        notes: What was fitted or changed on the way.
+        module: The network in eval mode on the CPU.
+        notes: Notes on the changes.
     """
 
     module: nn.Module
@@ -65,11 +65,11 @@ def build_model(
     """Build a network.
 
     Args:
-        settings: The recipe's block.
-        spec: Input shape and classes that it must fit.
-        seed: Of fresh weights; the global random state is left as it was.
-        base: Folder that relative paths start from.
-        task: What it is built for; None for classification.
+        settings: The block of the recipe.
+        spec: Required input shape and classes.
+        seed: Seed of new weights; the global random state is not changed.
+        base: Folder for relative paths.
+        task: Its task; None for classification.
         trust_code: Whether `python:` sources may run.
 
     Raises:
@@ -95,7 +95,7 @@ def build_model(
 
 
 def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:
-    """The network with its stem, before head and channels are fitted; draws on the global random state."""
+    """The network with its stem, before head and channels are fitted; uses the global random state."""
     from compress.models import small_image_stem as stem
     from compress.models.check_network import unwrap_network
 
@@ -106,13 +106,13 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, b
     draft: UnfittedModel = lookup("model", kind).load()(rest, settings, spec, task=task, base=base, trust_code=trust_code)
     module, unwrapped = unwrap_network(draft.module)
     draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped))
-    if settings.small_stem and kind != "file":  # a file's architecture was given its stem before the weights went in
+    if settings.small_stem and kind != "file":  # the architecture of a file has its stem before its weights are loaded
         return UnfittedModel(draft.module, draft.classes, (*draft.notes, *stem.use_small_stem(draft.module)))
     return draft
 
 
 def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, object]:
-    """What else than the settings the network depends on, as JSON; computed without torch.
+    """Inputs of the network besides the settings, as JSON; computed without torch.
 
     Raises:
         ModelError: The weights file or Python file is missing.
@@ -133,17 +133,17 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, object]:
         parts["files"] = {path.name: sha256(path) for path in sorted(folder.glob("*.*")) if path.is_file()}
     else:
         package = lookup("model", kind).options.get("package", kind) if kind in names("model") else kind
-        parts[package] = _version(package)  # its code, and what `DEFAULT` means
+        parts[package] = _version(package)  # the code of the package, and the meaning of `DEFAULT`
     if (reference := settings.reference) is not None:
         parts["reference"] = model_fingerprint(reference, base)
     return parts
 
 
 def onnx_hash(path: Path) -> str:
-    """Hash of an ONNX file, with the files beside it that hold its weights.
+    """Hash of an ONNX file and its external weight files.
 
     Raises:
-        ModelError: One cannot be read.
+        ModelError: A file cannot be read.
     """
     try:
         beside = [sha256(file) for file in sorted(path.parent.glob(f"{path.name}*data")) if file.is_file()]

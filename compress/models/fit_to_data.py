@@ -1,12 +1,12 @@
-"""Fit a network's first and last layer to the data.
+"""Adaptation of the first and last layer of a network to the data.
 
-Channels. A convolution W (O, I, h, w) made for I channels is read by c channels through
+Channels. A convolution W (O, I, h, w) for I channels becomes one for c channels:
 
     W'[:, j] = W[:, j mod I] · I / c          for c > 1,        W'[:, 0] = Σ_i W[:, i]        for c = 1,
 
-so that a grey image gives exactly what the same image repeated over all I channels gave.
+so that a grey image gives the same output as this image repeated over I channels.
 
-Classes. The last linear or convolutional layer with the old number of outputs is replaced by a fresh one.
+Classes. The last linear or convolutional layer with the old number of outputs is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from compress.core.fact import Fact
 
 
 def first_convolution(module: nn.Module) -> tuple[str, nn.Conv2d] | None:
-    """Name and layer of the first convolution, by order of definition; None when there is none."""
+    """Name and layer of the first convolution, by order of definition, or None."""
     return next(((name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)), None)
 
 
 def last_layer(module: nn.Module, classes: int) -> tuple[str, nn.Linear | nn.Conv2d] | None:
-    """Name and layer of the last linear or convolutional layer that has `classes` outputs; None when there is none."""
+    """Name and layer of the last linear or convolutional layer with `classes` outputs, or None."""
     layers = [
         (name, layer)
         for name, layer in module.named_modules()
@@ -35,9 +35,9 @@ def last_layer(module: nn.Module, classes: int) -> tuple[str, nn.Linear | nn.Con
 
 
 def fit_channels(module: nn.Module, channels: int) -> list[Fact]:
-    """Let the first convolution take `channels` channels, in place; says what was done.
+    """Adapt the first convolution to `channels` channels, in place; returns a note.
 
-    A depthwise or grouped first convolution, and a network without one, is left alone.
+    A depthwise or grouped first convolution is not changed.
     """
     first = first_convolution(module)
     if first is None or first[1].in_channels == channels or first[1].groups != 1:
@@ -49,21 +49,21 @@ def fit_channels(module: nn.Module, channels: int) -> list[Fact]:
     weight = weight.sum(dim=1, keepdim=True) if channels == 1 else repeated
     layer.in_channels = channels
     layer.weight = nn.Parameter(weight.contiguous(), requires_grad=layer.weight.requires_grad)
-    if getattr(module, "transform_input", False) is True:  # Inception and GoogLeNet renormalise three channels themselves
+    if getattr(module, "transform_input", False) is True:  # Inception and GoogLeNet normalise three channels themselves
         module.transform_input = False  # type: ignore[assignment]
     return [Fact.of("models.channels_fitted", name, before=old, after=channels)]
 
 
 def fit_classes(module: nn.Module, old: int, classes: int) -> list[Fact]:
-    """Replace the head by a fresh one with `classes` outputs, in place; says what was done.
+    """Replace the head by a new one with `classes` outputs, in place; returns a note.
 
     Args:
         module: The network.
-        old: Outputs that it has now; equal to `classes`, nothing is done.
-        classes: Outputs that it must have.
+        old: Current number of outputs; if it equals `classes`, nothing is changed.
+        classes: Required number of outputs.
 
     Raises:
-        ModelError: No layer with `old` outputs.
+        ModelError: There is no layer with `old` outputs.
     """
     if old == classes:
         return []

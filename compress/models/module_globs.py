@@ -1,4 +1,4 @@
-"""Parts of a network by globs of their names, as a recipe gives them."""
+"""Modules of a network by globs of their names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_globs(globs: Iterable[str], module: nn.Module) -> None:
     """Check that each glob of `max_ratio` names a module.
 
     Raises:
-        ModelError: One matches nothing.
+        ModelError: A glob matches nothing.
     """
     names = [name for name, _ in module.named_modules() if name]
     for glob in globs:

@@ -1,8 +1,8 @@
-"""Parts of a network that were replaced by one of a closed list, as data that a checkpoint can store.
+"""Replacement of parts of a network by parts of a closed list, in a form that a checkpoint can store.
 
-A stage may put a simpler part in the place of another: ReLU for HardSwish, nothing for a squeeze-excite gate. A place is the
-name of a submodule, or of an attribute that holds an activation function (`activation` of torch's transformer layers). What
-stands there is one of `PARTS`; a file can name nothing else, and no code comes from it.
+A stage may replace a part by a simpler one: HardSwish by ReLU, a squeeze-excite gate by the identity. A place is the
+name of a submodule, or of an attribute with an activation function (`activation` of torch's transformer layers). The
+replacement is one of `PARTS`; a file cannot name others, and contains no code.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ ReplaceablePart = Literal["identity", "relu", "relu6"]
 PARTS: Mapping[ReplaceablePart, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
 FUNCTIONS: Mapping[ReplaceablePart, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
 REPLACEABLE: tuple[object, ...] = (F.hardswish, F.silu, F.gelu, *FUNCTIONS.values())
-"""Functions in whose place an attribute may hold one of `FUNCTIONS`."""
+"""Functions that `FUNCTIONS` may replace in an attribute."""
 _FUSED = "activation_relu_or_gelu"
-"""How torch's transformer layers tell their fused kernel what the activation is: 1 ReLU, 2 GELU, 0 any other."""
+"""Code of the activation for the fused kernel of torch's transformer layers: 1 ReLU, 2 GELU, 0 any other."""
 
 
 def part_named(name: str) -> ReplaceablePart:
@@ -36,14 +36,14 @@ def part_named(name: str) -> ReplaceablePart:
 
 
 def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> None:
-    """Put parts in their places, in place. What stood in several of them at once is replaced by one part for all.
+    """Set parts at their places, in place. A module at several places is replaced by one module at all of them.
 
     Args:
         module: The network.
-        parts: By place.
+        parts: Parts by place.
 
     Raises:
-        KeyError: No such place; its name.
+        KeyError: The place does not exist.
     """
     replacements: dict[int, nn.Module] = {}
     for name, part in parts.items():
@@ -61,14 +61,14 @@ def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> No
 
 
 def find_replaceable(module: nn.Module, reference: nn.Module) -> dict[str, ReplaceablePart]:
-    """What stands in another's place in `module`, by place; both otherwise of one structure."""
+    """The replacements in `module` by place; apart from them both networks have the same structure."""
     replaced = {name: part for name, part, before in _pairs(module, reference) if (part is not None and before != part)}
-    # Inside of what was replaced there is nothing to tell.
+    # the inside of a replacement is not compared
     return {name: part for name, part in replaced.items() if not any(name.startswith(f"{other}.") for other in replaced)}
 
 
 def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, ReplaceablePart | None, ReplaceablePart | None]]:
-    """Every place that both have: its name, what stands there, and what stood there."""
+    """(name, current part, reference part) of every place that both have."""
     before = dict(reference.named_modules(remove_duplicate=False))
     for name, part in module.named_modules(remove_duplicate=False):
         other = before.get(name)

@@ -1,4 +1,4 @@
-"""Weights that a network computes before each run, written as plain weights, which stages can prune, quantize and export."""
+"""Conversion of weights that a network computes in each run to plain weights, which stages can prune, quantize and export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def copy_with_plain_weights(module: nn.Module) -> tuple[nn.Module, tuple[Fact, .
     """A copy in eval mode on the CPU that computes the same from plain weights.
 
     Weight norm, spectral norm, masks of `torch.nn.utils.prune` and every parametrization of
-    `torch.nn.utils.parametrize` are replaced by the weight that they give.
+    `torch.nn.utils.parametrize` are replaced by their weight.
 
     Returns:
         The copy, and a note for each weight that was replaced.
@@ -35,7 +35,7 @@ def copy_with_plain_weights(module: nn.Module) -> tuple[nn.Module, tuple[Fact, .
     }
     notes: list[Fact] = []
     try:
-        # Every reference to a parametrized part, also one outside the tree of modules, becomes one to its plain copy.
+        # every reference to a parametrized part, also outside the module tree, refers to its plain copy
         plain = {path: _empty(part) for path, part in module.named_modules() if parametrize.is_parametrized(part)}
         memo |= {id(module.get_submodule(path)): copied for path, copied in plain.items()}
         network: nn.Module = copy.deepcopy(module, memo)
@@ -43,7 +43,7 @@ def copy_with_plain_weights(module: nn.Module) -> tuple[nn.Module, tuple[Fact, .
             notes += _fill(copied, module.get_submodule(path), path, memo)
     except ModelError:
         raise
-    except Exception as error:  # copying runs the network's own code, which may raise anything
+    except Exception as error:  # copying runs the network's code, which may raise any error
         msg = f"the network cannot be copied: {type(error).__name__}: {error}; keep computed tensors out of its attributes"
         raise ModelError(msg) from error
     network = network.cpu().eval()
@@ -62,16 +62,16 @@ def _empty(part: nn.Module) -> nn.Module:
 
 
 def _fill(copied: nn.Module, part: nn.Module, path: str, memo: dict[int, object]) -> Iterator[Fact]:
-    """Give an empty module the attributes of a parametrized one, and its computed weights as plain ones."""
+    """Set the attributes of a parametrized module in an empty one, with its computed weights as plain weights."""
     attributes = vars(part) | {"_modules": {name: child for name, child in part._modules.items() if name != "parametrizations"}}
     vars(copied).update(copy.deepcopy(attributes, memo))
     assert isinstance(part.parametrizations, nn.ModuleDict)  # noqa: S101  # torch's own structure
     for name, steps in part.parametrizations.items():
         assert isinstance(steps, nn.ModuleList)  # noqa: S101  # likewise
         try:
-            # In eval mode and on a copy: spectral norm changes its buffers in training mode.
+            # in eval mode, since spectral norm changes its buffers in training mode
             value = copy.deepcopy(steps, memo).cpu().eval()().detach().clone()
-        except Exception as error:  # parametrizations are the user's own code, which may raise anything
+        except Exception as error:  # parametrizations are the user's code, which may raise any error
             raise _irreplaceable(_joined(path, name), steps[0], error) from error
         if any(parameter.startswith("original") for parameter in steps._parameters):
             trains = any(parameter.requires_grad for parameter in steps.parameters())

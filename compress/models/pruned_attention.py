@@ -1,9 +1,9 @@
-"""Modules that were pruned further than their own code allows: attention with fewer heads, blocks that were dropped.
+"""Modules for pruned structures that the original code does not support: attention with fewer heads, dropped blocks.
 
-Torch's attention modules take the width of their heads from the width of their input. After heads were removed the two differ;
-the module is then replaced by one of the same attributes that computes with the shapes of its tensors. A dropped residual
-block is replaced by one with empty tensors that passes its input on. The shapes alone say what was pruned, so a checkpoint
-needs no more.
+Torch's attention modules derive the width of a head from the width of the input. After heads are removed the two differ;
+the module is then replaced by one with the same attributes that uses the shapes of its tensors. A dropped residual
+block is replaced by one with empty tensors that returns its input. The shapes determine what was pruned, so a checkpoint
+needs no further data.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
 from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2
 
 POSITIONED = (ShiftedWindowAttention, RelativePositionalMultiHeadAttention)
-"""Attention modules with a parameter for the relative positions of tokens, which has one entry per head."""
+"""Attention modules with a relative position parameter, which has one entry per head."""
 _MASKED = -100.0
 _LARGEST_SCALE = 4.605170185988092
 """ln 100: the limit that Swin V2 sets to the logarithm of its temperature."""
 
 
 def restore_pruned_forwards(module: nn.Module) -> nn.Module:
-    """Replace every part whose tensors say that it was pruned by a module that computes with them.
+    """Replace every part whose tensors have pruned shapes by a module for these shapes.
 
-    A replacement holds the tensors, submodules, hooks and settings of the part itself, not copies.
+    A replacement uses the tensors, submodules, hooks and settings of the part, not copies.
 
     Args:
         module: The network; its parts are replaced in place.
@@ -34,19 +34,19 @@ def restore_pruned_forwards(module: nn.Module) -> nn.Module:
     """
     replacements = {part: _replacement(kind, part) for part in module.modules() if (kind := _pruned_kind(part)) is not None}
     for owner in list(module.modules()):
-        for name, part in list(owner._modules.items()):  # named_children leaves out second names
+        for name, part in list(owner._modules.items()):  # named_children omits second names
             if part in replacements:
                 setattr(owner, name, replacements[part])
     return replacements.get(module, module)
 
 
 def checkpoint_type(part: nn.Module) -> str:
-    """Class name of a part as checkpoints store it: that of the original, since the tensors alone say what was pruned."""
+    """Class name of a part in checkpoints, which is that of the original part."""
     return str(getattr(part, "_original_type", type(part).__name__))
 
 
 def _replacement(kind: type[nn.Module], part: nn.Module) -> nn.Module:
-    replacement = kind.__new__(kind)  # no __init__: the part's own attributes are taken over
+    replacement = kind.__new__(kind)  # no __init__: the attributes of the part are used
     vars(replacement).update(vars(part), _original_type=checkpoint_type(part))
     return replacement
 
@@ -58,7 +58,7 @@ def is_skipped(part: nn.Module) -> bool:
 
 
 def _pruned_kind(part: nn.Module) -> type[nn.Module] | None:
-    """The class that a part's tensors call for; None where its own class still fits, or the part is replaced already."""
+    """The class for the tensors of a part; None if its class fits, or it is already replaced."""
     kind: type[nn.Module] | None = None
     if isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
         narrowed = part.in_proj_weight.numel() and part.in_proj_weight.shape[0] != 3 * part.embed_dim
@@ -83,7 +83,7 @@ def empty_shape(dim: int, *, returns_tuple: bool) -> tuple[int, ...]:
 
 
 class SkippedBlock(nn.Module):
-    """Passes its input on, in a tuple where the original block returns one."""
+    """Returns its input, in a tuple if the original block returns one."""
 
     def forward(self, x: Tensor, *_: object, **__: object) -> Tensor | tuple[Tensor]:
         """The input."""
@@ -91,18 +91,18 @@ class SkippedBlock(nn.Module):
 
 
 class PrunedMHA(nn.MultiheadAttention):
-    """Self-attention whose heads together are narrower than its input."""
+    """Self-attention whose total head width is smaller than the width of its input."""
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, *_: object, attn_mask: Tensor | None = None, **others: object
     ) -> tuple[Tensor, None]:
-        """Attention over (N, L, E), or (L, N, E) without `batch_first`; the weights are not given back.
+        """Attention over (N, L, E), or (L, N, E) without `batch_first`; the attention weights are not returned.
 
         Raises:
-            NotImplementedError: Padding is masked, which pruned heads do not know.
+            NotImplementedError: A padding mask is given, which pruned heads do not support.
         """
         if others.get("key_padding_mask") is not None:
-            msg = "attention with pruned heads takes no key_padding_mask"
+            msg = "attention with pruned heads does not support key_padding_mask; call it without one"
             raise NotImplementedError(msg)
         biases = self.in_proj_bias.chunk(3) if self.in_proj_bias is not None else (None,) * 3
         weights = zip((query, key, value), self.in_proj_weight.chunk(3), biases, strict=True)
@@ -162,7 +162,7 @@ class PrunedWindowedMHA(ShiftedWindowAttention):  # type: ignore[misc]  # torchv
         return F.dropout(F.linear(joined, self.proj.weight, self.proj.bias), self.dropout, self.training)
 
     def _mask(self, x: Tensor, tall: int, wide: int, shift: list[int]) -> Tensor | None:
-        """What keeps tokens apart that only the shift brought into one window, (windows, tokens, tokens)."""
+        """Attention mask between tokens that are in one window only because of the shift, (windows, tokens, tokens)."""
         if not any(shift):
             return None
         (wh, ww), regions = self.window_size, []

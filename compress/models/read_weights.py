@@ -1,8 +1,8 @@
-"""Weights files as training scripts write them: safetensors or torch, nested under an entry, with prefixes of wrappers.
+"""Weights files of training scripts: safetensors or torch, with nested entries and prefixes of wrappers.
 
     file ──► content ──► state dict (`find_state_dict`) ──► entries of one network (`own_entries`) ──► float32 (`to_float32`)
 
-A torch file is a pickle, and a pickle may run code. It is read with `weights_only=True`, which refuses any that would.
+A torch file is a pickle, which may run code. It is read with `weights_only=True`, which refuses code.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ WRAPPERS = (
     "ema",
     "params_ema",
 )
-"""Entries under which training scripts put a state dict; of several the first is used."""
+"""Entries with the state dict in files of training scripts; the first that exists is used."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
-"""What DataParallel, `torch.compile`, Lightning and other wrappers put before the names of the network's own tensors."""
+"""Prefixes of tensor names by DataParallel, `torch.compile`, Lightning and other wrappers."""
 _PLAIN_TYPES: tuple[Callable[..., object], ...] = (
     argparse.Namespace,
     pathlib.PosixPath,
@@ -49,7 +49,7 @@ _PLAIN_TYPES: tuple[Callable[..., object], ...] = (
     np._core.multiarray.scalar,  # type: ignore[attr-defined]  # how numpy pickles a number
     *(type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")),
 )
-"""Data beside the weights, which torch does not allow by itself: options of the command line, paths, numbers of numpy."""
+"""Types of data besides the weights that torch does not allow by default: command-line options, paths, numbers of numpy."""
 _DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 """Names in the files that torchvision publishes for DenseNet: `denselayer1.norm.1.weight` is `denselayer1.norm1.weight`."""
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -60,7 +60,7 @@ def read_file(path: Path) -> object:
     """Content of a weights file.
 
     Raises:
-        ModelError: Damaged, no weights, or a pickle that holds more than data.
+        ModelError: The file is damaged, has no weights, or is a pickle with more than data.
     """
     try:
         if path.suffix == ".safetensors":
@@ -69,7 +69,7 @@ def read_file(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(_refusal(path, str(error))) from error
-    except Exception as error:  # a damaged pickle may raise anything
+    except Exception as error:  # a damaged pickle may raise any error
         reason = message_line(error)
         if "TorchScript archives" in str(error):
             reason = "it is a TorchScript archive; save the weights: torch.save(torch.jit.load(PATH).state_dict(), NEW_PATH)"
@@ -91,10 +91,10 @@ def _refusal(path: Path, reason: str) -> str:
 
 
 def find_state_dict(content: object, entry: str | None, path: Path) -> tuple[dict[str, Tensor], list[Fact]]:
-    """The state dict inside what a training script saved; notes on averaged weights that the file holds besides.
+    """The state dict in the file of a training script; and notes on averaged weights in the file.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         entry: The entry or prefix that the settings name; None for the one that comes first in `WRAPPERS`.
         path: Names the file in messages.
 
@@ -127,7 +127,7 @@ def _holds_tensors(value: object) -> bool:
 
 
 def _entry(content: object, entry: str, path: Path) -> object:
-    """What stands under an entry, or under a prefix of the state dict's names."""
+    """The content of an entry, or of a prefix of the tensor names."""
     if isinstance(content, Mapping):
         if isinstance(content.get(entry), Mapping):
             return content[entry]
@@ -160,7 +160,7 @@ def own_entries(state: Mapping[str, Tensor], expected: Sequence[str], path: Path
 
 
 def _prefix(state: Mapping[str, Tensor], expected: Sequence[str], path: Path) -> str:
-    """The prefix under which most of the expected names stand; of equal ones a known one, and of those the shortest."""
+    """The prefix with most of the expected names; among equal ones a known prefix, then the shortest."""
     names, counts = frozenset(expected), Counter[str]()
     for key in state:
         parts = key.split(".")
@@ -204,7 +204,7 @@ def to_float32(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path
 
 
 def first_few(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of further names."""
     listed = list(names)
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return ", ".join(listed[:_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""Statistics of batch norms, counted anew after what comes before them has changed."""
+"""Recomputation of batch-norm statistics after a change of earlier layers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 def recalibrate_batchnorm(network: nn.Module, batches: Sequence[tuple[Tensor, ...]]) -> bool:
-    """Count the statistics of batch norms anew over these batches of inputs, in place; whether there are any.
+    """Recompute batch-norm statistics over batches of inputs, in place; returns whether there are batch norms.
 
-    What comes before a norm changed, so its mean and variance did (Li et al. 2020, "EagleEye", arXiv:2007.02491, section 3.2).
+    A change of earlier layers changes the mean and variance (Li et al. 2020, "EagleEye", arXiv:2007.02491, section 3.2).
     """
     norms = [
         part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats

@@ -1,10 +1,10 @@
-"""A network in a folder that anybody can load: weights, and a description from which its module is built.
+"""A network in a folder: weights, and a description from which its module is built.
 
-    network.json         where the architecture is from, and the signature
+    network.json         source of the architecture, and signature
     model.safetensors    weights and structure, see `compress.models.checkpoint`
     model.pt2            the same as a `torch.export` program, which needs no `compress`
 
-`compress.load(folder)` builds the architecture, gives it the recorded shapes and weights, and returns the module.
+`compress.load(folder)` builds the architecture, sets the recorded shapes and weights, and returns the module.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ DESCRIPTION = "network.json"
 WEIGHTS = "model.safetensors"
 PROGRAM = "model.pt2"
 SHIPPED = Path("artifacts", "torch")
-"""Folder of the network among the files that ship, relative to a run or an export stage."""
+"""Folder of the network among the artifacts, relative to a run or an export stage."""
 
 
 class NetworkDescription(FrozenModel):
-    """What `load` needs to know besides the weights.
+    """Description of a network besides the weights, for `load`.
 
     Attributes:
-        version: Of this format.
+        version: Version of the format.
         compress: Version of the package that wrote it.
         class_name: Class of the network.
-        architecture: The recipe's block, without weights; None for a network that was built in Python.
+        architecture: The block of the recipe, without weights; None for a network built in Python.
         task: The task that it was built for, as a recipe writes it.
         spec: Signature, class names and preprocessing.
     """
@@ -63,9 +63,9 @@ def write_description(
 
     Args:
         module: The network.
-        folder: That holds its weights.
+        folder: Folder of its weights.
         spec: Its signature.
-        architecture: Where it is from; None for a network that was built in Python.
+        architecture: Its source; None for a network built in Python.
         task: The task that it was built for, as a recipe writes it.
     """
     kind = type(module)
@@ -78,20 +78,20 @@ def write_description(
 def load(
     folder: str | Path, *, reference: nn.Module | None = None, base: str | Path = ".", trust_code: bool = False
 ) -> nn.Module:
-    """Load a network that a run left: of a torch stage (`02-prune`), of `artifacts/torch`, or of a whole run.
+    """Load a network of a run: of a torch stage (`02-prune`), of `artifacts/torch`, or of the whole run.
 
     Args:
-        folder: That holds `network.json` and `model.safetensors`, or a run directory whose export stage wrote them.
-        reference: The network before it was compressed, freshly built, where the run began with a module built in Python.
-        base: Folder that the paths of `python:` and `hf:` sources start from.
+        folder: Folder with `network.json` and `model.safetensors`, or a run directory whose export stage wrote them.
+        reference: The network before compression, newly built, if the run began with a module built in Python.
+        base: Folder for relative paths of `python:` and `hf:` sources.
         trust_code: Whether a `python:` source may run.
 
     Returns:
         The module in eval mode on the CPU.
 
     Raises:
-        ModelError: The folder holds no such network, or its files are damaged; or `reference` is needed.
-        TrustError: The architecture is code of the user's own, without `trust_code`.
+        ModelError: The folder has no such network, its files are damaged, or `reference` is missing.
+        TrustError: The architecture is user code, without `trust_code`.
     """
     from compress.models.checkpoint import load as load_checkpoint
     from compress.models.compressed_checkpoint import decompressed
@@ -108,7 +108,7 @@ def read_description(folder: Path) -> NetworkDescription:
     """Read `network.json`.
 
     Raises:
-        ModelError: Missing or damaged.
+        ModelError: The file is missing or damaged.
     """
     path = folder / DESCRIPTION
     try:
@@ -122,7 +122,7 @@ def read_description(folder: Path) -> NetworkDescription:
 
 
 def copy_network(source: Path, target: Path) -> None:
-    """Copy description, weights and program of a stage; weights of a sparse network are unpacked."""
+    """Copy description, weights and program of a stage; compressed weights are decompressed."""
     from compress.models.compressed_checkpoint import decompressed
 
     target.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def copy_network(source: Path, target: Path) -> None:
 
 
 def portable_architecture(settings: ModelSettings, base: Path) -> ModelSettings:
-    """The network without weights; with the configuration of an `hf:` folder in place of the folder, which may be elsewhere."""
+    """The network without weights; with the configuration of an `hf:` folder in place of the folder, which may move."""
     settings = settings.without_weights()
     kind, name = split_source(settings.source)
     file = user_path(name, base) / "config.json"
@@ -162,7 +162,7 @@ def _build(description: NetworkDescription, folder: Path, base: Path, *, trust_c
             f"`reference`, or run {PROGRAM} where there is one, which needs no code: torch.export.load(PATH).module()"
         )
         raise ModelError(msg)
-    architecture = description.architecture.without_weights()  # a description makes nothing download
+    architecture = description.architecture.without_weights()  # so that a description downloads nothing
     task = TaskChoice.read(description.task, base, trust_code=trust_code).make()
     built = build_model(architecture, description.spec, seed=0, base=base, task=task, trust_code=trust_code)
     return built.module

@@ -22,7 +22,7 @@ class SmallSegmenter(nn.Module):
     def __init__(self, num_classes: int, in_channels: int = 3, width: int = 16, depth: int = 4) -> None:
         super().__init__()
         if width < 1 or not 1 <= depth <= 6:
-            msg = f"width {width} and depth {depth}; width is over 0 and depth from 1 to 6"
+            msg = f"width {width} and depth {depth}; use width above 0 and depth from 1 to 6"
             raise ValueError(msg)
         widths = [width * 2**level for level in range(depth)]
         self.stem = _conv(in_channels, width, stride=2)
@@ -73,10 +73,10 @@ def _resize(x: Tensor, like: Tensor) -> Tensor:
 
 
 class MapsToLogits(nn.Module):
-    """Backbone and classifier of a torchvision segmentation network, with the names of their weights; logits alone come out.
+    """Backbone and classifier of a torchvision segmentation network, with the names of their weights; returns only logits.
 
     Args:
-        network: FCN, DeepLabV3 or LR-ASPP; its auxiliary classifier is left out.
+        network: FCN, DeepLabV3 or LR-ASPP; its auxiliary classifier is not used.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The recipe's `model:` and `teacher:` blocks. Light: read and checked without torch."""
+"""The `model:` and `teacher:` blocks of a recipe. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from compress.core.stage import Form
 from compress.train.settings import Training
 
 FRESH = "fresh"
-"""`weights` of an `hf:` source whose own weights are not wanted."""
+"""Value of `weights` for new weights of an `hf:` source."""
 CONFIG = "config"
-"""Entry of an `hf:` source's `args` that holds a whole configuration; there are no weights then."""
+"""Entry of `args` of an `hf:` source with a whole configuration, without weights."""
 
 
 def split_source(source: str) -> tuple[str, str]:
@@ -26,7 +26,7 @@ def split_source(source: str) -> tuple[str, str]:
 
 
 def _checked(source: str) -> str:
-    """The source itself, if its form is right; whether the network exists is found out when it is built."""
+    """The source, if its form is valid; whether the network exists is checked when it is built."""
     kind, rest = split_source(source)
     if kind not in names("model"):
         msg = f"unknown model source {source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
@@ -41,7 +41,7 @@ def _checked(source: str) -> str:
 
 
 class ModelSettings(FrozenModel):
-    """Where a network comes from.
+    """Source of a network.
 
     Attributes:
         source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `detector:NAME`, `segmenter:small`, `anomaly:small`,
@@ -54,8 +54,8 @@ class ModelSettings(FrozenModel):
         args: Further keyword arguments of the network's constructor, such as `{width_mult: 0.5}`. With `num_classes`
             the network is made for that many classes (those of a weights file) and its head then replaced by one
             that fits the data.
-        small_stem: Halve less in the first layers, for images of 64 pixels and under: the first convolution gets stride 1
-            and the max-pooling after it goes. Said in the record.
+        small_stem: Less downsampling in the first layers, for images of up to 64 pixels: the first convolution has stride 1
+            and the max-pooling after it is removed. The record has a note.
     """
 
     source: str
@@ -71,7 +71,7 @@ class ModelSettings(FrozenModel):
 
     @property
     def trained(self) -> bool:
-        """Whether its initial weights are taken for trained ones: all but fresh weights are."""
+        """Whether its initial weights are trained; all but new weights are."""
         kind = self.source.partition(":")[0]
         return self.weights != FRESH if kind == "hf" else self.weights is not None or kind in ("file", "python", "onnx")
 
@@ -82,7 +82,7 @@ class ModelSettings(FrozenModel):
         return ModelSettings.model_validate(block) if isinstance(block, Mapping) else None
 
     def without_weights(self) -> Self:
-        """The same network with fresh weights."""
+        """The same network with new weights."""
         if (reference := self.reference) is not None:
             fresh = reference.without_weights().model_dump(mode="json", exclude_defaults=True)
             return self.model_copy(update={"args": self.args | {"reference": fresh}})
@@ -94,21 +94,21 @@ class ModelSettings(FrozenModel):
 
     @property
     def form(self) -> Form:
-        """What the chain starts from: a torch network, or an ONNX file."""
+        """Form of the start of the chain: a torch network, or an ONNX file."""
         return "onnx" if self.source.startswith("onnx:") else "torch"
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         is_file, is_hf = self.source.startswith("file:"), self.source.startswith("hf:")
         if is_file and self.architecture is None:
-            msg = "`file:` weights need to know their network: add `architecture`, such as `torchvision:resnet50`"
+            msg = "a `file:` source needs the network of its weights: add `architecture`, such as `torchvision:resnet50`"
             raise ValueError(msg)
         if self.architecture is not None and (not is_file or self.architecture.startswith("file:")):
             msg = "`architecture` goes with a `file:` source, and is itself torchvision:, timm:, hf: or python:"
             raise ValueError(msg)
         _ = self.reference  # its faults are those of this block
         if self.form == "onnx" and (self.args or self.small_stem):
-            msg = "an ONNX file is taken as it is: leave out `args` and `small_stem`"
+            msg = "an ONNX file is not modified: leave out `args` and `small_stem`"
             raise ValueError(msg)
         if self.weights is not None and self.source.partition(":")[0] not in ("torchvision", "timm", "hf", "file"):
             msg = "`weights` goes with torchvision:, timm:, hf: and file:; for a file of your own use source `file:PATH`"
@@ -123,7 +123,7 @@ class TeacherSettings(ModelSettings):
     """A teacher: a network, and how to train it on this data where its weights do not already fit.
 
     Attributes:
-        train: Training settings; None takes the network as it is.
+        train: Training settings; None uses the network without training.
     """
 
     train: Training | None = None

@@ -1,7 +1,7 @@
-"""A stem for small images: halve less in the first layers.
+"""A stem for small images, with less downsampling in the first layers.
 
-Networks made for 224 pixels halve two to three times before their first stage. On 32 to 64 pixels little is left to look
-at, so the first convolution gets stride 1 and the max-pooling of the stem goes, as in the CIFAR networks of
+Networks for 224 pixels halve the resolution two to three times before their first stage. Of 32 to 64 pixels little remains,
+so the first convolution gets stride 1 and the max-pooling of the stem is removed, as in the CIFAR networks of
 He et al. 2016 (arXiv:1512.03385, section 4.2). Kernels keep their shape, so pretrained weights still fit.
 """
 
@@ -14,9 +14,9 @@ from compress.models.fit_to_data import first_convolution
 
 
 def use_small_stem(module: nn.Module) -> list[Fact]:
-    """Change the stem in place; says what was changed, or why nothing was.
+    """Change the stem in place; returns facts about the changes, or why there are none.
 
-    A patch embedding (kernel not larger than its stride) is left alone: with stride 1 it would no longer cut patches.
+    A patch embedding (kernel not larger than its stride) is not changed, since with stride 1 its patches would overlap.
     """
     first = first_convolution(module)
     if first is None:
@@ -37,7 +37,7 @@ def use_small_stem(module: nn.Module) -> list[Fact]:
 
 
 def _stem_pool(module: nn.Module, first: str) -> str | None:
-    """Name of the first max-pooling before a convolution that lies elsewhere than the first one: before the first stage."""
+    """Name of the first max-pooling before the first stage, that is, before a convolution outside the stem."""
     home = first.rpartition(".")[0]
     after = False
     name: str

@@ -1,1 +1,1 @@
-"""The chain: plan, executor, stage outputs, evaluation, published files and the report."""
+"""The pipeline: plan, executor, stage outputs, evaluation, published files and the report."""

@@ -1,4 +1,4 @@
-"""`compress check`: whether the files of a run are those that were written."""
+"""`compress check`: comparison of the files of a run with their checksums."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class RunCheck:
 
     Attributes:
         intact: Files with their recorded checksum.
-        missing: Files that are listed and not there, and missing lists.
+        missing: Listed files that are missing, and missing lists.
         changed: Files with another checksum, and lists that cannot be read.
         unfinished: Folders of interrupted stages, which the next run continues.
-        unlisted: Files that no list names: not written by `compress`, or left by an interruption.
+        unlisted: Files in no list: not written by `compress`, or from an interrupted run.
     """
 
     intact: tuple[str, ...]
@@ -38,7 +38,7 @@ def check_run(run: Path) -> RunCheck:
     """Compare the files of a run, or of one of its stages, with their checksums.
 
     Raises:
-        StoreError: `run` is no folder with checksums.
+        StoreError: `run` is not a folder with checksums.
     """
     stages = sorted(path for path in run.glob(STAGE_FOLDERS) if path.is_dir())
     unfinished = tuple(path.name for path in stages if path.suffix == PARTIAL)
@@ -51,7 +51,7 @@ def check_run(run: Path) -> RunCheck:
         except ValueError:
             unreadable.append((prefix / CHECKSUMS).as_posix())
     if not sums:
-        msg = f"{run} holds no {CHECKSUMS}; give a run directory such as reports/NAME/HASH"
+        msg = f"{run} has no {CHECKSUMS}; use a run directory such as reports/NAME/HASH"
         raise StoreError(msg)
     intact = {name for name, digest in sums.items() if has_checksum(run / name, digest)}
     damaged = {*sums, *unreadable} - intact

@@ -1,7 +1,7 @@
-"""Evaluation of what a stage produced: output check, metric, size, parameters, MACs and latency, each with its provenance.
+"""Evaluation of the output of a stage: output check, metric, size, parameters, MACs and latency, with provenance.
 
-The metric is measured on what ships: an ONNX candidate runs in its runtime, a torch candidate as the module whose float ONNX
-file is compared with it at export.
+The metric of an ONNX candidate is measured in its runtime, that of a torch candidate with the module, whose float ONNX
+file is compared with the module at export.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Evaluation:
     """Metrics of a candidate.
 
     Attributes:
-        metrics: After the stage.
-        results: Further quantities, among them those on the test split, which a stage itself must not use.
-        notes: For the record.
-        warnings: Those of them that stand at the head of the report.
+        metrics: Metrics after the stage.
+        results: Further quantities, including those on the test split, which a stage must not use.
+        notes: Notes for the record.
+        warnings: The notes that are shown at the head of the report.
         scores: Per-sample scores on the test split, float32 (N,), which paired intervals need; None where not measured.
     """
 
@@ -72,10 +72,11 @@ class Evaluation:
 def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
     """Refuse a network whose outputs for samples of a split have the wrong shape, are not finite, or depend on their batch.
 
-    A sample of one value, such as a black image, may have no finite output: standardisation of each image divides by 0.
+    A sample with equal values, such as a black image, may have no finite output, since standardisation of an image divides by
+    0.
 
     Raises:
-        ModelError: Names the stage that produced it.
+        ModelError: The outputs are not valid; the message names the stage.
     """
     if candidate.module is None:
         return
@@ -90,7 +91,7 @@ def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
     if undefined := int((~torch.isfinite(flat_outputs(outputs)).all(1)).sum()):
         reason = "lower its learning rate, or check the weights"
         if not all(torch.isfinite(values).all() for values in inputs if values.is_floating_point()):
-            reason = "the samples themselves hold such values: check how the data are read and normalised"
+            reason = "the samples have such values: check how the data are read and normalised"
         msg = f"after {stage} the network's outputs are not finite numbers for {undefined} of {count} samples; {reason}"
         raise ModelError(msg)
     with torch.random.fork_rng(devices=[]):
@@ -98,7 +99,7 @@ def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
 
 
 def _varied(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The samples whose first input holds more than one value; all where none does."""
+    """The samples whose first input has different values; all samples if there are none."""
     values = inputs[0].flatten(1)
     varied = values.amax(1) != values.amin(1)
     return tuple(each[varied] for each in inputs) if bool(varied.any()) else inputs
@@ -107,14 +108,14 @@ def _varied(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 def evaluate_outcome(
     pending: PendingStage, outcome: Outcome, context: Context, *, reference: StageOutput | None, unchanged: bool
 ) -> Evaluation:
-    """Evaluate what a stage produced.
+    """Evaluate the output of a stage.
 
     Args:
         pending: The stage.
-        outcome: What it produced.
-        context: Its context; the float ONNX file and the per-sample scores are written into its folder.
-        reference: What the metric is compared with; None when this is the first network of the run.
-        unchanged: Whether the stage returned its input candidate.
+        outcome: Its output.
+        context: Its context; the float ONNX file and the per-sample scores are written to its folder.
+        reference: Reference of the metric; None for the first network of the run.
+        unchanged: Whether the output is the input candidate.
     """
     candidate, previous, task = outcome.candidate, pending.previous, context.task
     if not pending.trained:
@@ -143,7 +144,7 @@ def evaluate_outcome(
 
 
 def _drop(reference: StageOutput | None, scores: np.ndarray, task: Task) -> Metrics:
-    """Loss of the metric against the reference, with its paired interval; empty where there is nothing to compare with."""
+    """Loss of the metric against the reference, with its paired interval; empty without a reference."""
     reference_scores = reference.scores() if reference else None
     if reference is None or reference_scores is None:
         return {}
@@ -155,16 +156,17 @@ def _drop(reference: StageOutput | None, scores: np.ndarray, task: Task) -> Metr
 def evaluate_candidate(
     candidate: Candidate, file: Path, context: Context, *, before: Metrics, baseline: Path | None, session: str
 ) -> Evaluation:
-    """Measure one candidate.
+    """Measure a candidate.
 
     Args:
-        candidate: What to measure.
-        file: Its ONNX file: the candidate itself, or the float export of a torch candidate.
-        context: The splits and the task; the metric is measured on test and, apart, on validation.
-        before: Metrics before the stage; an ONNX candidate keeps its parent's counts, since quantization removes no work.
-        baseline: ONNX file of the previous stage, timed in turns with this one so that drift affects both alike; the result is
-            `speedup_vs_before`.
-        session: Identifies the timing session in the latency's record.
+        candidate: The candidate.
+        file: Its ONNX file, which for a torch candidate is the float export.
+        context: The splits and the task; the metric is measured on test and on validation.
+        before: Metrics before the stage; an ONNX candidate has the counts of its parent, since quantization removes no
+            operations.
+        baseline: ONNX file of the previous stage, timed in turns with this one so that drift affects both equally; the result
+            is `speedup_vs_before`.
+        session: Key of the timing session, for the record of the latency.
     """
     data, task = context.data, context.task
     runtime = candidate.artifact[0] if candidate.module is None else ONNX_RUNTIME
@@ -190,13 +192,13 @@ def evaluate_candidate(
 
 
 def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantity, task: Task) -> tuple[Fact, ...]:
-    """A warning on a network that gives one class to all test samples, or whose metric is not better than chance.
+    """A warning for a network that predicts one class for all test samples, or is not significantly better than chance.
 
     Args:
         candidate: The network.
-        result: Of the test split. A class for all means nothing where a threshold decides.
-        measured: The deciding metric on it.
-        task: Knows what chance is.
+        result: Result on the test split. A class for all means nothing where a threshold decides.
+        measured: The deciding metric on the test split.
+        task: Task, for the chance level.
     """
     classes, samples = candidate.spec.classes, len(result.scores)
     by_threshold = isinstance(task.deciding, ThresholdMetric)
@@ -210,17 +212,17 @@ def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantit
 
 
 def _warnings_of_same_bytes(previous: StageOutput) -> tuple[Fact, ...]:
-    """What evaluation said of the same file before: a stage that ships it must say so too."""
+    """Warnings of an earlier evaluation of the same file, which apply to every stage with this file."""
     codes = (*USELESS, "pipeline.outputs_not_finite")
     return tuple(warning for warning in previous.origin.record.warnings if warning.code in codes)
 
 
 def no_gain_warning(control: Metrics, metric: Metric) -> tuple[Fact, ...]:
-    """A warning where distillation gave no significant gain over the control, by the paired interval.
+    """A warning if distillation gave no significant gain over the control, by the paired interval.
 
     Args:
         control: Results of the control, see `measure_control`.
-        metric: The metric that decides.
+        metric: The deciding metric.
     """
     difference = control.get(f"{metric.name}_over_control")
     if difference is None or (difference.low or 0.0) > 0:
@@ -249,6 +251,6 @@ def _counts(module: nn.Module, data: Data) -> Metrics:
 
 
 def _timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str]) -> dict[str, Timing]:
-    """Time files in turns on one real test sample, in ONNX Runtime unless `runtimes` names another."""
+    """Time files in turns on one test sample, in ONNX Runtime unless `runtimes` names another runtime."""
     batch = next(iter(data.test.ordered(1)))
     return measure(files, input_arrays(batch), LATENCY_PLAN, runtimes=runtimes)

@@ -1,4 +1,4 @@
-"""Executor of a pipeline: for every stage, look up by key · run · check · evaluate · save."""
+"""Executor of a pipeline: for every stage, look up the key, run, check, evaluate, save."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class PipelineExecutor(RunState):
     """Runs the stages of one run, or reuses finished ones.
 
     Args:
-        plan: What to do.
+        plan: Plan of the run.
         directory: The run directory, locked.
-        device: Where to train.
+        device: Training device.
         reporter: Progress.
-        smoke: Toy size.
+        smoke: Whether stages run with minimal settings.
     """
 
     def __init__(self, plan: Plan, directory: RunDirectory, *, device: str, reporter: Reporter, smoke: bool) -> None:
         super().__init__(plan, directory, device=device, reporter=reporter, smoke=smoke)
-        # Read before anything runs: the code may change its own globals.
+        # read before the code runs, which may change its globals
         self._user_code = [user_code_key(stage, plan.base, trust_code=plan.trust_code) for stage in plan.stages]
 
     def train_teacher(self, network: NetworkPlan) -> None:
-        """Train a teacher, or reuse a finished one."""
+        """Train a teacher, or reuse a finished training."""
         training = network.training
         stage: Stage | None = lookup("stage", "train").load()(**training.model_dump()) if training else None
         settings = training.model_dump(mode="json") if training else None
@@ -79,7 +79,7 @@ class PipelineExecutor(RunState):
         self.outputs.append(self._run_or_reuse(pending))
 
     def run_stage(self, index: int, stage: Stage) -> None:
-        """Run one stage on the last output, or reuse a finished one."""
+        """Run a stage on the last output, or reuse a finished stage."""
         previous = self.outputs[-1]
         code = self._user_code[index - 1]
         pending = PendingStage(
@@ -96,7 +96,7 @@ class PipelineExecutor(RunState):
         self.outputs.append(self._run_or_reuse(pending))
 
     def record(self) -> RunRecord:
-        """The whole run as data; equal for a run that reused every stage."""
+        """The record of the run; it does not depend on which stages were reused."""
         records = [output.record for output in (*self.teachers, *self.outputs)]
         start = self.outputs[0]
         return RunRecord(
@@ -121,13 +121,13 @@ class PipelineExecutor(RunState):
         )
 
     def verdict(self) -> Verdict | None:
-        """Whether the network that ships is within the budget; None without a budget, and at toy size, which meets none."""
+        """Whether the final network is within the budget; None without a budget and for a smoke run."""
         if self.plan.budget is None or self.smoke:
             return None
         return reach_verdict(self.plan.budget, self.outputs, reference=self.baseline(), task=self.task)
 
     def _start(self, candidate: Candidate, context: Context) -> Outcome:
-        """The network that the chain starts from; a given file is copied, ready for other stages."""
+        """The network at the start of the chain; a given file is copied and prepared for other stages."""
         skipped, warnings = context.data.skipped, context.data.warnings
         converted = self.plan.model.converted
         if candidate.module is not None and converted is None:
@@ -150,7 +150,7 @@ class PipelineExecutor(RunState):
         return Reference(build, network.architecture, task)
 
     def _build_candidate(self, network: NetworkPlan) -> tuple[Candidate, tuple[Fact, ...]]:
-        """A network as the plan builds it, with notes on it."""
+        """A network that the plan builds, with notes."""
         if network.file is not None:
             from compress.models.sources.onnx_file import given_candidate
 
@@ -159,12 +159,12 @@ class PipelineExecutor(RunState):
         return Candidate(self.data.spec, module), notes
 
     def _run_or_reuse(self, pending: PendingStage) -> StageOutput:
-        """Look up · run · check · evaluate · save. Of several processes the first looks up, evaluates and saves."""
+        """Look up, run, check, evaluate, save. The first of several processes looks up, evaluates and saves."""
         index, name, key = pending.index, pending.name, pending.key
         record = self.directory.find(index, name, key) if is_main() else None
         suffix = "  (reused)" if record else ""
         if damage := self.directory.damage.pop(name, None):
-            self.reporter.line(f"{name}: {damage}; {'taken from another run' if record else 'computed again'}")
+            self.reporter.line(f"{name}: {damage}; {'copied from another run' if record else 'computed again'}")
         self._barrier()
         record = record or (None if is_main() else self.directory.own(index, name, key))
         if record is None:
@@ -177,7 +177,7 @@ class PipelineExecutor(RunState):
         return StageOutput(record, self.directory.folder(index, name), pending.build_reference, pending.previous)
 
     def _train_along(self, pending: PendingStage) -> StageRecord:
-        """What the other processes do: take part in training, then read what the first one saved."""
+        """The part of the other processes: take part in training, then read the result that the first process saved."""
         self._barrier()
         if pending.trains:
             candidate, _ = pending.build_input()
@@ -211,7 +211,7 @@ class PipelineExecutor(RunState):
         made, build, training_set = outcome.candidate, pending.build_reference, outcome.training_set
         saved = save_output(made, folder, build, unchanged=unchanged, training_set=training_set)
         for checkpoint in folder.glob("*.done.*"):
-            checkpoint.unlink()  # the saved network holds the same weights
+            checkpoint.unlink()  # the saved network has the same weights
         record = self.directory.commit(
             StageRecord(
                 index=pending.index,

@@ -1,4 +1,4 @@
-"""`Pipeline`: the public class that runs a recipe, or stages given as Python objects. The stages run in `executor`.
+"""`Pipeline`: the public class that runs a recipe, or stages as Python objects. `executor` runs the stages.
 
 Pipeline.load("recipe.yaml").run()
 Pipeline("mine", model=net, data=Data.from_loaders(...), stages=[Prune(...), Quantize()]).run()
@@ -36,7 +36,7 @@ class Run:
     Attributes:
         record: The whole run as data.
         folder: The run directory.
-        report: The report's files.
+        report: Files of the report.
     """
 
     record: RunRecord
@@ -45,22 +45,22 @@ class Run:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether the run is within the budget; None without a budget and for a run at toy size."""
+        """Whether the run is within the budget; None without a budget and for a smoke run."""
         return self.record.verdict
 
 
 class Pipeline:
-    """A chain of stages, ready to run.
+    """A chain of stages that can be run.
 
     Args:
-        name: Names the run directory.
-        model: The network to compress; it is not changed.
+        name: Name of the run directory.
+        model: The network to compress; not changed.
         data: Splits, for example `Data.from_loaders(...)`.
-        stages: What to do, in order.
-        task: What the network is for: a name of `compress methods task`, or an object of your own class.
+        stages: The stages, in order.
+        task: Task of the network: a name of `compress methods task`, or an object of your own class.
         teacher: A trained teacher, or several.
         budget: Limits for the verdict.
-        seed: Of everything random.
+        seed: Seed of all random numbers.
     """
 
     def __init__(  # public API: each keyword is one key of a recipe
@@ -80,12 +80,12 @@ class Pipeline:
 
     @classmethod
     def load(cls, recipe: str | Path, *, overrides: Sequence[str] = (), smoke: bool = False, trust_code: bool = False) -> Self:
-        """The pipeline of a recipe, found as a path, in `./pipelines/`, or among those shipped.
+        """The pipeline of a recipe: a path, or a name in `./pipelines/` or among the shipped recipes.
 
         Args:
             recipe: Path or name.
-            overrides: `key=value` changes, as `--set` takes them.
-            smoke: Every stage at toy size.
+            overrides: Changes `key=value`, as for `--set`.
+            smoke: Run every stage with minimal settings.
             trust_code: Allow `python:` sources.
 
         Raises:
@@ -109,16 +109,16 @@ class Pipeline:
     def run(
         self, *, out: str | Path = "reports", fresh: bool = False, device: str = "auto", reporter: Reporter | None = None
     ) -> Run:
-        """Run the stages that are not finished, and write the report.
+        """Run the unfinished stages, and write the report.
 
         Args:
             out: Folder of all runs.
             fresh: Compute everything again; the files of an earlier run are moved aside, not deleted.
-            device: Where to train: `auto`, `cpu`, `cuda`, `mps`.
-            reporter: Progress; silent by default.
+            device: Training device: `auto`, `cpu`, `cuda`, `mps`.
+            reporter: Progress; by default nothing is shown.
 
         Raises:
-            CompressError: A fault of the input or the environment; finished stages are kept.
+            CompressError: An error of the input or the environment; finished stages are kept.
         """
         from compress.pipeline.executor import PipelineExecutor
 
@@ -132,7 +132,7 @@ class Pipeline:
             return Run(record, directory.path, report)
 
     def _run_stages(self, executor: PipelineExecutor) -> RunRecord:
-        """The loop."""
+        """Run all stages in order."""
         for teacher in self.plan.teachers:
             executor.train_teacher(teacher)
         executor.build_model()

@@ -1,7 +1,7 @@
 """Execution plan of a pipeline, from a recipe or from Python objects.
 
-Each part is a *key*, which identifies it as JSON and a function that *builds* it. A run in which every stage is
-already finished builds nothing, except networks and data of the user's own code, whose keys depend on what that code makes.
+Each part has a *key*, which identifies it as JSON, and a function that *builds* it. A run in which every stage is
+finished builds nothing, except networks and data of the user's code, whose keys depend on the objects that the code creates.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole run.
+    """Plan of a whole run.
 
     Attributes:
-        task: What its networks give, their loss and metrics.
-        data_key: Identifies the data.
-        load_data: Loads it, with the outputs that the task needs.
+        task: Outputs, loss and metrics of its networks.
+        data_key: Identity of the data.
+        load_data: Loads the data, with the outputs that the task needs.
         targets: Names of all devices that the recipe names.
-        base: Folder that relative paths start from.
-        digest: Short hash of the resolved recipe; names the run directory.
+        base: Folder for relative paths.
+        digest: Short hash of the resolved recipe, for the name of the run directory.
         recipe: The resolved recipe, as JSON.
-        recipe_text: The recipe as it was written.
+        recipe_text: The text of the recipe.
         trust_code: Whether `python:` sources may run.
     """
 
@@ -90,14 +90,14 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         )
     )
     data_key = {**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)}
-    if recipe.data.source.startswith("python:"):  # the code alone does not say what it reads
+    if recipe.data.source.startswith("python:"):  # the code does not show which data it reads
         data_key["splits"] = split_fingerprints(load_data())
     teachers = recipe.teacher if isinstance(recipe.teacher, tuple) else (recipe.teacher,) if recipe.teacher else ()
 
     def network(settings: ModelSettings, training: Training | None = None) -> NetworkPlan:
         plan = plan_network(settings, task, recipe.seed, base, trust_code, training)
         if any(str(source).startswith("python:") for source in (settings.source, settings.architecture)):
-            # The code alone does not say what it reads.
+            # the code does not show which data it reads
             copies = copies_of(*plan.build(load_data().spec))
             return replace(
                 plan, key={**plan.key, **copies.key}, build=copies.build, build_architecture=copies.build_architecture
@@ -139,7 +139,7 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
     budget: Budget | None = None,
     seed: int = 0,
 ) -> Plan:
-    """The plan of a pipeline built in Python from the caller's own network, loaders and stages.
+    """The plan of a pipeline from Python objects: network, loaders and stages.
 
     Raises:
         DataError: The data are for another task.
@@ -201,11 +201,11 @@ def _task(task: str | Task) -> Task:
 def _validate(
     name: str, stages: Sequence[Stage], budget: Budget | None, task: Task, *, has_teacher: bool, form: Form
 ) -> tuple[tuple[Stage, ...], Budget | None]:
-    """Check stages and limits; returns them with every device under its own name.
+    """Check stages and limits; returns them with the profile name of every device.
 
     Raises:
-        RecipeError: An impossible order, a missing teacher, an unknown device, a limit that no stage measures or
-            on a metric that the task has not.
+        RecipeError: An invalid order, a missing teacher, an unknown device, a limit that no stage measures or
+            on a metric that the task does not have.
     """
     from compress.config import cross_checks as checks
     from compress.config import device_references as devices

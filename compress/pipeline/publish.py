@@ -1,4 +1,4 @@
-"""Files at the top of a run directory: resolved recipe, record, report, the artifacts that ship, and the checksums of all."""
+"""Files at the top of a run directory: resolved recipe, record, report, artifacts, and checksums."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ REPORTS = ("report.md", "report.html")
 
 
 def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], reporter: Reporter) -> tuple[Path, ...]:
-    """Write the files anew where one is missing, or is not the one that was written.
+    """Write the files if one is missing or changed.
 
     Args:
         record: The run.
         folder: The run directory.
-        outputs: Its finished stages in order, whose files have been checked.
-        reporter: Reports files that had been changed.
+        outputs: Its finished stages in order, with checked files.
+        reporter: Reports changed files.
 
     Returns:
-        The report's files.
+        Files of the report.
     """
     from compress.pipeline.report.write import write
 
@@ -40,7 +40,7 @@ def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], rep
     if not changed and _holds(folder / RECORD, text):
         return (*(folder / name for name in REPORTS), *sorted((folder / "figures").glob("*.png")))
     if changed and (folder / CHECKSUMS).exists():
-        reporter.line(f"{', '.join(changed)} changed since the report was written; written again")
+        reporter.line(f"{', '.join(changed)} changed after the report was written; rewritten")
     remove_half_written(folder)
     (folder / CHECKSUMS).unlink(missing_ok=True)
     _publish_artifacts(folder, outputs)
@@ -59,7 +59,7 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def _publish_artifacts(folder: Path, outputs: Sequence[StageOutput]) -> None:
-    """Copy the artifacts of the last stage that made some. Links would let an edit of what ships change other runs too."""
+    """Copy the artifacts of the last stage that has some. With links, an edit of an artifact would change other runs."""
     shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
     for output in reversed(outputs):
         names = [name for name in output.record.files if name.startswith(f"{ARTIFACTS}/")]
@@ -74,10 +74,10 @@ def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
 
     Args:
         run: A run directory, or its record.json.
-        out: Folder to write into; the record's own when None.
+        out: Output folder; by default that of the record.
 
     Raises:
-        StoreError: There is no record, it cannot be read, or its values cannot be drawn.
+        StoreError: The record is missing, cannot be read, or its values cannot be drawn.
     """
     from compress.pipeline.report.write import write
 
@@ -85,7 +85,7 @@ def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
     folder, record = path.parent, read_record(path)
     try:
         report = write(record, out or folder, folder)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a record of other origin can hold any number
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # the record may be from elsewhere
         msg = f"the values of {path} cannot be drawn: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise StoreError(msg) from error
     if out is None and (folder / CHECKSUMS).exists():

@@ -1,4 +1,4 @@
-"""`compress quantize-report`: what of a quantized network runs in int8, layer by layer, with the time before and after."""
+"""`compress quantize-report`: layers of a quantized network that run in int8, with the times before and after."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ FILE = MODEL_FILES["onnxruntime"]
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """Layers of a quantized network, with the format that each runs in.
+    """Layers of a quantized network, with the number format of each.
 
     Attributes:
         quantized: The file.
-        parent: The float file that it was made from.
-        layers: One row a layer, in order: `module`, `nodes`, `operators`, `runs_in`, `before_ms`, `after_ms`,
-            `conversions_ms`, `why`; times are written quantities.
-        conversions: One row for each float part with conversions around it, the most costly first: `around`, `isolated`,
+        parent: The float file before quantization.
+        layers: A row for each layer, in order: `module`, `nodes`, `operators`, `runs_in`, `before_ms`, `after_ms`,
+            `conversions_ms`, `why`; times are quantities as JSON.
+        conversions: A row for each float region with conversions around it, the most expensive first: `around`, `isolated`,
             `quantize`, `dequantize`, `conversions_ms`, `operators_ms`, `why`.
-        results: Sums of the kernels' times.
+        results: Sums of kernel times.
         notes: Sentences.
     """
 
@@ -55,37 +55,35 @@ class QuantizeReport:
 def quantize_report(
     quantized: str | Path, parent: str | Path | None = None, *, threads: int = 1, seconds: float = 2.0
 ) -> QuantizeReport:
-    """Report by layer what runs in int8 after ONNX Runtime's optimizer on this machine, what does not and why, with times.
+    """Report which layers run in int8 after optimization by ONNX Runtime on this machine, why others do not, and their times.
 
     Args:
-        quantized: A quantized ONNX file, or a run directory, whose last `quantize` stage is looked at.
+        quantized: A quantized ONNX file, or a run directory, of which the last `quantize` stage is used.
         parent: The float file that it was made from; found by itself for a run directory or a file of one.
-        threads: Within an operator.
-        seconds: Time to spend on each file, about.
+        threads: Threads of an operator.
+        seconds: Approximate measuring time of each file.
 
     Raises:
-        ConversionError: A file is not ONNX, not quantized, or not made from the float file; or the float file is not named.
-        StoreError: The directory holds no finished `quantize` stage, or no float file of it.
-        DeviceError: The files' input shapes are not known.
+        ConversionError: A file is not ONNX, not quantized, or not from the float file; or the float file is unknown.
+        StoreError: The directory has no finished `quantize` stage, or no float file of it.
+        DeviceError: The input shapes of the files are unknown.
     """
     path = Path(quantized)
     known: dict[str, Fact] = {}
     notes: tuple[str, ...] = ()
     if not path.exists():
-        msg = f"there is no {path}; give a quantized ONNX file, or a run directory such as reports/NAME/HASH"
+        msg = f"{path} does not exist; use a quantized ONNX file, or a run directory such as reports/NAME/HASH"
         raise ConversionError(msg)
     if path.is_dir() or (parent is None and _stage(path.parent) is not None):
         folder = path if path.is_dir() else path.parent
         record, folder = _quantize_of(folder)
         if (folder / CHECKSUMS).exists() and (changed := changed_files(folder)):
-            raise StoreError(f"{folder}: {', '.join(changed)} changed since it was written; run the recipe again")
+            raise StoreError(f"{folder}: {', '.join(changed)} changed after it was written; run the recipe again")
         path = path if path.is_file() else folder / FILE
         parent = parent or _parent_of(folder)
         known, notes = known_reasons(record.skipped), tuple(render(note) for note in record.notes if note.code == ACCEPTANCE)
     if parent is None:
-        msg = (
-            f"the float file that {path} was made from is not known; name it with --float FLOAT.onnx, or give the run directory"
-        )
+        msg = f"the float file of {path} is unknown; name it with --float FLOAT.onnx, or use the run directory"
         raise ConversionError(msg)
     for file in (Path(parent), path):
         check_onnx_file(file)
@@ -97,7 +95,7 @@ def quantize_report(
 
 
 def _stage(folder: Path) -> StageRecord | None:
-    """The record of a finished `quantize` stage in this folder; None where it is no such folder."""
+    """The record of a finished `quantize` stage in this folder, or None."""
     try:
         record = StageRecord.model_validate_json((folder / RECORD).read_bytes())
     except (OSError, ValidationError):
@@ -106,19 +104,19 @@ def _stage(folder: Path) -> StageRecord | None:
 
 
 def _quantize_of(folder: Path) -> tuple[StageRecord, Path]:
-    """The last finished `quantize` stage of a run directory, or the one whose folder is given."""
+    """The last finished `quantize` stage of a run directory, or the stage of a stage folder."""
     own = _stage(folder)
     if own is not None:
         return own, folder
     finished = [(record, path) for path in _stages(folder) if (record := _stage(path)) is not None]
     if not finished:
-        msg = f"{folder} holds no finished quantize stage; give a run directory such as reports/NAME/HASH of a recipe with one"
+        msg = f"{folder} has no finished quantize stage; use a run directory such as reports/NAME/HASH of a recipe with one"
         raise StoreError(msg)
     return finished[-1]
 
 
 def _stages(run: Path) -> list[Path]:
-    """Finished stages' folders, in order."""
+    """Folders of finished stages, in order."""
     return sorted(path for path in run.glob(STAGE_FOLDERS) if (path / RECORD).is_file())
 
 

@@ -1,4 +1,4 @@
-"""Keys of teachers, starts and stages: a key covers all that decides a result, so that equal keys mean equal results."""
+"""Keys of teachers, starts and stages. A key covers everything that a result depends on, so equal keys mean equal results."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from compress.pipeline.plan import Plan
 
 KEY_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "torch-pruning")
-"""Packages whose version decides what a stage computes; those of the network are in its own key."""
+"""Packages whose version affects the result of a stage; those of the network are in its key."""
 
 
 def root_key(plan: Plan) -> dict[str, object]:
-    """What every result of a run depends on: data, task and seed."""
+    """Inputs that every result of a run depends on: data, task and seed."""
     return {"data": plan.data_key, "task": plan.task.key, "seed": plan.seed}
 
 
@@ -60,11 +60,11 @@ def stage_key(
     Args:
         stage: The stage.
         parent: Key of the stage before it.
-        plan: The run; its budget counts where the stage reads it.
+        plan: The run; its budget is part of the key if the stage reads it.
         targets: Profiles of the devices that the recipe names.
-        onnx: How torch networks become ONNX files; the opset counts where the stage takes or makes such a file.
+        onnx: Settings of the ONNX export; the opset is part of the key if the stage reads or writes an exported file.
         code: Hashes of the user's code that the stage runs.
-        smoke: A run at toy size, in which stages leave out tests and shorten timings whatever their parameters say.
+        smoke: Whether it is a smoke run, in which stages skip tests and shorten timings.
     """
     name, parameters = name_of("stage", stage), stage.model_dump(mode="json")
     inputs: dict[str, object] = {

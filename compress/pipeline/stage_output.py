@@ -1,4 +1,4 @@
-"""Stages of a run: pending, with what is needed to run one; finished, a record and a folder whose candidate loads on use."""
+"""Stages of a run: pending stages, and outputs of finished stages, whose candidates are loaded on demand."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class CandidateManifest(TypedDict):
 
 @dataclass(frozen=True)
 class Reference:
-    """The network, with any weights, that checkpoints are read against.
+    """The network, with any weights, as reference for checkpoints.
 
     Attributes:
         build: Builds it.
-        architecture: Where it is from; None for a network that was built in Python.
+        architecture: Its source; None for a network built in Python.
         task: The task that it is built for, as a recipe writes it.
     """
 
@@ -68,20 +68,20 @@ class Reference:
 
 @dataclass(frozen=True)
 class PendingStage:
-    """A stage to run, or to take from an earlier run.
+    """A stage to run, or to reuse from an earlier run.
 
     Attributes:
-        index: Its position in the chain; teachers and the start have 0.
-        name: Names its folder.
-        key: Identifies its result.
-        parameters: For the record.
-        build_input: Builds the candidate that it starts from, with notes on how it was built.
-        run: Does the work.
+        index: Position in the chain; 0 for teachers and the start.
+        name: Name, also of its folder.
+        key: Identity of its result.
+        parameters: Parameters for the record.
+        build_input: Builds the input candidate, with notes.
+        run: Runs the stage.
         build_reference: Builds the network, with any weights, that checkpoints are read against.
         previous: Output of the stage before it; None at the start and for teachers.
-        trained: Whether its candidate has trained weights, so that metric and latency are worth measuring.
+        trained: Whether its candidate has trained weights, so that metric and latency are measured.
         trains: Whether every process of a launch takes part.
-        export_notes: What had to be done another way than usual where its networks became ONNX files.
+        export_notes: Notes on deviations from the default ONNX export of its networks.
     """
 
     index: int
@@ -98,12 +98,12 @@ class PendingStage:
 
     @property
     def export_warnings(self) -> tuple[Fact, ...]:
-        """Those of the notes that stand at the head of the report."""
+        """The export notes that are shown at the head of the report."""
         return tuple(note for note in self.export_notes if note.code == "backends.branch_frozen")
 
     @property
     def memory_advice(self) -> str:
-        """What to do where it runs out of memory."""
+        """Advice for a stage that runs out of memory."""
         size = self.parameters.get("batch_size") or mapping(self.parameters, "train").get("batch_size")
         smaller = f"lower its batch_size, now {size}, or" if size else "lower batch_size in the part of it that trains, or"
         return f"{smaller} data.image_size, or use a machine with more memory; finished stages are kept"
@@ -132,7 +132,7 @@ class StageOutput:
 
     @property
     def origin(self) -> StageOutput:
-        """The output that holds this candidate's files: this one, or an earlier one where the stage changed nothing."""
+        """The output with the files of this candidate: this one, or an earlier one if the stage changed nothing."""
         if not read_manifest(self.folder).get("same"):
             return self
         if self.previous is None:
@@ -164,38 +164,38 @@ class StageOutput:
         return Candidate(self.spec(), module, {} if module is not None else files, self.lineage, manifest.get("runtimes", {}))
 
     def onnx(self) -> Path | None:
-        """Its ONNX file: the candidate itself, or the float export of a torch candidate; None where none was made."""
+        """Its ONNX file, which for a torch candidate is the float export; None if there is none."""
         origin = self.origin
         name = read_manifest(origin.folder)["files"].get("onnxruntime")
         return origin.folder / name if name else None
 
     def float_onnx(self) -> Path | None:
-        """The float ONNX file of the last torch network up to here, or the file that the chain starts from."""
+        """The float ONNX file of the last torch network so far, or the file at the start of the chain."""
         if self.record.form == "torch" or self.previous is None:
             return self.onnx()
         return self.previous.float_onnx()
 
     def float_network(self) -> nn.Module:
-        """Load the last torch network up to here."""
+        """Load the last torch network so far."""
         if self.record.form == "torch" or self.previous is None:
             return self.candidate().network()
         return self.previous.float_network()
 
     def torch_folder(self) -> Path | None:
-        """Folder of the last torch network up to here; None where there is none."""
+        """Folder of the last torch network so far, or None."""
         if self.record.form == "torch":
             return self.origin.folder
         return self.previous.torch_folder() if self.previous else None
 
     def training_set(self) -> Path | None:
-        """The distilled set to train on from here, of the last stage that made one; None where none did."""
+        """The distilled set for the training of later stages, from the last stage with one; or None."""
         name = read_manifest(self.folder).get("train")
         if name:
             return self.folder / str(name)
         return self.previous.training_set() if self.previous else None
 
     def scores(self) -> np.ndarray | None:
-        """Per-sample scores on the test split; None where they were not measured."""
+        """Per-sample scores on the test split; None if they were not measured."""
         path = self.origin.folder / SCORES
         return np.load(path, allow_pickle=False) if path.exists() else None
 
@@ -208,7 +208,7 @@ def save_output(
     unchanged: bool,
     training_set: Path | None = None,
 ) -> tuple[Fact, ...]:
-    """Write what `StageOutput.candidate` and `compress.load` read; with a note where a pruned network has no program."""
+    """Write the files for `StageOutput.candidate` and `compress.load`; with a note if a pruned network has no program."""
     notes: tuple[Fact, ...] = ()
     names = {runtime: str(path.relative_to(folder)) for runtime, path in candidate.files.items()} if not unchanged else {}
     if candidate.module is not None and not unchanged:
@@ -231,7 +231,7 @@ def save_output(
 def _save_network(
     module: nn.Module, folder: Path, spec: NetworkSpec, build_reference: Callable[[], nn.Module]
 ) -> tuple[Fact, ...]:
-    """Weights and description; of a network whose structure was changed, which only `compress` can build, also a program."""
+    """Write weights and description; for a changed structure, which only `compress` can build, also a program."""
     from compress.backends.export_program import export_program
     from compress.models.checkpoint import has_other_structure, save
     from compress.models.compressed_checkpoint import SPARSE_FRACTION, compress_checkpoint, zero_fraction
@@ -256,7 +256,7 @@ def save_scores(scores: np.ndarray, folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> CandidateManifest:
-    """What a stage's folder says of its candidate: form, files by runtime, input specification.
+    """The manifest of a stage folder: form of the candidate, files by runtime, input specification.
 
     Raises:
         OSError: The folder has no manifest.

@@ -1,4 +1,4 @@
-"""Whether data, task and stages of a plan fit together."""
+"""Checks whether data, task and stages of a plan fit together."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def data_for_task(data: Data, task: Task, given: Path | None = None, *, converted: bool = False) -> Data:
-    """The data with the task's outputs in their specification.
+    """The data with the outputs of the task in their specification.
 
     Args:
-        data: As the source gives it.
+        data: Data of the source.
         task: The task.
-        given: The ONNX file that the chain starts from, whose outputs are the targets of a task without labels.
+        given: The ONNX file at the start of the chain, whose outputs are the targets of a task without labels.
         converted: Whether the file is converted to a torch network, whose inputs and outputs are those of the file.
 
     Raises:
@@ -45,7 +45,7 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
     if not isinstance(task, Outputs):
         return data
     if given is None:
-        msg = "task outputs compares with the ONNX file that the chain starts from: use model source onnx:PATH, or another task"
+        msg = "task outputs compares with an ONNX file at the start of the chain: use model source onnx:PATH, or another task"
         raise DataError(msg)
     from compress.backends.reference_targets import with_reference_targets
     from compress.models.sources.onnx_file import check_contents
@@ -72,10 +72,10 @@ def _good_parts(train: Split, task: Anomaly) -> Split:
 
 
 def check_requirements(name: str, task: Task, data: Data, stages: Sequence[Stage]) -> None:
-    """Check that the task has on these data what the stages need.
+    """Check that the task has, for these data, the capabilities that the stages need.
 
     Raises:
-        RecipeError: It has not; every method that needs something else is listed.
+        RecipeError: A capability is missing; all methods that need one are listed.
     """
     blocks = [(("stages", index, name_of("stage", stage)), stage) for index, stage in enumerate(stages)]
     issues = [ValidationIssue(message, format_path(path)) for path, message in check_task(task, blocks, data.spec)]
@@ -84,9 +84,9 @@ def check_requirements(name: str, task: Task, data: Data, stages: Sequence[Stage
 
 
 def check_targets(task: Task, data: Data) -> None:
-    """Check that two validation samples have the task's targets.
+    """Check that two validation samples have the targets of the task.
 
     Raises:
-        DataError: They have not.
+        DataError: The targets differ.
     """
     task.check_batch(next(iter(data.validation.ordered(2))), data.spec)

@@ -1,4 +1,4 @@
-"""The verdict on a run: the budget against the network that ships, and the network that its metrics are compared with."""
+"""The verdict of a run: comparison of the final network with the budget, and the reference of its metrics."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: StageOutput | None, task: Task) -> Verdict:
     """Check the budget.
 
-    A budget without a limit on the deciding metric says so, and is not met by a network that gives one class to all samples or
-    is no better than chance.
+    If the budget has no limit on the deciding metric, a note says so, and a network that predicts one class for all samples or
+    is not better than chance does not pass.
 
     Args:
         budget: The limits.
-        outputs: The start and every stage in order; the last ships.
-        reference: The network that the metrics were compared with; None where there is none.
-        task: Its metrics are limited.
+        outputs: The start and every stage in order.
+        reference: The network that the metrics were compared with, or None.
+        task: Task, for its metrics.
     """
     metrics = [metric.info for metric in task.metrics]
     after = outputs[-1].record.after
@@ -49,11 +49,11 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
 
 
 def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> StageOutput | None:
-    """The best trained network before the first stage that compresses, on validation; None where none is trained.
+    """The best trained network before the first stage that compresses, on validation; None if none is trained.
 
     Args:
         outputs: The start and the finished stages, in order.
-        plan: Says whether the start is trained, and which stages train and compress.
+        plan: Plan, which shows whether the start is trained, and which stages train and compress.
         metric: The metric that decides.
     """
     trained = list(outputs[: plan.model.trained])
@@ -70,7 +70,7 @@ def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> 
 
 
 def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow, ...]:
-    """Rows of the last profile, where no later stage changed the network."""
+    """Rows of the last profile; empty if a later stage changed the network."""
     last = next((output for output in reversed(outputs) if output.record.benchmark_rows), None)
     if last is None or last.origin.folder != outputs[-1].origin.folder:
         return ()
@@ -78,7 +78,7 @@ def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow,
 
 
 def _losses(after: Metrics, reference: StageOutput | None, metrics: Sequence[Metric]) -> Metrics:
-    """Losses of metrics of which only the values are recorded, not those of each sample."""
+    """Losses of metrics without recorded values per sample."""
     losses: Metrics = {}
     for metric in metrics:
         value = after.get(metric.name)
@@ -92,7 +92,7 @@ def _losses(after: Metrics, reference: StageOutput | None, metrics: Sequence[Met
 
 
 def _meaningless_loss(outputs: Sequence[StageOutput], reference: StageOutput | None, task: Task) -> Metrics:
-    """The loss of the deciding metric as not measured, where the reference is not significantly better than chance."""
+    """The loss of the deciding metric as not measured, if the reference is not significantly better than chance."""
     metric, value = task.metric_info, reference.record.after.get(task.metric) if reference else None
     if reference is None or value is None or value.value is None:
         return {}
@@ -126,13 +126,13 @@ def is_chance(value: Quantity, chance: float, metric: Metric) -> bool:
 
 
 def _metrics_of_a_constant(outputs: Sequence[StageOutput], metrics: Sequence[Metric]) -> Metrics:
-    """The metrics and their losses as not measured, where what ships gives one class to all test samples.
+    """The metrics and their losses as not measured, if the final network predicts one class for all test samples.
 
-    Where most samples have that class, a network that is no better than its majority would pass.
+    If most samples have this class, such a network could pass.
     """
     for warning in _warnings(outputs):
         if warning.code == "pipeline.one_class_for_all":
-            reason = f"the network that ships gives the class {warning.subject!r} to all test samples"
+            reason = f"the final network predicts the class {warning.subject!r} for all test samples"
             return {
                 name: Quantity.missing(metric.unit, reason) for metric in metrics for name in (metric.name, metric.loss_name)
             }
@@ -140,12 +140,12 @@ def _metrics_of_a_constant(outputs: Sequence[StageOutput], metrics: Sequence[Met
 
 
 def _not_useful(outputs: Sequence[StageOutput], after: Metrics, metric: Metric) -> Iterator[Check]:
-    """A limit that was not set and is missed all the same: the network that ships has learned nothing."""
+    """A failed check without a limit: the final network is not useful."""
     for warning in _warnings(outputs)[:1]:
         value = after.get(metric.name) or Quantity.missing(metric.unit, "not recorded")
         yield Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=warning)
 
 
 def _warnings(outputs: Sequence[StageOutput]) -> list[Fact]:
-    """Warnings that say that the network which ships is useless."""
+    """Warnings that the final network is not useful."""
     return [warning for warning in outputs[-1].origin.record.warnings if warning.code in USELESS]

@@ -1,4 +1,4 @@
-"""Interface of all granularities: constraints, a pruned network, and the pruner."""
+"""Common interface of the pruners of all granularities: constraints, pruned network, pruner."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Constraints:
     Attributes:
         round_to: Channel counts are multiples of it.
         max_ratio: Largest fraction of a layer to remove, in (0, 1).
-        protect: Globs of module names to leave alone.
-        ceilings: Other ceilings than `max_ratio` by glob of layer names, the first match counting.
+        protect: Globs of module names that are not pruned.
+        ceilings: Largest fraction for the layers that match a glob, in place of `max_ratio`; the first match counts.
     """
 
     round_to: int = 8
@@ -32,11 +32,11 @@ class Constraints:
     ceilings: Mapping[str, float] = field(default_factory=dict)
 
     def ceiling(self, layers: Iterable[str]) -> float:
-        """Lowest ceiling of layers that are pruned together."""
+        """Lowest ceiling of the layers that are pruned together."""
         return min((self._layer_ceiling(layer) for layer in layers), default=self.max_ratio)
 
     def describe(self) -> dict[str, Value]:
-        """The ceilings as values of a fact."""
+        """The ceilings, as values of a fact."""
         return {"max_ratio": self.max_ratio, "layer_max_ratios": tuple(sorted(set(self.ceilings.values())))}
 
     def _layer_ceiling(self, layer: str) -> float:
@@ -48,8 +48,8 @@ class PrunedModel:
     """A pruned network.
 
     Attributes:
-        module: Eval mode, on the CPU.
-        after_step: To be called after each optimizer step, so that removed weights stay zero; None where shapes changed.
+        module: The network, in eval mode, on the CPU.
+        after_step: Sets the removed weights to zero again; call it after each optimizer step. None where shapes changed.
         notes: Points for review.
     """
 
@@ -62,7 +62,7 @@ class Pruner(Protocol):
     """Prunes one dense network, in any number of steps.
 
     Attributes:
-        skipped: Layers that it leaves alone, with reasons.
+        skipped: Layers that it does not prune, with reasons.
         protected: Names of the modules whose weights do not count as prunable.
     """
 
@@ -70,5 +70,5 @@ class Pruner(Protocol):
     protected: frozenset[str]
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
-        """Prune the result of an earlier step, or the dense network, to a fraction of the dense one's cost."""
+        """Prune the dense network, or the result of an earlier step, to a fraction of the cost of the dense network."""
         ...

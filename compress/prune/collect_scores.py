@@ -1,4 +1,4 @@
-"""The scores for one pruning step: the importance that the stage names, computed on training batches."""
+"""Importance scores for one pruning step, computed on training batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scores:
     """Scores for one pruning step.
 
     Attributes:
-        importance: With its data collected.
+        importance: Its data is collected.
         unscored: Root layers of the groups for which it has no score.
     """
 
@@ -35,7 +35,7 @@ class Scores:
     unscored: set[str] = field(default_factory=set)
 
     def notes(self, name: str) -> tuple[Fact, ...]:
-        """The layers that were left alone because the importance of this name gives them no score."""
+        """The layers that are not pruned because the importance of this name has no score for them."""
         return (Fact.of("prune.unscored_channels", name, layers=tuple(sorted(self.unscored))),) if self.unscored else ()
 
 
@@ -46,7 +46,7 @@ class Scorer:
     Attributes:
         stage: Settings.
         context: Training batches, task, seed, device.
-        protected: Names of modules that are left alone.
+        protected: Names of modules that are not pruned.
         layer_ms: Milliseconds of each layer for `cost_aware: latency`, else None.
     """
 
@@ -59,10 +59,10 @@ class Scorer:
         """Scores of a network before step k.
 
         Args:
-            module: Its weights and buffers are left as they are; its gradients are not.
+            module: The network. Its weights and buffers are not changed; its gradients are.
             k: Number of the step; the batches and random scores depend on it.
-            removed: Fraction that is removed after it.
-            batches: Training batches.
+            removed: Fraction that is removed after the step.
+            batches: Number of training batches.
         """
         stage, context = self.stage, self.context
         importance: Importance = lookup("importance", stage.importance).load()(context.seed + k)

@@ -1,4 +1,4 @@
-"""Types of recipe fields of pruning: `max_ratio:` and `pattern:`. Light: read without torch."""
+"""Types of recipe fields of pruning: `max_ratio:` and `pattern:`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,66 +15,66 @@ _PATTERN = re.compile(r"^([1-9]\d?)(:|x)([1-9]\d?)$")
 
 
 def _read_ratios(value: object) -> object:
-    """Replace the name of a JSON file by the ceilings in it, so that the recipe on record holds the numbers."""
+    """Replace the path of a JSON file by its ceilings, so that the recorded recipe contains the numbers."""
     if not isinstance(value, str):
         return value
     try:
         table = json.loads(Path(value).read_text(encoding="utf-8"))
     except OSError as error:
-        msg = f"cannot read the ceilings in {value!r}: {error.strerror}; make them with: compress sensitivity RECIPE"
+        msg = f"cannot read the ceilings in {value!r}: {error.strerror}; write the file with: compress sensitivity RECIPE"
         raise ValueError(msg) from error
     except ValueError as error:
-        msg = f"{value!r} is not JSON: {error}"
+        msg = f"{value!r} is not JSON: {error}; write the file with: compress sensitivity RECIPE"
         raise ValueError(msg) from error
     if isinstance(table, dict) and isinstance(table.get("max_ratio"), dict):
         return table["max_ratio"]
-    msg = f"{value!r} has no 'max_ratio' with a ceiling for each layer; make it with: compress sensitivity RECIPE"
+    msg = f"{value!r} has no 'max_ratio' with a ceiling for each layer; write the file with: compress sensitivity RECIPE"
     raise ValueError(msg)
 
 
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
 MaxRatios = Annotated[Ratio | dict[str, Annotated[float, Field(ge=0.0, lt=1.0)]], BeforeValidator(_read_ratios)]
-"""Largest fraction of a layer that may be removed: of every layer, or by glob of layer names, the first match counting."""
+"""Largest fraction of a layer to remove: one for all layers, or one for each glob of layer names; the first match counts."""
 
 
 def _read_pattern(value: object) -> str:
-    """A pattern in its own spelling; YAML 1.1 reads an unquoted 2:4 as the number of seconds in two minutes and four."""
+    """A pattern as text; YAML 1.1 reads an unquoted 2:4 as base 60, thus as the integer 124."""
     text = f"{value // _MINUTES}:{value % _MINUTES}" if type(value) is int else str(value)
     match = _PATTERN.match(text)
     if not match or int(match[1]) > _LARGEST or int(match[3]) > _LARGEST:
         msg = f"a pattern is N:M such as '2:4' or a block such as '1x4', with numbers from 1 to {_LARGEST}, got {value!r}"
         raise ValueError(msg)
     if match[2] == ":" and int(match[1]) >= int(match[3]):
-        msg = f"of every {match[3]} weights fewer than {match[3]} may stay, got {text!r}; write for example '2:4'"
+        msg = f"pattern {text!r} removes nothing: N must be smaller than M in N:M; write for example '2:4'"
         raise ValueError(msg)
     return text
 
 
 Pattern = Annotated[str, BeforeValidator(_read_pattern)]
-"""N of M weights that stay (`2:4`), or the shape of a block (`1x4`)."""
+"""`N:M`, N of M weights that are kept (`2:4`), or the shape of a block (`1x4`)."""
 
 
-def kept_of(pattern: str) -> tuple[int, int]:
-    """(N, M) of `N:M`: of every M weights along the input, N stay.
+def parse_n_m(pattern: str) -> tuple[int, int]:
+    """(N, M) of `N:M`: of every M weights along the input, N are kept.
 
     Raises:
-        ValueError: It is a block.
+        ValueError: The pattern is a block.
     """
-    return _numbers(pattern, ":")
+    return _split(pattern, ":")
 
 
-def block_of(pattern: str) -> tuple[int, int]:
+def parse_block(pattern: str) -> tuple[int, int]:
     """(rows, columns) of a block `RxC`: output channels × input channels.
 
     Raises:
-        ValueError: It is N:M.
+        ValueError: The pattern is N:M.
     """
-    return _numbers(pattern, "x")
+    return _split(pattern, "x")
 
 
-def _numbers(pattern: str, mark: str) -> tuple[int, int]:
-    first, separator, second = _read_pattern(pattern).partition(mark)
-    if not separator:
-        msg = f"expected a pattern such as {'2:4' if mark == ':' else '1x4'}, got {pattern!r}"
+def _split(pattern: str, separator: str) -> tuple[int, int]:
+    first, match, second = _read_pattern(pattern).partition(separator)
+    if not match:
+        msg = f"expected a pattern such as {'2:4' if separator == ':' else '1x4'}, got {pattern!r}"
         raise ValueError(msg)
     return int(first), int(second)

@@ -1,10 +1,10 @@
-"""Whether a latency target is met in the end, by a ratio that holds although the speed of the machine changes.
+"""Final check of a latency target, by a ratio that does not depend on the speed of the machine.
 
-A time in ms depends on the speed of the machine at that moment, which on shared or thermally limited machines varies by tens of
-percent within an hour. The ratio of two networks timed in turns does not. So a target in ms becomes a fraction of the dense
-network's time at the start, pruning steps are judged by the fraction, and the fraction is measured again in the end:
+A time in ms depends on the current speed of the machine, which varies by tens of percent within an hour where the machine is
+shared or thermally limited. The ratio of two networks timed in turns does not. So a target in ms becomes a fraction of the time
+of the dense network at the start; the pruning steps use this fraction, and it is measured again at the end:
 
-    reached = time of the pruned network ÷ time of the dense one, in turns
+    reached = time of the pruned network ÷ time of the dense network, timed in turns
 """
 
 from __future__ import annotations
@@ -23,20 +23,23 @@ if TYPE_CHECKING:
     from compress.prune.stage import Target
 
 SPEED_TOLERANCE = 0.05
-"""Change of the dense network's time above which the speed of the machine is reported as changed."""
-HOW = "time of the pruned network ÷ time of the dense one at the end, ONNX Runtime here, 1 thread, batch 1, in turns"
+"""Relative change of the time of the dense network above which the speed of the machine is reported as changed."""
+HOW = (
+    "time of the pruned network ÷ time of the dense network at the end, ONNX Runtime on this machine, 1 thread, batch 1, "
+    "timed in turns"
+)
 
 
 class LatencyResult(FrozenModel):
     """The last measurement.
 
     Attributes:
-        asked: Fraction of the dense network's time that the target asks for.
-        reached: Fraction measured.
+        asked: Target, as a fraction of the time of the dense network.
+        reached: Measured fraction.
         low: Lower end of its 95 % interval.
-        high: Upper end of it.
-        dense_ms_before: Time of the dense network when the fraction was set.
-        dense_ms: Time of it now.
+        high: Upper end of its 95 % interval.
+        dense_ms_before: Time of the dense network when the target became a fraction.
+        dense_ms: Time of the dense network now.
         pruned_ms: Time of the pruned network now.
     """
 
@@ -50,25 +53,27 @@ class LatencyResult(FrozenModel):
 
     @property
     def speed_change(self) -> float:
-        """Change of the machine's time since the fraction was set; 0.1 is a tenth slower."""
+        """Relative change of the time of the dense network since the target became a fraction; 0.1 is 10 % slower."""
         return self.dense_ms / self.dense_ms_before - 1
 
 
-def measure_fraction(meter: SpeedupMeter, module: nn.Module, *, asked: float, dense_ms: float, seconds: float) -> LatencyResult:
-    """Measure the pruned network's time as a fraction of the dense one's.
+def measure_fraction(
+    meter: SpeedupMeter, module: nn.Module, *, target: float, dense_ms: float, seconds: float
+) -> LatencyResult:
+    """Measure the time of a pruned network as a fraction of the time of the dense network.
 
     Args:
-        meter: Of the dense network.
-        module: The pruned one.
-        asked: Fraction asked for.
-        dense_ms: Time of the dense network when that was set.
-        seconds: Counted time of each.
+        meter: Meter of the dense network.
+        module: The pruned network.
+        target: Fraction to reach.
+        dense_ms: Time of the dense network when the target became a fraction.
+        seconds: Measured time of each network.
     """
     comparison = meter.compare(module, seconds=seconds)
     speedup = comparison.speedup
     low, high = (1 / speedup.high, 1 / speedup.low) if speedup.low and speedup.high else (None, None)
     return LatencyResult(
-        asked=asked,
+        asked=target,
         reached=1 / speedup.value if speedup.value else comparison.ratio,
         low=low,
         high=high,
@@ -79,15 +84,15 @@ def measure_fraction(meter: SpeedupMeter, module: nn.Module, *, asked: float, de
 
 
 def quantity(result: LatencyResult) -> Quantity:
-    """The fraction that was reached, with its provenance."""
+    """The measured fraction, with its provenance."""
     interval = (result.low, result.high) if result.low is not None and result.high is not None else None
     return Quantity.measured(result.reached, "fraction", HOW, interval=interval)
 
 
 def describe(target: Target, result: LatencyResult) -> tuple[Fact, ...]:
-    """Whether the target is met, and whether the speed of the machine changed meanwhile."""
+    """Facts: whether the target is met, and whether the speed of the machine changed since the start."""
     in_ms = target.latency_ms is not None
-    verdict = Fact.of(
+    outcome = Fact.of(
         "prune.latency_target",
         reached=result.reached,
         low=result.low,
@@ -98,14 +103,14 @@ def describe(target: Target, result: LatencyResult) -> tuple[Fact, ...]:
         verdict=_verdict(result),
     )
     if abs(result.speed_change) <= SPEED_TOLERANCE:
-        return (verdict,)
+        return (outcome,)
     latency = result.asked if in_ms else None
-    changed = {"dense_ms_before": result.dense_ms_before, "dense_ms": result.dense_ms, "latency": latency}
-    return verdict, Fact.of("prune.machine_speed_changed", **changed)
+    values = {"dense_ms_before": result.dense_ms_before, "dense_ms": result.dense_ms, "latency": latency}
+    return outcome, Fact.of("prune.machine_speed_changed", **values)
 
 
 def is_missed(result: LatencyResult) -> bool:
-    """Whether even the lower end of the interval is longer than the target."""
+    """Whether even the lower end of the interval is above the target."""
     return (result.reached if result.low is None else result.low) > result.asked
 
 

@@ -1,4 +1,4 @@
-"""Masks of the weights that a pruning step would remove."""
+"""Prediction of the weights that a pruning step would remove."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 
 
 def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance: Importance) -> dict[str, Tensor]:
-    """True where a weight would be removed, by parameter name.
+    """Masks by parameter name, True where a weight would be removed.
 
-    For channels a copy is pruned in which every weight holds the number of its output channel, with the scores of the real one.
+    For channels, every weight of a copy is set to the index of its output channel; the copy is pruned with the scores of the
+    original, and its weights are then the indices of the remaining channels.
 
     Args:
-        pruner: Prunes.
-        module: Not changed.
+        pruner: Pruner of the network.
+        module: The network. Not changed.
         fraction: As for `pruner.prune`.
-        importance: With its data collected.
+        importance: Its data is collected.
+
+    Returns:
+        Boolean masks of the shapes of the parameters.
     """
     channels: dict[str, Tensor | None] = {}
     weights: dict[str, Tensor] = {}
@@ -42,42 +46,43 @@ def predict_mask(pruner: Pruner, module: nn.Module, fraction: float, importance:
             weights[name] = importance.weights(name, w)
         return weights[name]
 
-    recorded = replace(importance, channels=of_channels, weights=of_weights)
-    pruned = pruner.prune(module, fraction, recorded)
+    replayed = replace(importance, channels=of_channels, weights=of_weights)
+    pruned = pruner.prune(module, fraction, replayed)
     if isinstance(pruned.after_step, WeightMasks):
-        return dict(pruned.after_step.gone)
-    numbered = copy.deepcopy(module)
+        return dict(pruned.after_step.removals)
+    indexed = copy.deepcopy(module)
     with torch.no_grad():
-        for part in numbered.modules():
+        for part in indexed.modules():
             if isinstance(part, LAYERS):
-                part.weight.copy_(_spread(torch.arange(_outputs(part)), part))
-    smaller = pruner.prune(numbered, fraction, recorded)
-    return _removed_masks(module, smaller.module)
+                part.weight.copy_(_broadcast(torch.arange(_out_channels(part)), part))
+    smaller = pruner.prune(indexed, fraction, replayed)
+    return _removals(module, smaller.module)
 
 
-def _removed_masks(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
-    small = {name: part for name, part in after.named_modules() if isinstance(part, LAYERS)}
+def _removals(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
+    layers_after = {name: part for name, part in after.named_modules() if isinstance(part, LAYERS)}
     masks = {}
     for name, part in before.named_modules():
         if isinstance(part, LAYERS):
-            mask = torch.ones(_outputs(part), dtype=torch.bool)
-            mask[_numbers(small[name])] = False
-            masks[f"{name}.weight"] = _spread(mask, part).expand_as(part.weight).clone()
+            mask = torch.ones(_out_channels(part), dtype=torch.bool)
+            mask[_channel_indices(layers_after[name])] = False
+            masks[f"{name}.weight"] = _broadcast(mask, part).expand_as(part.weight).clone()
     return masks
 
 
-def _numbers(part: Layer) -> Tensor:
+def _channel_indices(part: Layer) -> Tensor:
+    """Indices of the output channels, which the weights contain, (out_channels,)."""
     weight = part.weight.detach()
     by_output = weight.transpose(0, 1) if getattr(part, "transposed", False) else weight
     return by_output.flatten(1)[:, 0].round().long()
 
 
-def _outputs(part: Layer) -> int:
+def _out_channels(part: Layer) -> int:
     return part.weight.shape[1 if getattr(part, "transposed", False) else 0]
 
 
-def _spread(values: Tensor, part: Layer) -> Tensor:
-    """One value for each output channel, shaped to broadcast against the weight."""
+def _broadcast(values: Tensor, part: Layer) -> Tensor:
+    """Values (out_channels,) in a shape that broadcasts against the weight."""
     shape = [1] * part.weight.dim()
     shape[1 if getattr(part, "transposed", False) else 0] = -1
     return values.view(shape)

@@ -1,4 +1,4 @@
-"""What the record holds of a pruned network: figures of one step, metric, results, layers, notes."""
+"""Record entries of a pruned network: table of steps, results, table of layers, notes; and its validation metric."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from compress.prune.stage import Prune
 
 LAYER, BLOCK = "layer", "block"
-"""Columns that name the subject of a row of the table of layers."""
+"""Columns with the name of the layer or block in the table of layers."""
 _WITH_CHANNELS = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 def figures(module: nn.Module, candidate: Candidate, protected: frozenset[str]) -> dict[str, object]:
-    """Counts of one network, as a row of the table of steps holds them."""
+    """MACs, parameters and sparsity of one network, for its row of the table of steps."""
     counts = count_network(module, candidate.spec)
     return {"macs": counts.macs, "parameters": counts.parameters, "sparsity": _sparsity(module, protected)}
 
@@ -40,15 +40,25 @@ def _sparsity(module: nn.Module, protected: frozenset[str]) -> float:
 def results(
     stage: Prune, candidate: Candidate, parent: nn.Module, module: nn.Module, protected: frozenset[str]
 ) -> dict[str, Quantity]:
-    """Fractions that are left of the dense network's cost, by the granularity's own measures."""
+    """Cost of the pruned network as a fraction of that of the dense network, in the measures of the granularity.
+
+    Args:
+        stage: Settings.
+        candidate: The dense network, for its input specification.
+        parent: The dense network.
+        module: The pruned network.
+        protected: Names of modules whose weights do not count as prunable.
+    """
     before, after = count_network(parent, candidate.spec), count_network(module, candidate.spec)
     if has_option("granularity", stage.granularity, "structured"):
         return {
             "macs_ratio": Quantity.measured(
-                after.macs / before.macs, "fraction", "multiply-accumulates of one sample, kept of the dense network's; counted"
+                after.macs / before.macs,
+                "fraction",
+                "multiply-accumulates of one sample ÷ those of the dense network; counted",
             ),
             "parameters_ratio": Quantity.measured(
-                after.parameters / before.parameters, "fraction", "parameters kept of the dense network's; counted"
+                after.parameters / before.parameters, "fraction", "parameters ÷ those of the dense network; counted"
             ),
         }
     prunable = sum(n for _, n in count_zeros(module, protected).values())
@@ -60,27 +70,29 @@ def results(
             f"zeros counted in {prunable} prunable weights (no biases, no normalisation)",
         ),
         "parameters_ratio": Quantity.measured(
-            1 - zeros / before.parameters, "fraction", "parameters other than zero, of all; counted"
+            1 - zeros / before.parameters, "fraction", "nonzero parameters ÷ all parameters; counted"
         ),
         "compressed_bytes": Quantity.measured(
             compressed_bytes(module), "bytes", "float32 weights after DEFLATE (zlib, level 6)"
         ),
-        "compressed_bytes_before": Quantity.measured(compressed_bytes(parent), "bytes", "the dense network's, likewise"),
+        "compressed_bytes_before": Quantity.measured(
+            compressed_bytes(parent), "bytes", "float32 weights of the dense network after DEFLATE (zlib, level 6)"
+        ),
     }
 
 
 def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> tuple[Fact, ...]:
-    """Points for review; channels should be multiples of `round_to`."""
+    """Points for review: zeros that a dense runtime does not skip, and widths that are no multiple of `round_to`."""
     if not has_option("granularity", stage.granularity, "structured"):
         return (Fact.of("prune.dense_runtime", stage.granularity),)
     if stage.granularity == "layer":
         return ()
-    odd = unrounded(module, parent, round_to)
-    return (Fact.of("prune.widths_not_multiples", round_to=round_to, layers=odd),) if odd else ()
+    names = unrounded(module, parent, round_to)
+    return (Fact.of("prune.widths_not_multiples", round_to=round_to, layers=names),) if names else ()
 
 
 def removed_fractions(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
-    """Fraction of each layer that was removed, by name, from the rows of the table of layers."""
+    """Removed fraction of each layer, by name, from the rows of the table of layers."""
     return {_subject(row): round(_removed_fraction(row), 4) for row in rows}
 
 
@@ -95,14 +107,14 @@ def _removed_fraction(row: Mapping[str, object]) -> float:
 
 
 def by_step(rows: Sequence[Mapping[str, object]], steps: Sequence[Mapping[str, float]]) -> tuple[Row, ...]:
-    """The rows of the table of layers, each with the fraction of the layer that was removed after every step."""
+    """The rows of the table of layers, each with the removed fraction of the layer after every step."""
     if len(steps) < 2:
         return tuple(map(dict, rows))
     return tuple({**row, "gone_after_each_step": [step.get(_subject(row), 0.0) for step in steps]} for row in rows)
 
 
 def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[Row, ...]:
-    """One row for each layer: before and after."""
+    """A row for each layer: channels before and after, or weights and zeros."""
     if stage.granularity == "channel":
         return (*channel_rows(parent, module), *heads.head_rows(parent, module))
     return tuple(
@@ -112,17 +124,18 @@ def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[Row, ...
 
 def channel_rows(before: nn.Module, after: nn.Module) -> tuple[Row, ...]:
     """Output and input channels of each convolution and linear layer."""
-    small = dict(after.named_modules())
+    layers_after = dict(after.named_modules())
     rows = []
     for name, part in before.named_modules():
         if isinstance(part, _WITH_CHANNELS) and part.weight.numel():
-            (out, into), (out_after, into_after) = _sides(part), _sides(small[name])
-            rows.append({"layer": name, "out_before": out, "out_after": out_after, "in_before": into, "in_after": into_after})
+            (out_before, in_before), (out_after, in_after) = _widths(part), _widths(layers_after[name])
+            columns = {"out_before": out_before, "out_after": out_after, "in_before": in_before, "in_after": in_after}
+            rows.append({"layer": name, **columns})
     return tuple(rows)
 
 
 def unrounded(module: nn.Module, before: nn.Module, round_to: int) -> tuple[str, ...]:
-    """Layers whose output width was changed and is no multiple of `round_to`, as `name (width)`."""
+    """Layers whose output width changed and is no multiple of `round_to`, as `name (width)`."""
     return tuple(
         f"{row['layer']} ({row['out_after']})"
         for row in channel_rows(before, module)
@@ -130,7 +143,8 @@ def unrounded(module: nn.Module, before: nn.Module, round_to: int) -> tuple[str,
     )
 
 
-def _sides(part: nn.Module) -> tuple[int, int]:
+def _widths(part: nn.Module) -> tuple[int, int]:
+    """(output, input) channels."""
     if isinstance(part, nn.modules.conv._ConvNd):
         return part.out_channels, part.in_channels
     if isinstance(part, nn.Linear):

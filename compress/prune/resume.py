@@ -1,7 +1,7 @@
-"""Files with which an interrupted pruning stage resumes: the finished steps with their weights, and what was measured.
+"""Files from which an interrupted pruning stage resumes: the finished steps with their weights, and the measurements.
 
-Files with another key (other settings, weights, data or seed) are not used, nor are damaged ones. All are named `step…`, and
-the stage removes them when it is done.
+Damaged files, and files with another key (other settings, weights, data or seed), are ignored. All names begin with `step`; the
+stage removes the files when it ends.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ STATE, LOG = "steps.json", "step-measured.json"
 
 
 class ResumeState(FrozenModel):
-    """What is finished.
+    """The finished steps.
 
     Attributes:
-        key: Hash of all that the steps depend on.
-        rows: The table so far; the first is the dense network.
-        curves: Of the recoveries.
-        notes: Of the last step that was kept.
-        gone: Of each step, the fraction of each layer that was removed after it.
+        key: Hash of everything that the steps depend on.
+        rows: The table of steps; the first row is the dense network.
+        curves: Training curves of the recoveries.
+        notes: Notes of the last accepted step.
+        removed_fractions: Removed fraction of each layer after each step.
     """
 
     key: str
     rows: tuple[Row, ...]
     curves: dict[str, Curve] = Field(default_factory=dict)
     notes: Facts = ()
-    gone: tuple[dict[str, float], ...] = ()
+    removed_fractions: tuple[dict[str, float], ...] = ()
 
     @property
     def step(self) -> int:
-        """Finished steps."""
+        """Number of finished steps."""
         return len(self.rows) - 1
 
     @property
-    def last_kept(self) -> int:
-        """The step whose network goes on: the last one that was not undone; 0 for the network before the first step."""
+    def last_accepted_step(self) -> int:
+        """The last step that was not undone; 0 for the network before the first step."""
         return max(step for step, row in enumerate(self.rows) if row["kept"])
 
 
 class LatencyLog(FrozenModel):
-    """Times and rounding that one pruning has measured so far, so that a rerun takes the same decisions.
+    """Measurements of a pruning stage so far; a rerun reads them and takes the same decisions.
 
     Attributes:
         key: As `key_of` returns it.
-        dense_ms: Time of the dense network on the target's device; None where it is not needed.
+        dense_ms: Time of the dense network on the device of the target; None where it is not needed.
         layer_ms: Milliseconds of each layer, for `cost_aware: latency`; None where they are not needed.
         round_to: Multiple of channels.
-        rounding: A row for each multiple that was benchmarked.
+        rounding: A row for each benchmarked multiple.
         speed: A row for each finished step.
     """
 
@@ -77,13 +77,13 @@ class LatencyLog(FrozenModel):
 
 
 def key_of(stage: Prune, context: Context, parent: nn.Module) -> str:
-    """Hex SHA-256 of all that the steps depend on."""
+    """Hex SHA-256 of everything that the steps depend on."""
     text = [stage.model_dump_json(), str(context.seed), network_hash(parent), context.data.train.fingerprint]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
 def read_state(folder: Path, key: str) -> ResumeState | None:
-    """The state of this pruning; None when there is none, or it is damaged."""
+    """The stored state; None when there is none, it is damaged, or its key differs."""
     try:
         state = ResumeState.model_validate_json((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValidationError):
@@ -92,25 +92,25 @@ def read_state(folder: Path, key: str) -> ResumeState | None:
 
 
 def write_state(state: ResumeState, module: nn.Module, reference: nn.Module, folder: Path) -> None:
-    """Store a finished step: weights first, then the state; then the older weights are removed."""
-    if state.last_kept == state.step:
+    """Store a finished step: its weights, then the state; then remove older weights."""
+    if state.last_accepted_step == state.step:
         save(module, reference, _weights_path(folder, state.step))
     write_text(folder / STATE, state.model_dump_json(indent=1))
-    for step in range(state.last_kept):
+    for step in range(state.last_accepted_step):
         _weights_path(folder, step).unlink(missing_ok=True)
 
 
 def load_network(state: ResumeState, reference: nn.Module, folder: Path) -> nn.Module:
-    """The network that the last kept step left.
+    """The network after the last accepted step.
 
     Raises:
-        ModelError: Missing or damaged.
+        ModelError: Its file is missing or damaged.
     """
-    return load(_weights_path(folder, state.last_kept), reference)
+    return load(_weights_path(folder, state.last_accepted_step), reference)
 
 
 def read_log(folder: Path, key: str) -> LatencyLog | None:
-    """The log of this pruning; None when there is none, or it is damaged."""
+    """The stored log; None when there is none, it is damaged, or its key differs."""
     try:
         log = LatencyLog.model_validate_json((folder / LOG).read_text(encoding="utf-8"))
     except (OSError, ValidationError):

@@ -1,7 +1,7 @@
-"""The loop of the pruning stage: score, remove, recover, store; it resumes after the last finished step.
+"""The loop of the pruning stage: score, remove, recover, store.
 
-After step k the stage's folder holds `step-<k>.safetensors` and `steps.json`, and a rerun continues from them. Every step is a
-function of the network before it, the stage's fields, the seed and k, so the result is the same bit for bit.
+After step k the folder of the stage contains `step-<k>.safetensors` and `steps.json`, from which a rerun continues. Every step
+is a function of the network before it, the fields of the stage, the seed and k, so a resumed run gives the same bits.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PruningRun:
     Args:
         stage: Settings.
         candidate: The dense network.
-        context: Surroundings.
+        context: Data, task, devices and folder of the run.
     """
 
     def __init__(self, stage: Prune, candidate: Candidate, context: Context) -> None:
@@ -59,7 +59,7 @@ class PruningRun:
         self.initial = train_before_pruning(self.scorer, self.parent, self.setup)
 
     def execute(self) -> Outcome:
-        """All steps that are not finished yet, and the record of all."""
+        """Run the remaining steps and return the record of all steps."""
         state, module = self._resume()
         with self.context.reporter.bar("prune", self.stage.schedule.count) as bar:
             bar.advance(state.step)
@@ -68,13 +68,13 @@ class PruningRun:
                 bar.advance(note=f"{self.metric.label} {state.rows[-1][f'{self.metric.name}_recovered']:.3f}")
         self.setup.measure_target(module)
         for path in self.context.folder.glob("step-*"):
-            path.unlink(missing_ok=True)  # several processes clean up
+            path.unlink(missing_ok=True)  # another process may remove it first
         return self._outcome(state, module)
 
     def _outcome(self, state: ResumeState, module: nn.Module) -> Outcome:
         stage, setup, cliff = self.stage, self.setup, self._cliff(state)
         ticket = (lottery.find_winning_ticket(state.rows, self.metric),) if stage.schedule.kind == "lottery" else ()
-        rows = results.by_step(self._layer_rows(module), state.gone)
+        rows = results.by_step(self._layer_rows(module), state.removed_fractions)
         return Outcome(
             candidate=replace(self.candidate, module=module),
             results=results.results(stage, self.candidate, self.parent, module, self.protected) | setup.results(),
@@ -98,23 +98,23 @@ class PruningRun:
         state = read_state(self.context.folder, key)
         if state is not None and state.step:
             try:
-                return state, self._last_kept(state)
+                return state, self._last_accepted(state)
             except ModelError:  # missing or damaged weights
                 self.context.reporter.line(
-                    "prune: the checkpoint of the last step cannot be used; starting from the dense network"
+                    "prune: the checkpoint of the last step is missing or damaged; starting from the dense network"
                 )
         module = copy.deepcopy(self.initial.module)
         before, after = (validation_metric(network, self.context) for network in (self.parent, module))
-        return ResumeState(key=key, rows=(self._row(0, 0.0, module, before, after, kept=True),)), module
+        return ResumeState(key=key, rows=(self._row(0, 0.0, module, before, after, is_accepted=True),)), module
 
-    def _last_kept(self, state: ResumeState) -> nn.Module:
-        """The network that the last kept step left."""
-        if not state.last_kept:
+    def _last_accepted(self, state: ResumeState) -> nn.Module:
+        """The network after the last accepted step."""
+        if not state.last_accepted_step:
             return copy.deepcopy(self.initial.module)
         return load_network(state, self.candidate.network(), self.context.folder)
 
     def _next_ratio(self, state: ResumeState) -> float | None:
-        """Fraction that is removed after the next step; None when there is none."""
+        """Fraction removed after the next step; None when all steps are done."""
         schedule, s_f = self.stage.schedule, self.setup.removed
         if schedule.kind == "accuracy_aware":
             return schedules.next_ratio(_tries(state), s_f=s_f, n=schedule.steps, retries=int(schedule.value("retries")))
@@ -131,21 +131,22 @@ class PruningRun:
         self._rewind(pruned, k)
         curves = self._recover(pruned, k)
         after = validation_metric(pruned.module, context) if stage.recover.epochs else before
-        kept = stage.schedule.kind != "accuracy_aware" or self._metric_loss(state, after) <= self._allowed_loss(state)
+        is_accepted = stage.schedule.kind != "accuracy_aware" or self._metric_loss(state, after) <= self._allowed_loss(state)
+        next_module = pruned.module if is_accepted else module
         state = ResumeState(
             key=state.key,
-            rows=(*state.rows, self._row(k, removed, pruned.module, before, after, kept=kept)),
+            rows=(*state.rows, self._row(k, removed, pruned.module, before, after, is_accepted=is_accepted)),
             curves={**state.curves, **curves},
-            notes=(*pruned.notes, *scores.notes(stage.importance)) if kept else state.notes,
-            gone=(*state.gone, results.removed_fractions(self._layer_rows(pruned.module if kept else module))),
+            notes=(*pruned.notes, *scores.notes(stage.importance)) if is_accepted else state.notes,
+            removed_fractions=(*state.removed_fractions, results.removed_fractions(self._layer_rows(next_module))),
         )
-        if kept:
+        if is_accepted:
             self.setup.time_step(k, pruned.module)
         write_state(state, pruned.module, self.candidate.network(), context.folder)
-        return state, pruned.module if kept else module
+        return state, next_module
 
     def _prune(self, module: nn.Module, removed: float, k: int) -> tuple[PrunedModel, Scores]:
-        """Remove what step k removes."""
+        """The network after the removals of step k, before recovery; and the scores."""
         stage, context = self.stage, self.context
         rounds = count_scorings(self.setup.pruner, stage.scorings)
         batches = stage.batches if rounds == 1 else -(-stage.batches // 2)
@@ -155,8 +156,8 @@ class PruningRun:
 
         def recalibrate(network: nn.Module) -> None:
             device = resolve_device(context.device)
-            images = islice(context.data.train.epoch(k, stage.recover.batch_size, context.seed), batches)
-            inputs = [tuple(batch.to(device).inputs.values()) for batch in images]
+            samples = islice(context.data.train.epoch(k, stage.recover.batch_size, context.seed), batches)
+            inputs = [tuple(batch.to(device).inputs.values()) for batch in samples]
             recalibrate_batchnorm(network.to(device), inputs)
             network.to("cpu")
 
@@ -164,14 +165,14 @@ class PruningRun:
         return prune_iteratively(self.setup.pruner, module, fraction, rounds=rounds, score=score, recalibrate=recalibrate)
 
     def _rewind(self, pruned: PrunedModel, k: int) -> None:
-        """Lottery tickets: keep the masks and set the weights that are left back to their earlier values."""
+        """For lottery tickets: store the masks and rewind the remaining weights."""
         if self.stage.schedule.kind == "lottery" and isinstance(pruned.after_step, WeightMasks):
-            lottery.write_masks(pruned.after_step.gone, self.context.folder / f"masks-{k}.safetensors")
+            lottery.write_masks(pruned.after_step.removals, self.context.folder / f"masks-{k}.safetensors")
             lottery.rewind(pruned.module, self.initial.weights)
             pruned.after_step()
 
     def _recover(self, pruned: PrunedModel, k: int) -> dict[str, Curve]:
-        """Train what is left; the curves."""
+        """Train the pruned network and return the training curves."""
         stage, context, label = self.stage, self.context, f"step-{k}"
         hook = self._drop_grow_hook(pruned, k)
         after_step: Callable[[], None] | None = hook or pruned.after_step
@@ -193,7 +194,7 @@ class PruningRun:
         return curves | ({f"{label} connections exchanged": hook.exchanges.curve()} if hook is not None else {})
 
     def _drop_grow_hook(self, pruned: PrunedModel, k: int) -> dynamic.DropGrow | None:
-        """The hook of dynamic sparse training, for its schedules."""
+        """Hook of dynamic sparse training; None for other schedules."""
         schedule, recovery = self.stage.schedule, self.stage.recover
         if not has_option("schedule", schedule.kind, "exchanges") or not isinstance(pruned.after_step, WeightMasks):
             return None
@@ -201,26 +202,26 @@ class PruningRun:
         exchanges = dynamic.DropGrowSchedule(
             int(schedule.value("update_every")), schedule.value("drop_fraction"), round(schedule.value("end_fraction") * steps)
         )
-        masks = {name: ~gone for name, gone in pruned.after_step.gone.items()}
+        masks = {name: ~removal for name, removal in pruned.after_step.removals.items()}
         return dynamic.DropGrow(pruned.module, masks, schedule.kind, exchanges, self.context.seed + k)
 
     def _layer_rows(self, module: nn.Module) -> tuple[Row, ...]:
-        """Rows of what is left of each layer, or of the blocks that were dropped."""
+        """Rows of the dropped blocks, or else of the layers."""
         return self.setup.dropped_blocks(module) or results.layers(self.stage, self.parent, module)
 
     def _metric_loss(self, state: ResumeState, value: float) -> float:
-        """How much worse a value of the metric is than that of the dense network."""
+        """Loss of the metric against the dense network, at least 0 where the value is worse."""
         return -self.metric.gain(self._dense_metric(state), value)
 
     def _dense_metric(self, state: ResumeState) -> float:
         return number(state.rows[0], f"{self.metric.name}_pruned")
 
     def _allowed_loss(self, state: ResumeState) -> float:
-        """Largest loss of the metric that an accuracy-aware step may keep."""
+        """Largest loss of the metric at which an accuracy-aware step is accepted."""
         return allowed_loss(self.stage.schedule.value("drop"), self.metric, lambda: self._dense_metric(state))
 
     def _cliff(self, state: ResumeState) -> tuple[Fact, ...]:
-        """The accuracy cliff that an accuracy-aware schedule met, if it did."""
+        """The accuracy cliff of an accuracy-aware schedule, where there is one."""
         schedule = self.stage.schedule
         if schedule.kind != "accuracy_aware":
             return ()
@@ -228,8 +229,10 @@ class PruningRun:
         cliff = schedules.find_cliff(_tries(state), losses, s_f=self.setup.removed, drop=self._allowed_loss(state))
         return (cliff,) if cliff else ()
 
-    def _row(self, k: int, removed: float, module: nn.Module, before: float, after: float, *, kept: bool) -> dict[str, object]:
-        """Row of the table of steps; the metric before and after recovery."""
+    def _row(
+        self, k: int, removed: float, module: nn.Module, before: float, after: float, *, is_accepted: bool
+    ) -> dict[str, object]:
+        """Row of the table of steps; `before` and `after` are the metric before and after recovery."""
         return {
             "step": k,
             "target": round(self.stage.target.fraction(removed), 6),
@@ -237,11 +240,11 @@ class PruningRun:
             **results.figures(module, self.candidate, self.protected),
             f"{self.metric.name}_pruned": before,
             f"{self.metric.name}_recovered": after,
-            "kept": kept,
+            "kept": is_accepted,
         }
 
     def _curve(self, state: ResumeState) -> Curve:
-        """The metric over the steps that were kept."""
+        """The metric over the accepted steps."""
         rows = [row for row in state.rows if row["kept"]]
         return Curve(
             x_label="pruning step",

@@ -1,4 +1,4 @@
-"""Settings of schedule and sparse training, and combinations that are refused. Light: read without torch."""
+"""Settings of schedule and sparse training, and checks of combinations. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 ImportanceName = Annotated[str, RegistryName("importance")]
 
 TIMED = frozenset({"latency", "latency_ms"})
-"""Measures of time."""
+"""Measures that are times."""
 SCORES = ("channels", "weights")
-"""Default of an importance's registry option `scores`."""
+"""Default of the registry option `scores` of an importance."""
 
 
 def has_option(family: str, name: str, option: str) -> bool:
@@ -34,12 +34,12 @@ def with_option(family: str, option: str) -> tuple[str, ...]:
 
 
 def is_iterative(granularity: str, importance: str) -> bool:
-    """Whether a pruning step has several rounds, with importance computed anew in each."""
+    """Whether a pruning step has several rounds, each with new importance scores."""
     return granularity == "channel" and has_option("importance", importance, "loss_change")
 
 
-def _own_parameters(kind: str) -> Mapping[str, float]:
-    """Parameters that belong to this kind of schedule, with their defaults."""
+def _parameters(kind: str) -> Mapping[str, float]:
+    """Parameters of this kind of schedule, with their defaults."""
     parameters: Mapping[str, float] = lookup("schedule", kind).options.get("parameters", {})
     return parameters
 
@@ -48,19 +48,19 @@ class Schedule(FrozenModel):
     """Number of steps and the fraction removed after each.
 
     Attributes:
-        kind: `cubic` (much first, then little), `linear`, `exponential` (the same fraction of what is left each time),
-            `one_shot` (one step whatever `steps` says); `accuracy_aware`: linear, but a step that loses too much is undone;
-            `lottery`: exponential, and after each step the weights are rewound to an early optimizer step; `set`, `rigl`: one
-            step, then masks are updated by drop and grow while `recover` trains.
-        steps: How many times to prune and recover; for `lottery`, rounds.
-        drop: `accuracy_aware`: largest loss of the validation metric against the dense network, 0.01 by default: one point of a
-            fraction; of any other metric, a share of the dense network's value.
-        retries: `accuracy_aware`: how many times to try half a step after one was undone, 2 by default.
+        kind: `cubic` (large steps first, then small ones), `linear`, `exponential` (each step removes the same fraction of the
+            remaining weights), `one_shot` (a single step, whatever `steps` is); `accuracy_aware`: linear, but a step that loses
+            too much is undone; `lottery`: exponential, and after each step the weights are rewound to an early optimizer step;
+            `set`, `rigl`: one step, then drop and grow updates the masks while `recover` trains.
+        steps: Number of pruning steps, each with recovery; for `lottery`, of rounds.
+        drop: `accuracy_aware`: largest loss of the validation metric against the dense network, 0.01 by default. For a metric
+            that is a fraction this is one percentage point; for any other metric it is a fraction of the dense network's value.
+        retries: `accuracy_aware`: number of trials of half a step after a step was undone, 2 by default.
         rewind: `lottery`: the optimizer step whose weights every round starts from; 0, the default, is the initialisation.
         update_every: `set`, `rigl`: optimizer steps between two updates of the masks, 100 by default.
-        drop_fraction: `set`, `rigl`: fraction of each layer's connections that the first update drops and grows, 0.3 by
+        drop_fraction: `set`, `rigl`: fraction of the connections of each layer that the first update drops and grows, 0.3 by
             default; it decays to 0 along a cosine.
-        end_fraction: `set`, `rigl`: fraction of the training after which the masks stay fixed, 0.75 by default.
+        end_fraction: `set`, `rigl`: fraction of the training after which the masks are fixed, 0.75 by default.
     """
 
     kind: Annotated[str, RegistryName("schedule")] = "cubic"
@@ -73,23 +73,23 @@ class Schedule(FrozenModel):
     end_fraction: float | None = Field(default=None, gt=0.0, le=1.0)
 
     @model_validator(mode="after")
-    def _of_its_kind(self) -> Self:
-        own = _own_parameters(self.kind)
-        kinds_of: dict[str, list[str]] = {}
+    def _parameters_fit(self) -> Self:
+        parameters = _parameters(self.kind)
+        kinds_by_parameter: dict[str, list[str]] = {}
         for entry in entries("schedule"):
             for name in entry.options.get("parameters", ()):
-                kinds_of.setdefault(name, []).append(entry.name)
-        for name, owners in kinds_of.items():
-            if getattr(self, name, None) is not None and name not in own:
-                kinds = " or ".join(map(repr, owners))
-                msg = f"schedule kind {self.kind!r} has no {name}, which belongs to {kinds}; leave it out or change the kind"
+                kinds_by_parameter.setdefault(name, []).append(entry.name)
+        for name, kinds in kinds_by_parameter.items():
+            if getattr(self, name, None) is not None and name not in parameters:
+                owners = " or ".join(map(repr, kinds))
+                msg = f"schedule kind {self.kind!r} has no {name}, which belongs to {owners}; leave it out or change the kind"
                 raise ValueError(msg)
         return self
 
     def value(self, name: str) -> float:
         """A parameter of this kind, or its default."""
         parameter = getattr(self, name)
-        return _own_parameters(self.kind)[name] if parameter is None else parameter
+        return _parameters(self.kind)[name] if parameter is None else parameter
 
     @property
     def curve(self) -> str:
@@ -98,34 +98,33 @@ class Schedule(FrozenModel):
 
     def smoke(self) -> Self:
         """One step; rewinding and the first update of masks as early as possible."""
-        own = _own_parameters(self.kind)
+        own = _parameters(self.kind)
         small: dict[str, int] = {name: 1 for name in ("rewind", "update_every") if name in own and self.value(name)}
         return self.model_copy(update={"steps": 1, **small})
 
     @property
     def count(self) -> int:
-        """Steps, 1 for kinds with a single one."""
+        """Number of steps; 1 for kinds with a single step."""
         return 1 if has_option("schedule", self.kind, "single_step") else self.steps
 
 
 PICKS: dict[str, float] = {"pick_strength": 1e-5, "pick_ceiling": 1e-2}
-"""Parameters of `greg2`, with their published values."""
+"""Parameters of `greg2` with the values of the paper."""
 
 
 class SparseTraining(Training):
-    """Training under a penalty before the first pruning step, on the task's loss.
+    """Training on the loss of the task and a sparsity penalty, before the first pruning step.
 
     Attributes:
         kind: `slimming`: L1 on the scales of batch norms; `l1`: on the weights; `group_lasso`: on the norms of filters;
-            `greg1`: growing L2 on the weights that the stage would remove; `greg2`: a small growing L2 on all weights first,
+            `greg1`: growing L2 on the weights that the stage would remove; `greg2`: first a small growing L2 on all weights,
             which separates their magnitudes, then as `greg1` on the weights of smallest magnitude.
-        strength: Factor λ of the penalty; for `greg1` and `greg2` the increase of the factor every `every` steps. None for
-            1e-4 (`l1`: 1e-5).
+        strength: Factor λ of the penalty; for `greg1` and `greg2` its increase every `every` steps. None is 1e-4 (`l1`: 1e-5).
         every: `greg1`, `greg2`: optimizer steps between two increases.
         ceiling: `greg1`, `greg2`: largest factor.
         pick_strength: `greg2`: increase of the factor of all weights every `every` steps, 1e-5 by default.
-        pick_ceiling: `greg2`: the factor at which the weights to remove are picked, 0.01 by default.
-        keep: The `last` weights, on which the penalty had its full effect, or the `best` by validation.
+        pick_ceiling: `greg2`: factor of all weights at which the weights to remove are selected, 0.01 by default.
+        keep: Weights to prune: the `last` ones, after the full effect of the penalty, or the `best` by validation.
     """
 
     kind: Annotated[str, RegistryName("penalty")]
@@ -137,13 +136,13 @@ class SparseTraining(Training):
     keep: Literal["best", "last"] = "last"
 
     @model_validator(mode="after")
-    def _of_its_kind(self) -> Self:
-        set_names = [name for name in PICKS if getattr(self, name) is not None]
-        if set_names and self.kind != "greg2":
-            msg = f"sparse_training: {self.kind} picks nothing while it trains; leave {set_names[0]} out, or use kind greg2"
+    def _parameters_fit(self) -> Self:
+        names = [name for name in PICKS if getattr(self, name) is not None]
+        if names and self.kind != "greg2":
+            msg = f"sparse_training: {names[0]} belongs to kind greg2, and kind is {self.kind}; leave it out, or use kind greg2"
             raise ValueError(msg)
         if self.kind == "greg2" and self.pick("pick_ceiling") > self.ceiling:
-            msg = f"pick_ceiling {self.pick('pick_ceiling'):g} is over ceiling {self.ceiling:g}, where growth ends; lower it"
+            msg = f"pick_ceiling {self.pick('pick_ceiling'):g} is above ceiling {self.ceiling:g}; set it to at most the ceiling"
             raise ValueError(msg)
         return self
 
@@ -158,52 +157,47 @@ class SparseTraining(Training):
 
 
 def incompatible_reason(stage: Prune) -> str:
-    """Reason why a stage's settings do not fit together, with the fix; empty when they do."""
+    """Reason why the settings of a stage do not fit together, with the fix; empty when they do."""
     granularity, kind, training = stage.granularity, stage.schedule.kind, stage.sparse_training
-    scored = "channels" if has_option("granularity", granularity, "structured") else "weights"
-    fitting = [entry.name for entry in entries("importance") if scored in entry.options.get("scores", SCORES)]
+    unit = "channels" if has_option("granularity", granularity, "structured") else "weights"
+    allowed = ", ".join(entry.name for entry in entries("importance") if unit in entry.options.get("scores", SCORES))
     loss_changes = with_option("importance", "loss_change")
-    if scored not in lookup("importance", stage.importance).options.get("scores", SCORES):
-        fits = ", ".join(fitting)
-        return f"importance {stage.importance!r} does not fit granularity {granularity!r}, which takes {fits}"
+    if unit not in lookup("importance", stage.importance).options.get("scores", SCORES):
+        return f"importance {stage.importance!r} does not score {unit}, as granularity {granularity!r} needs; use {allowed}"
     if stage.cost_aware == "latency" and granularity != "channel":
         return f"cost_aware: latency ranks channels, and granularity is {granularity!r}; leave it out or use 'channel'"
     if stage.cost_aware == "latency" and stage.importance not in loss_changes:
-        takes = ", ".join(loss_changes)
-        return f"cost_aware: latency divides changes of the loss; importance {stage.importance!r} is none, use {takes}"
+        reason = f"cost_aware: latency needs scores that are changes of the loss, and importance is {stage.importance!r}"
+        return f"{reason}; use {', '.join(loss_changes)}"
     if stage.rescorings not in (None, 1) and not is_iterative(granularity, stage.importance):
-        takes = ", ".join(loss_changes)
-        return f"rescorings compute changes of the loss anew, for channels by {takes}; leave them out with {stage.importance!r}"
+        reason = "rescorings needs granularity 'channel' and scores that are changes of the loss"
+        return f"{reason} ({', '.join(loss_changes)}); leave it out with importance {stage.importance!r}"
     if training is not None and (reason := _training_reason(stage, training)):
         return reason
-    masked: tuple[str, ...] | None = lookup("schedule", kind).options.get("granularities")
-    if masked is not None and granularity not in masked:
-        takes = " or ".join(map(repr, masked))
-        return (
-            f"schedule {kind!r} works on masks that keep their places; with granularity {granularity!r} it cannot, use {takes}"
-        )
+    granularities: tuple[str, ...] | None = lookup("schedule", kind).options.get("granularities")
+    if granularities is not None and granularity not in granularities:
+        allowed = " or ".join(map(repr, granularities))
+        return f"schedule {kind!r} needs masks of weights, and granularity {granularity!r} has none; use {allowed}"
     if has_option("schedule", kind, "exchanges") and stage.recover.ema is not None:
-        return f"recover.ema averages networks of different masks, which is not sparse; leave it out with {kind!r}"
+        return f"recover.ema averages networks with different masks, so the result is not sparse; leave it out with {kind!r}"
     if has_option("schedule", kind, "trains") and stage.recover.epochs == 0:
-        return f"schedule {kind!r} is a way to train, and recover.epochs is 0; give it epochs"
+        return f"schedule {kind!r} trains during recovery, and recover.epochs is 0; set recover.epochs to 1 or more"
     return ""
 
 
 def _training_reason(stage: Prune, training: SparseTraining) -> str:
     """The same for `sparse_training`."""
     if has_option("penalty", training.kind, "structured") and not has_option("granularity", stage.granularity, "structured"):
-        return (
-            f"sparse_training: {training.kind} prepares whole channels, not granularity {stage.granularity!r}; use l1 or greg1"
-        )
+        reason = f"sparse_training: {training.kind} acts on whole channels, and granularity is {stage.granularity!r}"
+        return f"{reason}; use l1 or greg1"
     if has_option("penalty", training.kind, "grows") and stage.granularity == "layer":
         return f"sparse_training: {training.kind} acts on channels or weights, not on whole layers; use group_lasso or slimming"
     if training.kind == "greg2" and not has_option("importance", stage.importance, "magnitude"):
-        takes = ", ".join(with_option("importance", "magnitude"))
-        return f"sparse_training: greg2 draws magnitudes apart, and importance is {stage.importance!r}; use one of {takes}"
+        allowed = ", ".join(with_option("importance", "magnitude"))
+        return f"sparse_training: greg2 selects by magnitude, and importance is {stage.importance!r}; use one of {allowed}"
     if training.kind == "greg2" and stage.target.timed:
-        return f"sparse_training: greg2 picks while it trains, when no {stage.target.measure} is measured; use macs or greg1"
+        reason = f"sparse_training: greg2 selects weights during training, when {stage.target.measure} cannot be measured"
+        return f"{reason}; use a target of macs, or kind greg1"
     if stage.schedule.kind == "lottery":
-        return (
-            "sparse_training trains under a penalty, schedule 'lottery' trains the dense network itself; leave one of them out"
-        )
+        return "sparse_training and schedule 'lottery' both train before the first pruning step; leave one of them out"
     return ""

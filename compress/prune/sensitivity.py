@@ -1,8 +1,7 @@
-"""`sensitivity`: validation metric against the fraction removed, one layer at a time, nothing else changed and no training.
+"""Stage `sensitivity`: validation metric over the removed fraction of a single layer, without training.
 
-Han et al. 2015, arXiv:1506.02626, figure 6; Li et al. 2017, arXiv:1608.08710, section 4. The largest fraction of
-a layer that loses no more than `drop` becomes its ceiling in `sensitivity.json`, which `max_ratio` of a pruning stage takes.
-Light: read and checked without torch.
+Han et al. 2015, arXiv:1506.02626, figure 6; Li et al. 2017, arXiv:1608.08710, section 4. The largest fraction of a layer whose
+removal loses at most `drop` is its ceiling in `sensitivity.json`, which `max_ratio` of a pruning stage reads. Imports no torch.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.schedule_settings import ImportanceName
 
 NAMED = 16
-"""Layers that a figure names."""
+"""Number of layers that the legend of the figure names."""
 
 TABLE, FIGURE = "sensitivity.json", "sensitivity.png"
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class Sensitivity(Stage):
-    """Measure how much of each layer may be removed; the network passes unchanged.
+    """Measure the loss of the metric when a part of one layer is removed. The network is not changed.
 
     Attributes:
         granularity: `channel` or `weight`.
-        importance: Lowest scores are removed first.
+        importance: The lowest scores are removed first.
         ratios: Fractions of a layer to remove.
-        drop: Largest loss of the validation metric for one layer: 0.01 is one point of a fraction; of any other metric it is a
-            share of the dense network's value.
+        drop: Largest loss of the validation metric for one layer. For a metric that is a fraction, 0.01 is one percentage
+            point; for any other metric it is a fraction of the dense network's value.
         round_to: Channel counts are multiples of it.
-        protect: Globs of module names to leave alone.
+        protect: Globs of module names that are not pruned.
         batch_size: Samples in a training batch.
-        batches: Training batches of importances that are computed from data.
+        batches: Training batches for an importance that is computed from data.
     """
 
     granularity: Literal["channel", "weight"] = "channel"
@@ -57,7 +56,7 @@ class Sensitivity(Stage):
         return self.model_copy(update={"ratios": self.ratios[:1], "batches": min(self.batches, 2)})
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Prune each layer to each ratio and measure; leaves `sensitivity.json` and `sensitivity.png` in the stage's folder.
+        """Prune each layer by each ratio and measure; writes `sensitivity.json` and `sensitivity.png` to the stage's folder.
 
         Raises:
             ModelError: The network cannot be traced, or has nothing to prune.
@@ -76,8 +75,8 @@ class Sensitivity(Stage):
         ceilings = max_ratios(rows, dense, allowed, metric)
         table_file = {"max_ratio": ceilings, "drop": allowed, f"dense_{metric.name}": dense, "rows": rows}
         write_text(context.folder / TABLE, json.dumps(table_file, indent=1))
-        with atomic_write(context.folder / FIGURE) as aside:
-            aside.write_bytes(draw(rows, dense, metric))
+        with atomic_write(context.folder / FIGURE) as temporary:
+            temporary.write_bytes(draw(rows, dense, metric))
         note = Fact.of("prune.sensitivity_table", TABLE, figure=FIGURE)
         return Outcome(candidate, skipped=skipped, notes=(note,), tables={"sensitivity": rows})
 
@@ -101,9 +100,9 @@ def max_ratios(rows: Sequence[Row], dense: float, drop: float, metric: Metric) -
 
 
 def draw(rows: Sequence[Row], dense: float, metric: Metric) -> bytes:
-    """A PNG: one line for each layer, lighter towards the end of the network, the metric over the fraction removed.
+    """PNG of the metric over the removed fraction: one line for each layer, lighter towards the end of the network.
 
-    Of many layers the `NAMED` most sensitive ones are named, the others grey.
+    If there are many layers, the `NAMED` most sensitive ones are in colour and named, the others are grey.
     """
     from matplotlib import colormaps
 

@@ -1,4 +1,4 @@
-"""Metric of a network with a single layer pruned, for each layer and ratio."""
+"""Validation metric of a network with a single pruned layer, for each layer and ratio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 def scan(
     stage: Sensitivity, parent: nn.Module, candidate: Candidate, context: Context, limits: Constraints
 ) -> tuple[list[dict[str, object]], tuple[Fact, ...]]:
-    """Metric of the network with one layer pruned, for each layer and ratio: rows, and the skipped layers.
+    """Validation metric of the network with a single pruned layer.
+
+    Args:
+        stage: Settings.
+        parent: The dense network. Not changed, except for its gradients.
+        candidate: Its input specification.
+        context: Data, task, device.
+        limits: Rounding, ceilings and protected layers.
+
+    Returns:
+        A row for each layer and ratio; and the skipped layers.
 
     Raises:
         ModelError: The network cannot be traced, or has nothing to prune.

@@ -1,7 +1,7 @@
-"""Setup of a pruning stage: rounding, latency target, pruner; and the times of the steps, measured along the way.
+"""Setup of a pruning stage: channel multiple, latency target, pruner; and the measured times of the steps.
 
-Measurements are stored in the stage's folder, so that a rerun takes the same decisions. Times of finished steps are only
-recorded; `round_to: measure`, `cost_aware: latency` and targets of time on this machine decide by measurements.
+Measurements decide only for `round_to: measure`, `cost_aware: latency` and targets of time on this machine; times of finished
+steps are only recorded. Measurements are stored in the folder of the stage, so that a rerun takes the same decisions.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ if TYPE_CHECKING:
     from compress.prune.stage import Prune
 
 DECIDING_SECONDS = 0.3
-"""Least time of a measurement that decides something."""
+"""Minimum duration of a measurement that decides."""
 FINAL_SECONDS = 1.0
-"""Least time of the last measurement of a target of time."""
+"""Minimum duration of the final measurement of a target of time."""
 Value = TypeVar("Value")
 
 
 class PruningSetup:
-    """A pruner with its target and rounding resolved, and the latency meter of its steps.
+    """The pruner of a stage, with resolved target and channel multiple, and the latency meter of its steps.
 
     Args:
         stage: Settings.
-        candidate: The dense network as the stage was given it.
-        context: Surroundings.
-        parent: A copy of it.
+        candidate: The dense network, the input of the stage.
+        context: Data, task, devices and folder of the run.
+        parent: A copy of the dense network.
 
     Attributes:
-        pruner: Prunes.
-        removed: Fraction of the target's measure that is removed in the end.
+        pruner: The pruner.
+        removed: Fraction to remove in the end, in the measure of the target.
         log: Measurements so far.
 
     Raises:
-        ModelError: Nothing may be pruned, or the network cannot be traced.
-        DeviceError: The target's device cannot be measured or estimated.
+        ModelError: Nothing can be pruned, or the network cannot be traced.
+        DeviceError: The device of the target can be neither measured nor estimated.
     """
 
     def __init__(self, stage: Prune, candidate: Candidate, context: Context, parent: nn.Module) -> None:
@@ -129,7 +129,7 @@ class PruningSetup:
         stage = self.stage
         options: dict[str, object] = {}
         if stage.target.timed:
-            options["meter"] = lambda module: self._from_first(partial(self._part_of_dense, module))
+            options["meter"] = lambda module: self._from_first(partial(self._fraction_of_dense, module))
         if stage.granularity in ("block", "n:m"):
             options["pattern"] = stage.shape
         if stage.granularity == "layer":
@@ -145,22 +145,22 @@ class PruningSetup:
         )
         return pruner
 
-    def _part_of_dense(self, module: nn.Module) -> float:
-        """Time of a network as a fraction of the dense one's."""
+    def _fraction_of_dense(self, module: nn.Module) -> float:
+        """Time of a network as a fraction of the time of the dense network."""
         if _is_here(self.device):
             return self.meter.compare(module).ratio
         return compare_networks.estimated_ms(module, self.spec, self.device) / (self.log.dense_ms or 1.0)
 
     @property
     def meter(self) -> speedup.SpeedupMeter:
-        """Times networks on this machine; built at the first use."""
+        """Meter that times networks on this machine; created at the first use."""
         if self._meter is None:
             seconds = max(self.stage.timing_seconds, DECIDING_SECONDS)
             self._meter = speedup.SpeedupMeter(self.parent, self.spec, seconds=seconds)
         return self._meter
 
     def time_step(self, step: int, module: nn.Module) -> None:
-        """Time the network that a step left and log the row; on the first process, and only where the stage times steps."""
+        """Time the network after a step and log the row; on the first process, and only where the stage times steps."""
         enabled = self.stage.timing_seconds > 0 or (self.stage.target.timed and _is_here(self.device))
         if not enabled or not has_option("granularity", self.stage.granularity, "structured") or not is_main():
             return
@@ -176,45 +176,47 @@ class PruningSetup:
         self._write(self.log)
 
     def measure_target(self, module: nn.Module) -> None:
-        """Measure at the end whether a target of time on this machine is met; on the first process."""
+        """Measure at the end whether a target of time on this machine is met, on the first process."""
         if not self.stage.target.timed or not _is_here(self.device) or not is_main() or self.removed == 0:
             return
         seconds = DECIDING_SECONDS if self.context.smoke else max(self.stage.timing_seconds, FINAL_SECONDS)
-        asked, dense_ms = 1 - self.removed, self.log.dense_ms or 1.0
-        self._final_latency = latency.measure_fraction(self.meter, module, asked=asked, dense_ms=dense_ms, seconds=seconds)
+        target, dense_ms = 1 - self.removed, self.log.dense_ms or 1.0
+        self._final_latency = latency.measure_fraction(self.meter, module, target=target, dense_ms=dense_ms, seconds=seconds)
         facts = self._warnings if latency.is_missed(self._final_latency) else self._notes
         facts += latency.describe(self.stage.target, self._final_latency)
 
     def results(self) -> dict[str, Quantity]:
-        """Speed-up of the last step, measured, and its efficiency; and what is left of the time, where that is the target."""
-        own = {"latency_ratio": latency.quantity(self._final_latency)} if self._final_latency else {}
-        return own | self._speedup()
+        """Measured speed-up of the last step and its efficiency; for targets of time also the remaining fraction of it."""
+        final = {"latency_ratio": latency.quantity(self._final_latency)} if self._final_latency else {}
+        return final | self._speedup()
 
     def _speedup(self) -> dict[str, Quantity]:
         if not self.log.speed:
-            return {"pruning_speedup": Quantity.missing("1", self._untimed())}
+            return {"pruning_speedup": Quantity.missing("1", self._not_timed_reason())}
         last = self.log.speed[-1]
         interval = (number(last, "low"), number(last, "high")) if last["low"] is not None else None
-        detail = "time of the dense network ÷ time of the pruned one, ONNX Runtime on this machine, 1 thread, batch 1, in turns"
+        detail = (
+            "time of the dense network ÷ time of the pruned network, ONNX Runtime on this machine, 1 thread, batch 1, "
+            "timed in turns"
+        )
         by_macs = "pruning_speedup ÷ (multiply-accumulates of the dense network ÷ those of the pruned one)"
         return {
             "pruning_speedup": Quantity.measured(number(last, "measured_speedup"), "1", detail, interval=interval),
             "speedup_efficiency": Quantity.measured(number(last, "efficiency"), "fraction", by_macs),
         }
 
-    def _untimed(self) -> str:
-        """Why no step was timed."""
+    def _not_timed_reason(self) -> str:
         if not has_option("granularity", self.stage.granularity, "structured"):
-            return "a dense runtime skips no zeros"
+            return "a dense runtime does not skip zeros"
         if not self.stage.timing_seconds and not self.stage.target.timed:
             return "timing_seconds is 0"
-        return "no step was kept, or none could be timed"
+        return "no step was accepted, or no network could be timed"
 
     def notes(self) -> tuple[Fact, ...]:
-        """Points for review about times and rounding."""
+        """Points for review about times and channel multiples."""
         setting, multiple = self.stage.round_to, self.log.round_to
-        rounded = (Fact.of("prune.channel_multiple", setting, multiple=multiple),) if isinstance(setting, str) else ()
-        return (*self._notes, *rounded, *self.warnings())
+        resolved = (Fact.of("prune.channel_multiple", setting, multiple=multiple),) if isinstance(setting, str) else ()
+        return (*self._notes, *resolved, *self.warnings())
 
     def warnings(self) -> tuple[Fact, ...]:
         """The notes that the report shows first: a missed latency target, steps without speed-up."""
@@ -235,7 +237,7 @@ class PruningSetup:
             write_text(self.context.folder / LOG, log.model_dump_json(indent=1))
 
     def _from_first(self, compute: Callable[[], Value]) -> Value:
-        """The first process of a launch computes, and all processes get its value."""
+        """Compute on the first process; all processes receive its value."""
         if world_size() == 1:
             return compute()
         with accelerated(self.context.device, "no") as accelerator:

@@ -1,9 +1,9 @@
-"""Speed-up of a pruned network over the dense one, measured on this machine, and the likely cause where there is none.
+"""Measured speed-up of a pruned network over the dense network, and the likely cause of a missing speed-up.
 
     efficiency = (time of the dense network ÷ time of the pruned one) ÷ (MACs of the dense network ÷ MACs of the pruned one)
 
-1 means that time fell in proportion to the multiply-accumulates. Both run in ONNX Runtime, one thread, batch 1, in turns within
-one session. Times decide which weights are removed only for targets of time, `round_to: measure` and `cost_aware: latency`.
+An efficiency of 1 means that the time fell in proportion to the multiply-accumulates. Both networks run in ONNX Runtime on this
+machine, 1 thread, batch 1, timed in turns within one session.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from compress.profile.cost_model.operator_work import OperatorWork
 
 ALIGNED = 4
-"""ONNX Runtime's blocked convolutions take input channels in fours; other counts fall back to slower kernels."""
+"""The blocked convolutions of ONNX Runtime need input channels in multiples of 4; others run in slower kernels."""
 OVERHEAD_US = 5.0
-"""Time of an operator below which its launch overhead dominates."""
+"""Time per operator, µs, below which its launch overhead dominates."""
 RIDGE = 5.0
-"""Operations a byte below which a processor core waits for memory: some 100 GFLOP/s against some 20 GB/s."""
+"""Operations per byte below which a processor core waits for memory: about 100 GFLOP/s ÷ 20 GB/s."""
 
 
 class SpeedupMeter(NetworkTimer):
-    """Times pruned networks against the dense one."""
+    """Times pruned networks against the dense network."""
 
     def row(self, network: nn.Module, device: Device) -> dict[str, object]:
-        """Speed-up of one pruned network: predicted, measured, and their ratio."""
+        """Row of one pruned network: predicted, estimated and measured speed-up, efficiency, times, likely cause."""
         comparison = self.compare(network)
         by_macs = self.macs / max(count_network(network, self.spec).macs, 1)
         speedup = comparison.speedup
@@ -53,7 +53,7 @@ class SpeedupMeter(NetworkTimer):
         }
 
     def _estimated(self, network: nn.Module, device: Device) -> float | None:
-        """Prediction of the cost model for the target's device; None where its profile is incomplete or needs calibration."""
+        """Speed-up on a device by the cost model; None where its profile is incomplete or needs calibration."""
         if device.connection == "local" and not is_calibrated(device):
             return None
         try:
@@ -63,32 +63,32 @@ class SpeedupMeter(NetworkTimer):
 
 
 def misaligned(network: nn.Module) -> int:
-    """Convolutions whose input channels ONNX Runtime cannot block; those that read the image's channels do not count."""
+    """Number of convolutions whose input channels ONNX Runtime cannot block; those that read the image do not count."""
     convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
     return sum(part.groups == 1 and part.in_channels > ALIGNED and part.in_channels % ALIGNED > 0 for part in convolutions)
 
 
 def diagnose(misaligned: int, work: Sequence[OperatorWork], latency_ms: float) -> str:
-    """The likely cause that a network with fewer multiply-accumulates is not faster: one sentence.
+    """One sentence with the likely cause why a network with fewer multiply-accumulates is not faster.
 
     Args:
-        misaligned: Convolutions whose channels do not suit the runtime's blocks.
-        work: Its operators.
-        latency_ms: Its time.
+        misaligned: Number of convolutions whose channels do not fit the blocks of the runtime.
+        work: Operators of the network.
+        latency_ms: Time of the network.
     """
     if misaligned:
         return f"channel alignment: {misaligned} convolutions have inputs that are no multiple of {ALIGNED}; raise round_to"
-    each_us = latency_ms * 1e3 / max(len(work), 1)
-    if each_us < OVERHEAD_US:
-        return f"runtime overhead: {len(work)} operators of {each_us:.1f} µs each cost as much to start as to compute"
+    operator_us = latency_ms * 1e3 / max(len(work), 1)
+    if operator_us < OVERHEAD_US:
+        return f"runtime overhead: {len(work)} operators take {operator_us:.1f} µs each, of which much is launch overhead"
     intensity = sum(item.operations for item in work) / max(4 * sum(item.elements for item in work), 1)
     if intensity < RIDGE:
-        return f"memory-bound: {intensity:.1f} operations for each byte moved, fewer than keep a core busy"
-    return "unknown: channels are aligned, operators large and dense; look at compress profile --layers"
+        return f"memory-bound: {intensity:.1f} operations per byte, so that a core waits for memory"
+    return "unknown: channels are aligned, and operators are large and dense; see compress profile --layers"
 
 
 def has_no_speedup(before: Mapping[str, object] | None, row: Mapping[str, object]) -> bool:
-    """Whether a step removed multiply-accumulates without a speed-up over the step before, or the dense network."""
+    """Whether a step removed multiply-accumulates without a speed-up over the step before it (or the dense network)."""
     predicted, measured = (
         (1.0 if before is None else number(before, name)) for name in ("predicted_speedup", "measured_speedup")
     )

@@ -1,4 +1,4 @@
-"""`prune:` in a recipe: remove what is least important, in steps with recovery. Light: read and checked without torch.
+"""Stage `prune`: remove the least important channels, blocks or weights, in steps with recovery. Imports no torch.
 
 for t = 1 … n:  score (importance) → remove (schedule) → recover → store
 """
@@ -15,7 +15,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
-from compress.prune.field_types import MaxRatios, Pattern, block_of, kept_of
+from compress.prune.field_types import MaxRatios, Pattern, parse_block, parse_n_m
 from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, incompatible_reason, is_iterative
 from compress.train.settings import FinetuneSettings
 
@@ -30,10 +30,10 @@ Multiple = Annotated[int, Field(ge=1, le=256)]
 
 
 def _known(name: str) -> str:
-    """The profile's own name, or the path of a profile as written.
+    """The name in the device profile, or the path of a profile as written.
 
     Raises:
-        ValueError: No such profile, or a faulty one.
+        ValueError: The profile is missing or faulty.
     """
     try:
         device = load_device(name)
@@ -43,18 +43,18 @@ def _known(name: str) -> str:
 
 
 class Target(FrozenModel):
-    """How much to remove; exactly one of these.
+    """How much to remove: exactly one of the fields other than `device`.
 
     Attributes:
         macs: Fraction of the multiply-accumulates to keep.
-        params: Fraction of the parameters to keep (for weights: to keep other than zero).
-        bytes: Fraction of the bytes to keep: of float32 weights as they are, and for weights and blocks after compression.
-        latency: Fraction of the dense network's time on `device` to keep: on this machine timed in turns with it, so that it
-            holds although the machine's speed changes; else by estimates.
-        latency_ms: Time of one sample on `device` to reach, ms: measured where it is this machine, else estimated. It becomes a
-            fraction of the dense network's time at the start, which is then met as with `latency`.
+        params: Fraction of the parameters to keep; for weights and blocks, of nonzero parameters.
+        bytes: Fraction of the bytes of the float32 weights to keep; for weights and blocks, of their compressed bytes.
+        latency: Fraction of the time of the dense network on `device` to keep. On this machine both networks are timed in
+            turns, so that changes of the machine's speed cancel; for other devices times are estimated.
+        latency_ms: Time of one sample on `device` to reach, ms, measured on this machine, else estimated. At the start it
+            becomes a fraction of the time of the dense network, as for `latency`.
         sparsity: Fraction of the prunable weights to remove.
-        device: Device profile that targets of time and `round_to: device` are meant for, and that speed is predicted for.
+        device: Device profile for targets of time, `round_to: device` and estimates of the speed-up.
     """
 
     macs: float | None = Field(default=None, gt=0.0, lt=1.0)
@@ -75,7 +75,7 @@ class Target(FrozenModel):
 
     @property
     def measure(self) -> Measure:
-        """Which measure the target is of."""
+        """Name of the field that is set."""
         return next(name for name in MEASURES if getattr(self, name) is not None)
 
     @property
@@ -85,14 +85,14 @@ class Target(FrozenModel):
 
     @property
     def removed(self) -> float | None:
-        """Fraction to remove, in (0, 1); None for `latency_ms`, where the dense network's time must be known first."""
+        """Fraction to remove, in (0, 1); None for `latency_ms`, which first needs the time of the dense network."""
         if self.measure == "latency_ms":
             return None
         value = float(getattr(self, self.measure))
         return value if self.measure == "sparsity" else 1 - value
 
     def fraction(self, removed: float) -> float:
-        """A removed fraction in the target's own terms: what to keep, or for sparsity what to remove."""
+        """A removed fraction in the terms of the target: the fraction to keep, or for sparsity the fraction to remove."""
         return removed if self.measure == "sparsity" else 1 - removed
 
 
@@ -100,37 +100,38 @@ class Prune(Stage):
     """Remove channels, whole blocks or single weights.
 
     Attributes:
-        granularity: `channel` (with attention heads) and `layer` (whole residual blocks) make an ordinary smaller network,
-            faster everywhere. `weight`, `block` and `n:m` set weights to zero and keep shapes: that saves compressed bytes,
-            and time only on a runtime with sparse kernels.
-        pattern: For `n:m`, how many of how many neighbouring inputs stay, `2:4` by default; for `block`, output × input
-            channels, `1x4` by default.
+        granularity: `channel` (with attention heads) and `layer` (whole residual blocks) give an ordinary smaller network that
+            is faster on any runtime. `weight`, `block` and `n:m` set weights to zero and keep shapes: this saves compressed
+            bytes, and time only on a runtime with sparse kernels.
+        pattern: For `n:m`, N of M neighbouring inputs to keep, `2:4` by default; for `block`, output × input channels, `1x4`
+            by default.
         importance: Score of a channel or weight. From weights: `magnitude` (of all weights coupled to a channel), `l1`, `l2`
             (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian`, `fisher` (changes of
-            the loss, `fisher` of a whole channel or head at once), `apoz`, `activation`, `wanda`; for an untrained network
-            `snip`, `grasp`, `synflow`; `random` is the control. The default is `fisher` for channels, else `magnitude`, which
-            `sparse_training: {kind: greg2}` needs for channels, too.
-        target: How much to remove. Channels and layers take macs, params, bytes, latency or latency_ms, weights and blocks
-            sparsity, params or bytes, `n:m` the sparsity of its pattern.
-        ranking: `global`: lowest scores over the whole network first; `local`: the same fraction in each layer; `erk`, for
-            weights and blocks: wide layers sparser than narrow ones, as in sparse training.
-        schedule: Steps.
+            the loss, `fisher` for a whole channel or head), `apoz`, `activation`, `wanda`; for an untrained network `snip`,
+            `grasp`, `synflow`; `random` is the control. The default is `fisher` for channels, and `magnitude` for other
+            granularities and with `sparse_training: {kind: greg2}`.
+        target: How much to remove. Channels and layers take macs, params, bytes, latency or latency_ms; weights and blocks
+            sparsity, params or bytes; `n:m` the sparsity of its pattern.
+        ranking: `global`: lowest scores of the whole network first; `local`: the same fraction in each layer; `erk`, for
+            weights and blocks: Erdős–Rényi-kernel densities, with wide layers sparser than narrow ones.
+        schedule: Number of steps and fraction removed after each.
         cost_aware: With `ranking: global`, changes of the loss are divided by the cost of the channel, so that of two channels
-            of equal importance the more expensive one is removed. `target`: its parameters for targets of these or of bytes,
-            else its multiply-accumulates; `latency`: its time on the target's device.
+            of equal importance the more expensive one is removed. `target`: its parameters for targets of params or bytes,
+            else its multiply-accumulates; `latency`: its time on the device of the target.
         sparse_training: Training under a penalty before the first pruning step; None for none.
         round_to: Channel counts are multiples of it, as fast kernels need them; 1 does not round. `device`: the multiple of the
-            target's device; `measure`: the fastest of 1, 4, 8, 16, 32 on this machine at the target's cost.
-        max_ratio: Largest fraction of one layer to remove; None for 0.9 of channels, 0.99 of weights. Or by glob of layer
-            names, the first match counting, 0 for a layer to leave alone; or the JSON file that `compress sensitivity` writes.
-        protect: Globs of module names whose outputs (channel) or weights (weight) are left alone, such as `features.0*`.
+            kernels of the target's device; `measure`: the fastest of 1, 4, 8, 16, 32 on this machine at the cost of the target.
+        max_ratio: Largest fraction of one layer to remove; None is 0.9 for channels, 0.99 for weights. Or a fraction for each
+            glob of layer names, where the first match counts and 0 leaves a layer unpruned; or the path of the JSON file that
+            `compress sensitivity` writes.
+        protect: Globs of module names, such as `features.0*`, whose output channels or weights are not pruned.
         recover: Training after each step.
-        batches: Training batches of an importance that is computed from data; half as many for each of several scorings.
-        rescorings: Each step removes its channels in this many parts, with changes of the loss and batch-norm statistics
-            computed anew before each part: a channel becomes more important when similar ones are removed. None is 8, and 1
-            where attention heads may be removed: eight scorings gained a MobileNetV2 one point and cost a ViT four. 1 for
-            other importances.
-        timing_seconds: How long to time the network after each step against the dense one, on this machine; 0 does not.
+        batches: Training batches for an importance that is computed from data; half as many for each of several scorings.
+        rescorings: Each step removes its channels in this many parts, and computes changes of the loss and batch-norm
+            statistics before each part, since a channel becomes more important when similar ones are removed. None is 8, but 1
+            where attention heads can be removed: eight scorings gained one point for a MobileNetV2 and cost four for a ViT. 1
+            for importances that are no changes of the loss.
+        timing_seconds: Time, s, to measure the network after each step against the dense one on this machine; 0 does not.
     """
 
     accepts: ClassVar[tuple[Form, ...]] = ("torch",)
@@ -156,7 +157,7 @@ class Prune(Stage):
     @model_validator(mode="before")
     @classmethod
     def _default_importance(cls, fields: Any) -> Any:
-        """`magnitude` where `fisher` does not fit."""
+        """Set `magnitude` where the default `fisher` does not fit."""
         if not isinstance(fields, dict) or "importance" in fields:
             return fields
         training = fields.get("sparse_training")
@@ -172,14 +173,17 @@ class Prune(Stage):
             fitting = [row.name for row in rows if self.target.measure in row.options.get("measures", MEASURES)]
             msg = (
                 f"target {self.target.measure} does not fit granularity {self.granularity!r}, which takes "
-                f"{' or '.join(measures)}; change the target, or use granularity {', '.join(map(repr, fitting))}"
+                f"{' or '.join(measures)}; change the target, or use granularity {' or '.join(map(repr, fitting))}"
             )
             raise ValueError(msg)
         if self.granularity == "layer" and self.importance != "magnitude":
-            msg = f"granularity 'layer' drops what changes the outputs least; leave importance {self.importance!r} out"
+            msg = (
+                "granularity 'layer' ranks blocks by the change of the outputs, not by importance; "
+                f"leave importance {self.importance!r} out"
+            )
             raise ValueError(msg)
         if self.ranking == "erk" and self.granularity not in ("weight", "block"):
-            msg = f"ranking 'erk' is a budget of weights or blocks; with granularity {self.granularity!r} use global or local"
+            msg = f"ranking 'erk' is for weights or blocks, and granularity is {self.granularity!r}; use global or local"
             raise ValueError(msg)
         return self
 
@@ -192,12 +196,12 @@ class Prune(Stage):
     @model_validator(mode="after")
     def _pattern_fits(self) -> Self:
         if self.granularity == "n:m":
-            keep, of = kept_of(self.shape)
-            if abs((self.target.sparsity or 0.0) - (1 - keep / of)) > 1e-6:
-                msg = f"{self.shape} removes {1 - keep / of:g} of the weights; write target: {{sparsity: {1 - keep / of:g}}}"
+            n, m = parse_n_m(self.shape)
+            if abs((self.target.sparsity or 0.0) - (1 - n / m)) > 1e-6:
+                msg = f"pattern {self.shape} removes {1 - n / m:g} of the weights; write target: {{sparsity: {1 - n / m:g}}}"
                 raise ValueError(msg)
         elif self.granularity == "block":
-            block_of(self.shape)
+            parse_block(self.shape)
         elif self.pattern is not None:
             msg = f"pattern belongs to granularity 'n:m' or 'block'; leave it out with granularity {self.granularity!r}"
             raise ValueError(msg)
@@ -210,23 +214,23 @@ class Prune(Stage):
 
     @property
     def scorings(self) -> int | None:
-        """`rescorings` for an importance that is computed anew, else 1; None where the network decides."""
+        """`rescorings` where steps have several scorings, else 1; None where it depends on the network."""
         return self.rescorings if is_iterative(self.granularity, self.importance) else 1
 
     @property
     def ceiling(self) -> float:
-        """Ceiling of layers that `max_ratio` does not name."""
+        """Largest fraction to remove of layers that no glob of `max_ratio` matches."""
         if isinstance(self.max_ratio, float):
             return self.max_ratio
         return float(lookup("granularity", self.granularity).options.get("max_ratio", 1.0))
 
     @property
     def ceilings(self) -> dict[str, float]:
-        """Ceilings by glob, in order."""
+        """Largest fractions to remove by glob, in order."""
         return self.max_ratio if isinstance(self.max_ratio, dict) else {}
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:  # noqa: ARG002
-        """The device, where the result depends on it."""
+        """The fingerprint of the device, where the result depends on it."""
         depends = self.target.timed or self.round_to == "device" or self.cost_aware == "latency"
         device = self.target.device if depends else "host" if self.round_to == "measure" else None
         return {"device": fingerprint(load_device(device))} if device else {}

@@ -2,14 +2,11 @@
 
     HardSwish(x) = x · clip(x / 6 + 1/2, 0, 1)     SiLU(x) = x σ(x)     GELU(x) = x Φ(x)     →     ReLU6(x) = clip(x, 0, 6)
 
-Sources: the minimalistic networks of Howard et al. 2019, "Searching for MobileNetV3", arXiv:1905.02244 (ReLU);
-    EfficientNet-Lite,
-Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite" (ReLU6, whose bounded range suits int8).
-Every runtime fuses ReLU into the preceding convolution. The other activations are separate passes over memory, and ONNX Runtime
-has no integer kernel for them.
+ReLU: the minimalistic networks of Howard et al. 2019, "Searching for MobileNetV3", arXiv:1905.02244. ReLU6, whose bounded range
+suits int8: Liu 2020, "Higher accuracy on vision models with EfficientNet-Lite". Every runtime fuses ReLU into the preceding
+convolution. The other activations are separate passes over memory, and ONNX Runtime has no integer kernel for them.
 
-An activation is identified by its values, not by its class name, so that activations of timm and of the user are identified
-too.
+An activation is identified by its values, not by its class name, so that activations of timm and of the user are recognised.
 """
 
 from __future__ import annotations

@@ -139,7 +139,13 @@ def _mean_gate(xy: Tensor, xx: Tensor, yy: Tensor) -> MeanGate:
 
 
 def find_absorb_target(network: nn.Module, trace: CallTrace, name: str) -> AbsorbTarget:
-    """Where the mean of a gate can go without changing what the network computes with it; `flow` is a pass of the network."""
+    """The layer that can absorb the mean of a gate without a change of the function; or the reasons why there is none.
+
+    Args:
+        network: In eval mode.
+        trace: Calls of one forward pass.
+        name: Name of the gate.
+    """
     module_call = next(call for call in trace.module_calls if call.module == name)
     if trace.times(name) != 1:
         return AbsorbTarget(reasons=(Fact.of("substitute.gate_runs_repeatedly", name, times=trace.times(name)),))
@@ -152,10 +158,10 @@ def find_absorb_target(network: nn.Module, trace: CallTrace, name: str) -> Absor
 
 def _next(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> AbsorbTarget:
     gate = module_call.module
-    takers = {call.module for call in trace.consumers(module_call.y, module_call.last)} if module_call.y is not None else set()
-    if len(takers) != 1:
-        return AbsorbTarget(reasons=(Fact.of("substitute.gate_output_shared", gate, modules=len(takers)),))
-    (layer,) = takers
+    readers = {call.module for call in trace.consumers(module_call.y, module_call.last)} if module_call.y is not None else set()
+    if len(readers) != 1:
+        return AbsorbTarget(reasons=(Fact.of("substitute.gate_output_shared", gate, modules=len(readers)),))
+    (layer,) = readers
     part = network.get_submodule(layer)
     if not isinstance(part, nn.Conv2d):
         return AbsorbTarget(

@@ -1,1 +1,1 @@
-"""Tasks: one file each."""
+"""Tasks, one file for each, with their metrics."""

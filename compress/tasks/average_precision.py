@@ -1,8 +1,8 @@
 """Average precision of detections, computed from statistics of each image, so that a bootstrap over images is fast.
 
-Matching a detection with a true box concerns one image alone, so it is done once (`match_detections`); what is left for any set
-of images is to sort the detections by score (`mean_average_precision`). The result is that of pycocotools for annotations
-without crowds: detections of one class in descending score each take the free true box of that class with the largest IoU, if
+Matching of detections with true boxes is done once for each image (`match_detections`); for any set
+of images only the detections are sorted by score (`mean_average_precision`). The result is that of pycocotools for annotations
+without crowds: in descending order of score, each detection is assigned the free true box of its class with the largest IoU, if
 that is at least the threshold; precision is interpolated at 101 recalls (Lin et al. 2014, Microsoft COCO, arXiv:1405.0312).
 """
 
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 THRESHOLDS = tuple(round(0.5 + 0.05 * index, 2) for index in range(10))
-"""IoU thresholds of COCO's metric: 0.5, 0.55, …, 0.95."""
+"""IoU thresholds of the COCO metric: 0.5, 0.55, …, 0.95."""
 RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 def iou_matrix(first: Floats, second: Floats) -> Floats:
-    """Intersection over union of each two boxes, (D, M).
+    """Intersection over union of all pairs of boxes, (D, M).
 
     Args:
         first: (D, 4), corners.
@@ -39,14 +39,14 @@ def iou_matrix(first: Floats, second: Floats) -> Floats:
 def match_detections(
     boxes: Floats, classes: Integers, true_boxes: Floats, true_classes: Integers, thresholds: Sequence[float] = THRESHOLDS
 ) -> NDArray[np.bool_]:
-    """Whether each detection of an image is right, at each threshold; bool (D, T).
+    """Whether each detection of an image is correct, at each threshold; bool (D, T).
 
     Args:
-        boxes: (D, 4), the highest score first.
+        boxes: (D, 4), in descending order of score.
         classes: (D,).
         true_boxes: (M, 4).
         true_classes: (M,).
-        thresholds: T values of the IoU.
+        thresholds: T thresholds of the IoU.
     """
     right = np.zeros((len(boxes), len(thresholds)), dtype=bool)
     if not len(boxes) or not len(true_boxes):
@@ -66,15 +66,15 @@ def average_precision(scores: Floats, right: NDArray[np.bool_], positives: int) 
     """Area under precision over recall, each precision the largest at this recall or a higher one, at 101 recalls.
 
     Args:
-        scores: Of the detections of one class, (D,).
-        right: Whether each is right, (D,).
+        scores: Scores of the detections of one class, (D,).
+        right: Whether each is correct, (D,).
         positives: Number of true boxes of this class, at least 1.
     """
     return _area(right[np.argsort(-scores, kind="stable")], positives)
 
 
 def _area(right: NDArray[np.bool_], positives: int) -> float:
-    """See `average_precision`; the highest score first. Precision is largest where a detection is right: these are enough."""
+    """See `average_precision`, with descending scores. Only correct detections are needed, since precision is largest there."""
     places = np.flatnonzero(right)
     hits = np.arange(1, len(places) + 1)
     highest = np.maximum.accumulate((hits / (places + 1))[::-1])[::-1]
@@ -83,10 +83,10 @@ def _area(right: NDArray[np.bool_], positives: int) -> float:
 
 
 def mean_average_precision(scores: Floats, classes: Integers, right: NDArray[np.bool_], positives: Integers) -> float:
-    """Mean over the classes that have a true box, and over the thresholds; NaN where there is no true box.
+    """Mean over the classes with a true box, and over the thresholds; NaN without true boxes.
 
     Args:
-        scores: Of the detections of all images, (D,), image by image.
+        scores: Scores of the detections of all images, (D,), image by image.
         classes: (D,).
         right: (D, T).
         positives: Number of true boxes of each class, (K,).

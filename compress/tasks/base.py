@@ -1,4 +1,4 @@
-"""What every stage may know of a kind of problem: everything goes through this interface. Light."""
+"""Interface of a task for all stages. Imports no torch."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ Capability = Literal[
     "box_targets",
     "postprocessing",
 ]
-"""What a method may ask of a task, see `CAPABILITIES`."""
+"""Capability of a task that a method may require, see `CAPABILITIES`."""
 
 CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
     {
-        "continuous_input": "one input of real numbers, so that samples can be mixed and gradients by the input have a meaning",
+        "continuous_input": "one input of real numbers, so that mixtures of samples and gradients by the input are defined",
         "class_targets": "one class for each sample",
-        "class_rows": "logits of classes to compare, so that a softmax over them has a meaning",
+        "class_rows": "logits of classes, for which a softmax is defined",
         "per_sample_score": "a deciding metric that is the mean of a score of each sample",
-        "row_per_sample": "one row of answers for each sample",
+        "row_per_sample": "one row of outputs for each sample",
         "sample_vector": "one vector of features for each sample, as before a fully connected layer",
         "map_outputs": "outputs with a height and a width, such as logits of pixels",
         "image_input": "one image (C, H, W) as input, normalised per channel",
@@ -55,12 +55,12 @@ CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
         "postprocessing": "results that are computed from the outputs, such as non-maximum suppression of boxes",
     }
 )
-"""Each with what the task must have."""
+"""Capabilities with their meaning."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Answers of a network as rows that losses on answers compare: classes, pixels, tokens, frames, anchors.
+    """Outputs of a network as rows for losses on logits: samples, pixels, tokens, frames or anchors.
 
     Attributes:
         logits: (R, K).
@@ -78,18 +78,18 @@ class NoOptions(FrozenModel):
 
 
 class Task(ABC):
-    """A kind of problem: what its networks give, its loss, its metrics, and what methods may do with it.
+    """A task: outputs of its networks, loss, metrics and capabilities.
 
-    A network of a task takes its inputs in the order of the signature, as positional arguments, and returns a tensor, a tuple
-    in the order of the outputs, or a mapping by their names.
+    A network of a task receives its inputs in the order of the signature, as positional arguments, and returns a tensor, a
+    tuple in the order of the outputs, or a mapping by their names.
 
     Attributes:
-        name: As in the recipe's `task:`.
-        metrics: The first one decides.
-        capabilities: What methods may ask for.
+        name: Name in `task:` of a recipe.
+        metrics: The metrics; the first one is the deciding metric.
+        capabilities: Capabilities for methods.
         settings: Model of its options, which a recipe writes as `task: {NAME: {OPTION: VALUE}}`. Each is an argument of its
             constructor and an attribute, of the same name.
-        infer_code: What the shipped `infer.py` does with the outputs.
+        infer_code: Code for the outputs in `infer.py` of the artifact.
     """
 
     name: ClassVar[str]
@@ -100,7 +100,7 @@ class Task(ABC):
 
     @property
     def deciding(self) -> TaskMetric:
-        """The metric that budgets, early stopping and the report use."""
+        """The deciding metric, for budgets, early stopping and the report."""
         return self.metrics[0]
 
     @property
@@ -115,12 +115,12 @@ class Task(ABC):
 
     @abstractmethod
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:
-        """The outputs that a network for these inputs and classes must have."""
+        """The required outputs of a network for these inputs and classes."""
 
     def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002  # for subclasses
-        """What the data must give beside the inputs; empty where the task itself checks it in its loss.
+        """The required targets of the data; empty if the loss of the task checks them.
 
-        Integers may be of any integer type, real numbers of any float type.
+        Integers may have any integer type, real numbers any float type.
         """
         return ()
 
@@ -130,22 +130,22 @@ class Task(ABC):
 
     @abstractmethod
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
-        """Rows that losses on answers compare between student and teacher."""
+        """Rows of student and teacher for losses on logits."""
 
     def forward(self, module: nn.Module, inputs: Tensors) -> Tensors:
-        """Run a network; auxiliary outputs that it has in training mode are left out.
+        """Run a network; auxiliary outputs in training mode are not returned.
 
         Args:
             module: The network.
-            inputs: In the order of the signature.
+            inputs: Inputs in the order of the signature.
 
         Raises:
-            ModelError: It returns something else than tensors.
+            ModelError: The network does not return tensors.
         """
         return self.name_outputs(module(*inputs.values()))
 
     def name_outputs(self, outputs: object) -> Tensors:
-        """What a network or a file returned, by name; arguments and errors as of the function of that name."""
+        """Outputs of a network or a file by name; arguments and errors as for the function of this name."""
         return name_outputs(outputs, self.output_names)
 
     @property
@@ -176,10 +176,10 @@ class Task(ABC):
 
         Args:
             reference: a, named outputs (N, …).
-            other: b, likewise.
+            other: b, named outputs (N, …) of the same samples.
 
         Raises:
-            ConversionError: Different shapes, or values that are not finite.
+            ConversionError: The shapes differ, or values are not finite.
         """
         from compress.tasks.output_agreement import compare_outputs
 
@@ -189,7 +189,7 @@ class Task(ABC):
 
     @property
     def key(self) -> str | dict[str, object]:
-        """Identifies it, as JSON: its name, with options where it has some, and with a hash of code that is the user's own."""
+        """Identity as JSON: its name, with its options if it has any, and with a hash of user code."""
         from compress.core.object_fingerprint import fingerprint_object, is_library
 
         options = dict(self.options)
@@ -212,7 +212,7 @@ class Task(ABC):
         return self
 
     def capabilities_for(self, spec: NetworkSpec) -> frozenset[Capability]:
-        """The capabilities on data of this specification: those that the inputs do not allow are left out."""
+        """The capabilities for data of this specification, without those that the inputs do not allow."""
         absent: set[Capability] = set()
         only = spec.signature.inputs[0] if len(spec.signature.inputs) == 1 else None
         if only is None or not only.is_continuous:
@@ -222,7 +222,7 @@ class Task(ABC):
         return self.capabilities - absent
 
     def complete_spec(self, spec: NetworkSpec) -> NetworkSpec:
-        """The specification with the task's outputs, where a data source left them to the task.
+        """The specification, with the outputs of the task if the data source does not define them.
 
         Raises:
             DataError: The data are for another task.
@@ -242,12 +242,12 @@ class Task(ABC):
         return spec
 
     def calibration(self, split: Split, samples: int, seed: int, *, classes: int = 0) -> list[Sample]:  # noqa: ARG002
-        """Samples that ranges and roundings are chosen on; by default a seeded random choice.
+        """Calibration samples, by default a seeded random choice.
 
         Args:
             split: Training samples.
-            samples: How many at most.
-            seed: Of the choice.
+            samples: Largest number of samples.
+            seed: Seed of the choice.
             classes: Number of classes of the data.
 
         Raises:
@@ -271,14 +271,14 @@ class Task(ABC):
         """Check that data of this specification fit the task.
 
         Raises:
-            DataError: They do not.
+            DataError: They do not fit.
         """
 
     def check_batch(self, batch: Batch, spec: NetworkSpec) -> None:
-        """Check that the targets of some samples are those of the task.
+        """Check that the targets of a batch are those of the task.
 
         Raises:
-            DataError: They have other names, types or shapes.
+            DataError: Their names, types or shapes differ.
         """
         expected = self.targets(spec.classes)
         misfits = [target for target in expected if not _fits(target, batch)]

@@ -1,7 +1,7 @@
 """Boxes of detectors: anchors, offsets, matching, and detections of one image from the outputs for its anchors.
 
-A box is (x₁, y₁, x₂, y₂) in pixels of the network's input. An anchor is a box that a network refines: for the centre
-(a_x, a_y), width a_w and height a_h of an anchor, offsets t = (t_x, t_y, t_w, t_h) stand for the box with
+A box is (x₁, y₁, x₂, y₂) in pixels of the network's input. An anchor is a box that the network refines: for the centre
+(a_x, a_y), width a_w and height a_h of an anchor, offsets t = (t_x, t_y, t_w, t_h) define the box with
 
     x = a_x + t_x · a_w,   y = a_y + t_y · a_h,   w = a_w · exp t_w,   h = a_h · exp t_h
 
@@ -21,19 +21,19 @@ from torchvision.ops import nms
 from compress.tasks.detection_outputs import LEAST_SCORE, MOST_DETECTIONS, NMS_IOU
 
 LARGEST_LOG_SCALE = math.log(1000.0 / 16)
-"""Largest t_w and t_h that are decoded, as in torchvision: an exponent of a fresh network must not overflow."""
+"""Largest decoded t_w and t_h, as in torchvision, so that the exponential of an untrained network does not overflow."""
 MATCHED_IOU, BACKGROUND_IOU = 0.5, 0.4
-"""An anchor of at least the first is matched, one below the second is background, one between counts nowhere."""
+"""IoU thresholds: an anchor with at least the first is matched, one below the second is background, others are ignored."""
 BACKGROUND, BETWEEN = -1, -2
-"""In place of the index of a box."""
+"""Values in place of the index of a box."""
 
 
 class Detections(NamedTuple):
-    """Detections of one image, the highest score first.
+    """Detections of one image, in descending order of score.
 
     Attributes:
         boxes: (D, 4), pixels.
-        scores: In [0, 1], (D,).
+        scores: Scores in [0, 1], (D,).
         classes: int64 (D,).
     """
 
@@ -43,7 +43,7 @@ class Detections(NamedTuple):
 
 
 def decode_boxes(offsets: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes of offsets t, (…, 4), pixels; see the head of the file.
+    """Boxes of offsets t, (…, 4), pixels; see the docstring of this module.
 
     Args:
         offsets: (…, 4).
@@ -68,7 +68,7 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def match_anchors(anchors: Tensor, boxes: Tensor, present: Tensor) -> Tensor:
-    """Index of the box that each anchor is matched with, int64 (N, A); `BACKGROUND`, or `BETWEEN` where it counts nowhere.
+    """Index of the box that each anchor is matched with, int64 (N, A); `BACKGROUND`, or `BETWEEN` for ignored anchors.
 
     The anchors with the largest IoU of a box are matched however small it is, so that no box is without an anchor. This is
     `Matcher` of torchvision with `allow_low_quality_matches`, for all images of a batch at once.
@@ -76,7 +76,7 @@ def match_anchors(anchors: Tensor, boxes: Tensor, present: Tensor) -> Tensor:
     Args:
         anchors: (N, A, 4), pixels.
         boxes: True boxes, (N, M, 4), pixels.
-        present: Which of them are no padding, bool (N, M).
+        present: Mask of the boxes that are not padding, bool (N, M).
     """
     low = torch.maximum(boxes[:, :, None, :2], anchors[:, None, :, :2])
     high = torch.minimum(boxes[:, :, None, 2:], anchors[:, None, :, 2:])
@@ -100,7 +100,7 @@ def select_detections(
     most: int = MOST_DETECTIONS,
     size: Sequence[int] | None = None,
 ) -> Detections:
-    """Detections of one image: decoded boxes of the likeliest classes, without overlapping ones of the same class.
+    """Detections of one image: decoded boxes of the most probable classes, without overlapping boxes of the same class.
 
     Of all pairs of anchor and class, the 10 · `most` likeliest with σ(z) > `least_score` are decoded, clipped to the image and
     go through non-maximum suppression, in torchvision's order. Of equal scores the first in the outputs comes first. Values
@@ -110,7 +110,7 @@ def select_detections(
         logits: z, (A, K).
         offsets: (A, 4).
         anchors: (A, 4), pixels.
-        least_score: Lower scores are no detections.
+        least_score: Smallest score of a detection.
         nms_iou: Of two boxes of one class with a larger IoU, the one with the lower score is dropped.
         most: Largest number of detections.
         size: (height, width) that boxes are clipped to, pixels; None for no limit.

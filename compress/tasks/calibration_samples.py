@@ -1,4 +1,4 @@
-"""Samples that a network is calibrated on: chosen from a split in one pass, so that memory holds only the chosen ones."""
+"""Choice of calibration samples of a split in one pass, with only the chosen samples in memory."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from compress.core.errors import ConversionError
 from compress.data.batch import Batch, Split
 
 Sample: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
-"""Each input of one sample by name, (1, …)."""
+"""Inputs of one sample by name, each (1, …)."""
 PASS_BATCH = 64
-"""Samples that are read at once."""
+"""Number of samples per batch while reading."""
 
 
 def spread_samples(split: Split, samples: int, seed: int) -> list[Sample]:
-    """A seeded random choice in the split's order, not augmented.
+    """A seeded random choice in the order of the split, not augmented.
 
     Args:
         split: Training samples.
-        samples: How many at most.
-        seed: Of the choice.
+        samples: Largest number of samples.
+        seed: Seed of the choice.
 
     Raises:
         ConversionError: The split is empty.
     """
     _check(split)
-    chosen = set(random.Random(seed).sample(range(len(split)), min(samples, len(split))))
-    taken: list[Sample] = []
+    indices = set(random.Random(seed).sample(range(len(split)), min(samples, len(split))))
+    selection: list[Sample] = []
     start = 0
     for batch in split.ordered(PASS_BATCH):
-        taken += [_sample(batch, index) for index in range(batch.size) if start + index in chosen]
+        selection += [_sample(batch, index) for index in range(batch.size) if start + index in indices]
         start += batch.size
-    return taken
+    return selection
 
 
 def samples_of_classes(split: Split, samples: int, seed: int, classes: int) -> list[Sample]:
-    """A seeded random choice, spread evenly over the classes, not augmented, one of each class in turn.
+    """A seeded random choice with equal numbers of all classes, not augmented, one sample of each class in turn.
 
     One pass in order with a reservoir per class (Vitter 1985, algorithm R). With more classes than samples, each drawn class
     contributes one.
 
     Args:
-        split: Training samples, each with one target, the number of its class.
-        samples: How many at most; fewer where classes are too small for their share.
-        seed: Of the choice.
+        split: Training samples, each with its class as the only target.
+        samples: Largest number of samples; fewer if some classes are too small.
+        seed: Seed of the choice.
         classes: Number of classes.
 
     Raises:

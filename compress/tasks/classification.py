@@ -1,4 +1,4 @@
-"""Image classification: cross-entropy, top-1 accuracy. Light: torch is imported when a loss or metric is computed."""
+"""Image classification: cross-entropy, top-1 accuracy. torch is imported only for computations."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from compress.tasks.calibration_samples import Sample
 
 ACCURACY = Metric(name="accuracy", label="accuracy", unit="fraction", higher_is_better=True)
-"""Of classification. Records that name no metric are from before it was recorded, when there was no other."""
+"""The deciding metric of classification, also of older records without a metric."""
 
 
 class TopKAccuracy(MeanOfScores):
     """Fraction of samples whose target is among the classes with the k largest logits.
 
     Args:
-        k: How many.
+        k: Number of classes.
     """
 
     def __init__(self, k: int = 1) -> None:
@@ -35,9 +35,9 @@ class TopKAccuracy(MeanOfScores):
         self.k = k
 
     def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """1 where a sample is right, else 0, also where a logit is not finite; float32 (N,).
+        """1 for a correct sample, else 0, also if a logit is not finite; float32 (N,).
 
-        NaN where k classes are all there are, since every network is right then.
+        NaN if there are only k classes, since then every network is correct.
         """
         logits, target = outputs[LOGITS], targets[TARGET]
         if 1 < self.k >= logits.shape[1]:
@@ -52,7 +52,7 @@ class TopKAccuracy(MeanOfScores):
 class CalibrationError:
     """Mean distance of confidence and accuracy over 15 bins of confidence (Guo et al. 2017, arXiv:1706.04599, section 2).
 
-    Quantization and distillation shift it even where the accuracy stays.
+    Quantization and distillation can change it at equal accuracy.
 
     Attributes:
         info: Its description.
@@ -63,7 +63,7 @@ class CalibrationError:
     is_mean: bool = False
 
     def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """Confidence, the largest probability, and whether that class is right; float32 (N, 2)."""
+        """Confidence (the largest probability), and whether that class is correct; float32 (N, 2)."""
         import torch
 
         confidence, top = outputs[LOGITS].softmax(dim=1).max(dim=1)
@@ -79,11 +79,11 @@ class CalibrationError:
 
 
 class Classification(Task):
-    """One class out of K for each sample; outputs are logits (N, K), targets class numbers (N,).
+    """One class out of K for each sample; outputs are logits (N, K), targets class indices (N,).
 
     Attributes:
         name: `classification`.
-        metrics: `accuracy`, the fraction of samples whose largest logit is the right class, decides.
+        metrics: The deciding metric is `accuracy`, the fraction of samples whose largest logit is the correct class.
         capabilities: All but maps and boxes.
     """
 
@@ -107,11 +107,11 @@ class Classification(Task):
         return (TensorSpec(name=LOGITS, shape=(BATCH, len(classes))),)
 
     def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:
-        """Class numbers, (batch,)."""
+        """Class indices, (batch,)."""
         return (TensorSpec(name=TARGET, dtype="int64", shape=(BATCH,), values=(0, max(0, len(classes) - 1))),)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy, averaged over the samples of the batch that have a label; 0 where none has.
+        """Cross-entropy, averaged over the samples of the batch with a label; 0 if no sample has one.
 
             L = −mean_n Σ_k q_k log softmax(z)_k,   q = (1 − ε)·onehot(y) + ε / K
 
@@ -142,7 +142,7 @@ class Classification(Task):
         return Rows(outputs[LOGITS], targets[TARGET])
 
     def calibration(self, split: Split, samples: int, seed: int, *, classes: int = 0) -> list[Sample]:
-        """A seeded random choice, spread evenly over the classes; arguments as of `Task.calibration`."""
+        """A seeded random choice with equal numbers of all classes; arguments as for `Task.calibration`."""
         from compress.tasks.calibration_samples import samples_of_classes
 
         return samples_of_classes(split, samples, seed, classes)

@@ -1,12 +1,12 @@
-"""Object detection: boxes of objects and their classes. Light: torch is imported when a loss or metric is computed.
+"""Object detection: boxes of objects and their classes. torch is imported only for computations.
 
-A detector of the chain takes one image of a fixed size and returns three tensors for its A anchors, see `compress.tasks.boxes`:
+A detector receives one image of a fixed size and returns three tensors for its A anchors, see `compress.tasks.boxes`:
 
-    class_logits   (batch, A, K)   one logit for each class, independent of each other; none for the background
+    class_logits   (batch, A, K)   an independent logit for each class; none for the background
     boxes          (batch, A, 4)   offsets t from the anchors
-    anchors        (batch, A, 4)   pixels; a constant of the network, repeated for each sample
+    anchors        (batch, A, 4)   pixels; constants of the network, repeated for each sample
 
-The anchors are an output so that an exported file tells all that its loss, its metric and its decoding need, and so that
+The anchors are an output so that an exported file has everything for loss, metric and decoding, and so that
 networks with other anchors can be compared. Decoding and non-maximum suppression are outside the network.
 """
 
@@ -45,11 +45,11 @@ FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 BOX_WEIGHT = 2.0
 """Factor of the box term of the loss."""
 BACKGROUND_ROWS = 3
-"""Rows of background for each matched anchor that losses on answers compare, the ratio of SSD (Liu et al. 2016)."""
+"""Number of background rows for each matched anchor in losses on logits, as in SSD (Liu et al. 2016)."""
 
 
 class Detection(Task):
-    """Boxes of objects of K classes; outputs see the head of the file.
+    """Boxes of objects of K classes; for the outputs see the docstring of this module.
 
     Targets are `boxes`, float32 (N, M, 4) in pixels, and `classes`, int64 (N, M), −1 where padded.
 
@@ -67,7 +67,7 @@ class Detection(Task):
     infer_code: ClassVar[InferCode] = DETECT
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
-        """Class logits, offsets and anchors; the number of anchors is the network's own."""
+        """Class logits, offsets and anchors; the number of anchors depends on the network."""
         return (
             TensorSpec(name=CLASS_LOGITS, shape=(BATCH, ANCHORS, len(classes))),
             TensorSpec(name=OFFSETS, shape=(BATCH, ANCHORS, 4)),
@@ -85,7 +85,7 @@ class Detection(Task):
         """Check that the data are images of one size.
 
         Raises:
-            DataError: They are not.
+            DataError: They are not images of one size.
         """
         inputs = spec.signature.inputs
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or any(isinstance(axis, str) for axis in inputs[0].shape[1:]):
@@ -101,7 +101,7 @@ class Detection(Task):
         out of the first sum. Lin et al. 2017 (arXiv:1708.02002), Rezatofighi et al. 2019 (arXiv:1902.09630).
 
         Args:
-            outputs: See the head of the file.
+            outputs: Outputs of the detector.
             targets: `boxes` and `classes`.
             label_smoothing: ε in [0, 1): the targets of the logits become (1 − ε) · y + ε / 2.
 
@@ -140,10 +140,10 @@ class Detection(Task):
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """Anchors as rows of K + 1 logits: 0 for the background, and those of the classes.
 
-        A softmax over such a row is the sigmoid where K = 1, so that losses on answers also compare whether there is an object.
+        For K = 1 a softmax over such a row is the sigmoid, so that losses on logits also compare whether there is an object.
         Rows are the matched anchors, with the class of their box, and for each of them three of the background, evenly spaced:
-        most anchors are easy background and would hide the rest. The choice depends on anchors and targets alone, so it is the
-        same for student and teacher where these have equal anchors.
+        most anchors are easy background and would dominate the loss. The choice depends only on anchors and targets, so it is
+        the same for student and teacher where these have equal anchors.
         """
         import torch
 
@@ -160,10 +160,10 @@ class Detection(Task):
         return Rows(rows, torch.where(matched, classes + 1, 0).flatten()[index], index // matches.shape[1])
 
     def agreement(self, reference: Tensors, other: Tensors) -> OutputAgreement:
-        """Differences of logits and offsets; `top1` is the fraction of detections that both networks have.
+        """Differences of logits and offsets; `top1` is the fraction of common detections of both networks.
 
         Over detections of a score of at least 0.3: 2 · matched / (detections of a + of b), matched at an IoU of at least 0.5
-        with the same class; 1 for an image in which neither has one.
+        with the same class; 1 for an image without detections.
         """
         import torch
 
@@ -200,10 +200,10 @@ class Detection(Task):
 
 
 def match_batch(outputs: Tensors, targets: Tensors) -> tuple[Tensor, Tensor, Tensor]:
-    """Box that each anchor is matched with, see `match_anchors`, and its corners and class.
+    """Index of the box that each anchor is matched with, see `match_anchors`, its corners and its class.
 
     Returns:
-        Matches int64 (N, A), boxes (N, A, 4), classes int64 (N, A); the last two mean nothing where there is no match.
+        Matches int64 (N, A), boxes (N, A, 4), classes int64 (N, A); the last two are undefined without a match.
     """
     from compress.tasks.boxes import match_anchors
 

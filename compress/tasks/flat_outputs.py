@@ -1,4 +1,4 @@
-"""Outputs of a network in one tensor, where only equality or size of a change matters and not their meaning."""
+"""Outputs of a network in one tensor, for comparisons that do not depend on their meaning."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from compress.core.errors import ModelError
 
 
 def run_flat(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-    """Run a network and join its outputs, see `flat_outputs`.
+    """Run a network and concatenate its outputs, see `flat_outputs`.
 
     Args:
         module: The network.
-        inputs: In the order of its signature.
+        inputs: Inputs in the order of its signature.
     """
     return flat_outputs(module(*inputs))
 
 
 def flat_outputs(outputs: object) -> Tensor:
-    """All float tensors among the outputs, joined, (N, M); a single tensor (N, K) is returned as it is.
+    """All float tensors among the outputs, concatenated, (N, M); a single tensor (N, K) is returned unchanged.
 
     Args:
         outputs: A tensor, or tensors in sequences, mappings and dataclasses.

@@ -1,7 +1,7 @@
-"""What the shipped `infer.py` does with the outputs of a network: Python source that depends on numpy and Pillow alone.
+"""Code for the outputs of a network in `infer.py`: Python source that needs only numpy and Pillow.
 
-The script provides `preprocess(path)`, which gives the feeds of the network by name, and `run(feeds)`, which gives its outputs
-by name, and imports `json`, `sys`, `np`, `Image`, `HERE` and `Path`.
+The script provides `preprocess(path)`, which returns the inputs of the network by name, and `run(feeds)`, which returns its
+outputs by name, and imports `json`, `sys`, `np`, `Image`, `HERE` and `Path`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class InferCode(NamedTuple):
-    """The task's part of `infer.py`.
+    """The part of `infer.py` for a task.
 
     Attributes:
         purpose: First line of its help, with the command; `INPUT` stands for the file that is given.
@@ -57,4 +57,4 @@ if __name__ == "__main__":
         print(f"{name}: {values.dtype} {values.shape}, from {values.min()} to {values.max()}")
 """,
 )
-"""For a task without a script of its own."""
+"""Code for a task without its own script."""

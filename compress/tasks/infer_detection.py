@@ -1,4 +1,4 @@
-"""What the shipped `infer.py` of a detector does: decoding and non-maximum suppression in numpy, and boxes on the image."""
+"""Code of `infer.py` for detectors: decoding and non-maximum suppression in numpy, and drawing of boxes."""
 
 from __future__ import annotations
 

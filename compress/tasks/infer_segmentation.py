@@ -1,4 +1,4 @@
-"""The part of a segmentation network's `infer.py`: from logits to the mask of an image, with the colours of Pascal VOC."""
+"""Code of `infer.py` for segmentation networks: from logits to the mask of an image, with the colours of Pascal VOC."""
 
 from __future__ import annotations
 

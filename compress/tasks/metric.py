@@ -1,7 +1,7 @@
-"""Metrics of a task: computed from statistics of each sample, so that intervals and paired differences can be had from them.
+"""Metrics of a task, computed from statistics of each sample, so that intervals and paired differences can be computed, too.
 
-A metric gives a row of statistics for each sample, and a value for any set of rows. Accuracy has one column, the score 0 or 1;
-a ratio of sums two, numerator and denominator; a mean intersection over union three for each class.
+A metric has a row of statistics for each sample, and a value for any set of rows. Accuracy has one column, the score 0 or 1;
+a ratio of sums has two, numerator and denominator; a mean intersection over union has three for each class.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Scores = NDArray[np.float32] | NDArray[np.float64]
 
 
 class TaskMetric(Protocol):
-    """One metric.
+    """A metric of a task.
 
     Attributes:
         info: Name, label, unit and direction.
-        is_mean: Whether its value is the mean of scores in [0, 1], (N,), one for each sample.
+        is_mean: Whether its value is the mean of one score in [0, 1] per sample, (N,).
     """
 
     @property
@@ -40,7 +40,7 @@ class TaskMetric(Protocol):
         """Statistics of each sample of a batch, (N,) for a mean of scores, else (N, S)."""
 
     def value(self, scores: Scores) -> float:
-        """The metric of the samples that these statistics are of."""
+        """The metric of the samples of these statistics."""
 
 
 @runtime_checkable
@@ -70,7 +70,7 @@ class ThresholdMetric(TaskMetric, Protocol):
 
 
 class MeanOfScores:
-    """Base of metrics that are the mean of a score in [0, 1] of each sample.
+    """Base class of metrics that are the mean of a score in [0, 1] of each sample.
 
     Attributes:
         info: Name, label, unit and direction.
@@ -87,7 +87,7 @@ class MeanOfScores:
 
 
 class RatioOfSums:
-    """Base of metrics that are Σ numerator / Σ denominator over the samples, such as a word error rate.
+    """Base class of metrics Σ numerator / Σ denominator over the samples, such as a word error rate.
 
     Attributes:
         info: Name, label, unit and direction.

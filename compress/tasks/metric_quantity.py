@@ -10,7 +10,7 @@ from compress.core.statistics import paired_difference, wilson
 from compress.tasks.metric import ResampledMetric, Scores, TaskMetric, ThresholdMetric
 
 RESAMPLES = 1000
-"""Draws of a bootstrap interval."""
+"""Number of resamples of a bootstrap interval."""
 
 
 def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool = True) -> Quantity:
@@ -19,8 +19,8 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
     Args:
         metric: The metric.
         scores: Its statistics of N samples.
-        where: What was measured on what.
-        bootstrap: Whether an interval is worth `RESAMPLES` evaluations of the metric; there is none without.
+        where: Network and split of the measurement.
+        bootstrap: Whether to compute a bootstrap interval, with `RESAMPLES` evaluations of the metric.
     """
     unit, count = metric.info.unit, len(scores)
     value = metric.value(scores)
@@ -39,21 +39,21 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
 
 
 def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str, split: str = "test") -> Quantity:
-    """How much of the metric was lost against a reference on the same samples; positive is a loss, whatever its direction.
+    """Loss of the metric against a reference on the same samples; a positive value is a loss, for any direction of the metric.
 
     Args:
         metric: The metric.
         reference: Statistics of the reference, of N samples.
         scores: Statistics of the network, of the same samples.
-        against: Names the reference.
-        split: Which split the samples are of.
+        against: Name of the reference.
+        split: Split of the samples.
     """
     first, second = (reference, scores) if metric.info.higher_is_better else (scores, reference)
     return _difference(metric, first, second, f"against {against}, same {len(scores)} {split} samples")
 
 
 def gain_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str) -> Quantity:
-    """How much of the metric was gained against a reference on the same samples; positive is a gain."""
+    """Gain of the metric over a reference on the same samples; a positive value is a gain."""
     return loss_of(metric, scores, reference, against)
 
 

@@ -1,4 +1,4 @@
-"""Multi-label classification: any number of K classes for each sample. Light: torch is imported when it computes."""
+"""Multi-label classification: any number of K classes for each sample. torch is imported only for computations."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MacroF1:
     is_mean: bool = False
 
     def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """TP, FP and FN of each sample and class, float32 (N, 3K). A logit that is not finite counts as the wrong answer."""
+        """TP, FP and FN of each sample and class, float32 (N, 3K). A logit that is not finite counts as wrong."""
         import torch
 
         z, y = outputs[LOGITS], targets[TARGET]
@@ -69,7 +69,7 @@ class MacroF1:
         return torch.cat([count & known for count in counts], dim=1).float()
 
     def value(self, scores: Scores) -> float:
-        """The mean of these samples; NaN where no class is there and none is predicted."""
+        """The mean of these samples; NaN if no class is present or predicted."""
         import numpy as np
 
         right, wrong, missed = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)
@@ -90,13 +90,13 @@ class MeanAveragePrecision:
     is_mean: bool = False
 
     def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """Probabilities and targets, float32 (N, 2K); a target is −1 where the class is unknown."""
+        """Probabilities and targets, float32 (N, 2K); a target is −1 if it is unknown."""
         import torch
 
         return torch.cat([outputs[LOGITS].sigmoid(), targets[TARGET].float().clamp(min=-1)], dim=1)
 
     def value(self, scores: Scores) -> float:
-        """The mean of these samples, over the classes that one of them has."""
+        """The mean of these samples, over the classes that are present."""
         import torch
         from torchmetrics.functional.classification import binary_average_precision
 
@@ -124,12 +124,12 @@ def constant_macro_f1(scores: Scores) -> float | None:
 class MultiLabel(Task):
     """Any number of K classes for each sample; outputs are logits (N, K), targets 0 or 1 for each class, float32 (N, K).
 
-    A negative target is an unknown one: it counts neither in the loss nor in the metrics.
+    A negative target is unknown; loss and metrics ignore it.
 
     Attributes:
         name: `multilabel`.
-        metrics: `macro_f1` decides.
-        capabilities: Each answer is a choice of two classes, so a sample has K rows.
+        metrics: The deciding metric is `macro_f1`.
+        capabilities: Each output is a choice of two classes, so a sample has K rows.
         infer_code: Prints the classes.
     """
 
@@ -149,7 +149,7 @@ class MultiLabel(Task):
         return (TensorSpec(name=TARGET, shape=(BATCH, len(classes))),)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
-        """Binary cross-entropy, averaged over the known targets of the batch; 0 where none is known.
+        """Binary cross-entropy, averaged over the known targets of the batch; 0 if none is known.
 
             L = −mean_{n,k} [ q log σ(z) + (1 − q) log(1 − σ(z)) ],   q = (1 − ε) y + ε / 2
 

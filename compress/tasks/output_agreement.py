@@ -1,4 +1,4 @@
-"""How far two runs of the same inputs agree."""
+"""Agreement of two outputs for the same inputs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class OutputAgreement:
 
     Attributes:
         max_abs: max |a − b|, in units of the outputs.
-        mean_abs: mean |a − b|, likewise.
-        cosine: Smallest cosine similarity of one sample's outputs, in [−1, 1].
+        mean_abs: mean |a − b|, in units of the outputs.
+        cosine: Smallest cosine similarity of the outputs of a sample, in [−1, 1].
         top1: Fraction of samples with the same answer, such as the same highest output; None where answers are no classes.
-        scale: max |a|, what the differences are to be seen against.
-        samples: How many.
+        scale: max |a|, the scale for the differences.
+        samples: Number of samples.
     """
 
     max_abs: float
@@ -32,7 +32,7 @@ class OutputAgreement:
     samples: int
 
     def quantities(self, detail: str) -> dict[str, Quantity]:
-        """As a record keeps them."""
+        """Quantities for the record."""
         unit = "1" if self.top1 is None else "logit"
         quantities = {
             "parity_max_abs": Quantity.measured(self.max_abs, unit, detail, runs=self.samples),
@@ -52,11 +52,11 @@ def compare_outputs(reference: np.ndarray, other: np.ndarray) -> OutputAgreement
     """Compare outputs sample by sample.
 
     Args:
-        reference: a, (N, K) or (N, K, …) with a class for each place, such as a pixel.
-        other: b, likewise, the same samples in the same order.
+        reference: a, (N, K) or (N, K, …) with a class for each position, such as a pixel.
+        other: b, of the same shape, with the same samples in the same order.
 
     Raises:
-        ConversionError: Different shapes, no samples, or values that are not finite.
+        ConversionError: The shapes differ, there are no samples, or values are not finite.
     """
     if reference.shape != other.shape or reference.ndim < 2 or reference.size == 0:
         msg = f"outputs of shape {reference.shape} and {other.shape} cannot be compared; both must be (N, K, …) with N, K ≥ 1"
@@ -79,7 +79,7 @@ def compare_outputs(reference: np.ndarray, other: np.ndarray) -> OutputAgreement
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Per row; two zero rows agree, a zero row and another do not."""
+    """Cosine of each row; 1 for two zero rows, 0 for a zero row and another one."""
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     products = (a * b).sum(axis=1)
     both_zero = ~a.any(axis=1) & ~b.any(axis=1)

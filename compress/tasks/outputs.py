@@ -1,4 +1,4 @@
-"""Networks whose outputs have no known meaning: they are judged by how near they stay to the network that they come from.
+"""Networks whose outputs have no known meaning; the metric is the similarity to the outputs of the original network.
 
 Targets are the outputs of the original network, which `compress.backends.reference_targets` adds to data without labels.
 """
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def output_name(index: int) -> str:
-    """Name of an output by its position: the task knows no other."""
+    """Name of an output by its position, since the task has no other name."""
     return f"output_{index}"
 
 
 class OutputSimilarity:
-    """Mean cosine similarity with the outputs of the original network, all float outputs of a sample joined.
+    """Mean cosine similarity with the outputs of the original network, all float outputs of a sample concatenated.
 
     Attributes:
         info: Its description.
@@ -54,12 +54,12 @@ class OutputSimilarity:
 
 
 class Outputs(Task):
-    """A network of any origin: no loss on labels, judged by similarity to the original.
+    """A network from any source: no loss on labels; the metric is the similarity to the original network.
 
     Attributes:
         name: `outputs`.
         metrics: `similarity`.
-        capabilities: What its inputs allow.
+        capabilities: Those that its inputs allow.
     """
 
     name: ClassVar[str] = "outputs"
@@ -67,11 +67,11 @@ class Outputs(Task):
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("continuous_input", "image_input"))
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
-        """None are asked for: the network's own are taken."""
+        """No required outputs: those of the network are used."""
         return ()
 
     def complete_spec(self, spec: NetworkSpec) -> NetworkSpec:
-        """The specification as it is."""
+        """The unchanged specification."""
         return spec
 
     def name_outputs(self, outputs: object) -> Tensors:
@@ -88,7 +88,7 @@ class Outputs(Task):
         return loss
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
-        """All float outputs of a sample joined, without classes."""
+        """All float outputs of a sample concatenated, without classes."""
         import torch
 
         logits = _joined(outputs)
@@ -96,10 +96,10 @@ class Outputs(Task):
         return Rows(logits, torch.full((len(logits),), -1, device=logits.device))
 
     def agreement(self, reference: Tensors, other: Tensors) -> OutputAgreement:
-        """Of all float outputs joined.
+        """Agreement of all float outputs concatenated.
 
         Raises:
-            ConversionError: Different shapes, or values that are not finite.
+            ConversionError: The shapes differ, or values are not finite.
         """
         from compress.tasks.output_agreement import compare_outputs
 
@@ -107,7 +107,7 @@ class Outputs(Task):
 
 
 def _joined(outputs: Tensors) -> Tensor:
-    """Float outputs, (N, M); integer ones where there are no others."""
+    """Float outputs, (N, M); integer outputs if there are no others."""
     from compress.tasks.flat_outputs import flat_outputs
 
     floats = {name: values for name, values in outputs.items() if values.is_floating_point()}

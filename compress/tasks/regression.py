@@ -1,4 +1,4 @@
-"""Regression: real numbers for each sample, such as an age or an angle. Light: torch is imported when a loss is computed."""
+"""Regression: real numbers for each sample, such as an age or an angle. torch is imported only for computations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 
 def residuals(values: Tensor, targets: Tensor, period: float | None) -> Tensor:
-    """Predicted minus true values, (N, V); of values with a period P the nearest, in [−P/2, P/2)."""
+    """Predicted minus true values, (N, V); for values with a period P, in [−P/2, P/2)."""
     difference = values - targets
     return difference if period is None else (difference + period / 2).remainder(period) - period / 2
 
@@ -60,7 +60,7 @@ class MeanError(RatioOfSums):
 
     Args:
         info: `MAE` or `RMSE`.
-        period: Of the values; None for none.
+        period: Period of the values, or None.
     """
 
     def __init__(self, info: Metric, period: float | None = None) -> None:
@@ -68,7 +68,7 @@ class MeanError(RatioOfSums):
         self.period = period
 
     def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """Sum of the errors, and number of values, of each sample, (N, 2); an output that is not finite makes it so."""
+        """Sum of the errors and number of values of each sample, (N, 2); not finite if an output is not finite."""
         import torch
 
         error = residuals(outputs[VALUES], targets[TARGET], self.period)
@@ -104,7 +104,7 @@ class Determination:
         return torch.cat([error.square(), y, y.square()], dim=1)
 
     def value(self, scores: Scores) -> float:
-        """R² of these samples; NaN where the targets are all equal."""
+        """R² of these samples; NaN if all targets are equal."""
         import numpy as np
 
         error, total, squares = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)
@@ -142,17 +142,17 @@ class Regression(Task):
 
     Args:
         error: What the loss averages: `squared`; `absolute`; `huber`, squared up to 1 and absolute beyond.
-        period: P of values that repeat, such as 360 for degrees: errors are those to the nearest equal value, at most P/2.
+        period: Period P of the values, such as 360 for degrees: errors are at most P/2.
 
     Attributes:
         name: `regression`.
-        metrics: `rmse` decides, lower is better.
-        capabilities: Answers are no classes: losses compare them as numbers.
+        metrics: The deciding metric is `rmse`; lower is better.
+        capabilities: Outputs are no classes; losses compare them as numbers.
         settings: `error` and `period`.
         infer_code: Prints the values.
 
     Raises:
-        CompressError: No such error, or a period that is not over 0.
+        CompressError: The error is unknown, or the period is not above 0.
     """
 
     name: ClassVar[str] = "regression"
@@ -166,10 +166,10 @@ class Regression(Task):
     def __init__(self, error: Error = "squared", period: float | None = None) -> None:
         if error not in get_args(Error) or not (period is None or period > 0):
             errors = ", ".join(get_args(Error))
-            msg = f"regression has error {error!r} and period {period}; errors are {errors}, a period is over 0"
+            msg = f"regression has error {error!r} and period {period}; use one of {errors}, and a period above 0"
             raise CompressError(msg)
         self.error, self.period = error, period
-        # The errors of its metrics have the period of the task.
+        # the metrics use the period of the task
         self.metrics = (MeanError(RMSE, period), MeanError(MAE, period), Determination(period))  # type: ignore[misc]
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
@@ -187,7 +187,7 @@ class Regression(Task):
             DataError: There are none.
         """
         if not spec.classes:
-            msg = "regression needs the names of its values as the data's classes, such as ['age']; there are none"
+            msg = "regression needs the names of its values as the classes of the data, such as ['age']; there are none"
             raise DataError(msg)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:  # noqa: ARG002
@@ -195,8 +195,8 @@ class Regression(Task):
 
         Args:
             outputs: Values, (N, V).
-            targets: Likewise.
-            label_smoothing: Has no meaning here.
+            targets: True values, (N, V).
+            label_smoothing: Not used.
 
         Returns:
             Scalar, at least 0.
@@ -217,7 +217,7 @@ class Regression(Task):
         return None if scores is None else constant_rmse(scores)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:  # noqa: ARG002
-        """The values; of values with a period P the points (cos 2πv/P, sin 2πv/P) · P/2π, whose distances respect it."""
+        """The values; for values v with a period P the points (cos 2πv/P, sin 2πv/P) · P/2π."""
         import math
 
         import torch

@@ -1,4 +1,4 @@
-"""Semantic segmentation: one class for each pixel. Light: torch is imported when a loss or metric is computed."""
+"""Semantic segmentation: one class for each pixel. torch is imported only for computations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_ROWS = 2**18
-"""Most pixels of a batch that losses on answers compare; more are sampled. 262,144 pixels of 21 classes take 22 MB."""
+"""Largest number of pixels of a batch in losses on logits. 262,144 pixels of 21 classes take 22 MB."""
 MEAN_IOU = Metric(name="mean_iou", label="mean IoU", unit="fraction", higher_is_better=True)
 PIXEL_ACCURACY = Metric(name="pixel_accuracy", label="pixel accuracy", unit="fraction", higher_is_better=True)
 
@@ -29,8 +29,8 @@ class MeanIoU:
 
         IoU_k = I_k / (P_k + T_k − I_k),   mean over the classes with P_k + T_k > 0
 
-    I_k are the pixels of class k that are predicted so, P_k those predicted as k, T_k those of class k; ignored pixels count
-    nowhere. This is the metric of Pascal VOC and Cityscapes; it is no mean over samples, so its intervals are bootstrapped.
+    I_k are the pixels of class k that are predicted so, P_k those predicted as k, T_k those of class k; ignored pixels are
+    excluded. This is the metric of Pascal VOC and Cityscapes; it is no mean over samples, so its intervals are bootstrapped.
 
     Attributes:
         info: Its description.
@@ -52,7 +52,7 @@ class MeanIoU:
         return torch.cat(counts, dim=1).float()
 
     def value(self, scores: Scores) -> float:
-        """The mean IoU of these samples; NaN where no pixel has a class."""
+        """The mean IoU of these samples; NaN if no pixel has a class."""
         import numpy as np
 
         intersection, predicted, target = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)
@@ -77,13 +77,13 @@ def constant_iou(scores: Scores) -> float | None:
 
 
 class PixelAccuracy(RatioOfSums):
-    """Fraction of the pixels with a class that are predicted right."""
+    """Fraction of correct predictions among the pixels with a class."""
 
     def __init__(self) -> None:
         super().__init__(PIXEL_ACCURACY)
 
     def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """Pixels that are right, and pixels with a class, of each sample; float32 (N, 2)."""
+        """Correct pixels and pixels with a class of each sample; float32 (N, 2)."""
         import torch
 
         target = _with_unlabelled(targets[TARGET])
@@ -92,13 +92,13 @@ class PixelAccuracy(RatioOfSums):
 
 
 class Segmentation(Task):
-    """One of K classes for each pixel; outputs are logits (N, K, H, W), targets class numbers (N, H, W).
+    """One of K classes for each pixel; outputs are logits (N, K, H, W), targets class indices (N, H, W).
 
-    Pixels whose target is negative or `IGNORED` count neither in the loss nor in the metrics.
+    Loss and metrics ignore pixels whose target is negative or `IGNORED`.
 
     Attributes:
         name: `segmentation`.
-        metrics: `mean_iou` decides.
+        metrics: The deciding metric is `mean_iou`.
         capabilities: Inputs are images; a sample has many classes and many rows.
         infer_code: Writes the mask of an image.
     """
@@ -118,7 +118,7 @@ class Segmentation(Task):
         return (TensorSpec(name=TARGET, dtype="int64", shape=(BATCH, "height", "width")),)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy, averaged over the pixels of the batch that have a class; 0 where none has.
+        """Cross-entropy, averaged over the pixels of the batch with a class; 0 if no pixel has one.
 
             L = −mean_p Σ_k q_k log softmax(z_p)_k,   q = (1 − ε)·onehot(y_p) + ε / K
 
@@ -143,7 +143,7 @@ class Segmentation(Task):
         return None if scores is None else constant_iou(scores)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
-        """The logits of each pixel; of batches with more than `MOST_ROWS` pixels a random choice of so many.
+        """The logits of each pixel; for batches with more than `MOST_ROWS` pixels a random choice of `MOST_ROWS`.
 
         The choice is seeded by the targets of the batch, whatever their order, so that it is the same for student and teacher
         and another one in the next batch.
@@ -179,12 +179,12 @@ def predicted_classes(logits: Tensor) -> Tensor:
 
 
 def _with_unlabelled(targets: Tensor) -> Tensor:
-    """The classes, `UNLABELLED` where a pixel does not count."""
+    """The classes, `UNLABELLED` for ignored pixels."""
     return targets.masked_fill((targets < 0) | (targets == IGNORED), UNLABELLED)
 
 
 def _pixels_per_class(classes: Tensor, count: int) -> Tensor:
-    """How many pixels of each sample have each class, int64 (N, K); negative classes count nowhere.
+    """Number of pixels of each class in each sample, int64 (N, K); negative classes are ignored.
 
     Args:
         classes: int64 (N, H, W).

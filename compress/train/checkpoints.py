@@ -1,6 +1,6 @@
-"""Files of a training: a checkpoint while it runs, the result when it is finished. Both are written atomically.
+"""Files of a training: a checkpoint while it runs, and the result when it is finished. Both are written atomically.
 
-Callbacks after an optimizer step may have a state, which checkpoints hold.
+Hooks after an optimizer step may have a state, which is part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from compress.train.history import History
 
 
 def network_hash(module: nn.Module) -> str:
-    """Hex SHA-256 of a network: weights and buffers, the structure and settings of its layers, the user's code that they run.
+    """Hex SHA-256 of a network: weights, buffers, structure and settings of its layers, and the user's code that they run.
 
-    It depends neither on the device nor on the memory format. A network that cannot be read in full has another hash each time:
-    what was computed from it is not used again.
+    It depends neither on the device nor on the memory format. A network that cannot be read in full gets a random hash, so that
+    no stored result is reused for it.
     """
     fingerprint = fingerprint_object(module)
     return fingerprint.sha256 if not fingerprint.unread else secrets.token_hex(32)
 
 
 def clone_state(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of the current weights and buffers."""
+    """Copies of the current weights and buffers, by name."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
@@ -78,19 +78,19 @@ def tensors_of(state: State, name: str) -> dict[str, Tensor]:
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write weights and buffers; a tensor with several names is written under each."""
+    """Write weights and buffers; a tensor with several names is written under each name."""
     state = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
-    stored = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
-    save_file(stored, path)
+    contiguous = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    save_file(contiguous, path)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Load what `save_weights` wrote of a network of the same structure.
+    """Load the file that `save_weights` wrote for a network of the same structure.
 
     Raises:
         OSError: The file is missing.
-        SafetensorError: It is damaged.
-        RuntimeError: It is of another network.
+        SafetensorError: The file is damaged.
+        RuntimeError: The file is from another network.
     """
     state = load_file(path)
     extra = {name: value for name, value in module.state_dict().items() if not isinstance(value, Tensor)}
@@ -102,9 +102,9 @@ class Checkpoints:
     """The files of one training.
 
     Attributes:
-        folder: Where they are.
+        folder: Folder of the files.
         label: Prefix of their names; trainings in one folder need different labels.
-        identity: Hash of everything that the result depends on; files of another identity are not continued.
+        identity: Hash of everything that the result depends on; a training does not continue from files of another identity.
     """
 
     folder: Path
@@ -131,7 +131,7 @@ class Checkpoints:
         write_with(self.checkpoint_path, lambda path: torch.save({"identity": self.identity, **state}, path))
 
     def load(self) -> tuple[State | None, Fact | None]:
-        """The state to continue from; or None, with a fact that says why an existing file is not used."""
+        """The state to continue from; or None, with a fact about the reason where a file exists."""
         path = self.checkpoint_path
         if not path.exists():
             return None, None
@@ -156,7 +156,7 @@ class Checkpoints:
         self.checkpoint_path.unlink(missing_ok=True)
 
     def finished(self, module: nn.Module) -> History | None:
-        """Load the result into `module`; None when there is no undamaged result of this training."""
+        """Load the result into `module`; None when there is no result of this training, or it is damaged."""
         try:
             summary = json.loads(self.summary_path.read_text(encoding="utf-8"))
             if summary["identity"] != self.identity or summary["sha256"] != sha256(self.weights_path):
@@ -170,16 +170,16 @@ class Checkpoints:
 
 @runtime_checkable
 class StatefulHook(Protocol):
-    """Called after each optimizer step.
+    """A hook that is called after each optimizer step and has a state.
 
     Attributes:
-        identity: Everything that its effect depends on, as text; enters the fingerprint of the training.
+        identity: Everything that its effect depends on, as text; part of the fingerprint of the training.
     """
 
     identity: str
 
     def __call__(self) -> None:
-        """Called after one optimizer step."""
+        """Called after an optimizer step."""
 
     def state_dict(self) -> State:
         """Tensors and plain containers."""
@@ -189,14 +189,14 @@ class StatefulHook(Protocol):
 
 
 def fingerprint_with_hook(fingerprint: str, after_step: Callable[[], None] | None) -> str:
-    """Fingerprint of a training and its hook; that of the training alone where the hook has no state."""
+    """Fingerprint of a training and its hook; a hook without a state does not change it."""
     if not isinstance(after_step, StatefulHook):
         return fingerprint
     return hashlib.sha256(f"{fingerprint}\n{after_step.identity}".encode()).hexdigest()
 
 
 def hook_state(after_step: Callable[[], None] | None) -> State:
-    """State of a hook for a checkpoint; empty where it has none."""
+    """State of a hook for a checkpoint; empty for a hook without a state."""
     return after_step.state_dict() if isinstance(after_step, StatefulHook) else {}
 
 

@@ -1,4 +1,4 @@
-"""Device, precision and the processes that train together, through accelerate."""
+"""Device, precision and data-parallel processes of a training, by accelerate."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from compress.data.batch import Batch
 Value = TypeVar("Value")
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PATIENCE = timedelta(hours=12)
-"""How long a process waits for the others: the first may be computing teacher answers of a large data set."""
+PROCESS_TIMEOUT = timedelta(hours=12)
+"""How long a process waits for the others: the first process may compute the teacher logits of a large data set."""
 
 
 def resolve_device(name: str) -> str:
-    """`auto` → the best device of this machine; anything else is checked.
+    """`auto` → the fastest device of this machine; another name is checked and returned.
 
     Raises:
-        DeviceError: Unknown, or not on this machine.
+        DeviceError: The name is unknown, or this machine has no such device.
     """
     if name not in DEVICES:
         msg = f"unknown device {name!r}: {nearest(name, DEVICES)}"
         raise DeviceError(msg)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return next(device for device, available in there.items() if available)
-    if not there[name]:
-        msg = f"device {name!r} was asked for, but torch finds none on this machine; use --device auto or cpu"
+        return next(device for device, is_available in available.items() if is_available)
+    if not available[name]:
+        msg = f"device {name!r} is not available on this machine, or torch does not find it; use --device auto or cpu"
         raise DeviceError(msg)
     return name
 
@@ -45,10 +45,10 @@ def resolve_device(name: str) -> str:
 def resolve_precision(name: str, device: str) -> str:
     """`auto` → bfloat16 on a GPU that computes it natively, else float32 (`no`).
 
-    On CPUs `auto` stays with float32: without matrix instructions for bfloat16 a training step was measured 10 times slower.
+    On CPUs `auto` is float32: without matrix instructions for bfloat16 a training step took 10 times as long.
 
     Raises:
-        TrainingError: float16 on a CPU, which accelerate would leave at float32 without a word.
+        TrainingError: float16 on a CPU, where accelerate silently uses float32.
     """
     if name == "fp16" and device == "cpu":
         msg = "precision 'fp16' needs a GPU; on a CPU use precision auto, no or bf16"
@@ -62,41 +62,41 @@ def resolve_precision(name: str, device: str) -> str:
 def accelerated(device: str, precision: str) -> Iterator[Accelerator]:
     """An accelerator for one training.
 
-    Accelerate keeps device and precision in process-wide singletons; they are set anew for the block, so that one process may
-    train several times with different settings, and the caller's own are put back afterwards.
+    Accelerate has process-wide singletons for device and precision. They are replaced for the block, so that a process can
+    train several times with different settings, and restored afterwards.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: As in `Training`.
     """
     shared = [state._shared_state for state in (AcceleratorState, PartialState, GradientState)]
-    saved = [dict(state) for state in shared]
+    copies = [dict(state) for state in shared]
     for state in shared:
         state.clear()
     try:
-        place = resolve_device(device)
+        resolved = resolve_device(device)
         yield Accelerator(
-            cpu=place == "cpu",
-            mixed_precision=resolve_precision(precision, place),
+            cpu=resolved == "cpu",
+            mixed_precision=resolve_precision(precision, resolved),
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT)],
         )
     finally:
-        for state, before in zip(shared, saved, strict=True):
+        for state, before in zip(shared, copies, strict=True):
             state.clear()
             state.update(before)
 
 
 def shard_batch(batch: Batch, total: int, *, rank: int, world: int) -> tuple[Batch, float]:
-    """One process's part of a batch and the weight of its mean loss, so that the weights of all processes sum to B / total.
+    """The part of a batch for one process, and the weight of its mean loss; the weights of all processes sum to B / total.
 
-    A batch too small to give every process two samples, which batch norm needs, is computed by each of them.
+    Batch norm needs two samples. A batch with fewer than two samples per process is computed by every process.
 
     Args:
         batch: The whole batch, B samples.
-        total: Samples of all batches of this optimizer step.
-        rank: This process, from 0.
-        world: All processes.
+        total: Number of samples in all batches of this optimizer step.
+        rank: Index of this process, from 0.
+        world: Number of processes.
     """
     size = batch.size
     if size < 2 * world:
@@ -106,21 +106,21 @@ def shard_batch(batch: Batch, total: int, *, rank: int, world: int) -> tuple[Bat
 
 
 def barrier(device: str) -> None:
-    """Wait until every process of this launch is here; alone, return at once."""
+    """Wait until every process of this launch reaches this call; a single process returns at once."""
     if world_size() > 1:
         with accelerated(device, "no") as accelerator:
             accelerator.wait_for_everyone()
 
 
 def run_on_main(accelerator: Accelerator, compute: Callable[[], Value]) -> Value:
-    """Compute on the main process alone and give the result to all."""
-    box: list[Value | None] = [compute() if accelerator.is_main_process else None]
-    value: Value = broadcast_object_list(box)[0]
+    """Compute on the main process, and return the result on all processes."""
+    values: list[Value | None] = [compute() if accelerator.is_main_process else None]
+    value: Value = broadcast_object_list(values)[0]
     return value
 
 
 def broadcast_weights(accelerator: Accelerator, module: nn.Module) -> None:
-    """Give all processes the main one's weights and buffers (batch norm statistics differ until then)."""
+    """Copy weights and buffers of the main process to all processes, whose batch-norm statistics differ before."""
     if accelerator.num_processes > 1:
         for tensor in module.state_dict().values():
             torch.distributed.broadcast(tensor.data, src=0)

@@ -1,4 +1,4 @@
-"""Fine-tuning of a compressed network, with a teacher or on hard labels alone."""
+"""Fine-tuning of a compressed network, with a teacher or on hard labels."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def finetune(
 
     Args:
         module: The compressed network.
-        settings: With 0 epochs nothing happens.
-        parent: The network before compression; the teacher unless the settings name another.
+        settings: Settings; with 0 epochs the network is not trained.
+        parent: The network before compression; it is the teacher unless the settings name another.
         context: Data, task, teachers, folders, seed, device.
-        label: Prefix of its files; a stage that fine-tunes several times gives each time its own.
-        after_step: Called after each update of the weights, for example to set pruned weights back to zero.
+        label: Prefix of the files; a stage that fine-tunes several times needs a different label each time.
+        after_step: Called after each update of the weights, for example to set pruned weights to zero.
 
     Returns:
         Curves and the best epoch; empty with 0 epochs.
 
     Raises:
-        CompressError: The settings name the recipe's teacher and the recipe has none.
+        CompressError: The settings name the teacher of the recipe, and the recipe has none.
     """
     if settings.epochs == 0:
         return History()
@@ -64,7 +64,7 @@ def finetune(
 
 
 def finetune_losses(settings: FinetuneSettings) -> tuple[LossTerm, ...]:
-    """The terms to minimise: those of the settings, or the task's loss alone without a teacher."""
+    """The loss terms: those of the settings, or without a teacher only the loss of the task."""
     hard_labels: LossTerm = lookup("loss", "task").load()()
     return (hard_labels,) if settings.teacher == "none" else settings.losses
 
@@ -72,13 +72,13 @@ def finetune_losses(settings: FinetuneSettings) -> tuple[LossTerm, ...]:
 def cached_teacher(
     teachers: Sequence[nn.Module], context: Context, *, combine: CombineRule = "mean", k: int | None = None
 ) -> CachedTeacher:
-    """Networks as a teacher for the training split, with logits in the shared cache.
+    """A teacher for the training split, with logits in the shared cache.
 
     Args:
-        teachers: One network or more.
+        teachers: One or more networks.
         context: Data, cache folder, device.
-        combine: How the logits of several networks are combined.
-        k: Classes to store; None for all.
+        combine: Rule that combines the logits of several networks.
+        k: Number of classes to store for each sample; None for all.
     """
     key = hashlib.sha256("".join(network_hash(teacher) for teacher in teachers).encode()).hexdigest()
     return CachedTeacher(

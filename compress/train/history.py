@@ -20,13 +20,13 @@ class History:
     """A finished training.
 
     Attributes:
-        curves: `loss` (training), `loss_validation` and `METRIC_validation` (METRIC is the task's metric), over epochs.
-        epochs: Epochs run.
-        best_epoch: The one with the best validation metric, counted from 1; 0 when nothing was trained.
-        best_metric: Its validation metric.
+        curves: `loss` (training), `loss_validation` and `METRIC_validation` (METRIC is the metric of the task), over epochs.
+        epochs: Number of finished epochs.
+        best_epoch: Epoch with the best validation metric, counted from 1; 0 without training.
+        best_metric: Validation metric of the best epoch.
         notes: Facts for the record.
-        matched: Layers that losses compared, one row for each pair.
-        teacher_s: Seconds in which teachers ran inside the steps; 0 where their logits were cached. Not part of equality.
+        matched: Matched layers of feature losses, a row for each pair.
+        teacher_s: Seconds in which teachers ran in the training steps; 0 with cached logits. Ignored by `==`.
     """
 
     curves: dict[str, Curve] = field(default_factory=dict)
@@ -54,15 +54,15 @@ class History:
 
 @dataclass
 class TrainingProgress:
-    """The part of a training in progress that its history is built from; checkpoints hold it.
+    """State of a training in progress from which its history is built; part of a checkpoint.
 
     Attributes:
-        epoch: Epochs finished.
+        epoch: Number of finished epochs.
         best_epoch: See `History`.
-        best_metric: Best validation metric so far; without meaning before the first epoch.
+        best_metric: Best validation metric so far; undefined before the first epoch.
         losses: Mean training loss of each epoch.
-        losses_validation: The task's loss on validation after each epoch.
-        metrics: The task's metric on validation after each epoch.
+        losses_validation: Loss of the task on the validation split after each epoch.
+        metrics: Metric of the task on the validation split after each epoch.
         notes: See `History`.
         teacher_s: See `History`.
     """
@@ -90,19 +90,19 @@ class TrainingProgress:
         return _PROGRESS.validate_python(dict(state))
 
     def add(self, loss: float, loss_validation: float, metric: float, *, higher_is_better: bool = True) -> bool:
-        """Add one epoch; True when its metric is the best so far."""
+        """Add an epoch; True when its metric is the best so far."""
         self.epoch += 1
         self.losses.append(loss)
         self.losses_validation.append(loss_validation)
         self.metrics.append(metric)
-        improved = metric > self.best_metric if higher_is_better else metric < self.best_metric
-        better = improved or (self.best_epoch == 0 and not math.isnan(metric))
-        if better:
+        is_better = metric > self.best_metric if higher_is_better else metric < self.best_metric
+        is_best = is_better or (self.best_epoch == 0 and not math.isnan(metric))
+        if is_best:
             self.best_epoch, self.best_metric = self.epoch, metric
-        return better
+        return is_best
 
     def history(self, metric: str, matched: tuple[Row, ...] = ()) -> History:
-        """The finished training, `metric` being the name of the task's metric."""
+        """The history of the finished training; `metric` is the name of the metric of the task."""
         series = {"loss": self.losses, "loss_validation": self.losses_validation, f"{metric}_validation": self.metrics}
         epochs = tuple(float(epoch) for epoch in range(1, self.epoch + 1))
         curves = {name: Curve(x_label="epoch", y_label=name, x=epochs, y=tuple(y)) for name, y in series.items()}

@@ -2,8 +2,8 @@
 
     epoch:  batches ─► gradients and updates (optimizer_step.py) ─► … ─► validation ─► checkpoint
 
-The random state of the model (dropout, stochastic depth) is seeded for each epoch, so an interrupted and continued training
-ends bit-identical to an uninterrupted one. (On a GPU only if its kernels are deterministic.)
+The random generators (dropout, stochastic depth) are seeded for each epoch, so the result of an interrupted and continued
+training is bit-identical to that of an uninterrupted one; on a GPU only if its kernels are deterministic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from compress.train.teachers.online import build_feature_matcher
 from compress.train.trackers import Tracker
 
 LOSS_CHECK_STEPS = 20
-"""On an accelerator the loss is read once in this many steps, because each read waits for the device."""
+"""Number of steps between two reads of the loss on an accelerator, since each read waits for the device."""
 
 
 def fit(
@@ -47,16 +47,16 @@ def fit(
     reporter: Reporter | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> History:
-    """Train a network in place; it ends with the selected weights, in eval mode, on the CPU.
+    """Train a network in place; afterwards it has the selected weights and is in eval mode on the CPU.
 
     A checkpoint is written to `folder` at the end of each epoch. A second call with the same arguments continues from it, or
-    loads the result of a finished training. Files of another training under the same label are not used, and a note says so.
+    loads the result of a finished training. Files of another training with the same label are ignored, with a note.
 
-    Under `accelerate launch` every process calls it with the same arguments, computes its part of every batch, and ends with
-    the same weights; the first one writes the files.
+    Under `accelerate launch` every process calls it with the same arguments and computes its part of every batch. All processes
+    have the same weights afterwards; the first one writes the files.
 
     Args:
-        module: The network. Input float32 (N, C, H, W), output (N, K).
+        module: The network, with the inputs and outputs of the task.
         plan: Settings, data, losses, teacher.
         folder: For checkpoints and the result.
         label: Prefix of the files, and label of the progress bar.
@@ -68,8 +68,8 @@ def fit(
         Curves and the best epoch.
 
     Raises:
-        TrainingError: The loss is not finite, there is nothing to train or to train on, or a term's teacher is missing or of
-            other classes.
+        TrainingError: The loss is not finite, there are no parameters to train or no batches, or the teacher of a term is
+            missing or has other classes.
         ModelError: A layer that a term names does not exist or cannot be matched.
     """
     plan.validate()
@@ -79,7 +79,7 @@ def fit(
         module.eval()
         return history
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        msg = f"{label}: nothing to train: all parameters are frozen (requires_grad=False); unfreeze some, or set epochs: 0"
+        msg = f"{label}: all parameters are frozen (requires_grad=False), so none is trained; unfreeze some, or set epochs: 0"
         raise TrainingError(msg)
     training = plan.training
     with accelerated(device, training.precision) as accelerator, preserve_rng(accelerator.device):
@@ -160,7 +160,7 @@ class _Loop:
             self.best = clone_state(self.evaluated)
 
     def _train(self, bar: Bar) -> float:
-        """One pass over the training split; the mean loss of its steps."""
+        """Train for one pass over the training split; returns the mean loss of its steps."""
         epoch, training = self.progress.epoch, self.training
         torch.manual_seed(derive_seed(self.seed, epoch, self.accelerator.process_index))
         self.module.train()
@@ -178,7 +178,9 @@ class _Loop:
             bar.advance(1, self._bar_text(losses))
         losses += self._read_losses(unread, len(losses))
         if not losses:
-            msg = f"{self.files.label}: epoch {epoch + 1} has no batch; the data source is empty or exhausted"
+            msg = (
+                f"{self.files.label}: epoch {epoch + 1} has no batch; check that the data source yields samples in every epoch"
+            )
             raise TrainingError(msg)
         return sum(losses) / len(losses)
 
@@ -186,15 +188,15 @@ class _Loop:
         """Losses of the last steps, summed over the processes.
 
         Raises:
-            TrainingError: One is not finite; the message names its epoch and step.
+            TrainingError: A loss is not finite; the message names its epoch and step.
         """
         if not unread:
             return []
         losses: list[float] = self.accelerator.reduce(torch.stack(unread), "sum").tolist()
         for step, loss in enumerate(losses, start=before + 1):
             if not math.isfinite(loss):
-                where = f"epoch {self.progress.epoch + 1}, step {step} of {self.steps}"
-                raise TrainingError(self._with_advice(f"the loss is {loss} in {where}"))
+                position = f"epoch {self.progress.epoch + 1}, step {step} of {self.steps}"
+                raise TrainingError(self._with_advice(f"the loss is {loss} in {position}"))
         return losses
 
     def _validate(self) -> tuple[float, float]:
@@ -209,7 +211,7 @@ class _Loop:
         return training.patience is not None and progress.epoch - progress.best_epoch >= training.patience
 
     def _load_selected_weights(self) -> None:
-        """Load the best or the last weights into the module."""
+        """Load the best or the last weights into the module, and add the final notes."""
         if self.best is not None:
             self.module.load_state_dict(self.best)
         elif self.evaluated is not self.module:
@@ -224,14 +226,14 @@ class _Loop:
             )
 
     def _precompute_teacher(self, teacher: Teacher) -> None:
-        """Fill the teacher's cache, and note the facts about the teacher, once also after an interruption."""
+        """Fill the cache of the teacher, and add its notes unless a checkpoint has them already."""
         remaining = range(self.progress.epoch, self.training.epochs)
         note = None if self.train_step.online else teacher.precompute(remaining, self.accelerator)
         notes = (*(() if note is None else (note,)), *self.train_step.facts_before_training())
         self.progress.notes += [fact for fact in notes if fact not in self.progress.notes]
 
     def _state(self) -> State:
-        """The content of a checkpoint. If the best weights are those of this epoch, they are not stored twice."""
+        """The state for a checkpoint. If the best weights are those of this epoch, they are stored once."""
         scaler, average = self.accelerator.scaler, self.train_step.average
         return {
             "progress": self.progress.state_dict(),

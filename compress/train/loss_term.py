@@ -1,7 +1,4 @@
-"""A loss term: what it needs of student and teacher, its weight, and the pure function that it calls.
-
-Nothing heavy is imported here: a recipe's `losses:` is read and checked without torch.
-"""
+"""Base class of the loss terms, their inputs, and the matched layers that they compare. Imports no torch."""
 
 from __future__ import annotations
 
@@ -27,15 +24,15 @@ FeatureKind = Literal["maps", "attention", "vector", "embedding"]
 
 
 NETWORK_OUTPUT = "output"
-"""In place of a layer's name: the output of the network itself, where it has no layer of this name."""
+"""Name for the output of the network in place of a layer, unless the network has a layer of this name."""
 
 
 class LayerMatch(FrozenModel):
     """A layer of the student and the layer of the teacher that it learns from.
 
     Attributes:
-        student: Name of the layer, or its index among the candidates of the loss, from 0; -1 is the last.
-        teacher: Likewise.
+        student: Name of the student's layer, or its index among the candidates of the loss, from 0; -1 is the last.
+        teacher: Name or index of the teacher's layer.
     """
 
     student: str | int
@@ -43,19 +40,19 @@ class LayerMatch(FrozenModel):
 
 
 LayerSelection = Literal["auto"] | Annotated[tuple[LayerMatch | str | int, ...], Field(min_length=1)]
-"""`auto`, or a list of matches; a name or an index alone selects the same layer in both networks."""
+"""`auto`, or a list of matches; a single name or index selects the same layer in both networks."""
 
 
 @dataclass(frozen=True)
 class MatchedLayers:
-    """A layer of the student matched with a layer of a teacher.
+    """A layer of the student and the layer of a teacher that it is matched with.
 
     Attributes:
         student: Name of the student's layer.
         student_shape: Shape of its output for one sample.
         teacher: Name of the teacher's layer.
         teacher_shape: Shape of its output for one sample.
-        teacher_index: Which teacher, from 0.
+        teacher_index: Index of the teacher, from 0.
     """
 
     student: str
@@ -74,9 +71,9 @@ class MatchedFeatures:
     """Features of two matched layers on one batch.
 
     Attributes:
-        student: With gradient.
-        teacher: Without gradient.
-        teacher_index: Which teacher, from 0.
+        student: Features of the student, with gradient.
+        teacher: Features of the teacher, without gradient.
+        teacher_index: Index of the teacher, from 0.
     """
 
     student: Tensor
@@ -86,21 +83,22 @@ class MatchedFeatures:
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What a term may use.
+    """Inputs of the loss terms for one batch.
 
     Attributes:
-        batch: The batch, on the training device; its inputs carry a gradient for terms that need `input_gradient`.
-        student_logits: The student's distillable rows, (R, K), with gradient; of a classifier its logits, R = N.
-        teacher_logits: The teacher's rows, (R, K), float32, without gradient; None unless a term needs them.
-        task: Gives the task's own loss.
-        label_smoothing: Of the task's loss.
+        batch: The batch, on the training device; its inputs require gradients if a term needs `input_gradient`.
+        student_logits: Distillable rows of the student, (R, K), with gradient; for a classifier its logits, R = N.
+        teacher_logits: Rows of the teacher, (R, K), float32, without gradient; None unless a term needs them.
+        task: Task, for its loss.
+        label_smoothing: Label smoothing of the loss of the task.
         features: Matched features of a term that needs `features`.
-        teacher_gradient: ∂ log p_c / ∂x of the teacher's predicted class c, shaped as the inputs; None unless a term needs it.
-        modules: Modules of the term that are trained with the student; None where it has none.
-        temperature: Replaces a term's own temperature, (R,); None keeps it.
-        sample_weights: Weight of each row, (R,), 1 on average; None for equal weights.
-        outputs: The student's named outputs; empty where they are the logits alone.
-        row_targets: Class of each row, int64 (R,); None where each sample has one row and one class.
+        teacher_gradient: ∂ log p_c / ∂x for the class c that the teacher predicts, with the shape of the inputs; None unless a
+            term needs it.
+        modules: Modules of the term that are trained with the student, or None.
+        temperature: Temperature in place of that of the term, (R,), or None.
+        sample_weights: Weight of each row, (R,), with mean 1; None for equal weights.
+        outputs: Named outputs of the student; empty if the only output is the logits.
+        row_targets: Class of each row, int64 (R,); None if each sample has one row and one class.
     """
 
     batch: Batch
@@ -118,39 +116,43 @@ class LossInputs:
 
     @property
     def targets(self) -> Tensor:
-        """Class of each row, int64 (R,); negative where it has none."""
+        """Class of each row, int64 (R,); negative for a row without a class."""
         return self.batch.target if self.row_targets is None else self.row_targets
 
     def task_loss(self) -> Tensor:
-        """The task's own loss on hard labels, a scalar."""
+        """The loss of the task on hard labels, a scalar."""
         outputs = self.outputs or dict.fromkeys(self.task.output_names, self.student_logits)
         return self.task.loss(outputs, self.batch.targets, label_smoothing=self.label_smoothing)
 
     def require_teacher_logits(self) -> Tensor:
-        """The teacher's outputs, for a term that declares to need them."""
+        """Logits of the teacher, for a term that declares that it needs them.
+
+        Raises:
+            TypeError: The term does not declare it.
+        """
         if self.teacher_logits is None:
             msg = "a term that uses teacher logits must declare needs = ('teacher_logits',)"
             raise TypeError(msg)
         return self.teacher_logits
 
     def temperature_or(self, default: float) -> float | Tensor:
-        """The curriculum's temperature if there is one, else the term's own."""
+        """The temperature of the curriculum, or `default` without one."""
         return default if self.temperature is None else self.temperature
 
 
 class LossTerm(FrozenModel):
-    """One entry of `losses:`. The training loss is the weighted sum of the terms.
+    """An entry of `losses:`. The training loss is the weighted sum of the terms.
 
-    A term whose loss is a mean over samples defines `per_sample`; one that needs the batch as a whole defines `forward`.
+    A term whose loss is a mean over samples defines `per_sample`; a term that needs the whole batch defines `forward`.
 
     Attributes:
         weight: Factor of this term.
         warmup: Fraction of all steps over which the factor rises linearly from 0.
-        needs: What must be computed for it besides the student's outputs.
-        feature_kind: Which features a term that needs `features` compares.
-        student_only: Whether these features are the student's own, with no teacher's beside them.
+        needs: Values that it needs besides the outputs of the student.
+        feature_kind: Kind of the features that it compares; None without features.
+        student_only: Whether it compares features of the student only, without a teacher.
         uses_labels: Whether it uses the labels.
-        requires: What the task must have for it.
+        requires: Capabilities of the task that it needs.
     """
 
     weight: float = Field(default=1.0, ge=0.0)
@@ -179,21 +181,21 @@ class LossTerm(FrozenModel):
 
     @property
     def needs_unmixed(self) -> bool:
-        """Whether it needs images that are neither mixed nor erased."""
+        """Whether it needs images that are not mixed or erased."""
         return False
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """Check the matched layers before the first step and build the term's own modules.
+        """Check the matched layers before the first step, and build the modules of the term.
 
         Args:
-            matched: The layers that were matched.
+            matched: The matched layers.
             samples: Size of the training split.
 
         Returns:
-            Modules to train with the student and to drop afterwards, such as projectors between widths; None for none.
+            Modules that are only used during training, such as projectors between widths; or None.
 
         Raises:
-            ModelError: The shapes do not go together.
+            ModelError: The shapes are not compatible.
         """
         return None
 

@@ -7,7 +7,7 @@ from torch import nn
 
 
 def memory_format_for(module: nn.Module, device: torch.device) -> torch.memory_format:
-    """Channels last for networks with 2-d convolutions on CPU and CUDA; else the format is kept.
+    """Channels last for networks with 2-d convolutions on CPU and CUDA; else the format is not changed.
 
     On two CPU cores a training step at 64 × 64 took 0.25 s instead of 0.37 s (MobileNetV2) and 1.22 s instead of 1.37 s
     (ResNet-50).
@@ -18,11 +18,11 @@ def memory_format_for(module: nn.Module, device: torch.device) -> torch.memory_f
 
 
 def to_device(module: nn.Module, device: torch.device) -> nn.Module:
-    """Move a module, in place, to a device and into the memory format that is fast there."""
+    """Move a module, in place, to a device and into the memory format that is fast on it."""
     return module.to(device).to(memory_format=memory_format_for(module, device))
 
 
 def to_cpu(module: nn.Module) -> nn.Module:
     """Move a module, in place, to the CPU in contiguous format and eval mode."""
-    was_channels_last = memory_format_for(module, torch.device("cpu")) == torch.channels_last
-    return module.to("cpu").to(memory_format=torch.contiguous_format if was_channels_last else torch.preserve_format).eval()
+    is_channels_last = memory_format_for(module, torch.device("cpu")) == torch.channels_last
+    return module.to("cpu").to(memory_format=torch.contiguous_format if is_channels_last else torch.preserve_format).eval()

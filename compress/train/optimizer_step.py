@@ -29,15 +29,15 @@ from compress.train.weighted_loss import WeightedLoss
 
 
 class TrainStep:
-    """Takes optimizer steps on one network.
+    """Optimizer steps on one network.
 
     Args:
         accelerator: Device, precision and processes.
         module: The network, on its device.
-        average: Its moving average, or None.
+        average: Moving average of its weights, or None.
         plan: Settings, losses, teacher.
-        matcher: Matched layers and loss modules of the plan's terms.
-        after_step: Called after each update of the weights, for example to set pruned weights back to zero.
+        matcher: Matched layers and loss modules of the terms.
+        after_step: Called after each update of the weights, for example to set pruned weights to zero.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class TrainStep:
             progress: Fraction of all steps done, in [0, 1).
 
         Returns:
-            This process's part of the mean loss, a scalar.
+            The part of this process in the mean loss, a scalar.
         """
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         total = sum(batch.size for batch in group)
@@ -115,21 +115,21 @@ class TrainStep:
             self.teacher.after_step(self.module)
 
     def facts_before_training(self) -> tuple[Fact, ...]:
-        """Matched layers, and that the teacher runs in every step."""
+        """Facts: the matched layers, if the teacher runs in every step."""
         return (*self.matcher.facts(), Fact.of("train.teacher_online")) if self.online else ()
 
     def facts_after_training(self) -> tuple[Fact, ...]:
-        """Auxiliary outputs that were not trained on, and the factors that balanced losses ended with."""
-        auxiliary = self.auxiliary_outputs
-        ignored = (Fact.of("train.auxiliary_outputs", count=auxiliary),) if auxiliary else ()
+        """Facts: auxiliary outputs without a loss, and the final factors of balanced losses."""
+        count = self.auxiliary_outputs
+        auxiliary = (Fact.of("train.auxiliary_outputs", count=count),) if count else ()
         if "balance" not in self.matcher.loss_modules:
-            return ignored
+            return auxiliary
         balancer: LossBalancer = self.matcher.loss_modules["balance"]  # type: ignore[assignment]
         losses = tuple(name_of("loss", term) for term in self.terms)
         weights = tuple(term.weight for term in self.terms)
         kind = str(self.curriculum.balance)
         return (
-            *ignored,
+            *auxiliary,
             Fact.of("train.loss_factors", kind, losses=losses, weights=weights, factors=tuple(balancer.weights())),
         )
 
@@ -139,11 +139,11 @@ class TrainStep:
         except RuntimeError as error:
             if not self.needs_input_gradient or "derivative for" not in str(error):
                 raise
-            msg = f"loss `jacobian` differentiates the student twice, and torch cannot for one of its layers ({error})"
-            raise TrainingError(f"{msg}; leave it out, or use a student without that layer") from error
+            msg = f"loss `jacobian` needs second derivatives of the student, which a layer does not have in torch ({error})"
+            raise TrainingError(f"{msg}; leave the loss out, or use a student without this layer") from error
 
     def _average_loss_module_gradients(self) -> None:
-        """Average the gradients of loss modules over the processes, as is done for the network's own."""
+        """Average the gradients of loss modules over the processes, as `data_parallel` does for the network."""
         if self.accelerator.num_processes > 1:
             for parameter in self.matcher.loss_modules.parameters():
                 if parameter.grad is not None:
@@ -160,13 +160,13 @@ class TrainStep:
         rows = self.task.distillable(outputs, on_device.targets)
         if self.teacher is not None:
             if teacher.logits is not None and teacher.logits.shape != rows.logits.shape:
-                shapes = f"the teacher gives {tuple(teacher.logits.shape)}, the student {tuple(rows.logits.shape)}"
-                raise TrainingError(f"{shapes}; both must answer for the same samples and the data's classes, in its order")
+                shapes = f"logits of the teacher are {tuple(teacher.logits.shape)}, of the student {tuple(rows.logits.shape)}"
+                raise TrainingError(f"{shapes}; use networks whose outputs are the classes of the data, in their order")
             self.teacher.after_batch(on_device, rows.logits.detach())
         return self.weighted_loss.loss(on_device, outputs, rows, activations, teacher, mixed, progress)
 
     def _inputs_on(self, device: torch.device, inputs: Tensors) -> Tensors:
-        """The inputs on the device; images in the network's memory format, real numbers with a gradient where it is needed."""
+        """The inputs on the device; images in the memory format of the network, floats with a gradient if a term needs it."""
         moved = {}
         for name, values in inputs.items():
             memory_format = self.memory_format if values.ndim == 4 else torch.preserve_format
@@ -176,7 +176,7 @@ class TrainStep:
         return moved
 
     def _teacher_outputs(self, batch: Batch, mixed: MixedBatch | None) -> TeacherOutputs:
-        """The teacher's outputs for a batch whose images may be mixed."""
+        """The outputs of the teacher for a batch, whose images may be mixed."""
         teacher = self.teacher
         if teacher is None:
             return TeacherOutputs()
@@ -194,7 +194,7 @@ def _in_float32(outputs: Tensors) -> Tensors:
 
 
 def group_batches(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Lists of `size` batches; the last may be shorter."""
+    """Lists of `size` batches; the last list may be shorter."""
     group: list[Batch] = []
     for batch in batches:
         group.append(batch)

@@ -1,6 +1,6 @@
 """Optimizers, learning rate schedules and the moving average of the weights.
 
-A schedule is a pure function of the step, so a checkpoint holds no state of it.
+A schedule is a function of the step, so it has no state in a checkpoint.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weights of two and more dimensions decay, vectors (biases, normalisation) do not.
+    """Two groups: weights with two or more dimensions decay; vectors (biases, normalisation) do not.
 
-    As in He et al. 2019, "Bag of Tricks", arXiv:1812.01187, section 3.1. Frozen parameters are in neither.
+    As in He et al. 2019, "Bag of Tricks", arXiv:1812.01187, section 3.1. Frozen parameters are in no group.
 
     Args:
         module: Network.
         weight_decay: Decay of the first group.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 
@@ -34,14 +34,14 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 def build_optimizer(
     name: Literal["adamw", "sgd"], module: nn.Module, *, lr: float, weight_decay: float, loss_modules: nn.Module | None = None
 ) -> torch.optim.Optimizer:
-    """An optimizer over the trained parameters of a module.
+    """An optimizer of the trainable parameters of a module.
 
-    Fused kernels are used where they exist: on two CPU cores they made an AdamW step of ResNet-50 nine times faster.
+    It uses fused kernels where they exist: on two CPU cores an AdamW step of ResNet-50 was nine times faster with them.
 
     Args:
-        name: `adamw` (Loshchilov & Hutter 2019, arXiv:1711.05101) or `sgd` with Nesterov momentum 0.9. AdamW's decay is
-            decoupled from the gradient, SGD's is added to it.
-        module: Network, already on its device.
+        name: `adamw` (Loshchilov & Hutter 2019, arXiv:1711.05101), or `sgd` with Nesterov momentum 0.9. The decay of AdamW is
+            decoupled from the gradient, that of SGD is added to it.
+        module: Network, on its device.
         lr: Peak learning rate.
         weight_decay: See `parameter_groups`.
         loss_modules: Modules of losses that are trained with the network.
@@ -56,12 +56,14 @@ def build_optimizer(
 
 
 def moving_average(module: nn.Module, decay: float) -> AveragedModel:
-    """A copy of `module` that averages its weights and buffers (Polyak & Juditsky 1992; decay warm-up as in TensorFlow's EMA).
+    """A copy of `module` whose weights and buffers are exponential moving averages.
 
-        w̄ ← d·w̄ + (1 − d)·w,   d = min(decay, (1 + n) / (10 + n)),   n the number of steps
+        w̄ ← d·w̄ + (1 − d)·w,   d = min(decay, (1 + n) / (10 + n)),   n: number of steps
+
+    Polyak & Juditsky 1992; with the warm-up of the decay of TensorFlow's `ExponentialMovingAverage`.
 
     Args:
-        module: The trained network, on its device.
+        module: The network in training, on its device.
         decay: Largest d, in (0, 1).
 
     Returns:
@@ -76,27 +78,29 @@ def moving_average(module: nn.Module, decay: float) -> AveragedModel:
 
 
 START = 25.0
+"""Peak learning rate ÷ initial learning rate of `onecycle`."""
 END = 1e4
+"""Initial learning rate ÷ final learning rate of `onecycle`."""
 
 
 def lr_factor(step: int, total: int, *, kind: Literal["cosine", "onecycle", "constant"], warmup: float) -> float:
-    """Learning rate of one step as a fraction of the peak.
+    """Learning rate of a step as a fraction of the peak.
 
     With W = warmup · total steps of warm-up:
 
         constant   min(1, (step + 1) / W)
         cosine     the same warm-up, then (1 + cos π t) / 2 with t from 0 to 1 (Loshchilov & Hutter 2017, arXiv:1608.03983)
         onecycle   from 1/25 to 1 at step W, then to 1/25e4, each part half a cosine (Smith & Topin 2018, arXiv:1708.07120);
-                   equal to torch's `OneCycleLR` without the cycle of its momentum
+                   equal to torch's `OneCycleLR` without its cycle of the momentum
 
     Args:
-        step: Index of the step, from 0; beyond the last it counts as the last.
+        step: Index of the step, from 0; an index beyond the last step counts as the last.
         total: Number of steps of the training, at least 1.
         kind: The schedule.
         warmup: Fraction of all steps, in [0, 1).
 
     Returns:
-        A factor over 0, at most 1.
+        A factor in (0, 1].
     """
     step = min(step, total - 1)
     if kind == "onecycle":

@@ -1,4 +1,4 @@
-"""What one training depends on, the checks before it, and the fingerprint that distinguishes it from others."""
+"""Inputs of a training, the checks before it, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from compress.train.teachers.base import Teacher
 
 @dataclass(frozen=True, eq=False)
 class TrainingPlan:
-    """Everything that the weights of a trained network depend on, besides its initial weights.
+    """Everything that the result of a training depends on besides the network.
 
     Attributes:
         training: Settings.
-        data: Trains on `train`; selects on `validation`.
+        data: Splits; `train` for training, `validation` for the selection of weights.
         task: Loss and metrics.
-        terms: The loss is their weighted sum.
-        seed: Of the order of the samples and of dropout. The initial weights are the network's own.
-        teacher: Needed when a term needs one.
+        terms: Loss terms, whose weighted sum is the loss.
+        seed: Seed of the order of the samples and of dropout, not of the initial weights.
+        teacher: Teacher; None if no term needs one.
         curriculum: Changes to images, sample weights and temperature.
     """
 
@@ -44,24 +44,24 @@ class TrainingPlan:
 
     @cached_property
     def active_terms(self) -> tuple[LossTerm, ...]:
-        """The terms with a weight over 0."""
+        """The terms with a weight above 0."""
         return tuple(term for term in self.terms if term.weight > 0)
 
     def validate(self) -> None:
         """Check that the training is possible, before any work.
 
         Raises:
-            TrainingError: No batch, no term with a weight over 0, or a term that needs a teacher and there is none.
+            TrainingError: There is no batch or no term with a weight above 0, or a term needs a teacher and there is none.
         """
         if self.data.train.batches(self.training.batch_size) < 1:
-            msg = f"nothing to train on: {len(self.data.train)} samples give no batch of 2 and more; use more data"
+            msg = f"the training split has {len(self.data.train)} samples, and a batch needs at least 2; use more data"
             raise TrainingError(msg)
         with_teacher = [name_of("loss", term) for term in self.active_terms if term.needs]
         if with_teacher and self.teacher is None:
             msg = f"loss {with_teacher[0]!r} needs a teacher and there is none; add `teacher:` to the recipe or use only `task`"
             raise TrainingError(msg)
         if not self.active_terms:
-            msg = f"nothing to minimise: {len(self.terms)} loss terms, none with a weight over 0"
+            msg = f"none of the {len(self.terms)} loss terms has a weight above 0; set the weight of at least one"
             raise TrainingError(msg)
 
     def fingerprint(self, module: nn.Module) -> str:

@@ -1,4 +1,4 @@
-"""Training settings, shared by every stage that trains. Light: read and checked without torch."""
+"""Training settings, shared by every stage that trains. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def _weighted(losses: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:
-    """Refuse a list that adds up to nothing."""
+    """Refuse a list without a positive weight."""
     if not any(term.weight > 0 for term in losses):
-        msg = "losses needs at least one entry with a weight over 0, such as `- task: {weight: 1.0}`"
+        msg = f"losses has {len(losses)} entries and none with a weight above 0; add one, such as `- task: {{weight: 1.0}}`"
         raise ValueError(msg)
     return losses
 
@@ -28,25 +28,26 @@ Losses = Annotated[tuple[Annotated[LossTerm, RegistryField("loss", LossTerm)], .
 
 
 class Training(FrozenModel):
-    """How to train. Stages that train have these fields beside their own.
+    """Settings of a training. Stages that train have these fields besides their own.
 
     Attributes:
-        epochs: Passes over the training split.
-        batch_size: Samples a step over all processes together.
+        epochs: Number of passes over the training split.
+        batch_size: Samples per batch, over all processes.
         optimizer: `adamw` or `sgd` (momentum 0.9, Nesterov).
         lr: Peak learning rate.
-        weight_decay: Decay of the weights, decoupled in adamw; biases and normalisation are spared.
+        weight_decay: Weight decay, decoupled in adamw; biases and normalisation do not decay.
         schedule: `cosine`, `onecycle` or `constant`.
-        warmup: Fraction of all steps over which the rate rises linearly (cosine, constant) or to the peak (one-cycle).
-        accumulate: Batches whose gradients are added up before a step.
+        warmup: Fraction of all steps over which the rate rises to the peak: linearly (cosine, constant) or by a cosine
+            (onecycle).
+        accumulate: Number of batches whose gradients are added before an optimizer step.
         clip: Largest gradient norm; None does not clip.
-        ema: Decay of an exponential moving average of the weights, which is then what is evaluated and kept; None for none.
-            In the first steps n the decay is lower, (1 + n) / (10 + n), so that short trainings are averaged as well.
-        label_smoothing: In the task loss.
-        precision: `auto` (bfloat16 where the accelerator computes it fast, else float32), `no`, `bf16`, `fp16`.
+        ema: Decay of an exponential moving average of the weights, which is then evaluated and stored; None for none. At step
+            n the decay is at most (1 + n) / (10 + n), so that the average of a short training is useful.
+        label_smoothing: Label smoothing in the loss of the task.
+        precision: `auto` (bfloat16 if the accelerator computes it natively, else float32), `no`, `bf16`, `fp16`.
         patience: Stop after this many epochs without a better validation metric; None never stops early.
-        keep: `best` (by validation) or `last` weights.
-        tracker: `tensorboard` (extra) or None.
+        keep: Result: the `best` weights by validation, or the `last`.
+        tracker: `tensorboard` (needs the extra) or None.
     """
 
     epochs: int = Field(default=5, ge=1)
@@ -67,16 +68,16 @@ class Training(FrozenModel):
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
-        """What the task must have for each field that is in use."""
+        """Capabilities of the task that each field in use needs."""
         return {"label_smoothing": ("class_rows",)} if self.label_smoothing else {}
 
     def smoke(self) -> Self:
-        """The same training at toy size."""
+        """The same training with one epoch and small batches."""
         return self.model_copy(update={"epochs": min(self.epochs, 1), "batch_size": min(self.batch_size, 32)})
 
 
 def default_losses() -> tuple[LossTerm, ...]:
-    """Response distillation and the task's own loss, as in Hinton et al. 2015 (arXiv:1503.02531)."""
+    """Response distillation and the loss of the task, as in Hinton et al. 2015 (arXiv:1503.02531)."""
     return (
         lookup("loss", "response").load()(temperature=4.0, weight=0.7),
         lookup("loss", "task").load()(weight=0.3),
@@ -84,28 +85,28 @@ def default_losses() -> tuple[LossTerm, ...]:
 
 
 class LogitCache(FrozenModel):
-    """How teacher answers are kept on disk.
+    """Storage of the teacher logits.
 
     Attributes:
-        k: Only this many likeliest classes of each answer, in float16, and the mass of the others: 44 bytes for 10. The others
-            are read back as equally likely. None keeps all classes in float32.
+        k: Number of most probable classes to store for each sample, in float16, with the total probability of the others, which
+            is divided equally among them when it is read: 44 bytes for k = 10. None stores all classes in float32.
     """
 
     k: int | None = Field(default=None, ge=1)
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
-        """The likeliest classes are those of a softmax."""
+        """Capabilities of the task that `k` needs: rows with a softmax over classes."""
         return {} if self.k is None else {"k": ("class_rows",)}
 
 
 class FinetuneSettings(Training):
-    """How a compressed network heals.
+    """Settings of the fine-tuning of a compressed network.
 
     Attributes:
-        teacher: `parent`, the dense network that the stage was given; `teacher`, the recipe's; `none`, hard labels only.
-        losses: Weighted terms; with `none` they are replaced by the task's loss.
-        cache: How the teacher's answers are kept.
+        teacher: `parent`, the network before the stage; `teacher`, the teacher of the recipe; `none`, hard labels only.
+        losses: Weighted terms; with `none`, the loss of the task replaces them.
+        cache: Storage of the teacher logits.
     """
 
     teacher: Literal["parent", "teacher", "none"] = "parent"

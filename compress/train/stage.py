@@ -1,4 +1,4 @@
-"""The stage `train`: plain training on hard labels."""
+"""Stage `train`: training on hard labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compress.train.settings import Training
 
 
 class Train(Stage, Training):
-    """Train or fine-tune the candidate on the task's own loss.
+    """Train or fine-tune the candidate on the loss of the task.
 
     Attributes:
         accepts: A torch network.
@@ -39,8 +39,8 @@ class Train(Stage, Training):
             reporter=context.reporter,
         )
         results = {
-            "epochs": Quantity.measured(history.epochs, "1", "run, of those asked for"),
-            "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
+            "epochs": Quantity.measured(history.epochs, "1", "finished epochs"),
+            "best_epoch": Quantity.measured(history.best_epoch, "1", "epoch with the best validation metric"),
         }
         return Outcome(replace(candidate, module=module), results=results, notes=history.notes, curves=history.curves)
 

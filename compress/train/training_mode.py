@@ -1,4 +1,4 @@
-"""Outputs of a network in training mode, where some return auxiliary outputs beside the logits."""
+"""Check of the outputs of a network in training mode, in which some networks return auxiliary outputs besides the logits."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from compress.tasks.output_names import name_outputs
 
 
 def check_training_mode(network: nn.Module, spec: NetworkSpec, task: Task) -> int:
-    """Run a copy of a network on two random samples in training mode; the random state is left as it was.
+    """Run a copy of a network on two random samples in training mode; the random state is not changed.
 
     Returns:
-        Number of auxiliary outputs, on which nothing is trained.
+        Number of auxiliary outputs; they have no loss.
 
     Raises:
-        TrainingError: It fails, or returns other outputs than in eval mode.
+        TrainingError: The network fails, or its outputs differ in name or shape from those in eval mode.
     """
     example = tuple(spec.signature.example(2).values())
     with torch.random.fork_rng(devices=[]):
         try:
             outputs = copy.deepcopy(network).cpu().train()(*example)
-        except Exception as error:  # whatever the network's own code raises
-            msg = f"the network runs in eval mode but not in training mode: {type(error).__name__}: {error}"
+        except Exception as error:  # any error of the network's code
+            msg = (
+                f"the network runs in eval mode but not in training mode: {type(error).__name__}: {error}; "
+                "correct its code, or use another network"
+            )
             raise TrainingError(msg) from error
     try:
         named = name_outputs(outputs, task.output_names)
@@ -38,7 +41,7 @@ def check_training_mode(network: nn.Module, spec: NetworkSpec, task: Task) -> in
         evaluated = task.forward(copy.deepcopy(network).cpu().eval(), spec.signature.example(2))
     for name, values in named.items():
         if values.shape != evaluated[name].shape:
-            shapes = f"{tuple(values.shape)} for two samples, not {tuple(evaluated[name].shape)} as in eval mode"
-            msg = f"in training mode the network returns {name} of shape {shapes}"
+            shapes = f"{tuple(values.shape)} for two samples, and {tuple(evaluated[name].shape)} in eval mode"
+            msg = f"in training mode the network returns {name} of shape {shapes}; both must be equal"
             raise TrainingError(msg)
     return max(0, len(outputs) - len(named)) if isinstance(outputs, (tuple, list)) else 0

@@ -1,4 +1,4 @@
-"""The training loss: the weighted sum of the terms, as the curriculum modifies it."""
+"""The training loss: the weighted sum of the terms, modified by the curriculum."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class WeightedLoss:
     """Weighted sum of the loss terms.
 
     Args:
-        terms: All terms with a weight over 0.
-        matcher: Matched layers and trained modules of the same terms.
-        task: Gives the loss on hard labels.
-        label_smoothing: Of the task's loss.
-        curriculum: Sample weights, temperature, balance of the terms.
+        terms: All terms with a weight above 0.
+        matcher: Matched layers and trainable modules of the terms.
+        task: Task, for the loss on hard labels.
+        label_smoothing: Label smoothing of the loss of the task.
+        curriculum: Sample weights, temperature, balancing of the terms.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class WeightedLoss:
         mixed: MixedBatch | None,
         progress: float,
     ) -> Tensor:
-        """The loss of one batch, a scalar. While the teacher has no outputs, terms that need a teacher are left out.
+        """The loss of a batch, a scalar. While the teacher has no outputs, terms that need a teacher are skipped.
 
         Args:
-            batch: On the training device; where images are mixed, with the labels of the first image of each pair.
-            outputs: The student's named outputs.
-            rows: What losses on answers compare of them.
-            activations: The student's activations at the hooked layers.
-            teacher: The teacher's outputs.
-            mixed: How the images were mixed; None where they were not.
+            batch: Batch on the training device; for mixed images, with the labels of the first image of each pair.
+            outputs: Named outputs of the student.
+            rows: Distillable rows of these outputs.
+            activations: Activations of the student at the hooked layers.
+            teacher: Outputs of the teacher.
+            mixed: The mix of the images; None without mixing.
             progress: Fraction of all steps done, in [0, 1).
         """
         inputs = LossInputs(
@@ -73,8 +73,8 @@ class WeightedLoss:
             if term.needs and teacher.logits is None:
                 continue
             features = self.matcher.features(index, activations, teacher.activations)
-            own_inputs = replace(inputs, features=features, modules=self.matcher.modules_of(index))
-            values[index] = self._term_loss(term, own_inputs, mixed)
+            term_inputs = replace(inputs, features=features, modules=self.matcher.modules_of(index))
+            values[index] = self._term_loss(term, term_inputs, mixed)
         if "balance" in self.matcher.loss_modules:
             values = self.matcher.loss_modules["balance"](values)
         weighted = [self.terms[index].weight_at(progress) * value for index, value in values.items()]
@@ -93,10 +93,10 @@ class WeightedLoss:
         return replace(inputs, sample_weights=weights, temperature=temperature)
 
     def _term_loss(self, term: LossTerm, inputs: LossInputs, mixed: MixedBatch | None) -> Tensor:
-        """Loss of one term; on mixed images the labels of both images count: λ L(y) + (1 − λ) L(y')."""
+        """Loss of a term; for mixed images λ L(y) + (1 − λ) L(y'), with the labels y and y' of both images."""
         loss = term.forward(inputs)
         if mixed is None or mixed.lam == 1.0 or not term.uses_labels:
             return loss
-        other = inputs.batch._replace(targets={name: target[mixed.partner] for name, target in inputs.batch.targets.items()})
-        targets = self.task.distillable(inputs.outputs, other.targets).targets
-        return mixed.lam * loss + (1 - mixed.lam) * term.forward(replace(inputs, batch=other, row_targets=targets))
+        partner = inputs.batch._replace(targets={name: target[mixed.partner] for name, target in inputs.batch.targets.items()})
+        targets = self.task.distillable(inputs.outputs, partner.targets).targets
+        return mixed.lam * loss + (1 - mixed.lam) * term.forward(replace(inputs, batch=partner, row_targets=targets))

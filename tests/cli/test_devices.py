@@ -17,7 +17,7 @@ def test_a_new_device_is_written_once_and_its_gaps_are_told_by_line(tmp_path: Pa
     assert (tmp_path / "devices" / "my_board.yaml").is_file()
     again = compress("devices", "new", "my_board", cwd=tmp_path)
     assert (again.returncode, again.stdout) == (2, "")
-    assert "exists already and was left alone" in again.stderr
+    assert "already exists and was not changed" in again.stderr
     checked = compress("devices", "check", "my_board", cwd=tmp_path)
     assert checked.returncode == 2
     lines = (tmp_path / "devices" / "my_board.yaml").read_text().splitlines()

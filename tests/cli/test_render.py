@@ -61,7 +61,9 @@ def test_of_many_layers_the_slowest_are_shown_and_counted():
     assert f"conv{LAYERS_SHOWN} " not in text
 
 
-@pytest.mark.parametrize(("changed", "answer"), [((), ": 2 files as written: whole"), (("record.json",), "not whole; run its")])
+@pytest.mark.parametrize(
+    ("changed", "answer"), [((), ": 2 files as written: whole"), (("record.json",), "not intact; run its")]
+)
 def test_a_check_names_every_file_that_is_not_as_written(changed, answer):
     text = printed(show_check, Path("run"), RunCheck(("a", "b"), (), changed, (), ("stray",)))
     assert answer in text

@@ -44,7 +44,7 @@ def messages(**values: Any) -> dict[tuple[str | int, ...], str]:
         ({"flag": "maybe"}, ("flag",), "expected true or false, got 'maybe'"),
         ({"inner": {"share": 0}}, ("inner", "share"), "must be over 0, got 0"),
         ({"inner": {"share": 2}}, ("inner", "share"), "must be at most 1, got 2"),
-        ({"inner": {}}, ("inner", "share"), "this key is required and missing"),
+        ({"inner": {}}, ("inner", "share"), "this required key is missing"),
         ({"inner": {"share": 1, "shares": 1}}, ("inner", "shares"), "unknown key: did you mean 'share'? allowed: kind, share"),
         ({"inner": {"share": 1, "kind": "cubik"}}, ("inner", "kind"), "unknown value 'cubik': did you mean 'cubic'?"),
         ({"several": [{"share": 3}]}, ("several", 0, "share"), "must be at most 1, got 3"),

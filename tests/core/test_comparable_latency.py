@@ -73,7 +73,9 @@ def test_what_the_session_timed_is_told_by_the_session(slow: RunRecord) -> None:
 
 def test_a_latency_of_another_session_says_so(slow: RunRecord) -> None:
     details = {name: stage_metrics(slow, stage)["latency_ms"].detail for name, stage in by_name(slow).items()}
-    assert details["distill"].endswith("timed on its own right after stage 1 · distill: minutes apart from the other rows")
+    assert details["distill"].endswith(
+        "timed after stage 1 · distill, in a session of its own, minutes apart from the other rows"
+    )
     assert not any("minutes apart" in details[name] for name in ("prune", "quantize", "export", "profile"))
     assert any("minutes apart from the other rows" in note for note in chain_table(slow).notes)
 

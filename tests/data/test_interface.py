@@ -36,11 +36,11 @@ def test_equal_samples_and_missing_classes_are_warned_of():
         )
     )
     found = [render(fact) for fact in Data.from_loaders(train, validation, test, classes=["a", "b", "c"]).warnings]
-    end = "figures of the test split are too good"
+    end = "metrics on the test split are too optimistic"
     assert found == [
-        f"2 of 4 samples of the test loader that were compared are also in the train loader: {end}",
-        f"2 of 4 samples of the test loader that were compared are also in the validation loader: {end}",
-        "2 classes have no sample in the validation split (b, c): its figures say nothing about them",
+        f"2 of 4 compared samples of the test loader are also in the train loader: {end}",
+        f"2 of 4 compared samples of the test loader are also in the validation loader: {end}",
+        "2 classes have no sample in the validation split (b, c), so its metrics do not include them",
     ]
 
 
@@ -49,7 +49,7 @@ def test_equal_samples_and_missing_classes_are_warned_of():
     [
         ({"classes": []}, "classes are none"),
         ({"classes": ["a", "a"]}, "classes are a, a; a classifier needs two or more, with different names"),
-        ({"std": (0.0, 1.0, 1.0)}, "a standard deviation over 0"),
+        ({"std": (0.0, 1.0, 1.0)}, "a standard deviation above 0"),
     ],
 )
 def test_impossible_classes_and_normalisations_are_refused(more, said):

@@ -53,7 +53,7 @@ def test_samples_that_no_resizing_gives_are_warned_of(files: list[Path], resize:
     chosen, (fact,) = find_resizing(other, spec_of(resize=resize))
     assert chosen == resize
     assert fact.subject == str(files[1])
-    assert "infer.py gives the network other pixels of" in render(fact)
+    assert "in infer.py and in the test loader differ" in render(fact)
 
 
 def test_a_resizing_that_is_not_the_loaders_is_warned_of(files: list[Path]) -> None:

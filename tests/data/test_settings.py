@@ -32,7 +32,7 @@ def test_an_unknown_source_offers_the_nearest(tmp_path):
 
 def test_fractions_must_leave_images_to_train_on():
     DataSettings(validation=0.45, test=0.45)
-    with pytest.raises(ValidationError, match=r"validation 0\.5 and test 0\.45 leave under 5 % to train on"):
+    with pytest.raises(ValidationError, match=r"validation 0\.5 and test 0\.45 leave less than 5 % for training"):
         DataSettings(validation=0.5, test=0.45)
 
 

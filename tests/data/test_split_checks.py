@@ -37,4 +37,4 @@ def test_large_splits_are_not_read(images, monkeypatch):
 def test_classes_without_samples_are_named():
     labels = {"validation": np.array([0, 2, 2]), "test": np.array([0, 1, 2])}
     (fact,) = find_missing_classes(labels, ["a", "b", "c"])
-    assert render(fact) == "1 classes have no sample in the validation split (b): its figures say nothing about them"
+    assert render(fact) == "1 classes have no sample in the validation split (b), so its metrics do not include them"

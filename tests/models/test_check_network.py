@@ -55,7 +55,7 @@ REFUSED = {
     "lazy": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), r"without a shape \(1.weight, 1.bias\)"),
     "meta": (meta, "without values, on device meta"),
     "scripted": (lambda: torch.jit.trace(Net().eval(), torch.zeros(1, 3, 12, 12)), "scripted or traced"),
-    "a function": (lambda: torch.relu, "a network is a torch.nn.Module"),
+    "a function": (lambda: torch.relu, "a network must be a torch.nn.Module"),
     "too small": (lambda: nn.Sequential(nn.Conv2d(3, 4, 20), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "works from 20 pixels"),
     "classes": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 5)), "answers for 5 classes, the data has 4"),
     "squeezed": (lambda: Net(torch.squeeze), "gives one sample an output of shape .* keep the batch dimension"),
@@ -66,7 +66,7 @@ REFUSED = {
     "batch mean": (lambda: Net(lambda y: y - y.mean(0)), "a layer that computes over the batch dimension"),
     "image before": (lambda: Net(lambda y: torch.cat([y[:1], y[1:] + y[:-1]])), "a layer that computes over the batch"),
     "random": (Random, "different outputs each time"),
-    "pairs only": (lambda: Net(lambda y: y.view(-1, 2, 4).flatten(0, 1)), "takes two samples but not one"),
+    "pairs only": (lambda: Net(lambda y: y.view(-1, 2, 4).flatten(0, 1)), "accepts two samples but not one"),
 }
 
 

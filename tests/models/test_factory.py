@@ -121,7 +121,7 @@ def test_user_code_that_gives_no_classifier_is_refused(code: Path, make_spec: Ma
         built("python:net.py:image", make_spec(), base=code, trust=True)
     with pytest.raises(ModelError, match="cannot be called with"):
         built("python:net.py:net", make_spec(), base=code, trust=True, args={"depth": 3})
-    with pytest.raises(ModelError, match="takes two samples but not one"):
+    with pytest.raises(ModelError, match="accepts two samples but not one"):
         built("python:net.py:pairs", make_spec(), base=code, trust=True)
 
 

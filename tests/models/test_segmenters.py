@@ -20,7 +20,7 @@ def test_every_weight_is_trained():
 
 @pytest.mark.parametrize("arguments", [{"width": 0}, {"depth": 7}])
 def test_impossible_sizes_are_refused(arguments):
-    with pytest.raises(ValueError, match="width is over 0 and depth from 1 to 6"):
+    with pytest.raises(ValueError, match="use width above 0 and depth from 1 to 6"):
         SmallSegmenter(3, **arguments)
 
 

@@ -40,7 +40,7 @@ def test_a_strided_convolution_alone_is_changed_where_no_pooling_follows() -> No
     [
         (nn.Linear(2, 2), "no convolution"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), "stride 1 already"),
-        (nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.MaxPool2d(2)), "cuts patches"),
+        (nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.MaxPool2d(2)), "is a patch embedding"),
     ],
 )
 def test_what_cannot_be_changed_is_left_alone_and_said(module: nn.Module, reason: str) -> None:

@@ -39,7 +39,7 @@ def test_a_black_image_refuses_no_network() -> None:
     samples.inputs[0] = 0.0
     check_outputs(Candidate(SPEC, Standardized()), "start", samples)
     samples.inputs[1:] *= torch.nan
-    with pytest.raises(ModelError, match="for 7 of 7 samples; the samples themselves hold such values"):
+    with pytest.raises(ModelError, match="for 7 of 7 samples; the samples have such values"):
         check_outputs(Candidate(SPEC, Standardized()), "start", samples)
 
 

@@ -71,4 +71,4 @@ def test_files_that_stages_start_from_compute_what_the_callers_network_computes(
         assert np.abs(outputs - expected).max() < tolerance * np.abs(expected).max()
         assert [entry.version for entry in onnx.load(path).opset_import if entry.domain == ""] == [20]
     review = run.folder.joinpath("report.md").read_text(encoding="utf-8").split("## Points for review")[1].split("\n## ")[0]
-    assert "start: the network takes a branch, a number or a size from the content of its input (test_executor.py:" in review
+    assert "start: a branch, number or size in the network depends on the content of its input (test_executor.py:" in review

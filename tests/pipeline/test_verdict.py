@@ -74,7 +74,7 @@ def test_a_network_that_gives_one_class_to_all_samples_does_not_pass(tmp_path, b
     outputs = chain(tmp_path, "start", "train", "quantize", "export", warned=warned)
     (check,) = reach_verdict(budget, outputs, reference=outputs[1], task=TASK).checks
     assert check.passed == passed
-    assert passed or "the class 'b' to all test samples" in check.quantity.detail
+    assert passed or "the class 'b' for all test samples" in check.quantity.detail
 
 
 @pytest.mark.parametrize(("limit", "passed"), [(0.025, True), (0.015, False)])

@@ -75,7 +75,7 @@ def test_the_fastest_that_agrees_is_chosen_and_all_are_recorded(tiny, monkeypatc
     (note,) = choice.notes
     assert (note.code, note.subject) == ("profile.runtime_chosen", "fast")
     assert note.values["runtimes"] == ("own", "slow", "fast")
-    assert "measured in fast, the fastest of those that agree: own " in render(note)
+    assert "measured in fast, the fastest with equal outputs: own " in render(note)
 
 
 def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch):
@@ -90,7 +90,7 @@ def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch
     note = choice.notes[0]
     assert (note.code, note.subject) == ("profile.runtime_disagrees", "wrong")
     assert note.values["difference"] == pytest.approx(0.5)
-    assert "runtime wrong was not chosen: outputs differ by at most 0.5" in render(note)
+    assert "runtime wrong was not chosen: outputs differ by up to 0.5" in render(note)
 
 
 def test_one_that_is_not_faster_does_not_win(tiny, monkeypatch):
@@ -187,8 +187,8 @@ def test_agreement_counts_classes_and_the_largest_difference():
         difference=found.difference, top1=found.top1, samples=found.samples, largest_difference=0.1, least_agreement=0.98,
     )  # fmt: skip
     assert render(disagreement) == (
-        "runtime fast was not chosen: outputs differ by at most 0.88 of the largest, the same class on 66.7% of 3 samples; "
-        "at most 0.1 and 98% are required"
+        "runtime fast was not chosen: outputs differ by up to 0.88 of the largest, the same class for 66.7% of 3 samples; "
+        "required are at most 0.1 and at least 98%"
     )
 
 

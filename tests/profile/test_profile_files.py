@@ -36,7 +36,7 @@ def test_files_are_measured_here_and_estimated_elsewhere(tiny, save):
     assert there["memory_bytes"].how == there["power_w"].how == "not measured"
     assert here["size_bytes"] == there["size_bytes"]
     assert any("spinning off" in line for line in reporter.said)
-    assert any("contract not met: 0.02 s a file instead of 2 s" in line for line in reporter.said)
+    assert any("contract not met: 0.02 s per file instead of 2 s" in line for line in reporter.said)
 
 
 def test_two_files_of_one_name_are_kept_apart(tiny, tmp_path):

@@ -57,10 +57,10 @@ def test_all_three_are_measured_and_compared(candidate, context):
     notes = {note.code: note for note in outcome.notes}
     assert notes["profile.measured_on"].values["batch"] == 1
     assert notes["profile.contract_short"].values["seconds"] == 0.05
-    assert "interleaved" in render(notes["profile.measured_on"])
+    assert "timed in turns" in render(notes["profile.measured_on"])
     assert "arrive back to back" in render(notes["profile.arrival"])
     assert {"profile.idle_states", "profile.idle_states_unreadable"} & set(notes)
-    assert "contract not met: 0.05 s a file instead of 2 s" in render(notes["profile.contract_short"])
+    assert "contract not met: 0.05 s per file instead of 2 s" in render(notes["profile.contract_short"])
 
 
 def test_an_artifact_that_is_not_faster_is_said(data, context, save):

@@ -17,4 +17,4 @@ def test_groups_without_a_score_are_left_alone_and_named(spec, context):
     assert outcome.candidate.network()[0].out_channels < 16
     fact = Fact.of("prune.unscored_channels", "bn_scale", layers=("3",))
     assert fact in outcome.notes
-    assert render(fact) == "importance bn_scale says nothing of the channels of 3 (1), which were left alone"
+    assert render(fact) == "importance bn_scale has no scores for the channels of 1 layer, which are not pruned: 3"

@@ -106,7 +106,7 @@ def test_a_step_over_the_cliff_is_undone_and_the_best_is_kept(candidate, context
     (cliff,) = outcome.warnings
     assert cliff.code == "prune.accuracy_cliff"
     assert cliff.values == pytest.approx({"removed": 0.55, "lost": 0.3, "allowed": 0.1, "retained": 0.5, "asked": 0.8})
-    assert "cliff of the metric: removing 0.5500 lost 0.3000 where 0.1000 is allowed" in render(cliff)
+    assert "cliff of the metric: removing 0.5500 lost 0.3000, more than the allowed 0.1000" in render(cliff)
     assert cliff in outcome.notes
 
 

@@ -12,10 +12,10 @@ from tests.prune.conftest import CHANNEL, QUICK, WEIGHT
     [
         (
             {**WEIGHT, "importance": "bn_scale"},
-            "importance 'bn_scale' does not fit granularity 'weight', which takes magnitude",
+            "importance 'bn_scale' does not score weights, as granularity 'weight' needs; use magnitude",
         ),
-        ({**CHANNEL, "importance": "synflow"}, "importance 'synflow' does not fit granularity 'channel'"),
-        ({**CHANNEL, "schedule": {"kind": "rigl"}}, "with granularity 'channel' it cannot, use 'weight'"),
+        ({**CHANNEL, "importance": "synflow"}, "importance 'synflow' does not score channels"),
+        ({**CHANNEL, "schedule": {"kind": "rigl"}}, "granularity 'channel' has none; use 'weight'"),
         ({**CHANNEL, "schedule": {"kind": "lottery"}}, "use 'weight' or 'block'"),
         ({**WEIGHT, "schedule": {"kind": "cubic", "drop": 0.1}}, "'cubic' has no drop, which belongs to 'accuracy_aware'"),
         (
@@ -24,13 +24,16 @@ from tests.prune.conftest import CHANNEL, QUICK, WEIGHT
         ),
         ({**WEIGHT, "schedule": {"kind": "rigl", "drop_fraction": 1.0}}, "less than 1"),
         ({**WEIGHT, "schedule": {"kind": "rigl"}, "recover": {**QUICK, "ema": 0.9}}, "leave it out with 'rigl'"),
-        ({**WEIGHT, "schedule": {"kind": "set"}, "recover": {**QUICK, "epochs": 0}}, "is a way to train"),
+        ({**WEIGHT, "schedule": {"kind": "set"}, "recover": {**QUICK, "epochs": 0}}, "set recover.epochs to 1 or more"),
         ({**WEIGHT, "sparse_training": {"kind": "slimming"}}, "use l1 or greg1"),
         ({**WEIGHT, "sparse_training": {"kind": "l1"}, "schedule": {"kind": "lottery"}}, "leave one of them out"),
         ({**CHANNEL, "sparse_training": {"kind": "slimming", "strength": 0}}, "greater than 0"),
         ({**CHANNEL, "sparse_training": {"kind": "slim"}}, "'slimming', 'l1', 'group_lasso', 'greg1' or 'greg2'"),
         ({**WEIGHT, "cost_aware": "latency"}, "leave it out or use 'channel'"),
-        ({**CHANNEL, "importance": "magnitude", "cost_aware": "latency"}, "'magnitude' is none, use taylor, hessian, fisher"),
+        (
+            {**CHANNEL, "importance": "magnitude", "cost_aware": "latency"},
+            "importance is 'magnitude'; use taylor, hessian, fisher",
+        ),
         ({**CHANNEL, "importance": "magic"}, "Input should be 'magnitude'"),
     ],
 )

@@ -80,7 +80,7 @@ def test_an_unreachable_latency_says_how_far_it_got_and_what_limits_it(wide, dat
     (fact,) = (warning for warning in outcome.warnings if warning.code == "prune.target_not_reached")
     assert fact in outcome.notes
     assert (fact.subject, fact.values["max_ratio"]) == ("latency_ms", 0.5)
-    assert "target not reached: latency_ms at" in render(fact)
+    assert "target not reached: latency_ms is" in render(fact)
     assert "max_ratio 0.5" in render(fact)
     assert outcome.results["macs_ratio"].value < 0.6
 

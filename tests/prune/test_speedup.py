@@ -35,7 +35,7 @@ def _work(operations, elements, number=10):
     ("odd", "work", "latency_ms", "told"),
     [
         (3, _work(10**6, 100), 1.0, "channel alignment: 3 convolutions"),
-        (0, _work(10**6, 100), 0.01, "runtime overhead: 10 operators of 1.0 µs"),
+        (0, _work(10**6, 100), 0.01, "runtime overhead: 10 operators take 1.0 µs"),
         (0, _work(1000, 1000), 1.0, "memory-bound: 0.2 operations"),
         (0, _work(10**6, 100), 1.0, "unknown"),
     ],

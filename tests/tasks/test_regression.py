@@ -72,7 +72,7 @@ def test_options_identify_the_task():
     keys = [Regression().key, Regression("huber").key, Regression(period=360).key]
     assert keys == ["regression", {"regression": {"error": "huber"}}, {"regression": {"period": 360}}]
     for options in ({"error": "cubic"}, {"period": 0}):
-        with pytest.raises(CompressError, match="errors are squared, absolute, huber, a period is over 0"):
+        with pytest.raises(CompressError, match="use one of squared, absolute, huber, and a period above 0"):
             Regression(**options)
 
 

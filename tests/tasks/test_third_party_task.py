@@ -81,7 +81,7 @@ def test_an_installed_package_names_it_as_an_entry_point(recipe, tmp_path):
 
 
 def test_methods_for_classes_are_refused(recipe):
-    with pytest.raises(RecipeError, match="loss 'response' needs logits of classes to compare"):
+    with pytest.raises(RecipeError, match="loss 'response' needs logits of classes, for which a softmax is defined"):
         Pipeline.load(recipe, overrides=["stages.distill.losses=[response]"], trust_code=True)
 
 

@@ -65,14 +65,14 @@ def test_weights_put_back_after_each_step_stay(tmp_path):
 def test_teachers_of_other_classes_are_refused(tmp_path):
     teacher = staged(1)
     teacher.head = nn.Linear(6, 4)
-    with pytest.raises(TrainingError, match=r"the teacher gives \(\d+, 4\), the student \(\d+, 3\)"):
+    with pytest.raises(TrainingError, match=r"logits of the teacher are \(\d+, 4\), of the student \(\d+, 3\)"):
         teach(staged(), teacher, Response(), tmp_path)
 
 
 def test_a_student_that_cannot_be_differentiated_twice_is_named(tmp_path):
     student = staged()
     student.stage1[2] = nn.Hardsigmoid()
-    with pytest.raises(TrainingError, match=r"`jacobian` differentiates the student twice.*hardsigmoid_backward"):
+    with pytest.raises(TrainingError, match=r"`jacobian` needs second derivatives of the student.*hardsigmoid_backward"):
         teach(student, staged(1), Jacobian(), tmp_path)
 
 

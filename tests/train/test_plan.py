@@ -25,9 +25,9 @@ def plan(**changes):
 def test_nothing_to_train_on_nothing_to_minimise_and_a_missing_teacher_are_refused(tmp_path):
     empty = toy_data()
     object.__setattr__(empty, "train", ToySplit(0, 0))
-    with pytest.raises(TrainingError, match="nothing to train on"):
+    with pytest.raises(TrainingError, match="a batch needs at least 2"):
         train(conv_net(), tmp_path, data=empty)
-    with pytest.raises(TrainingError, match="nothing to minimise"):
+    with pytest.raises(TrainingError, match="loss terms has a weight above 0"):
         train(conv_net(), tmp_path, terms=(HardLabels(weight=0.0),))
     with pytest.raises(TrainingError, match="'response' needs a teacher"):
         train(conv_net(), tmp_path, terms=(Response(),))

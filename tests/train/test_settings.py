@@ -15,7 +15,7 @@ def test_the_default_losses_are_those_of_hinton():
 
 @pytest.mark.parametrize("losses", [[], [{"task": {"weight": 0.0}}, {"response": {"weight": 0.0}}]])
 def test_losses_whose_weights_are_all_zero_are_refused(losses):
-    with pytest.raises(ValidationError, match="losses needs at least one entry with a weight over 0"):
+    with pytest.raises(ValidationError, match="none with a weight above 0; add one"):
         FinetuneSettings(losses=losses)
 
 

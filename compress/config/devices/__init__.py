@@ -1,7 +1,7 @@
 """Device profiles: capabilities of a target, the number formats of its runtime, and how it is measured.
 
-A profile is a YAML file in `devices/`. Every figure in it names its source; a figure that nobody published is left out.
-`load_device` finds one by name, alias or path; `host` adds what can be detected of this machine.
+A profile is a YAML file in `devices/`. Every number in it names its source; unpublished numbers are omitted.
+`load_device` finds a profile by name, alias or path; `host` adds the detected properties of this machine.
 """
 
 from __future__ import annotations

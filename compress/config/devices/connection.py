@@ -1,4 +1,4 @@
-"""How a device is reached over SSH: the fields of `connection: {ssh: host}` in a profile."""
+"""Connection to a device over SSH: the fields of `connection: {ssh: host}` in a profile."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from compress.core.errors import nearest
 from compress.core.frozen_model import FrozenModel
 
 HOST = r"^[A-Za-z0-9_:\[][\w.@:%\[\]-]*$"
-"""No blanks, no shell characters, and no dash in front: OpenSSH would take that for an option."""
+"""Host names without blanks, shell characters and a leading dash, which OpenSSH would read as an option."""
 ALLOWED = (
     "AddressFamily", "BindAddress", "BindInterface", "Ciphers", "Compression", "ConnectionAttempts", "GSSAPIAuthentication",
     "HostKeyAlgorithms", "HostKeyAlias", "HostName", "IdentitiesOnly", "IdentityFile", "IPQoS", "KexAlgorithms", "MACs",
     "PreferredAuthentications", "ProxyJump", "PubkeyAcceptedAlgorithms", "TCPKeepAlive", "User",
 )  # fmt: skip
-"""Options that a profile may set. None of them runs a program, writes a file or changes how host keys are checked, because a
+"""Allowed options of a profile. None of them runs a program, writes a file or changes the check of host keys, because a
 profile may come from another person. Files of known hosts belong in `~/.ssh/config`."""
 PLAIN = re.compile(r"[\w.@:,%/\[\]-]+", re.ASCII)
 ROUTES = ("hostname", "proxyjump", "user", "hostkeyalias")
-"""Of these, the ones whose value may end up in a command line of OpenSSH's own."""
+"""The allowed options whose values OpenSSH may use in a command line."""
 
 Word = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f]+$")]
 
 
 class Ssh(FrozenModel):
-    """Another machine, reached by OpenSSH's own client with the user's configuration, keys and jump hosts.
+    """Another machine, connected by the client of OpenSSH with the user's configuration, keys and jump hosts.
 
     Attributes:
-        ssh: Host as one would give it to `ssh`: a name of `~/.ssh/config`, an address, or `user@host`.
-        port: TCP port; None leaves it to the configuration.
+        ssh: Host as for `ssh`: a name of `~/.ssh/config`, an address, or `user@host`.
+        port: TCP port; None uses the configuration.
         python: Python on the device, 3.10 or later, with numpy and onnxruntime: a name on its PATH or a path (`~/` allowed).
-        trtexec: TensorRT's `trtexec` there; looked for in its usual places unless given.
-        workdir: Folder there below which the temporary folder is made; the system's own unless given.
-        architecture: What `uname -m` must say there; not checked unless given.
-        timeout_s: Longest measurement, in seconds; building engines included.
-        connect_timeout_s: Longest wait for the connection, in seconds.
-        options: `Key=Value` as after `ssh -o`; what is not in `ALLOWED` belongs into `~/.ssh/config`.
+        trtexec: Path of TensorRT's `trtexec` on the device; by default it is searched in the usual places.
+        workdir: Folder for the temporary folder on the device; by default that of the system.
+        architecture: Required output of `uname -m` on the device; by default not checked.
+        timeout_s: Time limit of a measurement in seconds, including the build of engines.
+        connect_timeout_s: Time limit of the connection, in seconds.
+        options: `Key=Value` as after `ssh -o`; options that are not in `ALLOWED` belong in `~/.ssh/config`.
     """
 
     ssh: str = Field(pattern=HOST)
@@ -59,7 +59,7 @@ class Ssh(FrozenModel):
             key, equals, value = option.partition("=")
             if not equals or key.lower() not in known:
                 hint = nearest(key, ALLOWED)
-                msg = f"{option!r} is no Key=Value that a profile may give (put others into ~/.ssh/config); {hint}"
+                msg = f"{option!r} is not an allowed Key=Value of a profile (put other options into ~/.ssh/config); {hint}"
                 raise ValueError(msg)
             if key.lower() in ROUTES and not PLAIN.fullmatch(value):
                 msg = f"{option!r}: only letters, digits and . @ : , % _ - / [ ] are allowed in {key}"

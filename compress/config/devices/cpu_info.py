@@ -10,18 +10,18 @@ NOTABLE = (
     "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
     "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2",
 )  # fmt: skip
-"""Flags that decide which kernels a runtime picks; the Arm ones follow the x86 ones."""
+"""Flags that determine the kernels of a runtime; first x86, then Arm."""
 ARM_IMPLEMENTERS = {0x41: "Arm", 0x4E: "NVIDIA", 0x51: "Qualcomm", 0x61: "Apple", 0xC0: "Ampere"}
 
 
 def instruction_sets(entries: dict[str, str]) -> tuple[str, ...]:
-    """Those of `NOTABLE` that the entries of /proc/cpuinfo name."""
+    """The flags of `NOTABLE` in the entries of /proc/cpuinfo."""
     flags = set(f"{entries.get('flags', '')} {entries.get('Features', '')}".split())
     return tuple(flag for flag in NOTABLE if flag in flags)
 
 
 def cpuinfo(path: Path) -> dict[str, str]:
-    """First processor's entries of /proc/cpuinfo; empty where there is none (macOS, Windows)."""
+    """Entries of /proc/cpuinfo for the first processor; empty without this file (macOS, Windows)."""
     if not path.is_file():
         return {}
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -33,7 +33,7 @@ def cpuinfo(path: Path) -> dict[str, str]:
 
 
 def cpu_name(entries: dict[str, str]) -> str:
-    """Model name; on Arm Linux, which has none, the implementer and part number."""
+    """Model name; on Arm Linux, which has no model name, the implementer and part number."""
     if name := entries.get("model name") or entries.get("Model"):
         return name
     if part := entries.get("CPU part"):
@@ -43,7 +43,7 @@ def cpu_name(entries: dict[str, str]) -> str:
 
 
 def caches(folder: Path) -> dict[str, int]:
-    """Cache sizes in bytes by level (`L1d`, `L1i`, `L2`, `L3`); empty where the system does not tell."""
+    """Cache sizes in bytes by level (`L1d`, `L1i`, `L2`, `L3`); empty if the system does not report them."""
     sizes: dict[str, int] = {}
     for index in sorted(folder.glob("index*")):
         try:

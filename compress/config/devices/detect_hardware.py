@@ -13,18 +13,18 @@ from compress.core.frozen_model import FrozenModel
 
 
 class Hardware(FrozenModel):
-    """A machine as it describes itself; what is unknown is empty.
+    """Detected properties of a machine; unknown properties are empty.
 
     Attributes:
         cpu: Model name.
         architecture: `x86_64`, `aarch64`, `arm64`, …
         system: Operating system and release.
-        instruction_sets: Those that matter to inference kernels.
+        instruction_sets: Instruction sets that inference kernels use.
         cores: Physical cores.
         processors: Logical processors that this process may run on.
         memory_bytes: Main memory.
         caches_bytes: Size by level, such as `L1d`.
-        virtual: Runs under a hypervisor; None when that is unknown.
+        virtual: Whether it runs under a hypervisor; None if unknown.
     """
 
     cpu: str
@@ -42,7 +42,7 @@ def detect_hardware(root: Path = Path("/")) -> Hardware:
     """Describe this machine.
 
     Args:
-        root: Where `proc` and `sys` are; another folder in tests.
+        root: Folder of `proc` and `sys`; another folder in tests.
     """
     import psutil
 

@@ -1,4 +1,4 @@
-"""Whether the hardware that a device reports is the hardware of its profile."""
+"""Comparison of the hardware that a device reports with its profile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BOARDS = (
     "Raspberry Pi 3", "Raspberry Pi 4", "Raspberry Pi 5", "Raspberry Pi Zero 2", "Jetson Nano", "Orin Nano", "Orin NX",
     "AGX Orin", "Xavier NX", "AGX Xavier",
 )  # fmt: skip
-"""Boards whose device tree holds their name; a title that contains one claims that board."""
+"""Boards whose device tree has their name; a title that contains one means that board."""
 ARM = (*BOARDS, "Raspberry Pi", "Jetson", "Cortex-", "Snapdragon", "Exynos", "Dimensity", "Graviton", "Apple M")
 X86 = ("Xeon", "EPYC", "Ryzen", "Intel Core", "Intel Atom", "Opteron", "x86")
 
@@ -19,9 +19,9 @@ class ReportedHardware(NamedTuple):
     """Hardware as a device reports it.
 
     Attributes:
-        name: Board or processor; empty where the device does not name it.
+        name: Board or processor; empty if the device does not report it.
         architecture: As `uname -m` prints it.
-        gpu: The GPU that ran the model; empty where a processor did, or where it is not known.
+        gpu: The GPU that ran the model; empty if a processor did, or if unknown.
     """
 
     name: str
@@ -29,14 +29,14 @@ class ReportedHardware(NamedTuple):
     gpu: str = ""
 
     def __str__(self) -> str:
-        """For people."""
+        """Text for messages."""
         return ", ".join(part for part in (self.gpu, self.name or self.architecture) if part)
 
 
 def contradicts_profile(device: Device, hardware: ReportedHardware) -> bool:
     """Whether the reported hardware cannot be that of the profile: another architecture, or another board or GPU.
 
-    Names are those of `identifies_as`, else the boards in the profile's title. A device without a name contradicts no name.
+    Names are those of `identifies_as`, else the boards in the title of the profile. A device without a name contradicts none.
     """
     expected_architecture = _architecture_of((device.title, *device.identifies_as))
     if expected_architecture and expected_architecture != _family(hardware.architecture):
@@ -48,7 +48,7 @@ def contradicts_profile(device: Device, hardware: ReportedHardware) -> bool:
 
 
 def _architecture_of(texts: tuple[str, ...]) -> str:
-    """`arm` or `x86` where the texts name hardware of one of them; else empty."""
+    """`arm` or `x86` if the texts name hardware of only one of them; else empty."""
     families = {family for family, names in (("arm", ARM), ("x86", X86)) for text in texts if _contained(names, text)}
     return families.pop() if len(families) == 1 else ""
 

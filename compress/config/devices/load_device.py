@@ -1,4 +1,4 @@
-"""Find and read device profiles: YAML files in `devices/`, by name, alias or path. Light: no torch, no runtime."""
+"""Find and read device profiles: YAML files in `devices/`, by name, alias or path. Imports neither torch nor a runtime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from compress.core.user_path import user_path
 
 
 def folders(base: Path | None = None) -> tuple[Path, ...]:
-    """Where profiles are looked for, first match first: the user's `devices/`, then the shipped ones."""
+    """Folders of profiles in the order of the search: the user's `devices/`, then the shipped ones."""
     package = Path(__file__).parents[2]
     return ((base or Path.cwd()) / "devices", package / "shipped" / "devices", package.parent / "devices")
 
@@ -32,19 +32,19 @@ def _files(base: Path | None) -> Iterator[Path]:
 
 
 def device_names(base: Path | None = None) -> tuple[str, ...]:
-    """Names of all profiles that can be found, sorted, without aliases."""
+    """Sorted names of all profiles, without aliases."""
     return tuple(sorted({path.stem for path in _files(base)}))
 
 
 def load_device(name: str, base: Path | None = None) -> Device:
-    """Find and check one profile.
+    """Find and check a profile.
 
     Args:
         name: Its name, an alias of it, or the path of a YAML file (relative to `base`).
         base: Folder whose `devices/` is searched first; the working folder by default.
 
     Raises:
-        DeviceError: No such profile, or one with a fault; the message names the file, the line and the key.
+        DeviceError: The profile is missing or has faults; the message names the file, the line and the key.
     """
     if name.endswith((".yaml", ".yml")):
         try:
@@ -67,12 +67,12 @@ def load_device(name: str, base: Path | None = None) -> Device:
 
 @cache
 def host() -> Device:
-    """This machine: the shipped profile `host`, completed by what can be detected."""
+    """This machine: the shipped profile `host` with detected properties."""
     return load_device("host")
 
 
 def _complete(device: Device) -> Device:
-    """Add what can be detected to the profile of this machine."""
+    """Add detected properties to the profile of this machine."""
     if device.connection != "local":
         return device
     hardware = detect_hardware()
@@ -99,7 +99,7 @@ def _version(package: str) -> str:
 
 
 def _aliases(path: Path) -> tuple[str, ...]:
-    """Aliases in a file; none where it cannot be read: loading it by its own name reports that."""
+    """Aliases in a file; empty if it cannot be read, which loading it by its name reports."""
     try:
         aliases = _parse(path).tree.get("aliases")
     except DeviceError:
@@ -119,12 +119,12 @@ def _parse(path: Path) -> Document:
 
 @lru_cache(maxsize=64)
 def _document(text: str) -> Document:
-    """A parsed profile. Looking an alias up parses every profile, several times in one validation."""
+    """A parsed profile, cached: the look-up of an alias parses every profile, several times in a validation."""
     return parse_mapping(text, DEVICE_PROFILE)
 
 
 def _read(path: Path) -> Device:
-    """Check one file."""
+    """Read and check a file."""
     document = _parse(path)
     issues = list(document.issues)
     try:

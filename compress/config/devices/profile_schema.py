@@ -1,4 +1,4 @@
-"""Schema of a device profile: the device, its figures with their sources, precision rules, and the measurement protocol."""
+"""Schema of a device profile: the device, its numbers with sources, number formats, and the measurement protocol."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ UNITS = {
 
 
 class SourcedValue(FrozenModel):
-    """One published or derived number.
+    """A published or derived number.
 
     Attributes:
         value: Between 1e-9 and 1e18.
-        unit: Its unit; for a peak it must be the unit that the peak is kept in.
-        source: The document that says so, or the formula and the documents of its parts.
-        url: Where that document is.
+        unit: Its unit; for a peak it must be the unit of the field.
+        source: The document, or the formula and the documents of its terms.
+        url: Address of the document.
     """
 
     value: float = Field(ge=1e-9, le=1e18)
@@ -48,13 +48,13 @@ class SourcedValue(FrozenModel):
 
 
 class Peaks(FrozenModel):
-    """Upper limits of the hardware; dense arithmetic, one multiply-accumulate counted as two operations.
+    """Peak rates of the hardware for dense arithmetic; a multiply-accumulate counts as two operations.
 
-    On a CPU the rates are of one core, the one that a measurement would be pinned to; on a GPU of the whole device.
+    For a CPU the rates are those of one core, for a GPU those of the whole device.
 
     Attributes:
         fp32_gflops: GFLOP/s.
-        fp16_gflops: GFLOP/s, tensor cores included where the runtime uses them.
+        fp16_gflops: GFLOP/s, with tensor cores if the runtime uses them.
         int8_gops: GOP/s, without structured sparsity.
         memory_bandwidth_gb_s: GB/s of main memory.
         memory_bytes: Main memory, bytes.
@@ -73,20 +73,20 @@ class Peaks(FrozenModel):
         for name, unit in UNITS.items():
             figure: SourcedValue | None = getattr(self, name)
             if figure is not None and figure.unit != unit:
-                msg = f"{name} is kept in {unit}, got {figure.unit!r}; convert the value and write unit: {unit}"
+                msg = f"{name} needs unit {unit}, got {figure.unit!r}; convert the value and write unit: {unit}"
                 raise ValueError(msg)
         return self
 
 
 class Efficiency(FrozenModel):
-    """What fraction of a peak real kernels reach, and what each of them costs besides: for estimates only.
+    """Fraction of the peaks that kernels reach, and their overhead; for estimates only.
 
     Attributes:
         dense: Convolutions and matrix products; fraction of the arithmetic peak, at most 1.
         depthwise: Depthwise convolutions and element-wise operators; fraction of the fp32 peak.
-        bandwidth: Fraction of the memory bandwidth; None where nobody published one, then all of it.
-        overhead_us: Microseconds for each operator that is started.
-        error_factor: The truth is expected between the estimate ÷ this and × this.
+        bandwidth: Fraction of the memory bandwidth; None, if unpublished, is 1.
+        overhead_us: Overhead of each operator, µs.
+        error_factor: The true value is expected between estimate ÷ factor and estimate × factor.
     """
 
     dense: SourcedValue
@@ -107,15 +107,15 @@ class Efficiency(FrozenModel):
 
 
 class Precision(FrozenModel):
-    """The numbers that the runtime computes with on this device.
+    """Number formats of the runtime on this device.
 
     Attributes:
-        floats: What float operators run as.
+        floats: Format of float operators.
         activations: Integer type of quantized activations.
         weights: Integer type of quantized weights.
-        symmetric_activations: The zero point of activations must be 0 (TensorRT).
-        per_channel_weights: One weight scale for each output channel.
-        source: Who says so.
+        symmetric_activations: Whether the zero point of activations must be 0 (TensorRT).
+        per_channel_weights: Whether each output channel has its own weight scale.
+        source: Source of this information.
     """
 
     floats: Literal["fp32", "fp16"]
@@ -127,20 +127,21 @@ class Precision(FrozenModel):
 
 
 class MeasurementProtocol(FrozenModel):
-    """How a number must come to be before it may be called measured on this device.
+    """Conditions of a measurement on this device.
 
     Attributes:
-        batch: Samples in one run.
-        warmup_seconds: Shortest warm-up; it goes on until the latency is steady.
-        seconds: Time for each file after warm-up.
-        min_runs: Fewest runs for each file.
-        percentiles: Of latency, between 0.01 and 99.99.
-        affinity: Processors to keep the measurement on, by number; none pins nothing.
-        power_mode: Power mode and clocks to set before; None when there is nothing to set.
-        sensors: Where power is read, in order of preference.
-        arrival: How inputs arrive in the product: `back_to_back`, `periodic` as from a camera, or `cold`, after other work
-            filled the caches. Latencies are measured for all three; the first of a report, and limits, are of this one.
-        arrivals_per_s: Inputs per second where they are periodic.
+        batch: Samples in a run.
+        warmup_seconds: Minimum warm-up time; it continues until the latency is steady.
+        seconds: Measuring time of each file after warm-up.
+        min_runs: Minimum number of runs of each file.
+        percentiles: Percentiles of the latency, between 0.01 and 99.99.
+        affinity: Indices of the processors for the measurement; empty does not pin it.
+        power_mode: Power mode and clocks to set before the measurement, or None.
+        sensors: Power sensors, in order of preference.
+        arrival: Arrival pattern of inputs in the product: `back_to_back`, `periodic` as from a camera, or `cold`, after other
+            work filled the caches. Latencies are measured for all three; limits, and the first latency of a report, are of this
+            one.
+        arrivals_per_s: Inputs per second, for `periodic`.
     """
 
     batch: int = Field(default=1, ge=1, le=65536)
@@ -156,27 +157,27 @@ class MeasurementProtocol(FrozenModel):
 
 
 class Device(FrozenModel):
-    """One target.
+    """A target device.
 
     Attributes:
-        name: As in a recipe, and the name of its file.
-        title: The exact hardware, for people.
+        name: Name in recipes, and of its file.
+        title: Exact name of the hardware, for people.
         kind: `cpu` or `gpu`.
         aliases: Short names.
         identifies_as: Parts of the names by which the hardware reports itself, such as `Raspberry Pi 5` of the device tree or
             `RTX 4090` of the driver. A measurement on hardware whose name contains none of them fails the limits of the budget.
-        runtime: What runs the artifact there.
-        runtime_release: Its release, such as `8.5`, where that is not a current one; decides how a script for it is written.
-        runtimes: Others to try on this machine: `openvino`, `tensorrt`, or `onnxruntime:` and an execution provider such as
-            `cuda`. The one that measures fastest, of those whose answers agree with `runtime`'s, is reported.
-        connection: `local` when it is this machine, `{ssh: host}` when it is reached over SSH; None when it is not at hand, so
+        runtime: Runtime of the artifact on the device.
+        runtime_release: Its release, such as `8.5`, if it is not a current one; scripts for the device depend on it.
+        runtimes: Further runtimes to compare on this machine: `openvino`, `tensorrt`, or `onnxruntime:` and an execution
+            provider such as `cuda`. The fastest runtime whose outputs agree with those of `runtime` is reported.
+        connection: `local` for this machine, `{ssh: host}` for a device over SSH; None for a device that is not available, so
             that it can only be estimated.
         threads: Threads of a measurement or estimate.
-        peaks: Limits of the hardware.
-        efficiency: What of them is reached; None when no estimate is wanted.
+        peaks: Peak rates of the hardware.
+        efficiency: Fractions of the peaks that kernels reach; None without estimates.
         precision: Number formats of the runtime.
-        contract: How to measure.
-        hardware: What was detected; only for this machine.
+        contract: Conditions of a measurement.
+        hardware: Detected properties; only for this machine.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -212,7 +213,9 @@ class Device(FrozenModel):
             with_provider = not colon or (rows.get(family, {}).get("providers") and re.fullmatch("[a-z]+", provider))
             if family not in rows or not with_provider:
                 hint = nearest(name, [f"{row}:cuda" if options.get("providers") else row for row, options in rows.items()])
-                msg = f"{name!r} is no runtime: {hint}; after onnxruntime: any execution provider, such as qnn or coreml"
+                msg = (
+                    f"{name!r} is not a runtime: {hint}; an execution provider, such as qnn or coreml, may follow onnxruntime:"
+                )
                 raise ValueError(msg)
         return runtimes
 
@@ -222,6 +225,6 @@ class Device(FrozenModel):
         missing = [f"peaks.{name}" for name in needed if getattr(self.peaks, name) is None]
         missing += ["efficiency"] if self.efficiency is None else []
         if self.connection is None and missing:
-            msg = f"a device that is not at hand is estimated, which needs {', '.join(missing)}: each {{value, unit, source}}"
+            msg = f"a device without a connection is estimated, which needs {', '.join(missing)}: each {{value, unit, source}}"
             raise ValueError(msg)
         return self

@@ -1,4 +1,4 @@
-"""`compress devices new`: a profile to fill in, with a comment for every field."""
+"""`compress devices new`: a template of a profile, with a comment for every field."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ contract:                       # how a number must be measured before it may be
 
 
 def write_template(name: str, folder: Path = Path("devices")) -> Path:
-    """Write a profile to fill in.
+    """Write a template of a profile.
 
     Args:
         name: Lower-case letters, digits and underscores; not the name of an existing profile, nor an alias.
-        folder: Where to.
+        folder: Output folder.
 
     Returns:
         The file.
@@ -93,17 +93,17 @@ def write_template(name: str, folder: Path = Path("devices")) -> Path:
         raise DeviceError(msg)
     path = folder / f"{name}.yaml"
     if path.exists():
-        msg = f"{path} exists already and was left alone; choose another name, or edit it"
+        msg = f"{path} already exists and was not changed; choose another name, or edit it"
         raise DeviceError(msg)
     if owner := _owner(name):
-        msg = f"{name!r} already names the profile {owner}; choose another name, or write {path} yourself to take its place"
+        msg = f"{name!r} already names the profile {owner}; choose another name, or write {path} yourself to override it"
         raise DeviceError(msg)
     write_text(path, TEXT.format(name=name))
     return path
 
 
 def _owner(name: str) -> str | None:
-    """The shipped or own profile of that name or alias."""
+    """The profile of that name or alias, shipped or of the user."""
     if name in device_names():
         return name
     try:

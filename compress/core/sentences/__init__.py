@@ -1,8 +1,7 @@
-"""English sentences from facts: the only place where a fact becomes prose.
+"""English sentences of facts, with one file per package.
 
-One file a room; each holds `SENTENCES`, a table from code to template. The sentence of something left alone is the reason, and
-its subject stands beside it. Where a subject needs words of its own (`bias correction of features.0`), `SUBJECTS` of the same
-file has a template for the code.
+`SENTENCES` of a file maps the code of a fact to a template. The sentence of a skipped item is the reason only; its subject is
+shown beside it. `SUBJECTS` maps a code to a template where the subject needs more words (`bias correction of features.0`).
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ for _room in ROOMS:
 
 
 def render(fact: Fact) -> str:
-    """The sentence of a fact; a plain one made of its code and values where the code is not known."""
+    """The sentence of a fact; for an unknown code, a text from its code and values."""
     sentence = SENTENCES.get(fact.code)
     return _generic(fact) if sentence is None else _filled(sentence, fact)
 
 
 def render_subject(fact: Fact) -> str:
-    """What a fact is about, in words."""
+    """The subject of a fact, in words."""
     return _filled(SUBJECTS.get(fact.code, "{subject}"), fact)
 
 
@@ -51,7 +50,7 @@ def _filled(sentence: Sentence, fact: Fact) -> str:
 
 
 def _generic(fact: Fact) -> str:
-    """`mine.layer_too_small` of conv1 with `size: 3` is `layer too small: conv1 (size 3)`."""
+    """Example: `mine.layer_too_small` of conv1 with `size: 3` becomes `layer too small: conv1 (size 3)`."""
     words = fact.code.rpartition(".")[2].replace("_", " ")
     values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in fact.values.items())
     return f"{words}{f': {fact.subject}' if fact.subject else ''}{f' ({values})' if values else ''}"

@@ -8,10 +8,10 @@ from compress.core.sentences.table import Sentences
 
 def _branch_frozen(fact: Fact) -> str:
     lines = fact.values["lines"]
-    places = ", ".join(map(str, lines)) if isinstance(lines, (list, tuple)) else str(lines)
+    positions = ", ".join(map(str, lines)) if isinstance(lines, (list, tuple)) else str(lines)
     return (
-        f"the network takes a branch, a number or a size from the content of its input ({places}): the exported file may hold "
-        "that of the export, and compute something else for inputs that take another branch"
+        f"a branch, number or size in the network depends on the content of its input ({positions}): the exported file may "
+        "contain that of the example input, and its outputs differ for other inputs"
     )
 
 
@@ -19,6 +19,6 @@ SENTENCES: Sentences = {
     "backends.exported_by_tracing": "exported by tracing, because torch.export could not keep the batch dynamic: {reason}",
     "backends.batch_fixed": "the batch is fixed to 1, because no exporter could keep it dynamic: {reason}",
     "backends.newer_opset": "exported with ONNX operator set {opset} instead of {default}, because {subject} needs it",
-    "backends.no_program": "there is no {subject}, which would run without this package, because of torch.export: {reason}",
+    "backends.no_program": "{subject}, which runs without this package, was not written, since torch.export failed: {reason}",
     "backends.branch_frozen": _branch_frozen,
 }

@@ -6,7 +6,7 @@ from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
     "export.runtime_refused": "{reason}",
-    "export.no_runtime_choice": "{runtime} does not run here: {error}",
+    "export.no_runtime_choice": "{runtime} does not run on this machine: {error}",
     "export.artifact_refused": "{reason}",
     "export.float_file_ships": "{subject}: float32 ships, because no int8 file was made for {runtime}",
     "export.postprocessing_outside": "{subject}: {name} stays outside the graph for {runtime}, where it is not tried",

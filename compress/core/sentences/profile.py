@@ -25,7 +25,7 @@ def _numbers(fact: Fact, name: str) -> tuple[float, ...]:
 def _measured_on(fact: Fact) -> str:
     settings = _listed(fact, "settings")
     profile = f" for the profile {fact.values['profile']}" if fact.values["profile"] else ""
-    how = f"batch {fact.values['batch']}; fixed inputs; files interleaved in turns"
+    how = f"batch {fact.values['batch']}; fixed inputs; files timed in turns"
     return f"measured on {fact.subject}{profile}: {settings}; {how}"
 
 
@@ -43,7 +43,7 @@ def _virtual(fact: Fact) -> str:
 def _remote_clocks(fact: Fact) -> str:
     values = fact.values
     where = f"{values['system']}, {values['architecture']}, {values['processors']} processors, Python {values['python']}"
-    required = f"; the contract asks for {values['power_mode']}" if values["power_mode"] else ""
+    required = f"; the contract requires {values['power_mode']}" if values["power_mode"] else ""
     if not values["before"]:
         return f"contract not met: clocks and power mode cannot be read on {fact.subject} ({where}){required}"
     readings = f"before {_listed(fact, 'before')}; after {_listed(fact, 'after')}"
@@ -56,11 +56,11 @@ def _device(fact: Fact) -> str:
 
 def _runtime_disagrees(fact: Fact) -> str:
     top1, samples = fact.values["top1"], fact.values["samples"]
-    same = "" if top1 is None else f", the same class on {top1:.1%} of {samples} samples"
+    same = "" if top1 is None else f", the same class for {top1:.1%} of {samples} samples"
     return (
         f"{_device(fact)}runtime {fact.subject} was not chosen: "
-        f"outputs differ by at most {_number(fact, 'difference'):.2g} of the largest{same}; "
-        f"at most {_number(fact, 'largest_difference'):g} and {_number(fact, 'least_agreement'):.0%} are required"
+        f"outputs differ by up to {_number(fact, 'difference'):.2g} of the largest{same}; required are at most "
+        f"{_number(fact, 'largest_difference'):g} and at least {_number(fact, 'least_agreement'):.0%}"
     )
 
 
@@ -68,23 +68,23 @@ def _runtime_chosen(fact: Fact) -> str:
     runtimes = fact.values["runtimes"]
     assert isinstance(runtimes, tuple)  # noqa: S101  # one entry a runtime
     times = ", ".join(f"{name} {value:.3g} ms" for name, value in zip(runtimes, _numbers(fact, "latency_ms"), strict=True))
-    why = "none that agrees is faster beyond its interval" if fact.values["first"] else "the fastest of those that agree"
+    why = "no runtime with equal outputs is significantly faster" if fact.values["first"] else "the fastest with equal outputs"
     file = f" on {fact.values['file']}" if fact.values["file"] else ""
     return f"{_device(fact)}measured in {fact.subject}{file}, {why}: {times}"
 
 
 def _layers_total(fact: Fact) -> str:
     summed, plain, profiled = (_number(fact, name) for name in ("summed_ms", "plain_ms", "profiled_ms"))
-    own = _number(fact, "overhead_us")
-    overhead = f"; {own:.1f} µs of the profiler's own time were subtracted from each layer"
+    overhead_us = _number(fact, "overhead_us")
+    overhead = f"; {overhead_us:.1f} µs of profiler overhead were subtracted from each layer"
     return (
         f"{fact.subject}: layers sum to {summed:.3f} ms, {summed / plain:.0%} of the {plain:.3f} ms that an inference "
-        f"takes when it is not profiled; profiled, it takes {profiled:.3f} ms ({profiled / plain - 1:+.0%})"
-    ) + overhead * (own > 0)
+        f"takes without the profiler; with it, an inference takes {profiled:.3f} ms ({profiled / plain - 1:+.0%})"
+    ) + overhead * (overhead_us > 0)
 
 
 def _soak(template: str) -> Sentence:
-    """A sentence of a soak, after the name of the file where several are measured."""
+    """A sentence of a soak test, after the name of the file if there are several."""
 
     def sentence(fact: Fact) -> str:
         file = f"{fact.subject}: " if fact.subject else ""
@@ -95,16 +95,16 @@ def _soak(template: str) -> Sentence:
 
 def _throttled(fact: Fact) -> str:
     values = fact.values
-    count = f", {values['throttles']} times by the processors' own count" if values["throttles"] else ""
+    count = f", {values['throttles']} times by the counters of the processors" if values["throttles"] else ""
     clock = ""
     if values["first_mhz"] is not None:
-        clock = f"; the clock went from {_number(fact, 'first_mhz'):.0f} down to {_number(fact, 'lowest_mhz'):.0f} MHz"
+        clock = f"; the clock fell from {_number(fact, 'first_mhz'):.0f} to {_number(fact, 'lowest_mhz'):.0f} MHz"
     return f"{f'{fact.subject}: ' if fact.subject else ''}soak: the machine throttled{count}{clock}"
 
 
 def _throttling_from_latency(fact: Fact) -> str:
     file = f"{fact.subject}: " if fact.subject else ""
-    return f"{file}soak: throttling could be seen in the latency only: {_listed(fact, 'reasons', '; ')}"
+    return f"{file}soak: throttling can only be detected by the latency: {_listed(fact, 'reasons', '; ')}"
 
 
 _DRIFT = "{drift:+.1%} ({low:+.1%} to {high:+.1%}) over {seconds:.0f} s"
@@ -112,40 +112,40 @@ _DRIFT = "{drift:+.1%} ({low:+.1%} to {high:+.1%}) over {seconds:.0f} s"
 
 def _arrival(fact: Fact) -> str:
     pattern = {
-        "back_to_back": "arrive back to back",
-        "periodic": f"arrive {_number(fact, 'arrivals_per_s'):g} times per second",
-        "cold": "find the caches filled with other data",
+        "back_to_back": "back to back",
+        "periodic": f"{_number(fact, 'arrivals_per_s'):g} times per second",
+        "cold": "with other data in the caches",
     }[str(fact.values["arrival"])]
-    return f"the first latency, and limits of the latency on {fact.subject}, are for inputs that {pattern}"
+    return f"the first latency, and limits of the latency on {fact.subject}, are for inputs that arrive {pattern}"
 
 
 SENTENCES: Sentences = {
     "profile.arrival": _arrival,
     "profile.clocks_not_locked": lambda fact: (
-        f"{_virtual(fact)}clocks not locked; frequency governor is {fact.values['governor']!r}"
+        f"{_virtual(fact)}clocks not locked; frequency governor {fact.values['governor']!r}"
     ),
     "profile.clocks_unreadable": lambda fact: (
-        f"contract not met: {_virtual(fact)}clocks and power mode cannot be read or locked from here"
+        f"contract not met: {_virtual(fact)}clocks and power mode cannot be read or locked by this process"
     ),
     "profile.contract_few_runs": _few_runs,
     "profile.contract_not_idle": (
-        "contract not met: the machine was not idle, the measurement got {processor_share:.0%} of a processor; "
+        "contract not met: the machine was not idle, and the measurement had {processor_share:.0%} of a processor; "
         "high percentiles and intervals include the load of other processes"
     ),
-    "profile.contract_short": "contract not met: {seconds:g} s a file instead of {contract_seconds:g} s",
+    "profile.contract_short": "contract not met: {seconds:g} s per file instead of {contract_seconds:g} s",
     "profile.contract_unsteady": lambda fact: (
-        f"contract not met: still getting faster at the end of warm-up: {_listed(fact, 'files')}"
+        f"contract not met: the latency was still falling at the end of warm-up: {_listed(fact, 'files')}"
     ),
     "profile.estimate_failed": "{error}",
     "profile.idle_states": lambda fact: f"idle states of the processor, with exit latency: {_listed(fact, 'states')}",
     "profile.idle_states_unreadable": "idle states of the processor cannot be read",
     "profile.layers_failed": "{error}",
-    "profile.layers_other_runtime": "the artifact runs in {runtime}, and layers are timed by ONNX Runtime's own profile",
+    "profile.layers_other_runtime": "the artifact runs in {runtime}, and layers are timed by the profiler of ONNX Runtime",
     "profile.layers_total": _layers_total,
     "profile.measured_on": _measured_on,
     "profile.not_faster": (
-        "not faster: the profiled network takes {artifact_ms:.3f} ms and the {subject} {latency_ms:.3f} ms here, a speed-up of "
-        "{speedup:.2f} ({low:.2f} to {high:.2f})"
+        "not faster: the profiled network takes {artifact_ms:.3f} ms and the {subject} {latency_ms:.3f} ms on this machine, a "
+        "speed-up of {speedup:.2f} ({low:.2f} to {high:.2f})"
     ),
     "profile.other_hardware": (
         "measured on other hardware: the profile {subject} describes {title}, and {hardware} was measured; limits of the "
@@ -158,25 +158,25 @@ SENTENCES: Sentences = {
     "profile.runtime_chosen": _runtime_chosen,
     "profile.runtime_disagrees": _runtime_disagrees,
     "profile.runtime_failed": "{error}",
-    "profile.soak_drift_unknown": _soak("drift is not known: {reason}"),
+    "profile.soak_drift_unknown": _soak("drift is unknown: {reason}"),
     "profile.soak_drifts_upwards": _soak(f"the latency drifts upwards, {_DRIFT}"),
     "profile.soak_got_faster": _soak(
-        f"the latency fell, {_DRIFT}: at the start it was not warm, or something else was running"
+        f"the latency fell, {_DRIFT}: the warm-up was too short, or another process was running at the start"
     ),
-    "profile.soak_leak": _soak("resident memory grows, {megabytes:.1f} MB over {seconds:.0f} s: something leaks"),
-    "profile.soak_leak_unknown": _soak("leaks are not known: {reason}"),
-    "profile.soak_no_drift": _soak(f"no drift of the latency beyond noise, {_DRIFT}"),
-    "profile.soak_no_leak": _soak("no leak: resident memory changed by {megabytes:+.2f} MB over {seconds:.0f} s"),
-    "profile.soak_not_throttled": _soak("no sign of throttling in clock or count"),
+    "profile.soak_leak": _soak("memory leak: resident memory grows by {megabytes:.1f} MB over {seconds:.0f} s"),
+    "profile.soak_leak_unknown": _soak("memory leaks are unknown: {reason}"),
+    "profile.soak_no_drift": _soak(f"no significant drift of the latency, {_DRIFT}"),
+    "profile.soak_no_leak": _soak("no memory leak: resident memory changed by {megabytes:+.2f} MB over {seconds:.0f} s"),
+    "profile.soak_not_throttled": _soak("no sign of throttling in clock or counters"),
     "profile.soak_steady": _soak(f"the latency is steady, {_DRIFT}"),
     "profile.soak_throttled": _throttled,
     "profile.soak_throttling_from_latency": _throttling_from_latency,
-    "profile.speedup_unknown": "not known whether the profiled network is faster than the {subject}: {reason}",
+    "profile.speedup_unknown": "the speed-up of the profiled network over the {subject} is unknown: {reason}",
     "profile.sweep_failed": "{error}",
     "profile.sweep_fixed_batch": "the batch of {subject} is fixed at {fixed_batch}",
     "profile.sweep_size_failed": "{error}",
     "profile.sweep_not_local": (
-        "batches and thread counts are swept on the machine that compress runs on; run it there to sweep that device"
+        "sweeps of batch and threads run only on this machine; run compress on that device to sweep it"
     ),
 }
 SUBJECTS: Sentences = {

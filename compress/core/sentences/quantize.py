@@ -5,7 +5,7 @@ from __future__ import annotations
 from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
-_LOSS = "loses {drop:.4f} of {metric} ({low:.4f} to {high:.4f}), {max_drop:g} is allowed"
+_LOSS = "loses {drop:.4f} of {metric} ({low:.4f} to {high:.4f}), more than the allowed {max_drop:g}"
 _ACCEPTANCE = (
     "acceptance test {verdict}; the quantized network takes {latency_ms:.3g} ms in {runtime}, the float network "
     "{float_latency_ms:.3g} ms in {float_runtime}"
@@ -28,17 +28,19 @@ def _numeric_format(fact: Fact) -> str:
     if values["bits"] != 8:
         weights = "{bits}-bit weights stored as int8, because no runtime has kernels with fewer bits"
     elif values["seven_bit_weights"]:
-        weights = "7-bit weights, because this CPU has no VNNI and saturates with 8"
+        weights = "7-bit weights, because this CPU has no VNNI, and sums of 8-bit products saturate"
     else:
         weights = "8-bit weights"
-    activations = "int8 activations around zero" if values["symmetric"] else "uint8 activations"
+    activations = "symmetric int8 activations" if values["symmetric"] else "uint8 activations"
     by_network = (
-        "; the input, and all with layer normalisation, int8 around zero" if values["symmetric_chosen_by_runtime"] else ""
+        "; symmetric int8 for the input, and for all activations of a network with layer normalisation"
+        if values["symmetric_chosen_by_runtime"]
+        else ""
     )
     return {
         "onnxruntime": f"onnxruntime: {activations}, {weights}",
         "openvino": f"openvino: {activations}{by_network}, {weights}, quantized only before products, sums and pools; batch 1",
-        "tensorrt": "tensorrt: int8 activations around zero, explicit Q/DQ, float biases; written but not run here",
+        "tensorrt": "tensorrt: symmetric int8 activations, explicit Q/DQ, float biases; not run on this machine",
     }[fact.subject].format(**values)
 
 
@@ -51,11 +53,11 @@ def _mixed_precision(fact: Fact) -> str:
         "bytes": (", {cost:,.0f} bytes", "{budget:,.0f} bytes"),
         "ms": (", {cost:.3g} ms measured at the end", "{budget:g} ms"),
     }[str(values["unit"])]
-    holds = "holds" if values["within_budget"] else "does not hold, this is the best found"
+    verdict = "is met" if values["within_budget"] else "is not met by any trial, and this is the best one"
     end = "" if values["complete"] else "; the search ended after {seconds:g} s"
     return (
-        f"mixed precision: {{count}} of {{layers}} layers in float ({{names}}), drop {{drop:.4f}}{cost}, the budget of "
-        f"{budget} {holds}; {{trials}} networks tried{end}"
+        f"mixed precision: {{count}} of {{layers}} layers in float ({{names}}), drop {{drop:.4f}}{cost}; the budget of "
+        f"{budget} {verdict}; {{trials}} trials{end}"
     ).format(count=len(names), names=", ".join(map(str, names)) or "none", **values)
 
 
@@ -79,67 +81,69 @@ def _reads_float(fact: Fact) -> str:
 SENTENCES: Sentences = {
     "quantize.acceptance": _acceptance,
     "quantize.bfloat16_emulated": (
-        "the onnxruntime file emulates bfloat16 in float32 kernels, because CPUs have no others: it shows the accuracy, "
-        "and its latency means nothing"
+        "the onnxruntime file emulates bfloat16 with float32 kernels, since CPUs have no other kernels: its accuracy is valid, "
+        "its latency is not"
     ),
     "quantize.nothing_in_int8": (
         "nothing of this network is quantized: it has no convolution and no product with constant weights outside of branches "
         "and loops, so that the file computes in float"
     ),
     "quantize.bfloat16_not_measured": "no runtime on this machine computes in bfloat16",
-    "quantize.calibrated": "calibrated by {method} on {images} training samples, chosen with seed {seed}",
+    "quantize.calibrated": "calibrated by {method} on {images} training samples, selected with seed {seed}",
     "quantize.calibration_images_left_out": (
-        "{count} of {images} calibration samples are left out: the float network's outputs for them are not finite"
+        "{count} of {images} calibration samples are not used: the outputs of the float network for them are not finite"
     ),
     "quantize.few_calibration_images": (
-        "{images} samples are few to calibrate on: ranges and biases are rough; give {recommended} or more"
+        "{images} calibration samples are few, so ranges and biases are inaccurate; use {recommended} or more"
     ),
     "quantize.float_activation_product": (
-        "a product of two activations: no weight to store, and the softmax after it is sensitive"
+        "a product of two activations: it has no weight to store, and the softmax after it is sensitive"
     ),
     "quantize.float_beside_layer_normalization": (
-        "the file has no Q/DQ pairs around it: beside layer normalisation only products are quantized"
+        "the file has no Q/DQ pairs around it: in networks with layer normalisation only products are quantized"
     ),
     "quantize.float_by_keep_float": "kept in float by keep_float",
     "quantize.float_by_mixed_precision": "kept in float by mixed precision",
     "quantize.float_input": _reads_float,
-    "quantize.float_layout_change": "the runtime's own change of layout",
-    "quantize.float_left_by_quantizer": "ONNX Runtime's quantizer left it; its input or weight is not a plain float tensor",
+    "quantize.float_layout_change": "a change of layout by the runtime",
+    "quantize.float_left_by_quantizer": (
+        "the quantizer of ONNX Runtime skipped it; its input or weight is not a plain float tensor"
+    ),
     "quantize.float_network_ships": "the float network is used in place of the quantized one",
     "quantize.float_no_bfloat16": "ONNX has no bfloat16 for it up to opset {opset}; it stays in float32",
     "quantize.float_no_kernel": "ONNX Runtime has no int8 kernel of {operator}",
     "quantize.float_not_fused": "ONNX Runtime did not fuse it with its Q/DQ pairs: their types or scales do not fit its kernel",
     "quantize.float_operators": "{count} operators with weights stay in float",
     "quantize.float_range_too_wide": (
-        "{operator} vanishes only into an unsigned range that begins where it cuts off; here the range is wider"
+        "ONNX Runtime removes {operator} only before an unsigned range that begins at its lower limit, and this range is wider"
     ),
-    "quantize.float_result": ("its result stays float, and ONNX Runtime has an int8 {operator} only between quantized tensors"),
-    "quantize.float_weight_only": "only its weight is stored as integers; it is multiplied in float",
+    "quantize.float_result": "its result is float, and ONNX Runtime has an int8 {operator} only between quantized tensors",
+    "quantize.float_weight_only": "only its weight is stored as integers; the product is computed in float",
     "quantize.float_without_qdq": "the file has no Q/DQ pairs around it",
     "quantize.int8_coverage": (
-        "{int8_products} of {products} convolutions and products run in int8; kernels of the float parent sum to "
+        "{int8_products} of {products} convolutions and products run in int8; kernels of the float network sum to "
         "{float_parent_ms:.3g} ms, those of the quantized file to {quantized_ms:.3g} ms: {int8_ms:.3g} in int8, {float_ms:.3g} "
         "in float, {conversions_ms:.3g} in conversions"
     ),
     "quantize.keep_float_without_effect": (
-        "it stands between quantized operators, where ONNX Runtime has integers for it; keep its neighbours as well"
+        "it is between quantized operators, so ONNX Runtime computes it in integers; add its neighbours to keep_float"
     ),
     "quantize.layers_not_measured": "{error}",
     "quantize.float_tail": _float_tail,
     "quantize.mixed_precision": _mixed_precision,
     "quantize.numeric_format": _numeric_format,
     "quantize.quantized_network_meets_budget": (
-        "the quantized network is used although it failed the acceptance test: the float network misses limits of the budget "
-        "that the quantized one meets: {limits}"
+        "the quantized network is used although it failed the acceptance test, since it meets limits of the budget that the "
+        "float network does not meet: {limits}"
     ),
     "quantize.quantized_network_ships": (
-        "the quantized network is used although it failed the acceptance test, as accept_if.keep asks"
+        "the quantized network is used although it failed the acceptance test, because of accept_if.keep"
     ),
     "quantize.runtime_unavailable": "{error}",
 }
 _NODE = "{operator} {subject}"
 SUBJECTS: Sentences = {
-    "quantize.bfloat16_not_measured": "what runs in bf16",
+    "quantize.bfloat16_not_measured": "operators in bf16",
     "quantize.float_activation_product": f"{_NODE} ({{runtime}})",
     "quantize.float_by_keep_float": f"{_NODE} ({{runtime}})",
     "quantize.float_by_mixed_precision": f"{_NODE} ({{runtime}})",
@@ -147,6 +151,6 @@ SUBJECTS: Sentences = {
     "quantize.float_no_bfloat16": lambda fact: f"{fact.values['operator']} {fact.subject}".rstrip(),
     "quantize.float_no_kernel": f"{_NODE} ({{runtime}})",
     "quantize.keep_float_without_effect": f"keep_float of {_NODE} ({{runtime}})",
-    "quantize.layers_not_measured": "what runs in int8",
+    "quantize.layers_not_measured": "operators in int8",
     "quantize.runtime_unavailable": "runtime {subject}",
 }

@@ -6,12 +6,12 @@ from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
 _RECOVERED = (
-    "recovered with fake quantization where {subject} has it: {bits}-bit weights, scales {scales}, best after epoch "
+    "fine-tuned with fake quantization at the Q/DQ pairs of {subject}: {bits}-bit weights, scales {scales}, best after epoch "
     "{best_epoch} of {epochs}"
 )
 _RANGES_LEARNED = (
-    "ranges and biases learned together, {epochs} {unit} over {samples} samples: signal to noise of the outputs "
-    "{before_db:.1f} dB before and {after_db:.1f} dB after, on {held_out} others"
+    "ranges and biases learned together, {epochs} {unit} over {samples} samples: SQNR of the outputs "
+    "{before_db:.1f} dB before and {after_db:.1f} dB after, on {held_out} other samples"
 )
 
 
@@ -21,49 +21,51 @@ def _ranges_learned(fact: Fact) -> str:
 
 SENTENCES: Sentences = {
     "quantize_ptq.block_error": (
-        "{subject}: error of a block's output at {ratio:.0%} of nearest rounding's (median over {blocks} blocks, learned from "
-        "{samples} samples or more)"
+        "{subject}: output error of a block {ratio:.0%} of that of nearest rounding (median over {blocks} blocks, on {samples} "
+        "samples or more)"
     ),
-    "quantize_ptq.block_not_reconstructed": "{error}; its layers are rounded one by one by adaround",
+    "quantize_ptq.block_not_reconstructed": "{error}; adaround rounds its layers one at a time",
     "quantize_ptq.clip_between_layers": (
-        "a clip stands between, which a factor cannot be moved through; a network that is trained with ReLU instead of ReLU6 "
-        "can be equalized (stage `substitute` with activations: relu, where HardSwish or SiLU is replaced)"
+        "a factor cannot be moved through the clip between the layers; a network with ReLU instead of ReLU6 can be equalized "
+        "(stage `substitute` with activations: relu, for HardSwish or SiLU)"
     ),
     "quantize_ptq.fisher_not_available": "{error}; all outputs have the same weight",
     "quantize_ptq.frozen_layers_not_trained": (
-        "recovery left the weights of {count} layers as they were: they are frozen in the network (requires_grad=False)"
+        "recovery did not change the weights of {count} layers, which are frozen in the network (requires_grad=False)"
     ),
-    "quantize_ptq.learned_ranges_discarded": lambda fact: f"{_ranges_learned(fact)}; they stay as they were calibrated",
+    "quantize_ptq.learned_ranges_discarded": lambda fact: f"{_ranges_learned(fact)}; the calibrated ranges are used instead",
     "quantize_ptq.linear_inputs_smoothed": (
-        "SmoothQuant (α = {alpha:g}): {layers} linear layers read smoothed activations; a channel's range over the median "
-        "channel's went from {ratio_before:.3g} to {ratio_after:.3g} (largest of a layer, median over layers)"
+        "SmoothQuant (α = {alpha:g}): {layers} linear layers read smoothed activations; the largest range of a channel ÷ the "
+        "median range changed from {ratio_before:.3g} to {ratio_after:.3g} (median over layers)"
     ),
-    "quantize_ptq.no_bias_to_correct": "it has no bias of its own to put the correction into",
-    "quantize_ptq.no_pairs_to_equalize": "no two layers stand next to each other with nothing or a ReLU between",
-    "quantize_ptq.nothing_to_smooth": "SmoothQuant (α = {alpha:g}): no linear layer reads what a factor can be moved into",
+    "quantize_ptq.no_bias_to_correct": "it has no bias for the correction",
+    "quantize_ptq.no_pairs_to_equalize": "no two consecutive layers have nothing or only a ReLU between them",
+    "quantize_ptq.nothing_to_smooth": (
+        "SmoothQuant (α = {alpha:g}): no linear layer has an input whose producer can absorb a factor"
+    ),
     "quantize_ptq.pairs_equalized": "{count} pairs of layers equalized",
     "quantize_ptq.ranges_learned": _ranges_learned,
-    "quantize_ptq.ranges_not_learned": "{error}; ranges stay as they were calibrated",
-    "quantize_ptq.recover_not_possible": "{error}; the network stays as it was calibrated",
+    "quantize_ptq.ranges_not_learned": "{error}; the calibrated ranges are used",
+    "quantize_ptq.recover_not_possible": "{error}; the calibrated network is used",
     "quantize_ptq.recovered": _RECOVERED,
     "quantize_ptq.recovery_discarded": (
-        f"{_RECOVERED}; its metric is worse than after calibration alone, which is used instead: try a lower recover.lr or "
-        "more epochs"
+        f"{_RECOVERED}; its metric is worse than after calibration, which is used instead: try a lower recover.lr or more "
+        "epochs"
     ),
     "quantize_ptq.rounding_error": (
-        "{subject}: squared output error of a layer at {ratio:.0%} of nearest rounding's (median over layers); learned from "
-        "{images} samples"
+        "{subject}: squared output error of a layer {ratio:.0%} of that of nearest rounding (median over layers), on {images} "
+        "samples"
     ),
-    "quantize_ptq.smooth_not_absorbable": "it reads the result of {operator} {node}, which no factor can be moved into",
-    "quantize_ptq.smooth_other_reader": "what it reads is also read by {reader}, which is not a linear layer",
-    "quantize_ptq.smooth_reads_input": "it reads the network's input, which no factor can be moved into",
+    "quantize_ptq.smooth_not_absorbable": "its input is the result of {operator} {node}, which cannot absorb a factor",
+    "quantize_ptq.smooth_other_reader": "its input is also read by {reader}, which is not a linear layer",
+    "quantize_ptq.smooth_reads_input": "its input is that of the network, which cannot absorb a factor",
     "quantize_ptq.streams_smoothed": (
-        "SmoothQuant (α = {alpha:g}): {layers} convolutional layers read {streams} smoothed streams; a channel's range over "
-        "the median channel's went from {ratio_before:.3g} to {ratio_after:.3g} (largest, median over streams)"
+        "SmoothQuant (α = {alpha:g}): {layers} convolutions read {streams} smoothed residual streams; the largest range of a "
+        "channel ÷ the median range changed from {ratio_before:.3g} to {ratio_after:.3g} (median over streams)"
     ),
     "quantize_ptq.too_few_to_learn_ranges": lambda fact: (
-        f"{fact.values['samples']} samples in batches of {fact.values['batch']} cannot be both learned from and held out; "
-        f"give {2 * int(str(fact.values['batch']))} or more"
+        f"{fact.values['samples']} samples in batches of {fact.values['batch']} are too few for training and held-out parts; "
+        f"use {2 * int(str(fact.values['batch']))} or more"
     ),
 }
 SUBJECTS: Sentences = {

@@ -7,14 +7,14 @@ from compress.core.sentences.table import Sentences
 
 
 def _by_auto(fact: Fact) -> str:
-    """`auto, from 2% of the time saved:` and what each target gains."""
+    """`auto, at least 2% of the time saved:` and the speed-up on each target."""
     targets, speedups, details = (fact.values[name] for name in ("targets", "speedups", "details"))
     assert isinstance(targets, tuple) and isinstance(speedups, tuple) and isinstance(details, tuple)  # noqa: S101, PT018
     gains = (
-        f"{target} not known: {detail}" if speedup is None else f"{target} {speedup:.2f} times as fast without ({detail})"
+        f"{target} unknown: {detail}" if speedup is None else f"{target} {speedup:.2f} times as fast without it ({detail})"
         for target, speedup, detail in zip(targets, speedups, details, strict=True)
     )
-    return f"auto, from {fact.values['worth']:.0%} of the time saved: {'; '.join(gains)}"
+    return f"auto, at least {fact.values['worth']:.0%} of the time saved: {'; '.join(gains)}"
 
 
 def _replaced(fact: Fact) -> str:
@@ -31,20 +31,20 @@ def _nothing_replaced(fact: Fact) -> str:
 def _gates_dropped(fact: Fact) -> str:
     layers = fact.values["layers"]
     assert isinstance(layers, tuple)  # noqa: S101  # names
-    return f"the mean gate of {len(layers)} squeeze-excite modules is absorbed by no layer: {', '.join(map(str, layers))}"
+    return f"no layer absorbs the mean gate of {len(layers)} squeeze-excite modules: {', '.join(map(str, layers))}"
 
 
 SENTENCES: Sentences = {
     "substitute.absorbing_layer_shared": "{layer} is used in several places",
-    "substitute.absorbing_layer_weight": "{layer} computes with a weight other than its own",
+    "substitute.absorbing_layer_weight": "{layer} changes its weight before it uses it",
     "substitute.called_as_function": (
         "{kind} is called as a function inside {type}.forward, which cannot be changed; make it a module "
         "(self.act = nn.{module}()) so that it can be replaced"
     ),
     "substitute.gate_input_no_layer": "its input comes from no convolution or batch norm",
     "substitute.gate_input_used_elsewhere": "the output of {layer} is used elsewhere as well",
-    "substitute.gate_output_no_convolution": "its output goes to {layer}, which is no convolution",
-    "substitute.gate_output_shared": "{modules} modules take its output",
+    "substitute.gate_output_no_convolution": "its output is read by {layer}, which is no convolution",
+    "substitute.gate_output_shared": "{modules} modules read its output",
     "substitute.gate_runs_repeatedly": "it runs {times} times in one pass",
     "substitute.gates_dropped": _gates_dropped,
     "substitute.kept_by_auto": _by_auto,
@@ -56,6 +56,6 @@ SENTENCES: Sentences = {
     "substitute.protected": "protected",
     "substitute.replaced": _replaced,
     "substitute.slower": (
-        "the network with replacements is no faster on this machine in float32: {speedup:.2f} times the speed before"
+        "the network with replacements is not faster on this machine in float32: {speedup:.2f} times the speed before"
     ),
 }

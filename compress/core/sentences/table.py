@@ -1,4 +1,4 @@
-"""The type of a room's table of sentences."""
+"""Type of a table of sentences."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from collections.abc import Callable
 from compress.core.fact import Fact
 
 Sentence = str | Callable[[Fact], str]
-"""A template for `str.format`, filled with `subject` and the fact's values by name; or a function of the fact."""
+"""A template for `str.format` with `subject` and the values of the fact by name; or a function of the fact."""
 Sentences = dict[str, Sentence]

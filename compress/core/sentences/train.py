@@ -15,16 +15,16 @@ def _loss_factors(fact: Fact) -> str:
     columns = (fact.values[name] for name in ("losses", "weights", "factors"))
     rows = zip(*(column if isinstance(column, tuple) else (column,) for column in columns), strict=True)
     terms = ", ".join(f"{loss} × {weight:g} × {factor:.3g}" for loss, weight, factor in rows)
-    return f"balance `{fact.subject}` ended with {terms}"
+    return f"balance `{fact.subject}`: final factors {terms}"
 
 
 SENTENCES: Sentences = {
     "train.auxiliary_outputs": (
-        "in training mode the network returns {count} auxiliary outputs beside its logits; nothing is trained on them"
+        "in training mode the network returns {count} auxiliary outputs besides its logits; they have no loss"
     ),
-    "train.checkpoint_damaged": "checkpoint {subject} is damaged ({detail}); the training started over",
+    "train.checkpoint_damaged": "checkpoint {subject} is damaged ({detail}); the training restarted",
     "train.checkpoint_of_other_training": (
-        "checkpoint {subject} is of a training with other settings, data or weights; the training started over"
+        "checkpoint {subject} is from a training with other settings, data or weights; the training restarted"
     ),
     "train.layers_matched": _layers_matched,
     "train.loss_factors": _loss_factors,
@@ -32,7 +32,7 @@ SENTENCES: Sentences = {
         "stopped early after epoch {epoch} of {epochs}: no better validation {metric} for {patience} epochs"
     ),
     "train.teacher_logits_not_cached": (
-        "teacher logits were computed for every batch: they are stored where samples have one row each and numbered views"
+        "teacher logits were computed for every batch: the cache needs one row per sample and numbered views"
     ),
     "train.teacher_logits_top_k": (
         "teacher logits were stored as the {k} most probable classes and the probability of the rest, "

@@ -1,1 +1,1 @@
-"""Where samples come from, one file a source prefix."""
+"""Data sources, one file for each source prefix."""

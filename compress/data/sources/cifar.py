@@ -1,6 +1,6 @@
 """`cifar10`, `cifar100`: 60,000 photographs of 32 × 32 pixels (Krizhevsky 2009), through torchvision, downloaded once.
 
-They are kept in `$COMPRESS_DATA`, or in `data/` beside the recipe. The test split is the data set's own; validation images
+They are stored in `$COMPRESS_DATA`, or in `data/` beside the recipe. The test split is that of the data set; validation images
 are held out of the training images.
 """
 

@@ -1,4 +1,4 @@
-"""How a distilled set was made, read from the header of its file. Light: no torch, no numpy."""
+"""Metadata of a distilled set, from the header of its file. Imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LONGEST = 1 << 24
 
 
 class DistilledMetadata(FrozenModel):
-    """How a distilled set was made.
+    """Metadata of a distilled set.
 
     Attributes:
-        method: A row of family `synthesis` in the method table.
+        method: A row of family `synthesis` in the registry.
         augmentation: Operations that it was made under and that augment its images in training; see
             `compress.data.differentiable_augment`.
-        views: Augmented views that an image cycles through in training.
+        views: Number of augmented views of an image in training.
         labelled_by: Description of the networks whose outputs are the soft labels.
-        source: The data set that it was made from, as a recipe names it; empty for none.
-        data: Settings of that data set; None where it has none (the caller's own loaders, a teacher alone).
-        fingerprint: Of the training split that it was made from; empty for none.
+        source: Source string of the original data set; empty without one.
+        data: Settings of the original data set; None without settings (loaders of the caller, or only a teacher).
+        fingerprint: Fingerprint of the original training split; empty without one.
     """
 
     method: str
@@ -42,23 +42,23 @@ class DistilledMetadata(FrozenModel):
 
 
 def distilled_file(path: Path) -> Path:
-    """The file of a path, which may be its folder.
+    """The file of a path, which may also be the folder of the file.
 
     Raises:
         DataError: There is none.
     """
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
-        msg = f"no distilled set at {file}; give the folder of a dataset_distillation stage, or the {FILE} in it"
+        msg = f"no distilled set at {file}; use the folder of a dataset_distillation stage, or the {FILE} in it"
         raise DataError(msg)
     return file
 
 
 def read_metadata(path: Path) -> DistilledMetadata:
-    """Metadata of the set at a path.
+    """Metadata of the distilled set at a path.
 
     Raises:
-        DataError: There is none, or it is something else.
+        DataError: The file is missing, or is not a distilled set.
     """
     file = distilled_file(path)
     try:
@@ -67,10 +67,12 @@ def read_metadata(path: Path) -> DistilledMetadata:
             header = json.loads(opened.read(min(length, LONGEST)))
         return DistilledMetadata.model_validate_json(header["__metadata__"]["about"])
     except (OSError, struct.error, ValueError, KeyError, TypeError, ValidationError) as error:
-        msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with dataset_distillation"
+        msg = (
+            f"{file} is not a distilled set, or is damaged ({type(error).__name__}); create it again with dataset_distillation"
+        )
         raise DataError(msg) from error
 
 
 def source_description(then: DataSettings, now: DataSettings) -> DataSettings:
-    """Settings to read the data set behind a distilled one with: as it was read then, as many images to judge on as now."""
+    """Settings of the original data set: those of the synthesis, with the current limit of validation and test images."""
     return then.model_copy(update={"evaluation_limit": now.evaluation_limit, "workers": now.workers})

@@ -1,6 +1,6 @@
-"""`distilled:PATH`: a small synthetic training set with soft labels, as the stage `dataset_distillation` leaves it.
+"""`distilled:PATH`: a small synthetic training set with soft labels from the stage `dataset_distillation`.
 
-One safetensors file holds everything, the pixels exactly:
+One safetensors file contains everything, with exact pixels:
 
     images          float32 (N, C, H, W), normalised
     targets         int64 (N,), class of each image
@@ -43,7 +43,7 @@ class DistilledSet:
         targets: Class of each image, int64 (N,).
         soft: Soft labels, probabilities, float32 (N, K).
         spec: Input and class names.
-        about: How it was made.
+        about: Metadata of the synthesis.
     """
 
     images: Tensor
@@ -53,14 +53,14 @@ class DistilledSet:
     about: DistilledMetadata
 
     def split(self, *, augmented: bool = True, seed: int = 0, rows: Tensor | None = None) -> DistilledSplit:
-        """It, or some rows of it, as a split to train on."""
+        """The set, or some of its samples, as a training split."""
         images, targets, soft = (part if rows is None else part[rows] for part in (self.images, self.targets, self.soft))
         operations = self.about.augmentation if augmented else ()
         return DistilledSplit(images, targets, soft, operations=operations, views=self.about.views, seed=seed)
 
 
 def write(path: Path, distilled: DistilledSet) -> None:
-    """Write the file; it appears whole or not at all."""
+    """Write the file atomically."""
     metadata = {
         "format": FORMAT,
         "contents": contents_hash(distilled.images, distilled.targets),
@@ -75,13 +75,13 @@ def write(path: Path, distilled: DistilledSet) -> None:
 
 
 def read(path: Path) -> DistilledSet:
-    """Read what `write` wrote.
+    """Read a file of `write`.
 
     Args:
         path: The file, or the folder that holds it as `distilled.safetensors`.
 
     Raises:
-        DataError: Missing, damaged, or something else.
+        DataError: The file is missing, damaged, or not a distilled set.
     """
     file = distilled_file(path)
     try:
@@ -96,21 +96,23 @@ def read(path: Path) -> DistilledSet:
             DistilledMetadata.model_validate_json(metadata["about"]),
         )
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        msg = f"{file} is no distilled set, or is damaged ({type(error).__name__}); make it again with dataset_distillation"
+        msg = (
+            f"{file} is not a distilled set, or is damaged ({type(error).__name__}); create it again with dataset_distillation"
+        )
         raise DataError(msg) from error
     if metadata.get("sum") != contents_hash(images, targets, soft):
-        msg = f"{file}: its images or labels were changed since it was written; make it again with dataset_distillation"
+        msg = f"{file}: its images or labels changed after it was written; create it again with dataset_distillation"
         raise DataError(msg)
     return distilled
 
 
 def with_distilled_train(data: Data, path: Path) -> Data:
-    """The data with a distilled set in the place of its training images."""
+    """The data with a distilled set in place of its training images."""
     return replace(data, train=read(path).split())
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
-    """The set as training images; validation and test images from the data set that it was made from.
+    """The set as training images, with validation and test images of the original data set.
 
     Raises:
         DataError: The set is missing, damaged or of another size, or the data set behind it is missing or has changed.
@@ -144,7 +146,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
 
 
 def _fits(distilled: DistilledSet, settings: DataSettings) -> None:
-    """Refuse settings that the set cannot follow."""
+    """Refuse settings that do not fit the set."""
     spec = distilled.spec
     if (spec.height, spec.width, spec.channels) != (*settings.size, settings.channels):
         sides = spec.height if spec.height == spec.width else [spec.height, spec.width]
@@ -157,7 +159,7 @@ def _fits(distilled: DistilledSet, settings: DataSettings) -> None:
 
 
 def _alone(distilled: DistilledSet, settings: DataSettings, rows: Tensor) -> Data:
-    """All three splits out of the set itself."""
+    """All three splits from the set."""
     labels = distilled.targets[rows].numpy()
     rest, test = stratified_hold_out(labels, settings.test, settings.seed)
     train, validation = stratified_hold_out(labels[rest], settings.validation, settings.seed)

@@ -15,7 +15,7 @@ from compress.data.stratified import Indices
 
 
 def contents_hash(images: Tensor, *beside: Tensor) -> str:
-    """Hash of what the samples are, images and their classes, however they are augmented; and of what else is given."""
+    """Hash of the images and their classes, without augmentation; and of further values."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
     for tensor in (images, *beside):
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -29,13 +29,13 @@ class DistilledSplit:
         images: Float32 (N, C, H, W), normalised.
         targets: Int64 (N,).
         soft: Probabilities (N, K).
-        operations: Of `compress.data.differentiable_augment`; none for no augmentation.
-        views: Augmented views that a sample cycles through.
-        seed: Of the views.
+        operations: Operations of `compress.data.differentiable_augment`; empty for no augmentation.
+        views: Number of augmented views of a sample.
+        seed: Seed of the views.
 
     Attributes:
         contents: Hash of the images and targets.
-        soft: The soft labels, which the teacher `distilled` answers with.
+        soft: The soft labels, for the teacher `distilled`.
     """
 
     views: int | None
@@ -74,7 +74,7 @@ class DistilledSplit:
         )
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
-        """Shuffled batches of view `number` modulo `views`; a rest of one sample is left out."""
+        """Shuffled batches of view `number` modulo `views`; a last batch of one sample is skipped."""
         generator = torch.Generator().manual_seed(seed_of("order", seed, number))
         batches = torch.split(torch.randperm(len(self), generator=generator), batch_size)
         return (self._batch(samples, number % (self.views or 1)) for samples in batches[: self.batches(batch_size)])

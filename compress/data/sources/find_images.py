@@ -1,4 +1,4 @@
-"""Image files in a folder and below it. Light: nothing is decoded."""
+"""Image files in a folder and its subfolders, without decoding."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ LARGEST = 10_000
 
 
 def find_images(path: Path) -> list[Path]:
-    """The image itself, or all images in a folder and below it, in order.
+    """The image, or all images in a folder and its subfolders, in order.
 
     Raises:
-        DataError: No such path, or no image there.
+        DataError: The path is missing, or has no image.
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
-        msg = f"there is no image or folder {path}; give a path with images"
+        msg = f"{path} does not exist; use the path of an image or a folder with images"
         raise DataError(msg)
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
@@ -33,7 +33,7 @@ def describe_files(path: Path) -> list[str]:
     """Name, size and modification time of each image, in order.
 
     Raises:
-        DataError: As `find_images`.
+        DataError: The path is missing, or has no image.
     """
     files = find_images(path)
     return [f"{file.relative_to(path.parent)} {(info := file.stat()).st_size} {info.st_mtime_ns}" for file in files]

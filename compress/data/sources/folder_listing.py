@@ -1,4 +1,4 @@
-"""Folders of images: which layout, which classes, which files. Names only, no image is opened. Light.
+"""Listing of folders of images: layout, classes and files, without opening an image.
 
 PATH/train/CLASS/…   PATH/val/CLASS/…   PATH/test/CLASS/…     one folder a split; val and test may be missing
 PATH/CLASS/…                                                  one folder a class, split by seed
@@ -33,7 +33,7 @@ class FolderListing:
     Attributes:
         classes: Names of the class folders, sorted.
         files: Image files, sorted by class and name.
-        labels: Position of each file's class in `classes`.
+        labels: Index of the class of each file.
     """
 
     classes: tuple[str, ...]
@@ -42,13 +42,13 @@ class FolderListing:
 
 
 def find_splits(root: Path) -> dict[str, Path]:
-    """Folder by split name (`train`, `val`, `test`); with one folder a class, `all` → `root`.
+    """Folder by split name (`train`, `val`, `test`); `all` → `root` for one folder per class.
 
     Raises:
-        DataError: No such folder, nothing in it, or another folder beside `train`.
+        DataError: The folder is missing or empty, or has another folder beside `train`.
     """
     if not root.is_dir():
-        msg = f"no such image folder: {root}; give imagefolder:PATH with PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
+        msg = f"no such image folder: {root}; use imagefolder:PATH with PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
         raise DataError(msg)
     folders = _folders(root)
     if not folders:
@@ -68,15 +68,15 @@ def find_splits(root: Path) -> dict[str, Path]:
 
 
 def folders_by_split(root: Path, folders: Iterable[Path], is_split: Callable[[Path], bool]) -> dict[str, Path]:
-    """Those of the folders whose names are known names of splits, by split.
+    """The folders whose names are known names of splits, by split.
 
     Args:
-        root: Names the data in messages.
-        folders: In it.
-        is_split: Whether one holds what a split holds; asked of those with such a name.
+        root: Folder of the data, for messages.
+        folders: Folders in `root`.
+        is_split: Whether a folder has the content of a split; called for folders with the name of a split.
 
     Raises:
-        DataError: Two folders are of one split.
+        DataError: Two folders are of the same split.
     """
     splits: dict[str, Path] = {}
     for folder in folders:
@@ -91,7 +91,7 @@ def folders_by_split(root: Path, folders: Iterable[Path], is_split: Callable[[Pa
 
 
 def find_splits_as_classes(root: Path) -> tuple[Fact, ...]:
-    """A fact where all class folders hold the same two or more folders, as splits do that have unknown names."""
+    """A fact if all class folders have the same two or more folders, as splits with unknown names have."""
     outer = _folders(root)
     inner = [[folder.name for folder in _folders(folder)] for folder in outer]
     if len(outer) < 2 or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
@@ -100,14 +100,14 @@ def find_splits_as_classes(root: Path) -> tuple[Fact, ...]:
 
 
 def list_classes(root: Path, files: FileWalk) -> tuple[FolderListing, tuple[Fact, ...]]:
-    """List the images of PATH/CLASS/…, and the files that are left out.
+    """List the images of PATH/CLASS/…, and the skipped files.
 
     Args:
         root: Folder of the classes.
-        files: Lists files; one for all splits of a data set, so that no file is listed twice.
+        files: Lists files; shared by all splits of a data set, so that no file is listed twice.
 
     Raises:
-        DataError: A class has no images, or a name that is no text.
+        DataError: A class has no images, or a name that is not UTF-8.
     """
     classes = tuple(folder.name for folder in _folders(root))
     if odd := [name for name in classes if printable(name) != name]:
@@ -141,7 +141,7 @@ def check_same_classes(train: FolderListing, other: FolderListing, name: str, ro
     """Refuse a split whose classes are not those of the training images.
 
     Raises:
-        DataError: Says which are missing and which are too many.
+        DataError: The classes differ; the message lists missing and additional ones.
     """
     missing = [label for label in train.classes if label not in other.classes]
     extra = [label for label in other.classes if label not in train.classes]
@@ -197,7 +197,7 @@ def printable(name: str | Path) -> str:
 
 
 class FileWalk:
-    """Lists the files of a data set, each real file once, however links are laid.
+    """Lists the files of a data set, each real file once, with any links.
 
     Args:
         top: Folder of the whole data set.
@@ -208,7 +208,7 @@ class FileWalk:
         self._listed: set[Path] = set()
 
     def walk(self, folder: Path) -> Iterator[tuple[Path, Fact | None]]:
-        """Every file under a folder, sorted, hidden ones left out; with the reason where it is not used."""
+        """Every file in a folder and its subfolders, sorted, without hidden files; with a reason if it is skipped."""
         pending = [(folder, folder.resolve())]
         while pending:
             outer, real_outer = pending.pop()
@@ -219,7 +219,7 @@ class FileWalk:
                 if entry.is_symlink():
                     try:
                         real = path.resolve(strict=True)
-                    except (OSError, RuntimeError):  # it leads nowhere, or to itself
+                    except (OSError, RuntimeError):  # its target does not exist, or is the link itself
                         yield path, Fact.of("data.broken_link", self._name(path))
                         continue
                 if real != real_outer / entry.name and self._is_inside(real):
@@ -236,7 +236,7 @@ class FileWalk:
             pending += reversed(inner)
 
     def _is_inside(self, real: Path) -> bool:
-        """Whether the data set holds a file or folder, or a folder holds the data set."""
+        """Whether a file or folder is in the data set, or contains it."""
         return real.is_relative_to(self._real_top) or self._real_top.is_relative_to(real)
 
     def _name(self, path: Path) -> str:
@@ -244,7 +244,7 @@ class FileWalk:
 
 
 def _kind(entry: os.DirEntry[str]) -> int:
-    """File type, without a system call where the folder entry holds it."""
+    """File type, without a system call if the folder entry has it."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
     if entry.is_dir(follow_symlinks=False):

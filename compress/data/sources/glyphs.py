@@ -1,4 +1,4 @@
-"""`glyphs`: digits and letters drawn from the fonts that matplotlib ships, as large a data set as asked for, from a seed.
+"""`glyphs`: digits and letters of the fonts of matplotlib, a synthetic data set of any size from a seed.
 
 62 classes, [0-9A-Za-z]. Each character of each font is drawn once with Pillow; every sample then warps one of those by a
 random affine map and changes contrast, sharpness, polarity and noise:
@@ -8,8 +8,8 @@ random affine map and changes contrast, sharpness, polarity and noise:
     x ← low + (high − low) · x,               low ~ U(0, 0.35), high ~ U(0.65, 1), swapped with probability ½
     x ← clip(x + s · n, 0, 1),                s ~ U(0, 0.12), n ~ N(0, 1)
 
-Glyphs keep their size relative to the font, so that o, O and 0 differ, though not always by much. Test images come from
-font families that training never saw; validation images from training's families, drawn apart.
+Glyphs keep their size relative to the font, so that o, O and 0 differ, though not always by much. Test images are from
+font families that training does not use; validation images are other images of the training families.
 """
 
 from __future__ import annotations

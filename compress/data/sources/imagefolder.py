@@ -1,7 +1,7 @@
 """`imagefolder:PATH`: folders of images, in ImageNet's layout or one folder per class (see `data.sources.folder_listing`).
 
-With `train/`, `val/` and `test/` each is used as it is. Without `test/`, the final figures come from `val/`, as everyone
-reports ImageNet, and the images for tuning are held out of `train/`. With one folder a class, both are held out by seed.
+`train/`, `val/` and `test/` are used as the splits. Without `test/`, the final metrics are from `val/`, as is common for
+ImageNet, and the validation images are held out of `train/`. With one folder per class, both are held out by seed.
 
 Of an animated image or a stack of pages, the first frame is used, as in `infer.py`; the record says so.
 
@@ -60,7 +60,7 @@ FileSelection = tuple[FolderListing, Indices]
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Images read from disk when asked for.
+    """Images read from disk on demand.
 
     Attributes:
         files: Paths.
@@ -140,7 +140,7 @@ def imagenet_moments(channels: int) -> tuple[tuple[float, ...], tuple[float, ...
 def _choose(
     root: Path, settings: DataSettings
 ) -> tuple[tuple[FileSelection, FileSelection, FileSelection], tuple[str, ...], tuple[Fact, ...]]:
-    """Which files are training, validation and test images; the classes; the files left out."""
+    """Files for training, validation and test; the classes; and the skipped files."""
     folders = find_splits(root)
     files = FileWalk(root)
     listings = {name: list_classes(folder, files) for name, folder in folders.items()}
@@ -177,7 +177,7 @@ def _check_files(files: Sequence[Path]) -> None:
                     image.load()
                 if image.mode == "F" or image.mode.startswith("I"):
                     convert_image(image, 1)
-        except Exception as error:  # what Pillow raises for a damaged file depends on its format
+        except Exception as error:  # the error of Pillow for a damaged file depends on its format
             faults.append(f"  {printable(file)}: {_reason(error)}")
     if faults:
         more = [f"  and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
@@ -187,7 +187,7 @@ def _check_files(files: Sequence[Path]) -> None:
 
 
 def _frames_skipped(files: Sequence[Path]) -> tuple[Fact, ...]:
-    """A fact where files hold frames after the first; nothing of more than `CHECKED` files."""
+    """A fact if files have several frames; only for up to `CHECKED` files."""
     if len(files) > CHECKED:
         return ()
     stacks = [file for file in files if file.suffix.lower() in _FRAMES and _has_second_frame(file)]
@@ -198,7 +198,7 @@ def _has_second_frame(file: Path) -> bool:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
             image.seek(1)
-    except Exception:  # none, or a damaged one, which nothing reads
+    except Exception:  # no further frame, or a damaged one, which is not read
         return False
     return True
 

@@ -141,7 +141,7 @@ def _check_numbers(path: Path, name: str, values: np.ndarray) -> None:
         msg = f"{path}: {name} is {values.dtype}; arrays hold numbers"
         raise DataError(msg)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        msg = f"{path}: {name} holds NaN or infinite values; mend the data"
+        msg = f"{path}: {name} has NaN or infinite values; correct the data"
         raise DataError(msg)
 
 

@@ -1,6 +1,6 @@
-"""`images:PATH`: an image, or all images in a folder and below it, without labels.
+"""`images:PATH`: an image, or all images in a folder and its subfolders, without labels.
 
-Pixels are scaled to [0, 1] and normalised by `mean` and `std`, else by ImageNet's; the record says by which.
+Pixels are scaled to [0, 1] and normalised by `mean` and `std`, by default those of ImageNet; the record has the values.
 """
 
 from __future__ import annotations

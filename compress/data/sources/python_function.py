@@ -1,4 +1,4 @@
-"""`python:FILE.py:FUNCTION`: data from a function of the user's own.
+"""`python:FILE.py:FUNCTION`: data from a function of the user.
 
 The function gets the recipe's `DataSettings` and returns either a `Data`, or
 
@@ -41,12 +41,12 @@ class LabelledImages(Protocol):
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
-    """Call the function and take what it gives.
+    """Call the function and return its data.
 
     Raises:
         TrustError: Its code may not run.
         CompressError: No such file or function.
-        DataError: It returned something else than described above.
+        DataError: Its result is not of one of the two forms.
     """
     result = load_function(origin.argument, origin.base, origin.trust_code)(settings)
     if isinstance(result, Data):

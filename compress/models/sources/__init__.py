@@ -1,1 +1,1 @@
-"""Where a network comes from, one file a source prefix."""
+"""Sources of networks, one file for each source prefix."""

@@ -1,7 +1,7 @@
-"""`onnx:PATH`: an ONNX file of any origin, which a chain starts from in place of a torch network.
+"""`onnx:PATH`: an ONNX file from any source, as the start of a chain in place of a torch network.
 
-The file is checked, its operators are brought to a set that quantization knows, its nodes get names, and the result is compared
-with the file itself: the given file is the reference of everything after it.
+The file is checked, its operators are converted to a set that quantization supports, its nodes get names, and the result is
+compared with the original file, which is the reference of all later stages.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from compress.tasks.output_agreement import compare_outputs
 from compress.tasks.outputs import Outputs
 
 OLDEST_OPSET, OPSET = 13, 17
-"""First operator set in which quantization has a scale for each channel, and the one that older files are converted to."""
+"""First operator set with per-channel scales of quantization; older files are converted to it."""
 STANDARD_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
-"""Domains whose operators ONNX Runtime has."""
+"""Domains of the operators of ONNX Runtime."""
 COMPARED = 2
-"""Samples that the prepared file and the given one are compared on."""
+"""Number of samples on which the prepared and the original file are compared."""
 FILE = "model.onnx"
 
 
@@ -45,7 +45,7 @@ def given_candidate(path: Path, spec: NetworkSpec) -> tuple[Candidate, tuple[Fac
         spec: Of the data.
 
     Raises:
-        ConversionError: It cannot be used; the message says why.
+        ConversionError: The file cannot be used; the message has the reason.
     """
     check_given_file(path)
     signature = read_signature(path)
@@ -66,7 +66,7 @@ def check_contents(path: Path) -> None:
     """Refuse a file that cannot be compressed, by what it holds; it is not run.
 
     Raises:
-        ConversionError: Damaged, with operators that ONNX Runtime lacks, quantized already, or without float weights.
+        ConversionError: The file is damaged, has operators that ONNX Runtime lacks, is quantized, or has no float weights.
     """
     model = onnx_files.load(path)
     nodes = list(all_nodes(model.graph))
@@ -75,7 +75,7 @@ def check_contents(path: Path) -> None:
         msg = f"{path} has custom operators ({', '.join(custom)}), which ONNX Runtime lacks; export it without them"
         raise ConversionError(msg)
     if integers := _integer_evidence(model, nodes):
-        msg = f"{path} is quantized already ({integers}); give the float file that it was made from"
+        msg = f"{path} is already quantized ({integers}); use the float file"
         raise ConversionError(msg)
     if not any(tensor.data_type in FLOAT_TYPES and len(tensor.dims) > 1 for tensor in _constants(model.graph)):
         msg = f"{path} has no float weights of two or more axes, so that there is nothing to compress"
@@ -90,7 +90,7 @@ INTEGER_OPERATORS = frozenset(
 
 
 def _integer_evidence(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> str:
-    """Why a file counts as quantized: its operators, or most of its weights as 8-bit integers; empty where it is not."""
+    """Why a file counts as quantized: its operators, or 8-bit integers as most of its weights; empty if it is not."""
     if operators := sorted({node.op_type for node in nodes} & INTEGER_OPERATORS):
         return ", ".join(operators)
     sizes: dict[bool, int] = {True: 0, False: 0}
@@ -99,12 +99,12 @@ def _integer_evidence(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> st
         if is_byte or tensor.data_type in FLOAT_TYPES:
             sizes[is_byte] += tensor.ByteSize()
     if sizes[True] > sizes[False]:
-        return "most of its weights are 8-bit integers, which it converts to float itself"
+        return "most of its weights are 8-bit integers, which it converts to float"
     return ""
 
 
 def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Initializers and contents of `Constant` nodes, those of branches and loop bodies included."""
+    """Initializers and contents of `Constant` nodes, also in branches and loop bodies."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
@@ -115,17 +115,17 @@ def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def take_file(candidate: Candidate, context: Context) -> tuple[Candidate, tuple[Fact, ...]]:
-    """Copy the file into the stage's folder, prepared for the other stages.
+    """Write the prepared file into the folder of the stage.
 
     Args:
-        candidate: Of `given_candidate`.
-        context: Data to compare on, and the folder.
+        candidate: Result of `given_candidate`.
+        context: Data for the comparison, and the folder.
 
     Returns:
         The candidate with the prepared file, and notes.
 
     Raises:
-        ConversionError: The data do not fit, or the prepared file computes something else.
+        ConversionError: The data do not fit, or the outputs of the prepared file differ.
     """
     path, target = candidate.file_for("onnxruntime"), context.folder / FILE
     model, notes = prepare_model(onnx_files.load(path), path.name)
@@ -140,11 +140,11 @@ def take_file(candidate: Candidate, context: Context) -> tuple[Candidate, tuple[
 
 
 def prepare_model(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, tuple[Fact, ...]]:
-    """The network with operators that quantization knows, weights as initializers, and a name for each node.
+    """The network with operators that quantization supports, weights as initializers, and a name for each node.
 
     Args:
-        model: As the file has it.
-        name: Stands for it in notes.
+        model: Model of the file.
+        name: Name of the model in notes.
 
     Raises:
         ConversionError: Its operators cannot be converted.
@@ -154,7 +154,7 @@ def prepare_model(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, t
     if opset < OLDEST_OPSET:
         try:
             model = onnx.version_converter.convert_version(model, OPSET)
-        except Exception as error:  # the converter raises RuntimeError and errors of its own
+        except Exception as error:  # the converter raises RuntimeError and its own errors
             msg = f"{name} has ONNX opset {opset}, and onnx cannot convert it to {OPSET}: {error}; export it with 13 or later"
             raise ConversionError(msg) from error
         notes.append(Fact.of("models.opset_converted", name, before=opset, after=OPSET))
@@ -162,7 +162,7 @@ def prepare_model(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, t
         notes.append(Fact.of("models.control_flow_in_float", ", ".join(sorted(inner)), count=sum(inner.values())))
     for value in (*model.graph.input, *model.graph.output):
         for index, dim in enumerate(value.type.tensor_type.shape.dim):
-            if dim.dim_value < 0:  # how Paddle's converter writes a free axis
+            if dim.dim_value < 0:  # a free axis in files of Paddle's converter
                 dim.dim_param = f"{value.name}_{index}"
     indexed = graphs.to_ir(model)
     _name_nodes(indexed)
@@ -182,7 +182,7 @@ def _inner_weights(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def _name_nodes(model: ir.Model) -> None:
-    """Give each node a name of its own; names that the file has stay where no other node has them."""
+    """Give each node a unique name; existing unique names are kept."""
     taken = set[str]()
     for index, node in enumerate(model.graph):
         name = node.name or f"{node.op_type}_{index}"
@@ -191,7 +191,7 @@ def _name_nodes(model: ir.Model) -> None:
 
 
 def _check_same(path: Path, prepared: Path, samples: list[dict[str, Array]]) -> None:
-    """Compare the prepared file with the given one.
+    """Compare the prepared file with the original file.
 
     Raises:
         ConversionError: Inputs do not fit, or outputs differ.
@@ -201,17 +201,15 @@ def _check_same(path: Path, prepared: Path, samples: list[dict[str, Array]]) -> 
     for feeds in batches:
         try:
             outputs = [outputs_in_a_row(session.run(None, feeds)) for session in (first, second)]
-        except Exception as error:  # the runtime's exceptions have no common base but Exception
+        except Exception as error:  # the only common base of the runtime's errors is Exception
             if not type(error).__module__.startswith("onnxruntime"):
                 raise
             shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in feeds.items())
-            msg = (
-                f"{path} does not run on the data ({shapes}): {str(error).splitlines()[0]}; give inputs of the shapes it takes"
-            )
+            msg = f"{path} does not run on the data ({shapes}): {str(error).splitlines()[0]}; use inputs of its shapes"
             raise ConversionError(msg) from error
         agreement = compare_outputs(*outputs)
         if agreement.max_abs > 1e-4 + 1e-3 * agreement.scale:
-            msg = f"{path} computes something else after its operators were converted; export it with ONNX opset 13 or later"
+            msg = f"the outputs of {path} differ after the conversion of its operators; export it with ONNX opset 13 or later"
             raise ConversionError(msg)
 
 

@@ -1,4 +1,4 @@
-"""`file:PATH` with an `architecture`: weights from safetensors, or from a torch file that holds nothing but data."""
+"""`file:PATH` with an `architecture`: weights from safetensors, or from a torch file with only data."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from compress.models.settings import ModelSettings
 from compress.tasks.base import Task
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Training-only heads of GoogLeNet and Inception, left out of the networks here."""
+"""Heads of GoogLeNet and Inception that only training uses; they are not part of the networks here."""
 
 
 def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:
-    """Build the architecture and put the file's weights into it, pruned shapes of our own checkpoints included.
+    """Build the architecture and load the weights of the file, also pruned shapes of checkpoints of this package.
 
     Raises:
-        ModelError: No such file, not weights, a pickle that would run code, or weights that do not fit.
+        ModelError: The file is missing, has no weights, is a pickle with code, or its weights do not fit.
     """
     path = user_path(name, base)
     if not path.is_file():
@@ -48,7 +48,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
 
 
 def _without_auxiliary(state: Mapping[str, Tensor], module: nn.Module, path: Path) -> tuple[dict[str, Tensor], list[Fact]]:
-    """Leave out heads that serve training alone, with a note."""
+    """Remove heads that only training uses, with a note."""
     expected = module.state_dict().keys()
     extra = [key for key in state if key not in expected and key.startswith(AUXILIARY)]
     notes = [Fact.of("models.auxiliary_unused", path.name, count=len(extra), first=weights.first_few(extra))] if extra else []
@@ -56,7 +56,7 @@ def _without_auxiliary(state: Mapping[str, Tensor], module: nn.Module, path: Pat
 
 
 def _meet_channels(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Let the network have the file's image channels; it is fitted to the data after loading, with the file's weights."""
+    """Set the image channels of the file; the network is fitted to the data after the weights are loaded."""
     first = head.first_convolution(module)
     weight = state.get(f"{first[0]}.weight") if first else None
     if weight is not None and weight.ndim == 4:
@@ -73,7 +73,7 @@ def _put(draft: UnfittedModel, state: Mapping[str, Tensor], path: Path, classes:
     shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
     if shapes:
         missing, unexpected = [key for key in own if key not in state], [key for key in state if key not in own]
-    else:  # the network's own hooks may rename entries of older files
+    else:  # hooks of the network may rename entries of older files
         result = draft.module.load_state_dict(state, strict=False)
         missing, unexpected = list(result.missing_keys), list(result.unexpected_keys)
     tied = _tied(draft.module, state)
@@ -93,7 +93,7 @@ def _put(draft: UnfittedModel, state: Mapping[str, Tensor], path: Path, classes:
 
 
 def _tied(module: nn.Module, state: Mapping[str, Tensor]) -> set[str]:
-    """Names that are second names of tensors in the file, as safetensors stores shared ones."""
+    """Names that are further names of tensors in the file, since safetensors stores shared tensors once."""
     own = module.state_dict(keep_vars=True)
     held = {id(own[key]) for key in own.keys() & state.keys()}
     return {key for key, value in own.items() if id(value) in held}

@@ -1,7 +1,7 @@
-"""Rows of all profile stages, each under the name of the network that was measured.
+"""Rows of all profile stages, each with the name of the measured network.
 
-A profile stage does not know what comes after it, and calls the network that it measures `artifact`. Only the network that
-ships is the artifact: where a later stage changed the network, the report names the row after that stage.
+A profile stage does not know the stages after it, and calls its network `artifact`. Only the final network
+is the artifact: if a later stage changes the network, the report names the row after that stage.
 """
 
 from __future__ import annotations

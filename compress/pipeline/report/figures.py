@@ -43,7 +43,7 @@ from compress.pipeline.report.training_curves import draw_stage
 
 
 def draw(record: RunRecord, run: Path | None = None) -> tuple[FigureFile, ...]:
-    """All figures that a record has data for, in the order of the report, and those that stages saved in the run directory."""
+    """All figures for which a record has data, in the order of the report, and those that stages saved in the run directory."""
     overview = [
         _before_after(record),
         _metric_against(record, "size_bytes", "size", 1e-6, "size of the ONNX file (MB)"),
@@ -127,7 +127,7 @@ def _metric_against(record: RunRecord, measure: str, short: str, factor: float, 
 
 
 def _point(axes: Axes, point: _Point, factor: float, scale: float, *, inverted: bool) -> Annotation:
-    """Draw a point with its whiskers and its name, a stage's above and any other below; returns the name's annotation."""
+    """Draw a point with whiskers and name, above for a stage and below for others; returns the annotation of the name."""
     x, y = (point.x.value or 0) * factor, (point.y.value or 0) * scale
     color = COLORS[0] if point.in_chain else SUBJECT_COLORS["teacher" if point.name == "teacher" else "student"]
     fill = color if point.x.how == "measured" and point.y.how == "measured" else "white"
@@ -142,7 +142,7 @@ def _point(axes: Axes, point: _Point, factor: float, scale: float, *, inverted: 
 
 
 def _before_after(record: RunRecord) -> FigureFile | None:
-    """How many times smaller and faster the artifact is than the reference."""
+    """Factors by which the artifact is smaller and faster than the reference."""
     name, reference = reference_metrics(record)
     final = final_metrics(record)
     ratios = []
@@ -163,10 +163,10 @@ def _before_after(record: RunRecord) -> FigureFile | None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
-    axes.set_xlabel(f"times less than the {name} (logarithmic)")
+    axes.set_xlabel(f"reduction factor against the {name} (logarithmic)")
     style_axes(axes, grid="x")
     axes.tick_params(axis="y", labelcolor=INK, labelsize=9)
-    caption = f"The artifact against the {name}: how many times less of each."
+    caption = f"The artifact against the {name}: reduction factor of each quantity."
     return FigureFile("before_after", "overview", caption, to_png(figure))
 
 

@@ -1,4 +1,4 @@
-"""The report as one HTML file that can be mailed and printed: style and pictures inside, nothing fetched."""
+"""The report as one HTML file with embedded style and pictures, without external resources."""
 
 from __future__ import annotations
 

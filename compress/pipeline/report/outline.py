@@ -1,4 +1,4 @@
-"""Outline of a report: what it says and in which order. The Markdown and the HTML writer both render it.
+"""Outline of a report: its content in order, which the Markdown and HTML writers render.
 
 A section is a function of the record and its pictures, and a row of the registry's family `report_section`, in the order of the
 report.
@@ -22,18 +22,18 @@ from compress.tasks.classification import ACCURACY
 if TYPE_CHECKING:
     from compress.core.plot_style import FigureFile
 
-SMOKE = "toy size (--smoke): the numbers mean nothing"
-NOT_JUDGED = "A run at toy size (--smoke) does not judge its budget. Run the recipe without --smoke for a verdict."
+SMOKE = "smoke run (--smoke): its numbers are not valid results"
+NOT_JUDGED = "A smoke run (--smoke) does not check its budget. Run the recipe without --smoke for a verdict."
 SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report under its own heading.
+    """A section of the report.
 
     Attributes:
         title: Heading.
-        level: 2 for a part, 3 for a part of a part.
+        level: Level of the heading, 2 or 3.
         paragraphs: Sentences.
         items: A list, after the paragraphs.
         tables: Tables, after the list.
@@ -55,8 +55,8 @@ class Outline:
     """A whole report.
 
     Attributes:
-        title: The run's name.
-        facts: One line of what, when and how long.
+        title: Name of the run.
+        facts: One line with date, duration and data.
         verdict: `met`; `met, not shown`; `not shown`, where the budget asks for more; `missed`; `not judged`; or `no budget`.
         headline: The verdict in a sentence.
         sections: In order.
@@ -75,19 +75,19 @@ SectionBuilder = Callable[[RunRecord, Pictures], Iterator[Section]]
 
 
 def deciding_metric(record: RunRecord) -> Metric:
-    """The metric that decides; records older than the field are of classification."""
+    """The deciding metric; records without it are of classification."""
     return record.metric or ACCURACY
 
 
 def metric_of(record: RunRecord, name: str) -> Metric:
-    """The metric that a quantity is of, by its name; the deciding one where it is of none."""
+    """The metric of a quantity, by its name; the deciding metric for other quantities."""
     metrics = (deciding_metric(record), *record.further_metrics)
     own = [metric for metric in metrics if name == metric.name or name.startswith(f"{metric.name}_")]
     return max(own, key=lambda metric: len(metric.name), default=metrics[0])
 
 
 def describe_inputs(spec: NetworkSpec) -> str:
-    """The inputs: the size of one sample where there is one input of one size, else all inputs with their axes."""
+    """The size of a sample if there is one input of a fixed size, else all inputs with their axes."""
     inputs = spec.signature.inputs
     shape = inputs[0].sample_shape
     if len(inputs) == 1 and all(isinstance(size, int) for size in shape):
@@ -106,7 +106,7 @@ def describe_names(spec: NetworkSpec) -> tuple[str, ...]:
 
 
 def build_outline(record: RunRecord, pictures: Sequence[FigureFile]) -> Outline:
-    """Lay a record out as a report."""
+    """The outline of the report of a record."""
     verdict, headline = _verdict(record)
     facts = (
         *((SMOKE,) if record.smoke else ()),
@@ -123,7 +123,7 @@ def build_outline(record: RunRecord, pictures: Sequence[FigureFile]) -> Outline:
 
 
 def is_budget_skipped(record: RunRecord) -> bool:
-    """Whether the recipe sets a budget that the run, at toy size, did not judge."""
+    """Whether the recipe has a budget that the smoke run did not check."""
     return record.smoke and bool(record.verdict or record.recipe.get("budget"))
 
 
@@ -131,7 +131,7 @@ def _verdict(record: RunRecord) -> tuple[str, str]:
     if is_budget_skipped(record):
         return "not judged", NOT_JUDGED
     if record.verdict is None:
-        return "no budget", "The recipe sets no budget, so there is no limit to pass or to miss."
+        return "no budget", "The recipe has no budget, so there is no verdict."
     state, sentence = _checks(record.verdict)
     return state, " ".join((sentence, *(f"{(text := render(note))[:1].upper()}{text[1:]}." for note in record.verdict.notes)))
 

@@ -1,4 +1,4 @@
-"""Tables of what a repetition of the run needs: versions, seeds, keys and files."""
+"""Tables for the reproduction of a run: versions, seeds, keys and files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.core.record import RunRecord
 from compress.pipeline.report.table import Cell, Table
 
 MANY = 24
-"""Files of one folder that the table of files lists one by one."""
+"""Largest number of files of a folder that are listed individually."""
 
 
 def pairs_table(title: str, pairs: Mapping[str, str]) -> Table:
@@ -34,7 +34,7 @@ def versions_table(record: RunRecord) -> Table:
 
 
 def files_table(record: RunRecord) -> Table:
-    """Every file of a stage with its SHA-256; those of a folder with many are counted."""
+    """Every file of a stage with its SHA-256; a folder with many files has one row."""
     rows = tuple(
         (Cell(f"{stage.index} · {stage.name}"), Cell(path), Cell(digest))
         for stage in record.every_stage
@@ -44,7 +44,7 @@ def files_table(record: RunRecord) -> Table:
 
 
 def _listed(files: Mapping[str, str]) -> dict[str, str]:
-    """Hashes by path; a folder with more than `MANY` files is one entry."""
+    """Hashes by path; a folder with more than `MANY` files has one entry."""
     counts = Counter(path.partition("/")[0] for path in files if "/" in path)
     shown: dict[str, str] = {}
     for path, digest in files.items():

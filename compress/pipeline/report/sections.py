@@ -17,7 +17,7 @@ CHANGES = (
     "turns. The note of a latency says which session it is from."
 )
 NUMBERS = (
-    "Every number of this report has a sign. ● measured: an instrument or a count gave it in this run; the note below its "
+    "Every number of this report has a sign. ● measured: measured or counted in this run; the note below its "
     "table says where, and n is the number of samples or runs. ◐ estimated: a model predicts it, with the band of its known "
     "error; nothing was run. ○ not measured: the value is unknown, and the note says why.",
     "Ranges are 95 % intervals (measured) or error bands (estimated). A proportion has the Wilson score interval; a difference "
@@ -46,7 +46,7 @@ def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
 
 
 def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
-    """Warnings, each with its stage; a run at toy size has none worth reading."""
+    """Warnings, each with its stage; none for a smoke run."""
     warnings = [f"verdict: {render(note)}" for note in (record.verdict.notes if record.verdict else ())]
     warnings += [f"start: {render(warning)}" for warning in record.warnings]
     warnings += [
@@ -84,7 +84,7 @@ def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
 
 
 def stages(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
-    """What each stage reports of its own work."""
+    """Results of each stage."""
     count = len(record.every_stage)
     text = f"{count} stages, in order, with their resolved parameters; their metrics are in the table above."
     yield Section("Stages in detail", paragraphs=(text,))
@@ -93,7 +93,7 @@ def stages(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
 
 
 def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
-    """All that repeating the run needs."""
+    """Everything that a repetition of the run needs."""
     yield Section(
         "How to repeat the run",
         paragraphs=("Environment, versions, seeds, data and the resolved recipe.",),
@@ -108,7 +108,7 @@ def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  #
 
 
 def numbers(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
-    """What signs and intervals mean."""
+    """Meaning of signs and intervals."""
     metric = deciding_metric(record)
     change = "percentage points" if metric.unit == "fraction" else "per cent"
     paragraphs = [text.format(metric=metric.label, change=change) for text in NUMBERS]
@@ -137,5 +137,5 @@ def _stage(stage: StageRecord, metric: Metric, pictures: Pictures) -> Section:
 
 
 def _sentence_start(label: str) -> str:
-    """A label at the start of a sentence; one with capitals of its own, such as mAP50, stays as it is."""
+    """A label with a capital letter, for the start of a sentence; labels such as mAP50 are not changed."""
     return label[:1].upper() + label[1:] if label == label.lower() else label

@@ -1,4 +1,4 @@
-"""Figures that a stage saved itself because the record lacks the data to draw them, for example images."""
+"""Figures that a stage saves because the record has no data for them, for example images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FOLDER = "figures"
 
 
 def saved_figures(stage: StageRecord, run: Path) -> Iterator[FigureFile]:
-    """PNG files in a stage's folder `figures`; the caption is the file's description.
+    """PNG files in the folder `figures` of a stage; the caption is the description in the file.
 
-    A file that is missing, has changed since or is no PNG is left out.
+    Missing files, changed files and files that are no PNG are skipped.
 
     Args:
-        stage: Its record names the files.
+        stage: Record of the stage, with the names of the files.
         run: The run directory.
     """
     folder = run / stage_folder_name(stage.index, stage.name)

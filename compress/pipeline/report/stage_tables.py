@@ -1,4 +1,4 @@
-"""Tables of one stage: its results, what it skipped, and tables of its own."""
+"""Tables of a stage: results, skipped items, and tables specific to the stage."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from compress.core.sentences import render, render_subject
 from compress.pipeline.report.table import Cell, Notes, Table, order_names
 
 ROWS_SHOWN = 100
-"""Rows of a stage's own table that a report shows; the record holds them all."""
+"""Number of rows of a stage table in a report; the record has all rows."""
 
 SHOWN_OF = {"layers_time": 15}
-"""Rows shown of tables whose first rows matter most."""
+"""Number of rows of tables whose first rows matter most."""
 
 
 def results_table(stage: StageRecord, metric: Metric) -> Table | None:
-    """Further quantities of a stage; None without any."""
+    """Further quantities of a stage, or None."""
     if not stage.results:
         return None
     notes = Notes(metric)
@@ -32,7 +32,7 @@ def results_table(stage: StageRecord, metric: Metric) -> Table | None:
 
 
 def skipped_table(stage: StageRecord) -> Table | None:
-    """What the stage left unchanged, grouped by reason; None where it left nothing."""
+    """Skipped items of the stage, grouped by reason, or None."""
     if not stage.skipped:
         return None
     groups: dict[str, list[str]] = {}
@@ -43,7 +43,7 @@ def skipped_table(stage: StageRecord) -> Table | None:
 
 
 def own_tables(stage: StageRecord, metric: Metric) -> tuple[Table, ...]:
-    """A stage's own tables: pruning steps, layers, parity."""
+    """Tables specific to a stage: pruning steps, layers, parity."""
     return tuple(_own_table(name, rows, metric) for name, rows in stage.tables.items() if rows)
 
 
@@ -59,12 +59,12 @@ def _own_table(name: str, rows: Sequence[Mapping[str, object]], metric: Metric) 
 
 
 def _words(key: str) -> str:
-    """The heading of a stage's own column; not `quantity_label`, which names what is measured on test."""
+    """The heading of a column of a stage table; not `quantity_label`, whose labels are for the test split."""
     return key.replace("_", " ")
 
 
 def _json_cell(notes: Notes, name: str, item: object) -> Cell:
-    """A cell of plain JSON; a written `Quantity` becomes one again."""
+    """A cell of plain JSON; a `Quantity` as JSON is parsed."""
     if isinstance(item, Mapping) and "how" in item:
         try:
             return notes.cell(name, Quantity.model_validate(item))

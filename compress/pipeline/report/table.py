@@ -1,4 +1,4 @@
-"""Cells, tables and the notes below them: every number has its sign and refers to a note on its provenance."""
+"""Cells, tables and notes: every number has a sign and refers to a note on its provenance."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from compress.core.record import How, Metric, Quantity
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
+    """A cell of a table.
 
     Attributes:
         text: The value with its unit, or words.
-        how: Set for a number.
+        how: Provenance of a number.
         interval: Its interval or band; empty without one.
-        note: Number of the note below the table.
-        change: Against the row or column that it is compared with.
+        note: Index of the note below the table.
+        change: Change against the row or column that it is compared with.
     """
 
     text: str
@@ -37,13 +37,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the first column names the rows.
+    """A table whose first column names the rows.
 
     Attributes:
-        title: Above it.
-        header: As many as every row has cells.
+        title: Title above the table.
+        header: Header of each column.
         rows: Cells.
-        notes: How the numbers came to be, in the order of the cells' note numbers, counted from 1.
+        notes: Provenance of the numbers, in the order of the note indices of the cells, from 1.
     """
 
     title: str
@@ -54,10 +54,10 @@ class Table:
 
 @dataclass
 class Notes:
-    """Numbers the different provenances in one table.
+    """Numbers the notes on provenance of a table.
 
     Args:
-        metric: The metric that decides, whose differences are shown in points.
+        metric: The deciding metric, whose differences are shown in points.
     """
 
     metric: Metric
@@ -66,13 +66,13 @@ class Notes:
     def cell(
         self, name: str, quantity: Quantity | None, *, against: Quantity | None = None, metric: Metric | None = None
     ) -> Cell:
-        """A quantity's cell, with its change against another.
+        """The cell of a quantity, with its change against another quantity.
 
         Args:
-            name: Of the quantity.
-            quantity: The quantity; None where there is none.
-            against: What it is compared with.
-            metric: The metric that it is of, where that is not the one that decides.
+            name: Name of the quantity.
+            quantity: The quantity, or None.
+            against: The quantity that it is compared with, or None.
+            metric: Its metric, if that is not the deciding metric.
         """
         if quantity is None:
             return Cell("—")
@@ -85,17 +85,17 @@ class Notes:
         return Cell(text, quantity.how, format_interval(quantity, unit), note, format_change(against, quantity))
 
     def sentences(self) -> tuple[str, ...]:
-        """One sentence for each provenance, in order."""
+        """A sentence for each provenance, in order."""
         return tuple(self._sentence(how, detail, runs) for (how, detail), runs in self._runs.items())
 
     def _sentence(self, how: How, detail: str, runs: list[int]) -> str:
         span = sorted({min(runs), max(runs)}) if runs else []
         counted = f"; n = {' to '.join(f'{count:,}' for count in span)}" if span else ""
-        empty = "a plain count, no more recorded" if how == "measured" else "no more recorded"
+        empty = "a count without further details" if how == "measured" else "no more recorded"
         return f"{format_provenance(Quantity(unit='1', how=how))}: {detail or empty}{counted}"
 
 
 def order_names(names: Iterable[str], metric: Metric) -> tuple[str, ...]:
-    """Each name once: those with a label of their own in the order of the labels, then the others."""
+    """Each name once: names with their own label in the order of the labels, then the others."""
     unique, labels = dict.fromkeys(names), quantity_labels(metric)
     return (*(name for name in labels if name in unique), *(name for name in unique if name not in labels))

@@ -1,6 +1,6 @@
-"""Tables of a whole run as plain rows, from records, without markup. Light: also used by the command line.
+"""Tables of a whole run as plain rows, from records, without markup; also for the command line.
 
-Every number has the sign of its provenance and refers to a note below its table: where and how it was measured, how often.
+Every number has the sign of its provenance and refers to a note below its table on the measurement.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from compress.pipeline.report.outline import deciding_metric, metric_of
 from compress.pipeline.report.table import Cell, Notes, Table, order_names
 
 COLUMNS = ("size_bytes", "parameters", "macs", "latency_ms")
-"""What the overview tables show beside the deciding metric."""
+"""Quantities of the overview tables besides the deciding metric."""
 
 
 def final_metrics(record: RunRecord) -> Metrics:
-    """Metrics of what ships: the last stage's."""
+    """Metrics of the artifact, which are those after the last stage."""
     return stage_metrics(record, record.stages[-1]) if record.stages else record.start
 
 
 def reference_metrics(record: RunRecord) -> tuple[str, Metrics]:
-    """Name and metrics of what the result is compared with: the teacher, or the starting network where there is none."""
+    """Name and metrics of the reference: the teacher, or without a teacher the starting network."""
     if record.teacher is None:
         return "starting network", record.start
     return "teacher", teacher_metrics(record)
 
 
 def control_of(record: RunRecord) -> tuple[StageRecord, Quantity] | None:
-    """The stage that trained a control, the student without its teacher, and the control's deciding metric."""
+    """The stage that trained a control (the student without its teacher), and the deciding metric of the control."""
     name = f"control_{deciding_metric(record).name}"
     return next(((stage, stage.results[name]) for stage in record.stages if name in stage.results), None)
 
 
 def verdict_table(record: RunRecord) -> Table | None:
-    """Every limit with what is allowed and what was measured; None without a budget."""
+    """Every limit with the allowed and the measured value; None without a budget."""
     if record.verdict is None:
         return None
     notes = Notes(deciding_metric(record))
@@ -75,7 +75,7 @@ def _overview(record: RunRecord) -> list[tuple[str, Metrics, bool]]:
 
 
 def summary_table(record: RunRecord) -> Table:
-    """Teacher, student, student trained alone and artifact, one row each, and what changed."""
+    """A row for teacher, student, control and artifact, with changes."""
     metric = deciding_metric(record)
     notes, columns = Notes(metric), (metric.name, *COLUMNS)
     name, reference = reference_metrics(record)
@@ -93,7 +93,7 @@ def summary_table(record: RunRecord) -> Table:
 
 
 def summary_rows(record: RunRecord) -> list[list[str]]:
-    """The before and after table for a terminal: a header row, then one row per network; every number with its sign."""
+    """The table before and after for a terminal: a header row, then a row for each network; every number with its sign."""
     table = summary_table(record)
 
     def plain(cell: Cell) -> str:
@@ -105,7 +105,7 @@ def summary_rows(record: RunRecord) -> list[list[str]]:
 
 
 def _chain(record: RunRecord) -> list[tuple[str, Metrics, Metrics]]:
-    """Name and metrics of the teacher, the start and every stage, and what they may be compared with."""
+    """Name and metrics of the teacher, the start and every stage, and the metrics that they can be compared with."""
     compared: list[tuple[str, Metrics, Metrics]] = []
     if record.teacher:
         compared.append(("0 · teacher", teacher_metrics(record), {}))
@@ -118,7 +118,7 @@ def _chain(record: RunRecord) -> list[tuple[str, Metrics, Metrics]]:
 
 
 def further_table(record: RunRecord) -> Table | None:
-    """The other metrics of the task on test, with the change against the stage before; None where none was measured."""
+    """The other metrics of the task on test, with the change against the stage before, or None."""
     compared = _chain(record)
     shown = [metric for metric in record.further_metrics if any(metric.name in metrics for _, metrics, _ in compared)]
     if not shown:
@@ -137,7 +137,7 @@ def further_table(record: RunRecord) -> Table | None:
 
 
 def chain_table(record: RunRecord) -> Table:
-    """Every stage's metrics with the change against the stage before."""
+    """The metrics of every stage, with the change against the stage before."""
     metric = deciding_metric(record)
     notes, compared = Notes(metric), _chain(record)
     further = {f"{each.name}{suffix}" for each in record.further_metrics for suffix in ("", "_validation")}
@@ -155,7 +155,7 @@ def chain_table(record: RunRecord) -> Table:
 
 
 def device_tables(record: RunRecord) -> tuple[Table, ...]:
-    """One table for each profile stage and device: teacher, student and artifact side by side."""
+    """A table for each profile stage and device: teacher, student and artifact side by side."""
     groups: dict[tuple[int, str], list[BenchmarkRow]] = {}
     for stage, row in benchmark_rows(record):
         groups.setdefault((stage.index, row.device), []).append(row)
@@ -175,7 +175,7 @@ def _device_table(title: str, networks: Sequence[BenchmarkRow], metric: Metric) 
     if len({network.file for network in networks}) > 1:
         rows.append((Cell("file"), *(Cell(network.file) for network in networks), *blank))
     names = order_names((name for network in networks for name in network.quantities), metric)
-    for name in sorted(names, key=lambda name: name != last.latency_name):  # the latency that limits mean comes first
+    for name in sorted(names, key=lambda name: name != last.latency_name):  # the latency with limits comes first
         cells = [notes.cell(name, network.quantities.get(name)) for network in networks]
         change = format_change(first.quantities.get(name), last.quantities.get(name)) or "—"
         rows.append((Cell(quantity_label(name, metric)), *cells, *((Cell(change),) * comparable)))

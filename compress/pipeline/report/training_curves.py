@@ -25,13 +25,13 @@ from compress.core.plot_style import (
 from compress.core.record import Curve, Metric, StageRecord
 
 STEPS = "pruning_steps"
-"""The table of a stage that is drawn: `step`, `macs`, `parameters`, `sparsity`, `METRIC_pruned`, `METRIC_recovered`."""
+"""Table for the figure, with the columns `step`, `macs`, `parameters`, `sparsity`, `METRIC_pruned`, `METRIC_recovered`."""
 
 VALIDATION = "_validation"
 
 
 def draw_stage(stage: StageRecord, metric: Metric) -> Iterator[FigureFile]:
-    """Figures of one stage, where its record has data to draw."""
+    """Figures of a stage, as far as its record has data."""
     rows = stage.tables.get(STEPS, ())
     has_steps = len(rows) > 1 and all(_number(row.get("step")) is not None for row in rows)
     if has_steps:
@@ -52,9 +52,9 @@ def _number(item: object) -> float | None:
 
 
 def _steps(stage: StageRecord, rows: tuple[Row, ...], metric: Metric) -> FigureFile:
-    """The metric before and after each step's recovery; beside it the remaining size of the network.
+    """The metric before and after recovery in each step, and the remaining size of the network.
 
-    Lines connect the steps that were kept; an undone step is a hollow marker.
+    Lines connect accepted steps; a hollow marker is a step that was undone.
     """
     figure = new_figure(7.2, 2.8)
     metric_axes, size_axes = figure.subplots(1, 2)
@@ -74,12 +74,12 @@ def _steps(stage: StageRecord, rows: tuple[Row, ...], metric: Metric) -> FigureF
         draw(size_axes, [_percent((_number(row.get(key)) or math.nan) / whole) for row in rows], name, COLORS[index])
     if any(_number(row.get("sparsity")) for row in rows):
         density = [_percent(1 - (_number(row.get("sparsity")) or 0.0)) for row in rows]
-        draw(size_axes, density, "weights that are not zero", COLORS[2])
+        draw(size_axes, density, "nonzero weights", COLORS[2])
     for axes in (metric_axes, size_axes):
-        _finish(axes, "pruning step", "left of the dense network (%)", x, legend=True)
+        _finish(axes, "pruning step", "fraction of the dense network (%)", x, legend=True)
     label_metric_axis(metric_axes, metric, "validation")
     hollow = "; hollow markers are steps that were undone" * any(undone)
-    caption = f"validation {metric.label} and what is left of the network over the pruning steps{hollow}."
+    caption = f"validation {metric.label} and remaining size of the network over the pruning steps{hollow}."
     return _picture(stage, "steps", caption, to_png(figure))
 
 
@@ -131,7 +131,7 @@ def _label(name: str, metric: Metric) -> str:
 
 
 def _panel(axes: Axes, curves: Mapping[str, Curve], metric: Metric, scale: float) -> None:
-    """Lines of one panel: a validation curve is broken and has the colour of its training curve."""
+    """Lines of a panel: a validation curve is dashed and has the colour of its training curve."""
     colors: dict[str, str] = {}
     for name, curve in curves.items():
         color = colors.setdefault(name.removesuffix(VALIDATION), COLORS[len(colors) % len(COLORS)])

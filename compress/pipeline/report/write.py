@@ -1,4 +1,4 @@
-"""Draw a report from a run's record: `report.md`, `report.html` and `figures/*.png`. No model is needed."""
+"""Render a report from the record of a run: `report.md`, `report.html` and `figures/*.png`. No model is needed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from compress.pipeline.report.outline import build_outline
 def write(record: RunRecord, folder: Path, run: Path | None = None) -> tuple[Path, ...]:
     """Write the report of a run.
 
-    Everything is rendered before the first file is written, and each file appears whole or not at all. Equal records give
-    equal files. Control characters of the record's texts are shown, not written.
+    Everything is rendered before the first file is written, and each file is written atomically. Equal records give
+    equal files. Control characters in texts of the record become visible characters.
 
     Args:
         record: The run.
-        folder: Where to; created if missing.
-        run: The run directory, whose stages may have saved figures of their own; `folder` itself by default.
+        folder: Output folder; created if missing.
+        run: The run directory, in which stages may have saved figures; by default `folder`.
 
     Returns:
         `report.md`, `report.html`, then the pictures.

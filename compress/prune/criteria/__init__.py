@@ -1,4 +1,4 @@
-"""What a channel or a weight is worth: the lowest scores are removed first. One file a method or a family of one-liners."""
+"""Importance of channels and weights: the lowest scores are removed first. One file for each method or family of methods."""
 
 from compress.prune.criteria.activations import activation, apoz, wanda
 from compress.prune.criteria.at_init import grasp, snip

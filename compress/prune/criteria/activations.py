@@ -1,6 +1,6 @@
-"""Importance from the inputs of the layers: how often a channel is zero, how large it is, and Wanda.
+"""Importance from activations: APoZ, mean absolute activation, and Wanda.
 
-A channel is scored at the inputs of the layers that read it, after the activation function.
+A channel is scored at the inputs of the layers that read it, thus after the activation function.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ RecordInput = Callable[[str, Tensor], None]
 def apoz(seed: int = 0) -> Importance:  # noqa: ARG001
     """1 − APoZ, the fraction of positions at which a channel is not zero. Not for weights.
 
-    Hu et al. 2016, "Network Trimming", arXiv:1607.03250. It needs activations that are sometimes exactly zero, as ReLU's are.
+    Hu et al. 2016, "Network Trimming", arXiv:1607.03250. It needs an activation function with exact zeros, such as ReLU.
     """
-    live: dict[str, Tensor] = {}
+    fractions: dict[str, Tensor] = {}
 
     def collect(module: nn.Module, data: ScoringData) -> None:
-        live.update(_means(module, data, lambda x: (x != 0).to(torch.float64)))
-        if all(bool((share == 1).all()) for share in live.values()):
+        fractions.update(_means(module, data, lambda x: (x != 0).to(torch.float64)))
+        if all(bool((fraction == 1).all()) for fraction in fractions.values()):
             msg = "importance 'apoz' counts zeros, and no activation of this network is ever zero; use 'activation' or 'taylor'"
             raise ModelError(msg)
 
-    return Importance(channels=lambda _, group: _read_by(group, live), weights=refuse_weights, collect=collect)
+    return Importance(channels=lambda _, group: _mean_over_readers(group, fractions), weights=refuse_weights, collect=collect)
 
 
 def activation(seed: int = 0) -> Importance:  # noqa: ARG001
     """Mean |x| of a channel. Not for weights.
 
-    Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference", arXiv:1611.06440, where it
-    is one of the criteria compared.
+    Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference", arXiv:1611.06440, compare
+    it with other criteria.
     """
-    sizes: dict[str, Tensor] = {}
+    means: dict[str, Tensor] = {}
 
     def collect(module: nn.Module, data: ScoringData) -> None:
-        sizes.update(_means(module, data, lambda x: x.abs()))
+        means.update(_means(module, data, lambda x: x.abs()))
 
-    return Importance(channels=lambda _, group: _read_by(group, sizes), weights=refuse_weights, collect=collect)
+    return Importance(channels=lambda _, group: _mean_over_readers(group, means), weights=refuse_weights, collect=collect)
 
 
 def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
     """Weight times the norm of its input: |w_ij| · ‖x_j‖₂.
 
-    ‖x_j‖₂ is taken over all samples and positions, divided by the root of their number, which does not change the order
-    within a layer. Channel: the sum over its weights, averaged over the layers of its group. With `ranking: local` weights
-    compete within their layer; the paper compares within each output, and finds no difference for image classifiers.
+    ‖x_j‖₂ is the norm over all samples and positions, divided by the root of their number; the division does not change the
+    order within a layer. Channel: the sum over its weights, averaged over the layers of its group. `ranking: local` compares
+    weights within a layer; the paper compares within each output, and reports no difference for image classifiers.
     Sun et al. 2024, "A Simple and Effective Pruning Approach for Large Language Models", arXiv:2306.11695.
     """
     norms: dict[str, Tensor] = {}
@@ -87,12 +87,15 @@ def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
 
 
 def per_input(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
-    """One number an input channel → the shape of a weight, or one that it broadcasts to.
+    """Values per input channel, reshaped so that they broadcast against a weight.
 
     Args:
-        x: (inputs,).
-        w: (outputs, inputs / groups, …), transposed (inputs, outputs / groups, …).
-        transposed: Of a transposed convolution.
+        x: Values, (inputs,).
+        w: Weight, (outputs, inputs / groups, …); of a transposed convolution (inputs, outputs / groups, …).
+        transposed: The weight is of a transposed convolution.
+
+    Returns:
+        (outputs, inputs / groups, 1, …); for a transposed convolution (inputs, 1, …).
     """
     tail = (1,) * (w.dim() - 2)
     if transposed:
@@ -101,14 +104,14 @@ def per_input(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
     return x.view(groups, 1, -1).expand(groups, w.shape[0] // groups, -1).reshape(*w.shape[:2], *tail).to(w.dtype)
 
 
-def _read_by(group: Group, numbers: dict[str, Tensor]) -> Tensor | None:
+def _mean_over_readers(group: Group, means: dict[str, Tensor]) -> Tensor | None:
     """Mean over the layers that read a channel; None where no layer with recorded inputs reads it."""
     parts = layers_of(group)
-    if not numbers:
+    if not means:
         msg = "no activations were collected; call collect first"
         raise ValueError(msg)
     for name, part in parts.items():
-        part._importance = numbers[name].float()
+        part._importance = means[name].float()
     try:
         scores: Tensor | None = tp.importance.ActivationImportance(target_types=list(LAYERS))(group)
     finally:
@@ -118,9 +121,9 @@ def _read_by(group: Group, numbers: dict[str, Tensor]) -> Tensor | None:
 
 
 def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """Mean of `of(x)` over samples and positions for every input channel of every layer, (inputs,), float64.
+    """Mean of `statistic(x)` over samples and positions for every input channel of every layer, (inputs,), float64.
 
-    Attention's two projections stand under `NAME.in_proj_weight` and `NAME.out_proj`.
+    Keys are layer names; the two projections of attention have the keys `NAME.in_proj_weight` and `NAME.out_proj`.
     """
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
@@ -139,7 +142,7 @@ def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], T
 
 @contextmanager
 def _record_inputs(module: nn.Module, record: RecordInput) -> Iterator[None]:
-    """While it runs, `record` gets the inputs of every layer, (positions, channels)."""
+    """In the context, `record` receives the inputs of every layer, (positions, channels)."""
     handles: list[RemovableHandle] = []
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
@@ -162,7 +165,10 @@ def _layer(name: str, record: RecordInput) -> Callable[[Layer, tuple[Tensor, ...
 
 
 def _attention(name: str, record: RecordInput) -> Callable[..., None]:
-    """Attention does not call its projections; the input of the second is its output with an identity as projection."""
+    """Hook for attention, which does not call its projections.
+
+    The input of the output projection is the output of the module when that projection is the identity.
+    """
 
     def hook(part: nn.MultiheadAttention, inputs: tuple[Any, ...], named: dict[str, Any], _: object) -> None:
         query: Tensor = inputs[0] if inputs else named["query"]

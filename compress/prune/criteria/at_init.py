@@ -1,6 +1,6 @@
-"""Importance for pruning before any training, from some batches.
+"""Importance for pruning at initialisation, from some batches: SNIP and GraSP.
 
-Batch norms use the statistics of the batch, since an untrained network has no others.
+Batch norms use the statistics of the batch, since an untrained network has no running statistics.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from compress.prune.criteria.base import Importance, ScoringData, refuse_channels, scores_by_name, working_copy
 
 TEMPERATURE = 200.0
-"""The logits are divided by it, as in the code of GraSP's authors, since an untrained network's logits are arbitrary."""
+"""The logits are divided by it, as in the code of the authors of GraSP: the scale of untrained logits is arbitrary."""
 
 
 def snip(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Connection sensitivity: |∂L/∂c| of a gate c at 1 on the weight, which is |w · ∂L/∂w|. Not for channels.
+    """Connection sensitivity |∂L/∂c| of a factor c = 1 on each weight, which equals |w · ∂L/∂w|. Not for channels.
 
     Lee et al. 2019, "SNIP: Single-shot Network Pruning based on Connection Sensitivity", arXiv:1810.02340, equation 5.
     """
@@ -30,11 +30,11 @@ def snip(seed: int = 0) -> Importance:  # noqa: ARG001
 
 
 def grasp(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Effect of a weight on the flow of gradients: w · (H g), g = ∂L/∂w, H = ∂²L/∂w². Not for channels.
+    """Effect of a weight on the gradient flow ‖g‖²: w · (H g), g = ∂L/∂w, H = ∂²L/∂w². Not for channels.
 
-    Removing the weight changes ‖g‖² by −2 w·(H g) to first order; what lowers the flow most is kept. All scores are raised by
-    one constant, so that the least is 0. Wang, Zhang & Grosse 2020, "Picking Winning Tickets Before Training by Preserving
-    Gradient Flow", arXiv:2002.07376, equation 8.
+    Removing the weight changes ‖g‖² by −2 w·(H g) to first order; weights whose removal lowers it most are kept. A constant is
+    added to all scores, so that the smallest is 0. Wang, Zhang & Grosse 2020, "Picking Winning Tickets Before Training by
+    Preserving Gradient Flow", arXiv:2002.07376, equation 8.
     """
     scores: dict[str, Tensor] = {}
 
@@ -50,12 +50,13 @@ def grasp(seed: int = 0) -> Importance:  # noqa: ARG001
 
 
 def _losses(work: nn.Module, data: ScoringData, temperature: float) -> list[Tensor]:
+    """Loss of each batch at a temperature, divided by the number of batches."""
     losses = []
     for batch in data.batches:
         on_device = batch.to(data.device)
         outputs = data.task.forward(work, on_device.inputs)
-        cooled = {name: values / temperature for name, values in outputs.items()}
-        losses.append(data.task.loss(cooled, on_device.targets) / len(data.batches))
+        scaled = {name: values / temperature for name, values in outputs.items()}
+        losses.append(data.task.loss(scaled, on_device.targets) / len(data.batches))
     return losses
 
 
@@ -73,14 +74,14 @@ def _gradient(work: nn.Module, data: ScoringData, temperature: float) -> dict[st
 
 
 def _hessian_product(work: nn.Module, data: ScoringData, v: dict[str, Tensor], temperature: float) -> dict[str, Tensor]:
-    """H v, by differentiating the product of gradient and v."""
+    """H v, the gradient of gᵀ v."""
     named = {name: p for name, p in work.named_parameters() if name in v}
     total = {name: torch.zeros_like(p) for name, p in named.items()}
     with torch.enable_grad():
         for loss in _losses(work, data, temperature):
             g = torch.autograd.grad(loss, list(named.values()), create_graph=True)
-            inner = torch.stack([(a * v[name]).sum() for name, a in zip(named, g, strict=True)]).sum()
-            for name, second in zip(named, torch.autograd.grad(inner, list(named.values()), allow_unused=True), strict=True):
+            product = torch.stack([(a * v[name]).sum() for name, a in zip(named, g, strict=True)]).sum()
+            for name, second in zip(named, torch.autograd.grad(product, list(named.values()), allow_unused=True), strict=True):
                 if second is not None:
                     total[name] += second
     return total

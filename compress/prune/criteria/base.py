@@ -1,4 +1,4 @@
-"""Interface of importance scores, their data, and functions that several of them share."""
+"""Interface of importance scores, the data that they are computed from, and shared functions."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ScoringData:
     Attributes:
         batches: Training batches.
         task: Defines the loss.
-        device: Where to compute.
-        removed: Fraction of the prunable weights to remove, for methods that prune iteratively themselves.
+        device: Device of the computation.
+        removed: Fraction of the prunable weights to remove; for methods that prune iteratively while they score.
         prunable: Names of the weights that may be removed.
     """
 
@@ -44,18 +44,18 @@ def _collect_nothing(module: nn.Module, data: ScoringData) -> None:
 
 @dataclass(frozen=True)
 class Importance:
-    """Scores of one kind.
+    """One importance criterion.
 
     Attributes:
-        channels: (root layer's name, torch-pruning group over all its channels) → scores (C,), comparable between groups:
-            except for changes of the loss each is divided by its group's mean, unless the method's docstring differs. None for
-            a group that the method has no scores for.
-        weights: (parameter's name, parameter) → scores of the parameter's shape, at least 0.
-        collect: Called once with the network to be scored, before any score; leaves weights and buffers as they are. Some
-            store their result in the parameters' `.grad`.
-        gates: Layer's name → ∂L/∂m for gates m on its inputs, (samples, in_channels), for methods that score heads by gates.
-        loss_change: Scores estimate changes of one loss, so that a global ranking may divide them by the cost of a channel.
-        times: Milliseconds of each layer by name; scores are then divided by time, not by the target's measure.
+        channels: (name of the root layer, torch-pruning group over all its channels) → scores (C,), or None for a group
+            without scores. Scores are comparable between groups: they are divided by the mean of their group, except for
+            changes of the loss and where the docstring of a method says otherwise.
+        weights: (parameter name, parameter) → scores ≥ 0 of the shape of the parameter.
+        collect: Called once with the network, before any score. It does not change weights and buffers; some methods store
+            their result in the `.grad` of the parameters.
+        gates: Layer name → ∂L/∂m of gates m on the inputs, (samples, in_channels); for methods that score heads by gates.
+        loss_change: The scores estimate changes of the loss, so a global ranking may divide them by the cost of a channel.
+        times: Milliseconds of each layer by name; the scores are then divided by time, not by the measure of the target.
     """
 
     channels: ChannelScores
@@ -67,19 +67,19 @@ class Importance:
 
 
 def refuse_weights(name: str, w: Tensor) -> Tensor:
-    """For a method without scores of single weights; such recipes are refused before."""
+    """For a method without scores of single weights; validation refuses such recipes before a run."""
     msg = f"{name} {tuple(w.shape)}: this importance scores channels, not single weights"
     raise TypeError(msg)
 
 
 def refuse_channels(root: str, group: Group) -> Tensor | None:  # noqa: ARG001
-    """For a method without scores of channels; such recipes are refused before."""
+    """For a method without scores of channels; validation refuses such recipes before a run."""
     msg = f"{root}: this importance scores single weights, not channels"
     raise TypeError(msg)
 
 
 def scores_by_name(scores: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tensor]:
-    """Scores of single weights that `collect` put into a dictionary."""
+    """Scores of single weights, read from the dictionary that `collect` fills."""
 
     def weights(name: str, w: Tensor) -> Tensor:
         if name not in scores:
@@ -97,11 +97,14 @@ def layers_of(group: Group) -> dict[str, Layer]:
 
 
 def group_scores(group: Group, score: Callable[[str, Tensor], Tensor]) -> Tensor | None:
-    """Scores of single weights, added up over each channel's weights and averaged over the layers of its group.
+    """Scores of channels: the sum of the scores of a channel's weights, averaged over the layers of its group.
 
     Args:
-        group: torch-pruning's, over all channels. The layers' weights are replaced during scoring, and restored.
-        score: (parameter's name, parameter) → scores of its shape.
+        group: torch-pruning group over all channels. During the call the weights of its layers are replaced by scores.
+        score: (parameter name, parameter) → scores of its shape.
+
+    Returns:
+        (C,), divided by their mean; None for a group without layers.
     """
     parts = layers_of(group)
     weights = {name: part.weight.data for name, part in parts.items()}
@@ -119,25 +122,24 @@ def group_scores(group: Group, score: Callable[[str, Tensor], Tensor]) -> Tensor
 def channel_scores(importance: Importance, root: str, group: Group) -> Tensor | None:
     """Scores of the channels of a group's root, (width,); None where the importance has none.
 
-    torch-pruning sizes its sums by the first layer of the group. A layer behind a concatenation reads each channel several
-    times, so its sums end in zeros that belong to no channel.
-
     Args:
         importance: Scores.
         root: Name of the root layer.
-        group: torch-pruning's, over all channels.
+        group: torch-pruning group over all channels.
     """
     scores = importance.channels(root, group)
+    # torch-pruning sizes its sums by the first layer of the group; a layer that reads each channel of a concatenation several
+    # times makes them longer, with zeros at the end that belong to no channel
     return None if scores is None else scores[: len(group[0].idxs)]
 
 
 def working_copy(module: nn.Module, device: torch.device | str, *, batch_statistics: bool = False) -> nn.Module:
-    """A copy to compute on: eval mode, all parameters require gradients and hold none.
+    """A copy for computations: in eval mode, all parameters require gradients and have none.
 
     Args:
-        module: Left as it is.
-        device: Of the copy.
-        batch_statistics: Batch norms use their batch's statistics, as an untrained network needs it.
+        module: Not changed.
+        device: Device of the copy.
+        batch_statistics: Batch norms use the statistics of the batch, as an untrained network needs it.
     """
     work = copy.deepcopy(module).to(device).eval()
     work.zero_grad(set_to_none=True)

@@ -1,10 +1,11 @@
-"""Importance from gates: the change of the loss when every layer that reads a channel reads zeros instead.
+"""Group Fisher importance: the change of the loss when every layer that reads a channel reads zeros instead.
 
     s_c = Σ_n (Σ_l ∂L_n/∂m_lc)²,   ∂L_n/∂m_lc = Σ_w w · ∂L_n/∂w over the weights w of layer l that read channel c
 
-m_lc is a gate of 1 on channel c where layer l reads it, n a sample. The sum over l comes before the square, since all gates of
-a channel are closed together. Liu et al. 2021, "Group Fisher Pruning for Practical Network Compression", arXiv:2108.00708,
-equation 5; the expansion is Theis et al. 2018, arXiv:1801.05787. Both divide it by the cost of the channel, as the stage does.
+n is a sample, m_lc = 1 a factor (gate) on channel c at the input of layer l. The sum over l is inside the square, since all
+gates of a channel become zero together. Liu et al. 2021, "Group Fisher Pruning for Practical Network Compression",
+arXiv:2108.00708, equation 5; the expansion is from Theis et al. 2018, arXiv:1801.05787. Both divide s_c by the cost of the
+channel, as the stage does.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _READS = frozenset({tp.prune_conv_in_channels, tp.prune_linear_in_channels})  # 
 
 
 def fisher(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Squared gradient of a channel's gates, summed over samples. None where nothing reads the channel.
+    """Squared gradient of the gates of a channel, summed over samples; None where no layer reads the channel. Not for weights.
 
-    Attention heads: the same, their gate being on what the output projection reads. Not for single weights. One backward pass
-    for each batch, and one for each sample where layers read tokens or their weights are used by a function.
+    The gate of an attention head is on the input of the output projection. It takes one backward pass for each batch, and one
+    for each sample where layers read tokens or a function uses their weights.
     """
     gates: dict[str, Tensor] = {}
 
@@ -46,11 +47,14 @@ def fisher(seed: int = 0) -> Importance:  # noqa: ARG001
 
 
 def gate_gradients(module: nn.Module, data: ScoringData) -> dict[str, Tensor]:
-    """∂L_n/∂m of gates on every input of every convolution and linear layer that has a gradient, (samples, in_channels).
+    """∂L_n/∂m of a gate on every input of every convolution and linear layer that has a gradient.
 
     Args:
-        module: Ends on the CPU, in eval mode; its gradients are overwritten.
+        module: The network; on the CPU and in eval mode afterwards. Its gradients are overwritten.
         data: Batches, whose loss is a mean over samples.
+
+    Returns:
+        (samples, in_channels) by layer name.
     """
     readers = {name: part for name, part in module.named_modules() if isinstance(part, LAYERS) and part.weight.numel()}
     rows: dict[str, list[Tensor]] = {}
@@ -71,9 +75,10 @@ def gate_gradients(module: nn.Module, data: ScoringData) -> dict[str, Tensor]:
 
 @contextmanager
 def _record_gates(readers: Mapping[str, Layer], samples: int) -> Iterator[dict[str, Tensor | None]]:
-    """Gates of the layers that are called with one row of features, or one image, for each sample; None if no gradient comes.
+    """In the context: gradients of the gates of the layers that read one feature vector or image for each sample.
 
-    A layer that is called with anything else is not in it: which of its rows belong to which sample is not known.
+    None for a layer that the gradient does not reach. A layer with other inputs, such as tokens, has no entry, since it is
+    unknown which of its rows belong to which sample.
     """
     gates: dict[str, Tensor | None] = {}
 
@@ -84,16 +89,16 @@ def _record_gates(readers: Mapping[str, Layer], samples: int) -> Iterator[dict[s
         gates.setdefault(name, None)
         if not x.requires_grad:
             return None
-        own = x.view_as(x)  # its gradient is that of this layer's use alone
-        values = x.detach()  # a hook that held `own` would keep the graph alive
+        view = x.view_as(x)  # its gradient comes from this layer alone, not from other readers of x
+        values = x.detach()  # a hook that refers to `view` would keep the graph alive
 
         def add(gradient: Tensor) -> None:
             gate = (values * gradient).flatten(2).sum(2) if values.dim() > 2 else values * gradient
-            before = gates[name]
-            gates[name] = gate if before is None else before + gate
+            earlier = gates[name]
+            gates[name] = gate if earlier is None else earlier + gate
 
-        own.register_hook(add)  # type: ignore[no-untyped-call]
-        return (own, *args[1:])
+        view.register_hook(add)  # type: ignore[no-untyped-call]
+        return (view, *args[1:])
 
     handles = [part.register_forward_pre_hook(partial(hook, name)) for name, part in readers.items()]
     try:
@@ -104,7 +109,7 @@ def _record_gates(readers: Mapping[str, Layer], samples: int) -> Iterator[dict[s
 
 
 def input_gate_gradient(part: Layer) -> Tensor:
-    """Gradient of a gate on each input of a convolution or linear layer that holds gradients, (in_channels,)."""
+    """Gradient of a gate on each input of a convolution or linear layer, from the gradient of its weight, (in_channels,)."""
     weight = part.weight
     if weight.grad is None:
         msg = f"a {type(part).__name__} holds no gradient; call backward first"
@@ -126,6 +131,6 @@ def _group_fisher(group: Group, gates: dict[str, Tensor]) -> Tensor | None:
             continue
         total = torch.zeros(len(gate), width) if total is None else total
         pairs = [(index, root) for index, root in zip(member.idxs, member.root_idxs, strict=True) if root is not None]
-        here, there = torch.tensor(pairs).T
-        total.index_add_(1, there, gate[:, here])
+        inputs, channels = torch.tensor(pairs).T
+        total.index_add_(1, channels, gate[:, inputs])
     return None if total is None else total.square().sum(0)

@@ -1,4 +1,4 @@
-"""Importance from gradients of the loss: first-order Taylor, and the diagonal of the Hessian."""
+"""Importance from gradients of the loss: first-order Taylor expansion, and the diagonal of the Hessian."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from compress.tasks.base import Task
 
 
 def taylor(seed: int = 0) -> Importance:  # noqa: ARG001
-    """First-order estimate of the loss's change when a weight w with gradient g = ∂L/∂w is set to zero.
+    """First-order estimate of the change of the loss when a weight w with gradient g = ∂L/∂w is set to zero.
 
-    Channel: Σ |w·g| over its weights, averaged over the layers of its group and not put in relation to other channels, so that
-    a more important layer keeps more; weight: |w·g|.
+    Weight: |w·g|. Channel: Σ |w·g| over its weights, averaged over the layers of its group. The scores of a group are not
+    normalised, so that more important layers keep more channels.
     Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", arXiv:1906.10771.
     """
     scorer = tp.importance.GroupTaylorImportance(normalizer=None)
     return Importance(
         channels=lambda _, group: scorer(group),
-        weights=lambda name, w: (w.detach() * _held(name, w)).abs(),
-        collect=lambda module, data: _put(module, accumulate_gradients(module, data.batches, data.task, device=data.device)),
+        weights=lambda name, w: (w.detach() * _gradient(name, w)).abs(),
+        collect=_collect_mean,
         loss_change=True,
     )
 
@@ -35,44 +35,43 @@ def hessian(seed: int = 0) -> Importance:  # noqa: ARG001
 
         ΔL ≈ ½ h w²,   h = mean over samples of g²
 
-    h is the empirical Fisher information, which equals the diagonal where the network fits the labels' distribution. Channel:
-    Σ h w² over its weights, averaged over the layers of its group; weight: h w² (the half does not matter to the order). One
-    backward pass a sample. LeCun, Denker & Solla 1989, "Optimal Brain Damage", NeurIPS 2.
+    h is the empirical Fisher information, which equals the diagonal where the network fits the distribution of the labels.
+    Weight: h w², since the factor ½ does not change the order. Channel: Σ h w² over its weights, averaged over the layers of
+    its group. It takes one backward pass per sample. LeCun, Denker & Solla 1989, "Optimal Brain Damage", NeurIPS 2.
     """
     scorer = tp.importance.GroupHessianImportance(normalizer=None)
     return Importance(
         channels=lambda _, group: scorer(group),
-        weights=lambda name, w: w.detach().square() * _held(name, w),
+        weights=lambda name, w: w.detach().square() * _gradient(name, w),
         collect=_collect_squares,
         loss_change=True,
     )
 
 
-def _held(name: str, w: Tensor) -> Tensor:
+def _gradient(name: str, w: Tensor) -> Tensor:
     if w.grad is None:
-        msg = f"{name} holds no gradient; call collect first"
+        msg = f"{name} has no gradient; call collect first"
         raise ValueError(msg)
     return w.grad
 
 
-def _put(module: nn.Module, count: int) -> None:
-    """`accumulate_gradients` stored them in the module already."""
+def _collect_mean(module: nn.Module, data: ScoringData) -> None:
+    accumulate_gradients(module, data.batches, data.task, device=data.device)
 
 
-def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task, *, device: torch.device | str = "cpu") -> int:
-    """Fill `.grad` with the mean gradient of the task's loss over some batches, in eval mode.
+def accumulate_gradients(
+    module: nn.Module, batches: Iterable[Batch], task: Task, *, device: torch.device | str = "cpu"
+) -> None:
+    """Fill `.grad` with the mean gradient of the task's loss over some batches.
 
-    Eval mode keeps batch-norm statistics untouched and the gradient a function of the batches alone. A parameter that the
+    In eval mode batch-norm statistics do not change, and the gradient is a function of the batches alone. A parameter that the
     loss does not reach gets a zero gradient.
 
     Args:
-        module: Ends on the CPU, in eval mode.
+        module: The network; on the CPU and in eval mode afterwards.
         batches: Training batches.
         task: Defines the loss.
-        device: Where to compute.
-
-    Returns:
-        How many batches were used.
+        device: Device of the computation.
     """
     module.to(device).eval()
     module.zero_grad(set_to_none=True)
@@ -85,13 +84,12 @@ def accumulate_gradients(module: nn.Module, batches: Iterable[Batch], task: Task
     module.to("cpu")
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.cpu() / max(count, 1)
-    return count
 
 
 def per_sample_gradients(module: nn.Module, data: ScoringData) -> Iterator[None]:
-    """Fill `.grad` with the gradient of each sample's loss in turn, in eval mode; a parameter not reached has zeros.
+    """Fill `.grad` with the gradient of the loss of each sample in turn; a parameter that the loss does not reach has zeros.
 
-    The module is on the data's device meanwhile, and ends on the CPU.
+    The network is in eval mode; it is on the device of the data while the iterator runs, and on the CPU afterwards.
     """
     module.to(data.device).eval()
     for batch in data.batches:
@@ -113,8 +111,8 @@ def _collect_squares(module: nn.Module, data: ScoringData) -> None:
     samples = 0
     for _ in per_sample_gradients(module, data):
         for name, parameter in module.named_parameters():
-            squared = _held(name, parameter).square()
-            sums[name] = sums[name] + squared if samples else squared
+            square = _gradient(name, parameter).square()
+            sums[name] = sums[name] + square if samples else square
         samples += 1
     for name, parameter in module.named_parameters():
         parameter.grad = sums[name].to(parameter.device) / samples if samples else torch.zeros_like(parameter)

@@ -1,4 +1,4 @@
-"""Importance from the weights alone: norms, LAMP, batch-norm scales, the geometric median; and the random control."""
+"""Importance from the weights alone: norms, LAMP, batch-norm scales, geometric median; and random scores as control."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from compress.prune.graph_types import Group
 
 
 def magnitude(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Group norm: over all weights coupled to a channel.
+    """Magnitude of all weights that are coupled to a channel.
 
-    Channel: Σ w² over its weights in every layer of its group, averaged over those layers; weight: |w|.
+    Channel: Σ w² over its weights in each layer of its group, averaged over these layers; weight: |w|.
     Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900; Han et al. 2015, arXiv:1506.02626.
     """
     scorer = tp.importance.GroupMagnitudeImportance(p=2)
@@ -41,20 +41,27 @@ def l2(seed: int = 0) -> Importance:  # noqa: ARG001
 
 
 def lamp(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Squared magnitude as a share of what would be left of the layer, so that global ranking sets each layer's ratio.
+    """Squared magnitude, divided by the sum of all squares of the layer that are not smaller.
 
         score(u) = w_u² / Σ_{v: |w_v| ≥ |w_u|} w_v²
 
-    Channel: the same of group norms. Scores are in (0, 1], and the largest of every layer or group is 1, so that no layer is
-    removed completely. Lee et al. 2021, "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation
-    3.
+    A global ranking of these scores yields a ratio for each layer. Channel: the same of group norms. Scores are in (0, 1], and
+    the largest of every layer or group is 1, so no layer is removed completely.
+    Lee et al. 2021, "Layer-adaptive Sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation 3.
     """
     scorer = tp.importance.LAMPImportance(p=2)
     return Importance(channels=lambda _, group: scorer(group), weights=lambda _, w: lamp_scores(w))
 
 
 def lamp_scores(w: Tensor) -> Tensor:
-    """See `lamp`; of one layer, any shape, float64. A weight of zero scores 0."""
+    """LAMP scores of one layer; see `lamp`.
+
+    Args:
+        w: Weight of any shape.
+
+    Returns:
+        Scores of the same shape, float64; 0 for a weight of zero.
+    """
     squares = w.detach().double().square().flatten()
     ascending, order = squares.sort(stable=True)
     remaining = ascending.flip(0).cumsum(0).flip(0)
@@ -64,17 +71,17 @@ def lamp_scores(w: Tensor) -> Tensor:
 
 
 def bn_scale(seed: int = 0) -> Importance:  # noqa: ARG001
-    """|γ| of the batch norms that a channel goes through, averaged; None for a group without batch norm. Not for weights.
+    """Mean |γ| of the batch norms of a channel; None for a group without batch norm. Not for weights.
 
-    Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", arXiv:1708.06519. It needs
-    scales that were trained under an L1 penalty, as `sparse_training: {kind: slimming}` does.
+    Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", arXiv:1708.06519. The scales must be
+    trained under an L1 penalty, as with `sparse_training: {kind: slimming}`.
     """
     scorer = tp.importance.BNScaleImportance()
     return Importance(channels=lambda _, group: scorer(group), weights=refuse_weights)
 
 
 def random(seed: int = 0) -> Importance:
-    """Uniform in (0, 1], a function of the seed and the name."""
+    """Uniform random scores in (0, 1], a function of the seed and the name."""
 
     def draw(name: str, shape: tuple[int, ...]) -> Tensor:
         generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}:{name}".encode()))
@@ -90,19 +97,20 @@ _FILTERS = (tp.prune_conv_out_channels, tp.prune_linear_out_channels)
 
 
 def fpgm(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Distance to all other filters of the layer: least near the geometric median. Not for weights.
+    """Sum of distances to all other filters of the layer, smallest near the geometric median. Not for weights.
 
-    He et al. 2019, "Filter Pruning via Geometric Median", arXiv:1811.00250, equation 4; averaged over the layers whose
-    channels go together, each divided by its mean. (torch-pruning's own compares |w|² in place of w.)
+    The distances of each layer are divided by their mean, and averaged over the layers of the group.
+    He et al. 2019, "Filter Pruning via Geometric Median", arXiv:1811.00250, equation 4. (The FPGM of torch-pruning compares
+    |w|² in place of w.)
     """
-    return Importance(channels=lambda _, group: _channels(group), weights=refuse_weights)
+    return Importance(channels=lambda _, group: _group_distances(group), weights=refuse_weights)
 
 
 def distances(w: Tensor) -> Tensor:
     """Σ_j ‖F_i − F_j‖₂ of each filter F_i of a layer.
 
     Args:
-        w: One filter a row, (C, …).
+        w: Filters, (C, …).
 
     Returns:
         (C,), float64.
@@ -111,7 +119,7 @@ def distances(w: Tensor) -> Tensor:
     return torch.cdist(f, f).sum(1)
 
 
-def _channels(group: Group) -> Tensor | None:
+def _group_distances(group: Group) -> Tensor | None:
     total: Tensor | None = None
     for member in group:
         dep, part = member.dep, member.dep.target.module

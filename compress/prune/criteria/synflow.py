@@ -1,4 +1,4 @@
-"""SynFlow: pruning at initialisation without any data, in many small steps, so that no layer is removed completely.
+"""SynFlow: pruning at initialisation without data, in many small steps, so that no layer is removed completely.
 
 Tanaka et al. 2020, "Pruning neural networks without any data by iteratively conserving synaptic flow", arXiv:2006.05467.
 """
@@ -18,10 +18,10 @@ ITERATIONS = 100
 
 
 def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
-    """Synaptic saliency after all but the last of 100 iterations; the cut itself is the last. Not for channels.
+    """Synaptic saliency after 99 of 100 iterations; the pruning step itself is the last iteration. Not for channels.
 
-    A weight that an earlier iteration removed scores 0; the others log(score) plus a constant, since the range of the scores is
-    larger than that of float32.
+    The score of a weight that an earlier iteration removed is 0; other scores are log(saliency) plus a constant, since the
+    range of the saliency is larger than that of float32.
     """
     scores: dict[str, Tensor] = {}
 
@@ -31,8 +31,8 @@ def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
             for values in data.batches[0].inputs.values()
         )
         saliency = prune_iteratively(working_copy(module, data.device).double(), x, data.removed, data.prunable)
-        least = min(float(s[s > 0].log().min()) for s in saliency.values() if bool((s > 0).any()))
-        scores.update({name: torch.where(s > 0, s.log() - least + 1, 0.0).float().cpu() for name, s in saliency.items()})
+        lowest = min(float(s[s > 0].log().min()) for s in saliency.values() if bool((s > 0).any()))
+        scores.update({name: torch.where(s > 0, s.log() - lowest + 1, 0.0).float().cpu() for name, s in saliency.items()})
 
     return Importance(channels=refuse_channels, weights=scores_by_name(scores), collect=collect)
 
@@ -40,23 +40,23 @@ def synflow(seed: int = 0) -> Importance:  # noqa: ARG001
 def prune_iteratively(
     module: nn.Module, x: tuple[Tensor, ...], removed: float, prunable: Sequence[str], *, iterations: int = ITERATIONS
 ) -> dict[str, Tensor]:
-    """Scores of the prunable weights when iterations 1 … n − 1 of n have removed their part.
+    """Scores of the prunable weights after iterations 1 … n − 1 of n.
 
-        R = 1ᵀ f(x; |θ|),   score = |θ ⊙ ∂R/∂θ|,   kept after iteration k: (1 − removed)^(k/n) of the weights
+        R = 1ᵀ f(x; |θ|),   score = |θ ⊙ ∂R/∂θ|,   iteration k keeps the fraction (1 − removed)^(k/n) of the weights
 
-    The scores of every layer add up to the same flow, so no layer's are all small, and with small steps none is emptied first;
-    as a last guard each layer keeps its best weight. A branch beside a residual connection may still end without flow: the
-    network stays connected through the other, and the branch's scores are all 0.
+    The scores of every layer add up to the same R, so with small steps no layer is emptied before the others; in addition each
+    layer keeps its best weight. A branch beside a residual connection may still lose its flow, since the network stays
+    connected without it; the scores of this branch are then 0.
 
     Args:
         module: In eval mode, float64; its weights are changed.
         x: Ones, of the shape of one sample.
         removed: Final fraction removed, in [0, 1).
-        prunable: Names of the weights that may go.
+        prunable: Names of the weights that may be removed.
         iterations: n.
 
     Returns:
-        Scores of the weights' shapes; 0 where removed.
+        Scores by name, each of the shape of its weight; 0 for removed weights.
 
     Raises:
         ModelError: The flow is zero or overflows.
@@ -68,8 +68,7 @@ def prune_iteratively(
     total = sum(w.numel() for w in weights.values())
     scores = _scores(module, x, weights)
     for k in range(1, iterations):
-        gone = total - round((1 - removed) ** (k / iterations) * total)
-        _remove(weights, scores, gone)
+        _remove(weights, scores, total - round((1 - removed) ** (k / iterations) * total))
         scores = _scores(module, x, weights)
     return scores
 
@@ -84,16 +83,16 @@ def _scores(module: nn.Module, x: tuple[Tensor, ...], weights: dict[str, nn.Para
     }
     strongest = max(float(s.max()) for s in scores.values())
     if not (torch.isfinite(flow) and 0 < strongest < float("inf")):
-        msg = f"the synaptic flow of this network is {float(flow.detach()):g}, so synflow has no scores; use snip or grasp"
+        msg = f"the synaptic flow of this network is {float(flow.detach()):g}, so synflow has no scores; use 'snip' or 'grasp'"
         raise ModelError(msg)
     return scores
 
 
 def _remove(weights: dict[str, nn.Parameter], scores: dict[str, Tensor], count: int) -> None:
-    """Set the `count` lowest weights over all layers to zero, but never the best of a layer."""
+    """Set the `count` lowest weights over all layers to zero, except the best of each layer."""
     if count < 1:
         return
-    edge = torch.cat([s.flatten() for s in scores.values()]).kthvalue(count).values
+    threshold = torch.cat([s.flatten() for s in scores.values()]).kthvalue(count).values
     with torch.no_grad():
         for name, w in weights.items():
-            w.masked_fill_(scores[name] <= torch.minimum(edge, scores[name].max() * (1 - 1e-12)), 0.0)
+            w.masked_fill_(scores[name] <= torch.minimum(threshold, scores[name].max() * (1 - 1e-12)), 0.0)

@@ -1,17 +1,17 @@
-"""Growing regularization: an L2 penalty on the weights to remove, which grows until they are zero.
+"""Growing regularization: an L2 penalty on the weights to remove, which grows until these weights are zero.
 
 Wang et al. 2021, "Neural Pruning via Growing Regularization", arXiv:2012.09243:
 
     penalty = ½ Σ_j λ_j w_j²
 
-GReg-1 (`greg1`): λ_j = min(τ, δ ⌊t / K⌋ ) for the weights to remove, 0 for the others.
-GReg-2 (`greg2`): first λ_j = δ′ ⌊t / K⌋ for all weights. Under the same penalty a weight with a large second derivative of the
-loss shrinks less than others, so magnitudes then carry the information of the Hessian. At λ = τ′ the weights to remove are
-selected by magnitude; their factor grows on, λ_j = min(τ, τ′ + δ ⌊(t − T) / K⌋), T the step of the selection; that of the
-others is 0 (the authors' code makes it slightly negative, which is not done here). Steps after τ is reached let the network
-converge.
+GReg-1 (`greg1`): λ_j = min(τ, δ ⌊t / K⌋) for the weights to remove, 0 for the others.
 
-t: optimizer steps taken; δ, δ′: growth every K steps; τ: ceiling; τ′: ceiling for the selection, τ′ ≤ τ.
+GReg-2 (`greg2`): first λ_j = δ′ ⌊t / K⌋ for all weights. Under the same penalty, a weight with a large second derivative of the
+loss shrinks less, so the magnitudes then contain information of the Hessian. At λ = τ′, in step T, the weights to remove are
+selected by magnitude. Their factor continues to grow, λ_j = min(τ, τ′ + δ ⌊(t − T) / K⌋); that of the others is 0. (The code of
+the authors makes it slightly negative.) After λ reaches τ, further steps let the network converge.
+
+t: number of optimizer steps; δ, δ′: increase every K steps; τ: ceiling; τ′ ≤ τ: ceiling for the selection.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from compress.train.checkpoints import tensors_of
 
 
 def masked_l2(weights: Iterable[Tensor], masks: Iterable[Tensor], lam: float) -> Tensor:
-    """½ λ Σ w² over the weights that the masks mark."""
+    """½ λ Σ w² over the weights where the masks are True; a mask has the shape of its weight."""
     parts = [(w * mask).square().sum() for w, mask in zip(weights, masks, strict=True)]
     return lam / 2 * torch.stack(parts).sum()
 
@@ -41,10 +41,10 @@ def greg1(t: int, *, delta: float, every: int, ceiling: float) -> float:
 
 
 def greg2(t: int, *, pick: int, delta: float, pick_delta: float, every: int, pick_ceiling: float, ceiling: float) -> float:
-    """λ of GReg-2 after t steps: of all weights before step `pick`, afterwards of those to remove.
+    """λ of GReg-2 after t steps: of all weights before step `pick`, of the weights to remove afterwards.
 
     Args:
-        t: Steps taken.
+        t: Number of steps.
         pick: T, as `selection_step` returns it.
         delta: δ.
         pick_delta: δ′.
@@ -132,7 +132,7 @@ def factor_at(settings: SparseTraining, t: int) -> float:
 
 
 def describe_growth(settings: SparseTraining, steps: int) -> tuple[Fact, ...]:
-    """The factor reached by a training of this many optimizer steps."""
+    """Facts: the factor of the penalty after a training of this many optimizer steps."""
     if not has_option("penalty", settings.kind, "grows"):
         return ()
     selection, factor = mask_selection_step(settings), factor_at(settings, steps)

@@ -1,6 +1,6 @@
-"""Sparse training before pruning: a penalty that draws unimportant weights towards zero, so that their removal costs little.
+"""Sparse training before pruning: a penalty moves unimportant weights towards zero, so that their removal loses little.
 
-The penalty is a term of the loss, as in the papers; its gradient passes through the optimizer.
+The penalty is a term of the loss, as in the papers, so its gradient passes through the optimizer.
 """
 
 from __future__ import annotations
@@ -22,30 +22,36 @@ _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 def l1(weights: Iterable[Tensor]) -> Tensor:
-    """Σ |w|. Tibshirani 1996; of convolutions in Liu et al. 2015, "Sparse Convolutional Neural Networks", CVPR."""
+    """Σ |w|, a scalar. Tibshirani 1996; for convolutions Liu et al. 2015, "Sparse Convolutional Neural Networks", CVPR."""
     return torch.stack([w.abs().sum() for w in weights]).sum()
 
 
 def group_lasso(filters: Iterable[Tensor]) -> Tensor:
-    """Σ over layers and filters of ‖F‖₂, the filters being rows: whole filters go to zero together.
+    """Σ ‖F‖₂ over all filters F of all layers, so that the weights of a filter become zero together.
 
     Wen et al. 2016, "Learning Structured Sparsity in Deep Neural Networks", arXiv:1608.03665, equation 4, filter-wise.
+
+    Args:
+        filters: Filters of each layer, (out, …).
+
+    Returns:
+        A scalar.
     """
     return torch.stack([_norms(w.flatten(1)).sum() for w in filters]).sum()
 
 
 def _norms(rows: Tensor) -> Tensor:
-    """‖row‖₂, with gradient 0 where it is 0."""
+    """‖row‖₂ of each row; its gradient is 0 where it is 0."""
     squares = rows.square().sum(1)
     return torch.where(squares > 0, squares.clamp_min(torch.finfo(rows.dtype).tiny).sqrt(), 0.0)
 
 
 class SparsityPenalty(LossTerm):
-    """A penalty of a network as a term of its training loss.
+    """A penalty on the weights of a network as a term of its training loss.
 
     Attributes:
-        kind: See `SparseTraining`.
-        strength: Likewise.
+        kind: As in `SparseTraining`.
+        strength: As in `SparseTraining`.
     """
 
     kind: str
@@ -54,7 +60,7 @@ class SparsityPenalty(LossTerm):
 
     @classmethod
     def of(cls, settings: SparseTraining, compute: Callable[[], Tensor]) -> SparsityPenalty:
-        """Bind it to a network."""
+        """A term that returns the result of `compute`."""
         term = cls(kind=settings.kind, strength=settings.lam)
         term._compute = compute
         return term
@@ -65,12 +71,12 @@ class SparsityPenalty(LossTerm):
 
 
 def build_penalty(settings: SparseTraining, module: nn.Module, protected: frozenset[str]) -> SparsityPenalty:
-    """L1, slimming or group lasso of a network, protected modules left out.
+    """L1, slimming or group lasso on the weights of a network without its protected modules.
 
     Slimming: λ Σ |γ| over batch norms, Liu et al. 2017, "Network Slimming", arXiv:1708.06519.
 
     Raises:
-        ModelError: It has nothing that the penalty could act on.
+        ModelError: The network has no weights for this penalty.
     """
     parts = [(name, part) for name, part in module.named_modules() if name not in protected]
     tensors: list[Tensor]
@@ -79,16 +85,17 @@ def build_penalty(settings: SparseTraining, module: nn.Module, protected: frozen
     if acts_on == "batch norm":
         tensors = [part.weight for _, part in parts if isinstance(part, _NORMS) and part.affine]
     elif acts_on == "filters":
-        tensors = [_rows(part) for _, part in parts if isinstance(part, LAYERS)]
+        tensors = [_filters(part) for _, part in parts if isinstance(part, LAYERS)]
     else:
         tensors = list(prunable(module, protected).values())
     if not tensors:
-        what = "batch norm with a scale" if acts_on == "batch norm" else "convolution or linear layer"
-        msg = f"sparse_training: {settings.kind} has nothing to act on: no unprotected {what} in this network; use another kind"
+        layers = "batch norms with a scale" if acts_on == "batch norm" else "convolutions and linear layers"
+        msg = f"sparse_training: {settings.kind} acts on {layers}, and this network has none unprotected; use another kind"
         raise ModelError(msg)
     penalty: Callable[[Iterable[Tensor]], Tensor] = entry.load()
     return SparsityPenalty.of(settings, lambda: settings.lam * penalty(tensors))
 
 
-def _rows(part: Layer) -> Tensor:
+def _filters(part: Layer) -> Tensor:
+    """Weight with the output channels first."""
     return part.weight.transpose(0, 1) if getattr(part, "transposed", False) else part.weight

@@ -37,13 +37,13 @@ REWIND = "rewind.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class InitialState:
-    """What the first pruning step starts from.
+    """Start of the first pruning step.
 
     Attributes:
         module: The network to prune.
         teacher: The `parent` of recovery.
-        weights: The values that a lottery ticket's weights are set back to.
-        curves: Of the training, if there was one.
+        weights: Values to which the weights of a lottery ticket are rewound.
+        curves: Training curves; empty without training.
         notes: Points for review.
     """
 
@@ -55,10 +55,15 @@ class InitialState:
 
 
 def train_before_pruning(scorer: Scorer, parent: nn.Module, setup: PruningSetup) -> InitialState:
-    """Train where the stage asks for it; a finished training is loaded.
+    """Train if the settings of the stage say so; a finished training is loaded.
+
+    Args:
+        scorer: Stage, context, and scores of the weights to remove.
+        parent: The dense network. Not changed.
+        setup: Pruner, and the fraction to remove.
 
     Raises:
-        ModelError: The penalty has nothing to act on.
+        ModelError: The network has no weights for the penalty.
         TrainingError: There are no weights to rewind to.
     """
     stage, context = scorer.stage, scorer.context
@@ -94,6 +99,7 @@ def _steps(training: Training, context: Context) -> int:
 def _penalty(
     training: SparseTraining, scorer: Scorer, module: nn.Module, setup: PruningSetup
 ) -> tuple[SparsityPenalty, Callable[[], None] | None]:
+    """The penalty, and the hook after each optimizer step, which growing penalties need."""
     stage, protected = scorer.stage, scorer.protected
     if not has_option("penalty", training.kind, "grows"):
         return build_penalty(training, module, protected), None
@@ -106,24 +112,24 @@ def _penalty(
     if not has_option("penalty", training.kind, "picks"):
         growth = GrowingPenalty(training, pick(module), module)
     else:
-        fixed = {f"{skip.subject}.weight" for skip in setup.pruner.skipped}
-        free = {name: w for name, w in prunable(module, protected).items() if name not in fixed}
-        growth = GrowingPenalty(
-            training, {name: torch.ones_like(w, dtype=torch.bool) for name, w in free.items()}, module, pick
-        )
+        unprunable = {f"{skip.subject}.weight" for skip in setup.pruner.skipped}
+        weights = {name: w for name, w in prunable(module, protected).items() if name not in unprunable}
+        masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+        growth = GrowingPenalty(training, masks, module, pick)
     return SparsityPenalty.of(training, growth.penalty), growth
 
 
 def _train_dense(stage: Prune, context: Context, parent: nn.Module) -> InitialState:
-    """Train the dense network and store the weights of the step to rewind to."""
+    """Train the dense network, and store the weights of the step to rewind to."""
     step, path = int(stage.schedule.value("rewind")), context.folder / REWIND
     module = copy.deepcopy(parent)
     start = {name: value.clone() for name, value in module.state_dict().items()}
-    own = stage.recover if stage.recover.teacher != "parent" else stage.recover.model_copy(update={"teacher": "none"})
-    snapshot = lottery.WeightRewinder(module, step, path) if step else None
-    history = finetune(module, own, parent=parent, context=context, label=LABEL, after_step=snapshot)
+    # the parent is not a teacher here: it is the untrained network
+    settings = stage.recover if stage.recover.teacher != "parent" else stage.recover.model_copy(update={"teacher": "none"})
+    rewinder = lottery.WeightRewinder(module, step, path) if step else None
+    history = finetune(module, settings, parent=parent, context=context, label=LABEL, after_step=rewinder)
     if step:
-        start = lottery.read_weights(path, step, _steps(own, context))
+        start = lottery.read_weights(path, step, _steps(settings, context))
     else:
         lottery.write_weights(parent, path)
     return InitialState(module, copy.deepcopy(module).eval(), weights=start, curves=_curves(history))

@@ -1,8 +1,8 @@
-"""Attention heads: a head goes whole, with its queries, keys, values and its part of the output projection.
+"""Removal of whole attention heads: queries, keys, values and the head's part of the output projection.
 
-Michel et al. 2019, "Are Sixteen Heads Really Better than One?", arXiv:1905.10650. torch-pruning removes heads only with the
-width of the whole network, because torch's modules tie the two; `models.pruned_attention` computes without that tie. Modules of
-Hugging Face and of timm compute with as many heads as their projections hold. Every module is tried out before it is used.
+Michel et al. 2019, "Are Sixteen Heads Really Better than One?", arXiv:1905.10650. torch's modules require that the width of all
+heads equals the width of the network; `models.pruned_attention` computes without this restriction. Modules of Hugging Face and
+timm compute with as many heads as their projections contain. The removal is tested for every module before it is used.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from compress.prune.structured.tolerant_graph import first_line
 from compress.tasks.flat_outputs import run_flat
 
 _TOLERANCE = 1e-9
-_BESIDE = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.2.weight", 0))
-"""Parameters of window attention that hold one entry for each head, and along which dimension."""
+_PER_HEAD = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.2.weight", 0))
+"""Parameters of window attention with one entry for each head, and the dimension of these entries."""
 _JOINT = (("qkv", "proj"), ("to_qkv", "merge"))
-"""Names of one projection for queries, keys and values, and of the output projection."""
-_APART = (
+"""Names of the joint projection to queries, keys and values, and of the output projection."""
+_SEPARATE = (
     (("q_proj", "k_proj", "v_proj"), "o_proj"),
     (("q_proj", "k_proj", "v_proj"), "out_proj"),
     (("q_lin", "k_lin", "v_lin"), "out_lin"),
@@ -35,21 +35,21 @@ _APART = (
     (("self.query", "self.key", "self.value"), "output.dense"),
     (("attention.query", "attention.key", "attention.value"), "output.dense"),
 )
-
-"""Names of three projections and of the output projection, as Hugging Face's encoders call them."""
-_NUMBERS = ("num_heads", "n_heads", "num_attention_heads")
+"""Names of the three projections and of the output projection in the encoders of Hugging Face."""
+_COUNTS = ("num_heads", "n_heads", "num_attention_heads")
+"""Attributes with the number of heads."""
 _WIDTHS = ("all_head_size", "attn_dim")
-"""Plain numbers of modules that hold the width of all heads together."""
+"""Attributes with the total width of all heads."""
 
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """Where an attention module keeps its heads.
+    """Position of the heads in the parameters of an attention module.
 
     Attributes:
-        owner: The submodule that counts them, and its attribute.
-        inner: Weights whose rows are heads, with how many times they follow each other (3: queries, keys, values).
-        outer: The weight whose columns are heads.
+        owner: Submodule with the number of heads, and the name of the attribute.
+        inner: Weights whose rows belong to heads, each with its number of parts (3: queries, keys, values).
+        outer: Weight whose columns belong to heads.
     """
 
     owner: tuple[str, str]
@@ -57,45 +57,45 @@ class HeadLayout:
     outer: str
 
     def count(self, part: nn.Module) -> int:
-        """Heads now."""
+        """Current number of heads."""
         return int(getattr(part.get_submodule(self.owner[0]), self.owner[1]))
 
-    def spread(self, part: nn.Module) -> list[tuple[str, int, int]]:
-        """Every parameter that holds heads: its name, along which dimension, and how many times over."""
-        own = dict(part.named_parameters())
+    def parameters(self, part: nn.Module) -> list[tuple[str, int, int]]:
+        """Every parameter with entries for heads: its name, the dimension of the heads, and its number of parts."""
+        names = dict(part.named_parameters())
         biases = [(key.replace("weight", "bias"), times) for key, times in self.inner]
-        weights = [(key, 0, times) for key, times in (*self.inner, *biases) if key in own]
-        beside = [(key, dim, 1) for key, dim in _BESIDE if key in own] if isinstance(part, POSITIONED) else []
-        return [*weights, (self.outer, 1, 1), *beside]
+        inner = [(key, 0, times) for key, times in (*self.inner, *biases) if key in names]
+        per_head = [(key, dim, 1) for key, dim in _PER_HEAD if key in names] if isinstance(part, POSITIONED) else []
+        return [*inner, (self.outer, 1, 1), *per_head]
 
 
 def layout_of(part: nn.Module) -> HeadLayout | None:
-    """Where a module keeps its heads; None where it is no self-attention that can lose some."""
+    """The layout of the heads of a module; None where it is no self-attention whose heads can be removed."""
     if isinstance(part, nn.MultiheadAttention):
         fits = part.in_proj_weight is not None and part.bias_k is None and part.in_proj_weight.numel() > 0
         return HeadLayout(("", "num_heads"), (("in_proj_weight", 3),), "out_proj.weight") if fits else None
     for joint, last in _JOINT:
-        if layout := _matching(part, (joint,), last, times=3):
+        if layout := _layout_with_names(part, (joint,), last, times=3):
             return layout
-    return next((layout for names, last in _APART if (layout := _matching(part, names, last, times=1))), None)
+    return next((layout for names, last in _SEPARATE if (layout := _layout_with_names(part, names, last, times=1))), None)
 
 
-def _matching(part: nn.Module, names: Sequence[str], last: str, *, times: int) -> HeadLayout | None:
+def _layout_with_names(part: nn.Module, names: Sequence[str], last: str, *, times: int) -> HeadLayout | None:
     """The layout with these names, if the module has them and its shapes agree."""
-    own = {name: child for name in (*names, last) if isinstance(child := _inside(part, name), nn.Linear)}
-    if len(own) <= len(names) or not own[last].weight.numel():
+    layers = {name: child for name in (*names, last) if isinstance(child := _submodule(part, name), nn.Linear)}
+    if len(layers) <= len(names) or not layers[last].weight.numel():
         return None
-    inside = names[0].rpartition(".")[0]
-    number = next((key for key in _NUMBERS if isinstance(getattr(part.get_submodule(inside), key, None), int)), None)
-    width = own[last].weight.shape[1]
-    if number is None or any(len(own[name].weight) != times * width for name in names):
+    owner = names[0].rpartition(".")[0]
+    attribute = next((key for key in _COUNTS if isinstance(getattr(part.get_submodule(owner), key, None), int)), None)
+    width = layers[last].weight.shape[1]
+    if attribute is None or any(len(layers[name].weight) != times * width for name in names):
         return None
-    layout = HeadLayout((inside, number), tuple((f"{name}.weight", times) for name in names), f"{last}.weight")
+    layout = HeadLayout((owner, attribute), tuple((f"{name}.weight", times) for name in names), f"{last}.weight")
     return layout if layout.count(part) > 0 and width % layout.count(part) == 0 else None
 
 
-def _inside(part: nn.Module, path: str) -> nn.Module | None:
-    """A submodule, or None where there is none of that name."""
+def _submodule(part: nn.Module, path: str) -> nn.Module | None:
+    """The submodule with this path, or None."""
     try:
         return part.get_submodule(path)
     except AttributeError:
@@ -103,18 +103,18 @@ def _inside(part: nn.Module, path: str) -> nn.Module | None:
 
 
 def attentions(module: nn.Module) -> dict[str, HeadLayout]:
-    """Self-attention modules with several heads by name."""
+    """Layouts of the self-attention modules with several heads, by name."""
     layouts = {name: layout for name, part in module.named_modules() if name and (layout := layout_of(part))}
     return {name: layout for name, layout in layouts.items() if layout.count(module.get_submodule(name)) > 1}
 
 
 def count_heads(module: nn.Module) -> dict[str, int]:
-    """Heads of each attention module."""
+    """Number of heads of each attention module with several heads."""
     return {name: layout.count(module.get_submodule(name)) for name, layout in attentions(module).items()}
 
 
 def projections(module: nn.Module) -> frozenset[str]:
-    """Names of the linear layers whose outputs are heads; the dependency graph cannot follow these, and need not be tried."""
+    """Names of the linear layers whose outputs are heads, which the dependency graph cannot follow."""
     return frozenset(
         f"{name}.{key.rpartition('.')[0]}"
         for name, layout in attentions(module).items()
@@ -124,15 +124,22 @@ def projections(module: nn.Module) -> frozenset[str]:
 
 
 def allowed_head_counts(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
-    """The smaller numbers of heads that may be left, descending; at least one stays."""
+    """Smaller numbers of heads that are allowed, descending; at least 1.
+
+    Args:
+        heads: Current number.
+        initial: Number before any pruning.
+        max_ratio: Largest fraction of `initial` to remove.
+    """
     return tuple(range(heads - 1, max(1, math.ceil(initial * (1 - max_ratio) - 1e-9)) - 1, -1))
 
 
 def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor | None:
     """Scores (heads,); None if the importance scores neither gates nor weights.
 
-    From gates on what the output projection reads, where the importance has them; else the sum over the head's weights:
-    averaged over its layers for changes of the loss, as those of channels are, divided by the heads' mean for others.
+    If the importance has gates, the score of a head is from the gates at the input of the output projection. Otherwise it is
+    the sum over the weights of the head: averaged over the layers for changes of the loss, as for channels; divided by the
+    mean over the heads for other importances.
     """
     part = module.get_submodule(name)
     layout = _known(part, name)
@@ -144,7 +151,7 @@ def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor 
         for key, dim, times in ((layout.outer, 1, 1), *((key, 0, times) for key, times in layout.inner)):
             values = importance.weights(f"{name}.{key}", part.get_parameter(key)).detach().double().transpose(0, dim)
             scores += torch.unflatten(values, 0, (times, len(scores), -1)).sum((0, 2, 3)).cpu()
-    except (TypeError, ValueError):  # an importance of channels alone, or of layers that are called
+    except (TypeError, ValueError):  # the importance scores only channels, or has no scores for layers that are not called
         return None
     if importance.loss_change:
         return (scores / (1 + len(layout.inner))).float()
@@ -154,48 +161,48 @@ def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor 
 def _known(part: nn.Module, name: str) -> HeadLayout:
     layout = layout_of(part)
     if layout is None:
-        msg = f"{name} is no attention module whose heads are known"
+        msg = f"{name} ({type(part).__name__}) is not an attention module with a known layout of heads"
         raise TypeError(msg)
     return layout
 
 
 @torch.no_grad()
-def remove_heads(module: nn.Module, name: str, gone: Sequence[int]) -> None:
-    """Take heads out in place.
+def remove_heads(module: nn.Module, name: str, indices: Sequence[int]) -> None:
+    """Remove heads in place.
 
     Args:
         module: The network.
-        name: Of the attention module.
-        gone: Heads by number, fewer than there are.
+        name: Name of the attention module.
+        indices: Heads to remove; at least one head must remain.
 
     Raises:
-        ValueError: None would be left.
+        ValueError: No head would remain.
     """
     part = module.get_submodule(name)
     layout = _known(part, name)
     heads = layout.count(part)
-    stay = torch.tensor([head for head in range(heads) if head not in set(gone)])
-    if not len(stay):
-        msg = f"{name} has {heads} heads, and all would go"
+    remaining = torch.tensor([head for head in range(heads) if head not in set(indices)])
+    if not len(remaining):
+        msg = f"{name} has {heads} heads, and all would be removed; keep at least one"
         raise ValueError(msg)
     width = part.get_parameter(layout.outer).shape[1]
-    for key, dim, times in layout.spread(part):
-        value = torch.unflatten(part.get_parameter(key), dim, (times, heads, -1)).index_select(dim + 1, stay)
-        _set(part, key, value.flatten(dim, dim + 2))
+    for key, dim, times in layout.parameters(part):
+        value = torch.unflatten(part.get_parameter(key), dim, (times, heads, -1)).index_select(dim + 1, remaining)
+        _set_parameter(part, key, value.flatten(dim, dim + 2))
     if isinstance(part, nn.MultiheadAttention):
-        part._qkv_same_embed_dim = False  # keeps torch's fused encoder layer away
-    _set_numbers(part, layout, len(stay), width)
+        part._qkv_same_embed_dim = False  # so that torch's encoder layer does not use its fused kernel
+    _update_attributes(part, layout, len(remaining), width)
     restore_pruned_forwards(module)
 
 
-def _set(part: nn.Module, key: str, value: Tensor) -> None:
+def _set_parameter(part: nn.Module, key: str, value: Tensor) -> None:
     owner, _, leaf = key.rpartition(".")
     before = part.get_parameter(key)
     setattr(part.get_submodule(owner), leaf, nn.Parameter(value.clone(), requires_grad=before.requires_grad))
 
 
-def _set_numbers(part: nn.Module, layout: HeadLayout, heads: int, width: int) -> None:
-    """Plain numbers of the module and of the linear layers inside; `width` was that of all heads together."""
+def _update_attributes(part: nn.Module, layout: HeadLayout, heads: int, width: int) -> None:
+    """Set the numbers of heads and the widths of a module and its linear layers; `width` is the former total width."""
     owner = part.get_submodule(layout.owner[0])
     setattr(owner, layout.owner[1], heads)
     remaining = part.get_parameter(layout.outer).shape[1]
@@ -208,9 +215,9 @@ def _set_numbers(part: nn.Module, layout: HeadLayout, heads: int, width: int) ->
 
 
 def unprunable_heads(module: nn.Module, spec: NetworkSpec, names: Sequence[str]) -> dict[str, Fact]:
-    """Attention modules whose heads cannot go, with the reason: found by halving what fails together.
+    """Attention modules whose heads cannot be removed, with the reason; a set of modules that fails is halved.
 
-    Without their first heads they must compute what they do with those heads' outputs at zero, in float64.
+    Without their first heads, the modules must compute the same as with the outputs of these heads set to zero, in float64.
     """
     net = copy.deepcopy(module).double().eval()
     x = tuple(spec.signature.example(2, dtype=torch.float64).values())
@@ -229,7 +236,7 @@ def _unprunable(net: nn.Module, x: tuple[Tensor, ...], names: Sequence[str]) -> 
 
 @torch.no_grad()
 def _difference(net: nn.Module, x: tuple[Tensor, ...], names: Sequence[str]) -> Fact | None:
-    """What is wrong when the first head of each of these modules is removed; None when nothing is."""
+    """Why the first heads of these modules cannot be removed; None when the outputs agree."""
     muted, small = copy.deepcopy(net), copy.deepcopy(net)
     for name in names:
         part = muted.get_submodule(name)
@@ -239,16 +246,16 @@ def _difference(net: nn.Module, x: tuple[Tensor, ...], names: Sequence[str]) -> 
     try:
         for name in names:
             remove_heads(small, name, [0])
-        wrong = float((run_flat(muted, x) - run_flat(small, x)).abs().max())
-    except Exception as error:  # whatever the user's network says to fewer heads
+        difference = float((run_flat(muted, x) - run_flat(small, x)).abs().max())
+    except Exception as error:  # any error of the user's network with fewer heads
         return Fact.of("prune.fails_with_fewer_heads", error=first_line(error))
-    if not wrong <= _TOLERANCE:
-        return Fact.of("prune.heads_not_equivalent", difference=wrong)
+    if not difference <= _TOLERANCE:  # also true for NaN
+        return Fact.of("prune.heads_not_equivalent", difference=difference)
     return None
 
 
 def head_rows(before: nn.Module, after: nn.Module) -> list[dict[str, object]]:
-    """Heads of each attention module, in the form of the table of layers."""
+    """Rows of the table of layers with the heads of each attention module."""
     heads_after = count_heads_of(after, tuple(count_heads(before)))
     return [
         {"layer": f"{name} (heads)", "out_before": heads, "out_after": heads_after[name], "in_before": heads, "in_after": heads}
@@ -257,6 +264,6 @@ def head_rows(before: nn.Module, after: nn.Module) -> list[dict[str, object]]:
 
 
 def count_heads_of(module: nn.Module, names: Sequence[str]) -> dict[str, int]:
-    """Heads of attention modules, whether several or one."""
+    """Number of heads of the named attention modules, also of those with a single head."""
     parts = {name: module.get_submodule(name) for name in names}
     return {name: _known(part, name).count(part) for name, part in parts.items()}

@@ -1,7 +1,7 @@
-"""The multiple that channel counts are rounded to: that of a device's kernels, or the fastest in a benchmark.
+"""Multiple for channel counts: that of the kernels of a device, or the fastest in a benchmark.
 
-ONNX Runtime computes convolutions in blocks of channels. Other widths use slower kernels, so that a network with fewer
-multiply-accumulates may be slower than the dense one.
+ONNX Runtime computes convolutions in blocks of channels. Other widths use slower kernels, so a network with fewer
+multiply-accumulates can be slower than the dense network.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ CANDIDATES = (1, 4, 8, 16, 32)
 
 
 def device_multiple(device: Device) -> tuple[int, str]:
-    """Multiple of channels that the kernels of a device compute with, with the source."""
+    """The channel multiple of the kernels of a device, and its source."""
     if device.kind == "gpu":
         if device.precision.activations == "int8":
-            return 16, "tensor cores take int8 in 16 bytes, 16 channels (NVIDIA, Matrix Multiplication Background, table 1)"
-        return 8, "tensor cores take fp16 in 16 bytes, 8 channels (NVIDIA, Matrix Multiplication Background, table 1)"
+            return (
+                16,
+                "tensor cores read 16 bytes, which are 16 int8 channels (NVIDIA, Matrix Multiplication Background, table 1)",
+            )
+        return 8, "tensor cores read 16 bytes, which are 8 fp16 channels (NVIDIA, Matrix Multiplication Background, table 1)"
     sets = device.hardware.instruction_sets if device.hardware else ()
     if "avx2" in sets and "avx512f" not in sets:
         return 8, "ONNX Runtime on AVX2 blocks float channels by 8 (MlasNchwcGetBlockSize)"
     if "avx512f" in sets:
-        return 16, "ONNX Runtime on AVX-512 blocks float channels by 16, and VNNI sums into 16 lanes (MlasNchwcGetBlockSize)"
-    return 16, "Arm's SDOT takes int8 in vectors of 16 bytes, and ONNX Runtime packs its operands likewise (Arm ISA, MLAS)"
+        return 16, "ONNX Runtime on AVX-512 blocks float channels by 16, and VNNI has 16 lanes (MlasNchwcGetBlockSize)"
+    return 16, "Arm SDOT reads int8 vectors of 16 bytes, and ONNX Runtime packs its operands accordingly (Arm ISA, MLAS)"
 
 
 def benchmark_multiples(
@@ -52,24 +55,24 @@ def benchmark_multiples(
     ranking: Ranking,
     limits: Constraints,
 ) -> tuple[int, tuple[Row, ...]]:
-    """Prune to the same cost with each rounding and time the results in turns.
+    """Prune to the same cost with each multiple of `CANDIDATES`, and time the results in turns.
 
-    Channels are ranked by magnitude, since the time depends on widths only.
+    Channels are ranked by magnitude, since the time depends only on widths.
 
     Args:
         parent: The dense network. Not changed.
         spec: Its input.
-        fraction: Of the dense cost to keep.
-        meter: Times against the dense network.
-        measure: What the fraction is of.
-        ranking: As for the pruning that follows.
-        limits: Likewise; `round_to` is replaced by each candidate.
+        fraction: Fraction of the dense cost to keep.
+        meter: Meter of the dense network.
+        measure: Measure of the cost.
+        ranking: Ranking of the stage.
+        limits: Limits of the stage; `round_to` is replaced by each candidate.
 
     Returns:
-        The fastest of `CANDIDATES` that reaches the cost, and a row for each.
+        The fastest multiple that reaches the cost, and a row for each candidate.
 
     Raises:
-        ModelError: None of them can prune this network.
+        ModelError: No candidate reaches the cost.
     """
     networks: dict[int, nn.Module] = {}
     failures: dict[int, str] = {}
@@ -86,7 +89,10 @@ def benchmark_multiples(
             networks[multiple] = pruned.module
     if not networks:
         first = next(iter(failures.values()))
-        msg = f"round_to: measure found no rounding at which this network reaches the target; with 1: {first}"
+        msg = (
+            f"round_to: measure: with no multiple of {', '.join(map(str, CANDIDATES))} this network reaches the target "
+            f"(with {CANDIDATES[0]}: {first}); use a larger target"
+        )
         raise ModelError(msg)
     timings, _ = meter.time({str(multiple): module for multiple, module in networks.items()})
     times = {multiple: median_ms(timings[str(multiple)]) for multiple in networks}
@@ -104,5 +110,5 @@ def benchmark_multiples(
 
 
 def fastest(times: Mapping[int, float]) -> int:
-    """The multiple with the shortest time; of equal ones the smaller."""
+    """The multiple with the shortest time; the smaller multiple if times are equal."""
     return min(times, key=lambda multiple: (times[multiple], multiple))

@@ -1,7 +1,7 @@
-"""Structured pruning: remove whole channels, with everything that depends on them, until a cost target is met.
+"""Structured pruning: remove whole channels, with all coupled parameters, until a cost target is met.
 
-Li et al. 2017, arXiv:1608.08710 (filters); Fang et al. 2023, arXiv:2301.12900 (what depends on them). The result is an
-ordinary smaller network: faster on any runtime.
+Li et al. 2017, arXiv:1608.08710 (filters); Fang et al. 2023, arXiv:2301.12900 (coupled parameters). The result is an ordinary
+smaller network, which is faster on any runtime.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from compress.prune.structured.select_channels import (
 from compress.prune.structured.tolerant_graph import LAYERS, build_graph
 
 TRIAL_WIDTHS = 3
-"""Smaller widths that the trial of the groups uses in turns."""
+"""Number of smaller widths that the trial of the groups alternates between."""
 CLOSE = 0.97
-"""Fraction of a target of time above which the search ends: a measurement is no more precise, and each takes seconds."""
+"""Fraction of a target of time above which the search ends: measurements are not more precise, and each takes seconds."""
 
 
 class ChannelPruner:
     """Prunes channels of one dense network, in any number of steps.
 
     Args:
-        parent: The dense network; targets and ceilings count from it. It is not changed.
+        parent: The dense network, to which targets and ceilings refer. Not changed.
         spec: Its input.
-        measure: What a target is a fraction of.
-        ranking: `global` over all layers, or `local`, the same fraction in each.
+        measure: Measure of the cost.
+        ranking: `global` over all layers, or `local`, the same fraction in each layer.
         limits: Rounding, ceilings and protected layers.
-        meter: For `latency` and `latency_ms`: time of a network as a fraction of the dense one's.
+        meter: For `latency` and `latency_ms`: (network) → its time as a fraction of the time of the dense network.
         reporter: Shows the progress of the trial of the groups.
 
     Raises:
-        ModelError: It cannot be traced, or nothing in it may be pruned.
+        ModelError: The network cannot be traced, or none of its channels can be pruned.
     """
 
     def __init__(
@@ -87,46 +87,46 @@ class ChannelPruner:
         self.initial = {group.root: group.width for group in all_groups}
         self.protected = match_modules(work, limits.protect)
         check_globs(limits.ceilings, work)
-        bound = heads.projections(work)
-        reasons: dict[str, Fact | None] = {group.root: self._reason(group, bound) for group in all_groups}
-        free = [group for group in all_groups if not reasons[group.root]]
-        picks = {group.root: self._trial_channels(group, index) for index, group in enumerate(free)}
+        projections = heads.projections(work)
+        reasons: dict[str, Fact | None] = {group.root: self._reason(group, projections) for group in all_groups}
+        candidates = [group for group in all_groups if not reasons[group.root]]
+        picks = {group.root: self._trial_channels(group, index) for index, group in enumerate(candidates)}
         with (reporter or NullReporter()).bar("channel groups", len(picks)) as bar:
             reasons |= unprunable(work, spec, picks, watchdog=watchdog, advance=bar.advance)
-        for subset in groups.separations([group for group in free if not reasons[group.root]]):
-            # two parts of one concatenation may pass together although either alone would fail
-            left = {root: picks[root] for root in subset if not reasons[root]}
-            reasons |= unprunable(work, spec, left, watchdog=watchdog)
+        for subset in groups.separations([group for group in candidates if not reasons[group.root]]):
+            # two parts of one concatenation may pass the trial together although each of them fails alone
+            subset_picks = {root: picks[root] for root in subset if not reasons[root]}
+            reasons |= unprunable(work, spec, subset_picks, watchdog=watchdog)
         self.prunable = frozenset(root for root, reason in reasons.items() if not reason)
-        self.heads, closed = self._heads(work)
-        self.skipped = (*_skips(work, all_groups, reasons, self.protected), *closed)
+        self.heads, skipped_heads = self._heads(work)
+        self.skipped = (*_skips(work, all_groups, reasons, self.protected), *skipped_heads)
         if not self.prunable and not self.heads:
             listed = "; ".join(sorted({render(fact) for fact in self.skipped})) or "it has no convolution and no linear layer"
-            msg = f"no channel of this network may be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
+            msg = f"no channel of this network can be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
             raise ModelError(msg)
 
-    def _reason(self, group: groups.ChannelGroup, bound: frozenset[str]) -> Fact | None:
-        """Why the width of a group stays, without a subject; None where it may shrink.
+    def _reason(self, group: groups.ChannelGroup, projections: frozenset[str]) -> Fact | None:
+        """Why the width of a group is fixed, without a subject; None where it can be reduced.
 
         Args:
             group: Coupled channels.
-            bound: Names of the projections of attention.
+            projections: Names of the projections of attention.
         """
         if group.fixed_reason:
             return group.fixed_reason
-        if bound & {*group.layers}:
+        if projections & {*group.layers}:
             return Fact.of("prune.attention_projection")
         if named := sorted(self.protected & {*group.layers}):
             return Fact.of("prune.coupled_to_protected", layer=named[0])
         if group.width % group.repeats:
             return Fact.of("prune.indivisible_width", width=group.width, parts=group.repeats)
-        if not self._smaller(group):
-            least = 1 - self.limits.ceiling(group.layers)
-            return Fact.of("prune.no_smaller_width", width=group.width, round_to=self.limits.round_to, kept=least)
+        if not self._smaller_widths(group):
+            minimum = 1 - self.limits.ceiling(group.layers)
+            return Fact.of("prune.no_smaller_width", width=group.width, round_to=self.limits.round_to, kept=minimum)
         return None
 
     def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Fact, ...]]:
-        """Heads of the attention modules that may lose heads, and the reasons of the others."""
+        """Number of heads of the attention modules whose heads can be removed, and the reasons for the other modules."""
         counts = heads.count_heads(work)
         reasons = {name: Fact.of("prune.heads_protected", name) for name in counts if name in self.protected}
         for name, count in counts.items():
@@ -135,18 +135,17 @@ class ChannelPruner:
         reasons |= heads.unprunable_heads(work, self.spec, [name for name in counts if name not in reasons])
         return {name: count for name, count in counts.items() if name not in reasons}, tuple(reasons.values())
 
-    def _smaller(self, group: groups.ChannelGroup) -> tuple[int, ...]:
-        limits, initial = self.limits, self.initial[group.root]
-        most = limits.ceiling(group.layers)
-        return allowed_widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=most)
+    def _smaller_widths(self, group: groups.ChannelGroup) -> tuple[int, ...]:
+        limits, initial, max_ratio = self.limits, self.initial[group.root], self.limits.ceiling(group.layers)
+        return allowed_widths(group.width, initial, repeats=group.repeats, round_to=limits.round_to, max_ratio=max_ratio)
 
     def _trial_channels(self, group: groups.ChannelGroup, index: int) -> list[int]:
-        """Channels for the trial: a run in the first half, so that wrong orders and halves that must stay equal show.
+        """Channels for the trial: consecutive ones in the first half, which reveals wrong orders and coupled halves.
 
-        Its place and length depend on `index`: two groups that must lose the same channels would otherwise pass together.
+        Their position and number depend on `index`: otherwise two groups that must lose the same channels would pass.
         """
         sets = group.width // group.repeats
-        widths = self._smaller(group)[:TRIAL_WIDTHS]
+        widths = self._smaller_widths(group)[:TRIAL_WIDTHS]
         count = min((group.width - widths[index % len(widths)]) // group.repeats, max(sets // 2, 1))
         start = index % max(sets // 2 - count + 1, 1)
         order = torch.arange(sets).roll(start)
@@ -155,15 +154,15 @@ class ChannelPruner:
         return lowest_channels(scores, count, repeats=group.repeats, width=group.width)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
-        """Prune until at most `fraction` of the dense network's cost is left.
+        """Prune until the cost is at most `fraction` of the cost of the dense network.
 
-        The plan is estimated from each layer's own cost; the result is measured and the plan corrected, so that no more is
-        removed than the target needs.
+        The number of blocks to remove is estimated from the costs of the layers. The result is measured and the number
+        corrected, so that no more is removed than the target needs.
 
         Args:
             module: The dense network or the result of an earlier step, with gradients if the importance needs them. Not
                 changed.
-            fraction: Of the dense network's cost, in (0, 1).
+            fraction: Fraction of the cost of the dense network, in (0, 1).
             importance: Scores.
 
         Raises:
@@ -181,11 +180,11 @@ class ChannelPruner:
 
         def enough(count: int) -> bool:
             nonlocal best
-            trial = self._make(module, choices, widths_after(choices, blocks, count))
-            left = measure_cost(self.cost, trial, target, twice=self.measure in TIMED)
-            if best is None or left <= target or best[0] > target:
-                best = left, trial
-            return left <= target
+            trial = self._with_widths(module, choices, widths_after(choices, blocks, count))
+            trial_cost = measure_cost(self.cost, trial, target, twice=self.measure in TIMED)
+            if best is None or trial_cost <= target or best[0] > target:
+                best = trial_cost, trial
+            return trial_cost <= target
 
         if blocks:
             total = sum(layer.cost for layer in layers.values())
@@ -195,34 +194,34 @@ class ChannelPruner:
             if best is not None and best[0] < target and self.measure not in TIMED:
                 plan = fill_budget(choices, blocks, count, layers, spare=(target - best[0]) / now * total)
                 if plan != widths_after(choices, blocks, count):
-                    fuller = self._make(module, choices, plan)
-                    if (left := self.cost(fuller)) <= target:
-                        best = left, fuller
-        left, pruned = best or (now, copy.deepcopy(module).eval())
-        return PrunedModel(pruned, notes=() if left <= target else (self._shortfall(fraction, left),))
+                    larger = self._with_widths(module, choices, plan)
+                    if (larger_cost := self.cost(larger)) <= target:
+                        best = larger_cost, larger
+        reached, pruned = best or (now, copy.deepcopy(module).eval())
+        return PrunedModel(pruned, notes=() if reached <= target else (self._shortfall(fraction, reached),))
 
     def cost_fraction(self, module: nn.Module) -> float:
-        """Cost of a network as a fraction of the dense one's."""
+        """Cost of a network as a fraction of the cost of the dense network."""
         return self.cost(module) / self.dense
 
     @property
     def prunable_layers(self) -> int:
-        """Groups of channels and attention modules that may shrink."""
+        """Number of groups of channels and attention modules that can be pruned."""
         return len(self.prunable) + len(self.heads)
 
     def prune_single_layers(
         self, module: nn.Module, ratios: Sequence[float], importance: Importance
     ) -> Iterator[tuple[str, float, nn.Module]]:
-        """Networks in which one group alone is smaller: its root layer, the fraction removed, the network, for each ratio."""
+        """Networks with a single pruned group, for each group and ratio: (root layer, removed fraction, network)."""
         choices = self._choices(module, importance)
-        whole = [choice.width for choice in choices]
+        dense_widths = [choice.width for choice in choices]
         for index, choice in enumerate(choices):
             if not choice.smaller:
                 continue
             widths = {min(choice.smaller, key=lambda w: abs(1 - w / choice.initial - ratio)) for ratio in ratios}
             for width in sorted(widths, reverse=True):
-                plan = [*whole[:index], width, *whole[index + 1 :]]
-                yield choice.root, 1 - width / choice.initial, self._make(module, choices, plan)
+                plan = [*dense_widths[:index], width, *dense_widths[index + 1 :]]
+                yield choice.root, 1 - width / choice.initial, self._with_widths(module, choices, plan)
 
     def _choices(self, module: nn.Module, importance: Importance) -> list[GroupChoice]:
         work = copy.deepcopy(module).eval()
@@ -236,7 +235,7 @@ class ChannelPruner:
             if scores is not None:
                 sets = torch.nan_to_num(scores, nan=0.0).view(group.repeats, -1).mean(0)
                 sets = keep_one_of_each(sets, group.parts)
-                smaller = removable_widths(sets, self._smaller(group), group.width)
+                smaller = removable_widths(sets, self._smaller_widths(group), group.width)
                 choices.append(GroupChoice(group.root, sets, group.width, self.initial[group.root], smaller, group.coupled))
         return [*choices, *self._head_choices(work, importance)]
 
@@ -248,7 +247,8 @@ class ChannelPruner:
             if scores is not None:
                 yield GroupChoice(name, scores, now, initial, smaller, ((name, "out", 1.0),))
 
-    def _make(self, module: nn.Module, choices: Sequence[GroupChoice], plan: Sequence[int]) -> nn.Module:
+    def _with_widths(self, module: nn.Module, choices: Sequence[GroupChoice], plan: Sequence[int]) -> nn.Module:
+        """A copy of the network with the width `plan[i]` for `choices[i]`."""
         pruned = copy.deepcopy(module).eval()
         pruned.zero_grad(set_to_none=True)
         picks = {
@@ -259,7 +259,7 @@ class ChannelPruner:
         for name in self.heads.keys() & picks.keys():
             heads.remove_heads(pruned, name, picks.pop(name))
         if picks:
-            with all_require_grad(pruned):  # torch-pruning makes new parameters
+            with all_require_grad(pruned):  # torch-pruning replaces parameters; those of frozen names are frozen afterwards
                 groups.remove_channels(pruned, build_graph(pruned, self.spec), picks)
         check_forward(pruned, self.spec)
         return pruned
@@ -280,14 +280,16 @@ class ChannelPruner:
 def _skips(
     module: nn.Module, all_groups: Sequence[groups.ChannelGroup], reasons: Mapping[str, Fact | None], protected: frozenset[str]
 ) -> tuple[Fact, ...]:
-    """Every convolution and linear layer whose outputs stay, with the reason."""
-    why = {layer: reasons[group.root] for group in all_groups for layer in group.layers}
-    why |= {layer: Fact.of("prune.protected") for layer, reason in why.items() if layer in protected and reason}
+    """Every convolution and linear layer whose outputs are not pruned, with the reason."""
+    by_layer = {layer: reasons[group.root] for group in all_groups for layer in group.layers}
+    by_layer |= {layer: Fact.of("prune.protected") for layer, reason in by_layer.items() if layer in protected and reason}
     for name, part in module.named_modules():
         if isinstance(part, nn.MultiheadAttention):
-            why[f"{name}.out_proj"] = groups.ATTENTION
+            by_layer[f"{name}.out_proj"] = groups.ATTENTION
     names = [name for name, part in module.named_modules() if isinstance(part, LAYERS) and part.weight.numel()]
-    unreached = Fact.of("prune.not_in_graph")
+    not_in_graph = Fact.of("prune.not_in_graph")
     return tuple(
-        reason.model_copy(update={"subject": name}) for name in names if (reason := why.get(name, unreached)) is not None
+        reason.model_copy(update={"subject": name})
+        for name in names
+        if (reason := by_layer.get(name, not_in_graph)) is not None
     )

@@ -1,8 +1,8 @@
-"""Groups of coupled channels: torch-pruning's dependency graph, made safe for operations that it does not know.
+"""Groups of coupled channels, from the dependency graph of torch-pruning.
 
-Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900. The graph is built from the autograd trace, so
-an operation that it does not know (a channel shuffle, a reshape into heads) may be followed wrongly. Every group is therefore
-tested on a copy before it is used: see `equivalence`.
+Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900. The graph is built from the autograd trace, and
+may follow an unknown operation (a channel shuffle, a reshape into heads) wrongly. Every group is therefore tested on a copy
+before it is used: see `equivalence`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from compress.prune.structured.tolerant_graph import INSTEAD, LAYERS, first_line
 
 Side = Literal["out", "in"]
 ATTENTION, OUTPUT = Fact.of("prune.attention_width"), Fact.of("prune.output_layer")
-"""Reasons why a group keeps its width."""
+"""Reasons why the width of a group is fixed."""
 TRACE_SECONDS = 300.0
-"""Processor time after which building groups of channels is given up; the load of the machine does not count."""
+"""Limit of the processor time for the groups of channels, so that it does not depend on the load of the machine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +33,15 @@ class ChannelGroup:
     """Channels that can only be removed together.
 
     Attributes:
-        root: Name of the layer whose outputs they are.
-        width: Its channels.
-        layers: Names of all convolutions and linear layers whose outputs they are.
-        repeats: Channels are removed in sets of this many: groups of grouped convolutions.
-        coupled: (name, side, channels of it that are removed with one channel of the root) for every module.
-        parts: Channels of the root that are all of the channels of another layer, as behind a concatenation: one of each stays.
-        fixed_reason: Why the group keeps its width; None if it may shrink.
-        tp_group: torch-pruning's group over all channels, for scoring; None where it cannot be followed.
+        root: Name of the layer whose outputs the channels are.
+        width: Number of channels.
+        layers: Names of all convolutions and linear layers whose outputs the channels are.
+        repeats: Channels are removed in sets of this size: the number of groups of grouped convolutions.
+        coupled: (name, side, number of its channels that are removed with one channel of the root) for every module.
+        parts: Sets of channels of the root that are all channels of another layer, as with a concatenation; at least one of
+            each set must remain.
+        fixed_reason: Why the width is fixed; None if it can be reduced.
+        tp_group: torch-pruning group over all channels, for scoring; None if the channels cannot be followed.
     """
 
     root: str
@@ -58,8 +59,8 @@ class Watchdog:
     """Ends the work on dependency graphs after a time limit.
 
     Attributes:
-        seconds: Limit of this thread's processor time.
-        deadline: Point of `time.thread_time`.
+        seconds: Limit of the processor time of this thread.
+        deadline: End, as a value of `time.thread_time`.
     """
 
     seconds: float = TRACE_SECONDS
@@ -69,10 +70,10 @@ class Watchdog:
         self.deadline = time.thread_time() + self.seconds
 
     def check(self, layer: str) -> None:
-        """Called at every layer.
+        """Check the time limit; called at every layer.
 
         Raises:
-            ModelError: The time is over; names the layer.
+            ModelError: The time is over; the message names the layer.
         """
         if time.thread_time() > self.deadline:
             limit = f"{self.seconds:.0f} s of processor time"
@@ -81,10 +82,12 @@ class Watchdog:
 
 
 def find_groups(graph: Graph, module: nn.Module, watchdog: Watchdog | None = None) -> list[ChannelGroup]:
-    """All groups of coupled channels; a layer whose channels cannot be followed is a group of its own with a reason.
+    """All groups of coupled channels.
+
+    A layer whose channels cannot be followed is a group with a single layer and a `fixed_reason`.
 
     Raises:
-        ModelError: It takes too long.
+        ModelError: The time limit is exceeded.
     """
     watchdog = watchdog or Watchdog()
     names = {part: name for name, part in module.named_modules()}
@@ -97,21 +100,21 @@ def find_groups(graph: Graph, module: nn.Module, watchdog: Watchdog | None = Non
         watchdog.check(names[layer])
         width = graph.get_out_channels(layer)
         try:
-            item = channels_of(graph, layer, range(width))
-        except Exception as error:  # torch-pruning fails in many ways at operations that it does not know
+            tp_group = channels_of(graph, layer, range(width))
+        except Exception as error:  # torch-pruning raises errors of many types at operations that it does not know
             reason = Fact.of("prune.not_followed", error=first_line(error))
             groups.append(ChannelGroup(names[layer], width, (names[layer],), 1, (), frozenset(), reason, None))
             continue
-        members |= {member.dep.target.module for member in item if graph.is_out_channel_pruning_fn(member.dep.handler)}
-        groups.append(_describe(graph, names, tied, item))
+        members |= {member.dep.target.module for member in tp_group if graph.is_out_channel_pruning_fn(member.dep.handler)}
+        groups.append(_describe(graph, names, tied, tp_group))
     return groups
 
 
 def separations(all_groups: Sequence[ChannelGroup]) -> list[list[str]]:
-    """Subsets of the groups that share a side of a layer: each two groups are apart in one of them, either way.
+    """Subsets of the groups that share a side of a layer, such that for any two groups a subset contains only one of them.
 
     Returns:
-        Roots whose number has a bit, and those whose number lacks it, for every bit.
+        For every bit, the roots whose index has this bit clear, and those whose index has it set.
     """
     owners: dict[tuple[str, Side], list[str]] = {}
     for group in all_groups:
@@ -123,7 +126,7 @@ def separations(all_groups: Sequence[ChannelGroup]) -> list[list[str]]:
 
 
 def _tied_parameters(module: nn.Module) -> dict[nn.Module, str]:
-    """Modules with a parameter that another module has, too, with the name of the other one."""
+    """Modules that share a parameter with another module, with the name of the other module."""
     owners: dict[int, list[tuple[str, nn.Module]]] = {}
     for name, part in module.named_modules():
         for parameter in part.parameters(recurse=False):
@@ -132,13 +135,13 @@ def _tied_parameters(module: nn.Module) -> dict[nn.Module, str]:
     return {part: next(other for other, rest in entries if rest is not part) for entries in shared for _, part in entries}
 
 
-def _describe(graph: Graph, names: Mapping[nn.Module, str], tied: Mapping[nn.Module, str], item: Group) -> ChannelGroup:
-    root = item[0].dep.target.module
+def _describe(graph: Graph, names: Mapping[nn.Module, str], tied: Mapping[nn.Module, str], tp_group: Group) -> ChannelGroup:
+    root = tp_group[0].dep.target.module
     width = graph.get_out_channels(root)
     coupled: list[tuple[str, Side, float]] = []
     fixed: Fact | None = None
     repeats, layers, parts = 1, [], set()
-    for member in item:
+    for member in tp_group:
         dep, roots = member.dep, frozenset(root for root in member.root_idxs if root is not None)
         part, is_out = dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)
         if is_out and (not dep.target.outputs or dep.target.type == tp.ops.OPTYPE.OUTPUT):
@@ -152,11 +155,11 @@ def _describe(graph: Graph, names: Mapping[nn.Module, str], tied: Mapping[nn.Mod
         if is_out and isinstance(part, LAYERS):
             layers.append(names[part])
         repeats = max(repeats, _repeats(part))
-    return ChannelGroup(names[root], width, tuple(layers), repeats, tuple(coupled), frozenset(parts), fixed, item)
+    return ChannelGroup(names[root], width, tuple(layers), repeats, tuple(coupled), frozenset(parts), fixed, tp_group)
 
 
 def _fixed_reason(part: nn.Module, name: str, tied: Mapping[nn.Module, str], *, is_out: bool) -> Fact | None:
-    """Why the channels of a module stay whatever the others do; None where they may be removed."""
+    """Why the channels of a module cannot be removed; None where they can."""
     if isinstance(part, nn.MultiheadAttention):
         return ATTENTION
     if isinstance(part, nn.RNNBase) and is_out:
@@ -176,7 +179,7 @@ def _repeats(part: nn.Module) -> int:
 
 
 def channels_of(graph: Graph, layer: nn.Module, channels: Sequence[int]) -> Group:
-    """torch-pruning's group of output channels of a layer."""
+    """The torch-pruning group of some output channels of a layer."""
     with no_depth_warning():
         return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, list(channels))
 
@@ -185,18 +188,17 @@ def remove_channels(module: nn.Module, graph: Graph, picks: Mapping[str, Sequenc
     """Remove channels of `module` in place.
 
     Args:
-        module: The network that `graph` was traced from.
-        graph: From `build_graph`; it is updated.
-        picks: Output channels to remove by root layer.
+        module: The network of `graph`.
+        graph: As `build_graph` returns it; it is updated.
+        picks: Output channels to remove, by root layer.
 
     Raises:
-        ModelError: A layer would be left without channels.
+        ModelError: No channel of a layer would remain.
     """
     for root, channels in picks.items():
         group = channels_of(graph, module.get_submodule(root), channels)
         if not graph.check_pruning_group(group):
-            msg = (
-                f"removing {len(channels)} channels of {root!r} would leave a layer without any; lower max_ratio or protect it"
-            )
+            reason = f"removing {len(channels)} channels of {root!r} removes all channels of a layer"
+            msg = f"{reason}; lower max_ratio or protect it"
             raise ModelError(msg)
         group.prune(record_history=False)

@@ -1,13 +1,13 @@
-"""Depth pruning: drop whole residual blocks and transformer layers; the rest of the network stays.
+"""Depth pruning: drop whole residual blocks and transformer layers.
 
-A block may be dropped if its input can take the place of its output: a residual block, which passes its input on when all its
-weights are zero, or a layer of a stack of transformer layers, which each read the output of the one before (with the norm after
-the sum, as in BERT, such a layer is not residual). Blocks are ranked by the change of the network's outputs without them:
+A block can be dropped if its input can replace its output. This holds for a residual block, which returns its input when all
+its weights are zero, and for a layer in a stack of transformer layers, each of which reads the output of the layer before. (A
+layer with the norm after the sum, as in BERT, is not residual.) Blocks are ranked by the change of the outputs without them:
 
     I_b = ‖f(x) − f_without_b(x)‖ / ‖f(x)‖        over training samples x
 
-Men et al. 2024, "ShortGPT", arXiv:2403.03853, score a block by its own input and output; the network's outputs are used here,
-since they are cheap in vision networks. Layers of BERT: Sajjad et al. 2020, arXiv:2004.03844.
+Men et al. 2024, "ShortGPT", arXiv:2403.03853, score a block by its own input and output; the outputs of the network, used here,
+are cheap for vision networks. Layers of BERT: Sajjad et al. 2020, arXiv:2004.03844.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LISTS = (nn.ModuleList, nn.Sequential)
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """One call of a block: its first input, a copy of it, and its first output."""
+    """One call of a block: the first input, a copy of it, and the first output."""
 
     first: Tensor
     x: Tensor
@@ -50,7 +50,7 @@ class _Call:
 
 
 def removable_blocks(module: nn.Module, spec: NetworkSpec) -> tuple[str, ...]:
-    """Names of the blocks that may be dropped, in the order of the forward pass; of nested ones the innermost."""
+    """Names of the blocks that can be dropped, in the order of the forward pass; of nested blocks the innermost."""
     calls: dict[str, list[_Call]] = {}
 
     def record(name: str) -> Callable[..., None]:
@@ -72,45 +72,45 @@ def removable_blocks(module: nn.Module, spec: NetworkSpec) -> tuple[str, ...]:
     finally:
         for handle in hooks:
             handle.remove()
-    once = {name: own[0] for name, own in calls.items() if len(own) == 1 and own[0].x.shape == own[0].output.shape}
-    stacked = _transformer_layers(module, once)
-    blocks = [name for name, call in once.items() if name in stacked or _passes_on(module.get_submodule(name), call.x)]
+    once = {name: call[0] for name, call in calls.items() if len(call) == 1 and call[0].x.shape == call[0].output.shape}
+    layers = _transformer_layers(module, once)
+    blocks = [name for name, call in once.items() if name in layers or _is_residual(module.get_submodule(name), call.x)]
     return tuple(name for name in blocks if not any(other.startswith(f"{name}.") for other in blocks))
 
 
 def _transformer_layers(module: nn.Module, calls: Mapping[str, _Call]) -> set[str]:
-    """Layers with attention, of one class in one list, of which each reads the output of the one before."""
-    layers: set[str] = set()
+    """Layers of the same class in a list, with attention, each of which reads the output of the layer before."""
+    names: set[str] = set()
     for owner, part in module.named_modules():
-        names = [f"{owner}.{child}".lstrip(".") for child in part._modules] if isinstance(part, _LISTS) else []
-        for first, second in pairwise(name for name in names if name in calls):
-            one, other = module.get_submodule(first), module.get_submodule(second)
-            chained = calls[first].output is calls[second].first
-            if chained and type(one) is type(other) and heads.attentions(one) and heads.attentions(other):
-                layers |= {first, second}
-    return layers
+        children = [f"{owner}.{child}".lstrip(".") for child in part._modules] if isinstance(part, _LISTS) else []
+        for first, second in pairwise(name for name in children if name in calls):
+            layers = module.get_submodule(first), module.get_submodule(second)
+            is_chain = calls[first].output is calls[second].first
+            if is_chain and type(layers[0]) is type(layers[1]) and all(map(heads.attentions, layers)):
+                names |= {first, second}
+    return names
 
 
 @torch.no_grad()
-def _passes_on(block: nn.Module, x: Tensor) -> bool:
+def _is_residual(block: nn.Module, x: Tensor) -> bool:
     """Whether a block returns its input when its weights are zero."""
     empty = copy.deepcopy(block)
     for parameter in empty.parameters():
         parameter.zero_()
     try:
         output = empty(x)
-    except Exception:  # a block that needs more than one input cannot be judged alone, nor dropped
+    except Exception:  # a block with more than one input can be neither tested alone nor dropped
         return False
     return isinstance(output, Tensor) and bool(torch.allclose(output, x, atol=_TOLERANCE))
 
 
 def drop_block(module: nn.Module, name: str, *, returns_tuple: bool = False) -> None:
-    """Drop a block in place: its tensors become empty and it passes its input on.
+    """Drop a block in place: its tensors become empty, and it returns its input.
 
     Args:
         module: The network.
-        name: Of the block.
-        returns_tuple: The block's output is a tuple that begins with a tensor; the shapes of the empty tensors record it.
+        name: Name of the block.
+        returns_tuple: The output of the block is a tuple that begins with a tensor; the shapes of the empty tensors encode it.
     """
     block = module.get_submodule(name)
     for part in block.modules():
@@ -125,11 +125,11 @@ def drop_block(module: nn.Module, name: str, *, returns_tuple: bool = False) -> 
 
 @torch.no_grad()
 def block_importance(module: nn.Module, blocks: tuple[str, ...], x: tuple[Tensor, ...]) -> dict[str, float]:
-    """I_b of each block on samples x, each (N, …), in the order of the signature."""
+    """I_b of each block on samples x, (N, …) for each input, in the order of the signature."""
     dense = run_flat(module, x)
     changes = {}
     for name in blocks:
-        handle = module.get_submodule(name).register_forward_hook(_pass_input)
+        handle = module.get_submodule(name).register_forward_hook(_return_input)
         try:
             changes[name] = float((run_flat(module, x) - dense).norm() / dense.norm().clamp(min=1e-30))
         finally:
@@ -137,13 +137,13 @@ def block_importance(module: nn.Module, blocks: tuple[str, ...], x: tuple[Tensor
     return changes
 
 
-def _pass_input(_: nn.Module, inputs: tuple[object, ...], output: object) -> object:
+def _return_input(_: nn.Module, inputs: tuple[object, ...], output: object) -> object:
     return (inputs[0],) if isinstance(output, tuple) else inputs[0]
 
 
 @torch.no_grad()
 def _tuple_blocks(module: nn.Module, blocks: Sequence[str], spec: NetworkSpec) -> frozenset[str]:
-    """Those of the blocks whose output is a tuple."""
+    """The blocks whose output is a tuple."""
     names: set[str] = set()
 
     def record(name: str) -> Callable[..., None]:
@@ -162,16 +162,16 @@ class BlockPruner:
     """Drops blocks of one dense network, in any number of steps.
 
     Args:
-        parent: The dense network. It is not changed.
+        parent: The dense network. Not changed.
         spec: Its input.
-        samples: Training samples to judge blocks by, each (N, …), in the order of the signature.
-        measure: What a target is a fraction of.
-        ranking: Not used: there is one order of blocks.
-        limits: Largest fraction of the blocks to drop, and protected ones.
-        meter: For `latency` and `latency_ms`: time of a network as a fraction of the dense one's.
+        samples: Training samples by which blocks are ranked, (N, …) for each input, in the order of the signature.
+        measure: Measure of the cost.
+        ranking: Not used: the order of the blocks is the same for both.
+        limits: Largest fraction of the blocks to drop, and protected blocks.
+        meter: For `latency` and `latency_ms`: (network) → its time as a fraction of the time of the dense network.
 
     Raises:
-        ModelError: No block may be dropped.
+        ModelError: No block can be dropped.
     """
 
     def __init__(
@@ -192,17 +192,17 @@ class BlockPruner:
         work = copy.deepcopy(parent).eval()
         blocks = removable_blocks(work, spec)
         self.tuples = _tuple_blocks(work, blocks, spec)
-        closed = {name for name in blocks if name in self.protected or limits.ceiling([name]) == 0}
-        self.prunable = tuple(name for name in blocks if name not in closed)
-        self.most = int(limits.max_ratio * len(blocks) + 1e-9)
+        excluded = {name for name in blocks if name in self.protected or limits.ceiling([name]) == 0}
+        self.prunable = tuple(name for name in blocks if name not in excluded)
+        self.max_drops = int(limits.max_ratio * len(blocks) + 1e-9)
         self.skipped = (
-            *(Fact.of("prune.protected", name) for name in sorted(closed)),
+            *(Fact.of("prune.protected", name) for name in sorted(excluded)),
             Fact.of("prune.not_a_residual_block"),
         )
-        if not self.prunable or not self.most:
-            missing = "it has no residual block and no stack of transformer layers whose removal keeps shapes"
-            reason = "all its blocks are protected" if closed else missing
-            msg = f"no block of this network may be dropped: {reason}; use granularity: channel, or protect less"
+        if not self.prunable or not self.max_drops:
+            no_block = "it has no residual block and no stack of transformer layers whose removal keeps shapes"
+            reason = "all its blocks are protected" if excluded else no_block
+            msg = f"no block of this network can be dropped: {reason}; use granularity: channel, or protect less"
             raise ModelError(msg)
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
         self.sizes = {name: sum(p.numel() for p in parent.get_submodule(name).parameters()) for name in self.prunable}
@@ -213,25 +213,25 @@ class BlockPruner:
         return tuple({"block": name, "parameters": self.sizes[name]} for name in dropped)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:  # noqa: ARG002
-        """Drop blocks, smallest change of the outputs first, until at most `fraction` of the dense network's cost is left.
+        """Drop blocks, smallest change of the outputs first, until the cost is at most `fraction` of that of the dense network.
 
         Args:
             module: The dense network or the result of an earlier step. Not changed.
-            fraction: Of the dense network's cost, in (0, 1].
+            fraction: Fraction of the cost of the dense network, in (0, 1].
             importance: Not used.
         """
         pruned = copy.deepcopy(module).eval()
         pruned.zero_grad(set_to_none=True)
         remaining = tuple(name for name in self.prunable if not is_skipped(pruned.get_submodule(name)))
         changes = block_importance(pruned, remaining, self.samples)
-        spare = self.most - (len(self.prunable) - len(remaining))
+        drops = self.max_drops - (len(self.prunable) - len(remaining))
         reached = self.cost(pruned)
         for name in sorted(remaining, key=lambda block: changes[block]):
-            if reached <= fraction * self.dense or spare <= 0 or fraction >= 1:
+            if reached <= fraction * self.dense or drops <= 0 or fraction >= 1:
                 break
             drop_block(pruned, name, returns_tuple=name in self.tuples)
             reached = measure_cost(self.cost, pruned, fraction * self.dense, twice=self.measure in TIMED)
-            spare -= 1
+            drops -= 1
         check_forward(pruned, self.spec)
         return PrunedModel(
             pruned, notes=() if reached <= fraction * self.dense or fraction >= 1 else (self._shortfall(fraction, reached),)

@@ -1,10 +1,10 @@
-"""Trial of groups of channels: the network without them must compute what it computes when nothing reads them.
+"""Trial of groups of channels: removing them must have the same effect as masking them at the layers that read them.
 
     f_removed(x) = f_masked(x),   masked: zeros in the input weights of all readers, normalisation over the other channels only
 
-Both are evaluated on a copy in float64 with random weights, on which every channel has an effect: a trained or fresh network
-has zeros that hide a channel in the wrong place. Masking at the readers makes no assumption on the activation function.
-Channels whose removal is not shown to be equivalent are left alone, also where the trial itself fails.
+Both are evaluated on a copy in float64 with random weights, so that every channel has an effect: zeros of a trained or newly
+initialised network can hide that a wrong channel is removed. Masking at the readers needs no assumption about the activation
+function. Channels are not pruned where the trial fails or shows a difference.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from compress.tasks.flat_outputs import run_flat
 from compress.tasks.output_names import name_outputs
 
 TOLERANCE = 1e-8
-"""Largest difference, as a fraction of the outputs' norm; float64 rounding is some 1e-13."""
-LEAST_EFFECT = 1e-6
-"""Smallest effect of a group on the outputs, likewise, that the trial can judge."""
+"""Largest difference, as a fraction of the norm of the outputs; float64 rounding is about 1e-13."""
+MIN_EFFECT = 1e-6
+"""Smallest effect of a group that the trial can detect, as a fraction of the norm of the outputs."""
 _BATCHNORM = (nn.modules.batchnorm._BatchNorm,)
 Inputs = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class TrialNetwork:
-    """What all trials of a network start from.
+    """Network, inputs and outputs that all trials share.
 
     Attributes:
-        spec: Its input.
-        network: In float64, with random weights; the gradients are those of a random projection of the outputs.
-        inputs: Two samples, (2, …) each, in the order of the signature.
-        outputs: For these, joined, (2, K).
+        spec: Input of the network.
+        network: In float64, with random weights; its gradients are those of a random projection of the outputs.
+        inputs: Two samples, (2, …) for each input, in the order of the signature.
+        outputs: Outputs for these samples, concatenated, (2, K).
     """
 
     spec: NetworkSpec
@@ -66,17 +66,17 @@ def unprunable(
     watchdog: Watchdog | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Fact]:
-    """Roots of groups that must be left alone, with the reason: those that fail together are halved.
+    """Roots of the groups that cannot be pruned, with the reason. A set of groups that fails the trial is halved.
 
     Args:
         module: Not changed.
         spec: Its input.
         picks: Channels to remove in the trial, by root layer.
         watchdog: Time limit.
-        advance: Called with the number of roots that are decided.
+        advance: Called with the number of tested roots.
 
     Raises:
-        ModelError: It takes too long.
+        ModelError: The time limit is exceeded.
     """
     if not picks:
         return {}
@@ -92,13 +92,13 @@ def _halve(
 ) -> dict[str, Fact]:
     roots = list(picks)
     watchdog.check(roots[0])
-    verdict = check_equivalence(trial, picks)
-    if not isinstance(verdict, Fact):
+    result = check_equivalence(trial, picks)
+    if not isinstance(result, Fact):
         advance(len(roots))
-        return verdict
+        return result
     if len(roots) == 1:
         advance(1)
-        return {roots[0]: verdict}
+        return {roots[0]: result}
     half = len(roots) // 2
     reasons: dict[str, Fact] = {}
     for part in (roots[:half], roots[half:]):
@@ -107,11 +107,15 @@ def _halve(
 
 
 def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -> Fact | dict[str, Fact]:
-    """Remove channels of a copy.
+    """Compare the removal of channels with masking them, on a copy.
+
+    Args:
+        trial: Network, inputs and outputs.
+        picks: Channels to remove, by root layer.
 
     Returns:
-        What is wrong, without a subject; or, when the removal is equivalent, the roots whose channels have no effect that the
-        trial could judge.
+        The reason without a subject, where the outputs differ or the network does not run; otherwise the roots whose channels
+        have an effect too small to test, with this reason.
     """
     net, x, before = trial.copy(), trial.inputs, trial.outputs
     graph = build_graph(net, trial.spec)
@@ -123,23 +127,23 @@ def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -
         remove_channels(net, graph, picks)
     except ModelError:
         return Fact.of("prune.would_empty_a_layer")
-    except Exception as error:  # torch-pruning fails in many ways at operations that it does not know
+    except Exception as error:  # torch-pruning raises errors of many types at operations that it does not know
         return Fact.of("prune.not_followed", error=first_line(error))
     try:
         with torch.no_grad():
             after = run_flat(net, x)
-    except Exception as error:  # whatever the user's network raises at its new shape
+    except Exception as error:  # any error of the user's network at its new shape
         return Fact.of("prune.fails_when_smaller", error=first_line(error))
     if after.shape != before.shape:
         return Fact.of("prune.output_shape_changes", shape=tuple(after.shape))
     scale = float(before.norm())
     if unknown_norms or not float((after - expected).norm()) <= TOLERANCE * scale:
         return Fact.of("prune.not_equivalent")
-    return {root: Fact.of("prune.effect_not_seen") for root, effect in effects.items() if not effect > LEAST_EFFECT * scale}
+    return {root: Fact.of("prune.effect_not_seen") for root, effect in effects.items() if not effect > MIN_EFFECT * scale}
 
 
 def _trial_network(module: nn.Module, spec: NetworkSpec) -> TrialNetwork | Fact:
-    """The network with random weights, or with its own where these give no finite outputs; or why there is no trial."""
+    """The network with random weights, or with its own weights if those give outputs that are not finite; or the error."""
     x = tuple(spec.signature.example(2, dtype=torch.float64).values())
     for randomize in (True, False):
         net = _trial_copy(module, randomize=randomize)
@@ -149,14 +153,14 @@ def _trial_network(module: nn.Module, spec: NetworkSpec) -> TrialNetwork | Fact:
             if bool(outputs.isfinite().all()):
                 _add_gradients(net, x)
                 return TrialNetwork(spec, net, x, outputs)
-        except Exception as error:  # the user's network may not compute in float64, or not backwards
+        except Exception as error:  # the user's network may not support float64 or a backward pass
             return Fact.of("prune.trial_fails", error=first_line(error))
     return Fact.of("prune.trial_not_finite")
 
 
 @torch.no_grad()
 def _trial_copy(module: nn.Module, *, randomize: bool) -> nn.Module:
-    """A copy in float64; with random weights of the scale of He's initialisation and random batch-norm statistics."""
+    """A copy in float64; if `randomize`, with weights at the scale of He initialisation and random batch-norm statistics."""
     net = copy.deepcopy(module).double().eval()
     if not randomize:
         return net
@@ -177,7 +181,7 @@ def _trial_copy(module: nn.Module, *, randomize: bool) -> nn.Module:
 
 
 def _add_gradients(net: nn.Module, x: Inputs) -> None:
-    """Gradients of a random projection of the outputs."""
+    """Fill `.grad` with the gradients of a random projection of the outputs."""
     net.requires_grad_(requires_grad=True).zero_grad()
     with torch.enable_grad():
         outputs = run_flat(net, x)
@@ -186,7 +190,7 @@ def _add_gradients(net: nn.Module, x: Inputs) -> None:
 
 
 def _effect(graph: Graph, group: Group) -> float:
-    """First-order change of the projection of `_add_gradients` when nothing reads the channels."""
+    """First-order change of the projection in `_add_gradients` when the weights that read the channels are zero."""
     return abs(sum(_gate_gradient(weight, mask) for weight, mask in read_weights(graph, group)))
 
 
@@ -198,17 +202,17 @@ def check_forward(module: nn.Module, spec: NetworkSpec) -> None:
     """Run two samples through a pruned network.
 
     Raises:
-        ModelError: It does not run, or its outputs changed shape; names the last module entered.
+        ModelError: It does not run, or the shape of an output changed; the message names the last module entered.
     """
-    with record_last_module(module) as entered, torch.no_grad():
+    with record_last_module(module) as last_module, torch.no_grad():
         try:
             outputs = module(*spec.signature.example(2).values())
-        except Exception as error:  # whatever the user's network raises at its new shape
+        except Exception as error:  # any error of the user's network at its new shape
             reason = f"{type(error).__name__}: {error}"
-            msg = f"the pruned network fails at {entered[0]!r} ({reason}); leave that layer alone with protect: {entered}"
+            msg = f"the pruned network fails at {last_module[0]!r} ({reason}); exclude this layer with protect: {last_module}"
             raise ModelError(msg) from error
     for output, values in zip(spec.signature.outputs, name_outputs(outputs, spec.output_names).values(), strict=True):
         if not output.fits(tuple(values.shape), batch=2):
             shape, expected = tuple(values.shape), (2, *output.sample_shape)
-            msg = f"the pruned network answers with shape {shape} in place of {expected}"
-            raise ModelError(f"{msg}; leave its output layer alone with protect")
+            msg = f"the pruned network returns an output of shape {shape}, expected {expected}"
+            raise ModelError(f"{msg}; exclude its output layer with protect")

@@ -1,4 +1,4 @@
-"""What a network and each of its layers cost, in the terms of a pruning target."""
+"""Cost of a network and of each of its layers, in the measure of a pruning target."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compress.prune.structured.select_channels import LayerCost
 CostMeasure = Literal["macs", "params", "bytes", "latency", "latency_ms"]
 CostFn = Callable[[nn.Module], float]
 NEAR = 0.95
-"""Part of a target above which a measurement of it is repeated."""
+"""Fraction of a target above which a measurement is repeated."""
 
 
 def cost(module: nn.Module, spec: NetworkSpec, measure: CostMeasure) -> float:
@@ -31,35 +31,35 @@ def cost(module: nn.Module, spec: NetworkSpec, measure: CostMeasure) -> float:
 
 
 def measure_cost(cost: CostFn, module: nn.Module, target: float, *, twice: bool) -> float:
-    """Cost of a network; one that only just meets its target is measured twice, since noise could decide otherwise."""
+    """Cost of a network; if `twice`, the mean of two measurements where the first is just below the target, against noise."""
     first = cost(module)
     return (first + cost(module)) / 2 if twice and NEAR * target < first <= target else first
 
 
 def layer_costs(module: nn.Module, spec: NetworkSpec, measure: Literal["macs", "params"]) -> dict[str, LayerCost]:
-    """Cost of each layer by name, with the channels that it is proportional to."""
+    """Cost of each layer by name, with its output and input channels."""
     macs: Mapping[nn.Module, float | None] = {}
     if measure == "macs":
         macs = tp.utils.count_ops_and_params(module, list(spec.signature.example().values()), layer_wise=True)[2]
     layers = {}
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.conv._ConvNd):
-            sides = (part.out_channels, part.in_channels)
+            channels = (part.out_channels, part.in_channels)
         elif isinstance(part, nn.Linear):
-            sides = (part.out_features, part.in_features)
+            channels = (part.out_features, part.in_features)
         elif isinstance(part, nn.MultiheadAttention):
-            sides = (part.num_heads, part.embed_dim)
+            channels = (part.num_heads, part.embed_dim)
         elif isinstance(part, nn.modules.batchnorm._BatchNorm):
-            sides = (part.num_features, part.num_features)
+            channels = (part.num_features, part.num_features)
         else:
             continue
-        own = macs.get(part) if measure == "macs" else sum(p.numel() for p in part.parameters())
-        layers[name] = LayerCost(float(own or 0.0), *sides)
+        layer_cost = macs.get(part) if measure == "macs" else sum(p.numel() for p in part.parameters())
+        layers[name] = LayerCost(float(layer_cost or 0.0), *channels)
     return layers
 
 
 def with_times(layers: Mapping[str, LayerCost], times: Mapping[str, float]) -> dict[str, LayerCost]:
-    """The same layers, with milliseconds as cost; a layer without a time was fused into another and costs 0."""
+    """The same layers with milliseconds as cost; the cost of a layer without a time is 0, since it is fused into another."""
     return {name: replace(layer, cost=times.get(name, 0.0)) for name, layer in layers.items()}
 
 
@@ -67,21 +67,19 @@ def layer_times(module: nn.Module, spec: NetworkSpec, device: Device, *, seconds
     """Time of each layer at batch 1, ms, by name of its torch module.
 
     Args:
-        module: Left as it is.
+        module: Not changed.
         spec: Its input.
-        device: Measured by the runtime's own profile where it is this machine, else estimated by its roofline.
-        seconds: Time to spend on a measurement.
+        device: On this machine the profiler of the runtime measures; for other devices the roofline estimates.
+        seconds: Duration of the measurement.
 
     Raises:
-        DeviceError: Neither can be done, or no time could be attributed to a layer.
+        DeviceError: The device can be neither measured nor estimated, or no time belongs to a layer.
     """
     with exported({"network": module}, spec) as files:
         latencies = module_latency_ms(files["network"], device, seconds=seconds)
     names = {name for name, _ in module.named_modules() if name}
     times = {name: ms for name, ms in latencies.items() if name in names and ms > 0}
     if not times:
-        msg = (
-            f"no layer's time is known on {device.name}, so importance cannot be set against it; leave cost_aware: latency out"
-        )
+        msg = f"no time on {device.name} belongs to a layer, so cost_aware: latency cannot divide by it; leave it out"
         raise DeviceError(msg)
     return times

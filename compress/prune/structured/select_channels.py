@@ -1,7 +1,7 @@
-"""Selection of the channels to remove: a pure function of scores, widths and costs.
+"""Selection of the channels to remove, as pure functions of scores, widths and costs.
 
-Each group of coupled channels is divided into blocks, so that every intermediate width is a multiple that runtimes compute
-fast. The blocks of all groups form one queue, and blocks are removed from its head until the cost is at or below its target.
+Each group of coupled channels is divided into blocks, so that every width between them is a multiple for fast kernels. The
+blocks of all groups form one queue, from whose head blocks are removed until the cost is at most the target.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Ranking = Literal["global", "local"]
 
 
 def allowed_widths(width: int, initial: int, *, repeats: int, round_to: int, max_ratio: float) -> tuple[int, ...]:
-    """The smaller widths that a group may take, descending.
+    """Allowed smaller widths of a group, descending.
 
-    They are multiples of lcm(round_to, repeats); where that leaves a grouped convolution fewer than two widths, multiples of
-    `repeats` alone, since a grouped convolution cannot have any other.
+    They are multiples of lcm(round_to, repeats). If this allows a grouped convolution fewer than two widths, they are multiples
+    of `repeats`, the only widths that it can have.
 
     Args:
-        width: Channels now.
-        initial: Channels before any pruning; the ceiling counts from it.
-        repeats: Groups of grouped convolutions among the layers: channels go in sets of this many.
+        width: Current number of channels.
+        initial: Number of channels before any pruning.
+        repeats: Channels are removed in sets of this size: the number of groups of grouped convolutions.
         round_to: Divisor of the widths.
         max_ratio: Largest fraction of `initial` to remove, in (0, 1).
     """
@@ -39,7 +39,7 @@ def allowed_widths(width: int, initial: int, *, repeats: int, round_to: int, max
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer's cost: `cost` is proportional to its remaining outputs times its remaining inputs."""
+    """Cost of a layer, which is proportional to its output channels times its input channels."""
 
     cost: float
     out_channels: int
@@ -48,15 +48,15 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class GroupChoice:
-    """One group and its possible widths.
+    """A group of coupled channels and its allowed widths.
 
     Attributes:
-        root: Name of the group's first layer.
-        scores: One for each set of `repeats` channels, (width / repeats,).
-        width: Channels now.
-        initial: Channels before any pruning.
-        smaller: As `allowed_widths` returns them.
-        coupled: (layer, side, its channels that go with each channel of this group).
+        root: Name of the first layer of the group.
+        scores: Scores of the sets of `repeats` channels, (width / repeats,).
+        width: Current number of channels.
+        initial: Number of channels before any pruning.
+        smaller: Allowed smaller widths, descending.
+        coupled: (layer, side, number of its channels that are removed with one channel of this group).
     """
 
     root: str
@@ -72,11 +72,11 @@ class GroupChoice:
         return self.width // len(self.scores)
 
     def lowest_channels(self, width: int) -> list[int]:
-        """The channels to remove for `width`."""
+        """The channels to remove so that `width` remain."""
         return lowest_channels(self.scores, (self.width - width) // self.repeats, repeats=self.repeats, width=self.width)
 
     def keys(self, ranking: Ranking) -> list[float]:
-        """Sort key of each block: its mean score, or for local ranking the fraction removed after it."""
+        """Sort key of each block: its mean score, or for local ranking the removed fraction after its removal."""
         if ranking == "local":
             return [1 - w / self.initial for w in self.smaller]
         ascending = self.scores.double().sort().values
@@ -86,52 +86,53 @@ class GroupChoice:
 
 @dataclass
 class CostLedger:
-    """Running cost of a network during the removal of channels."""
+    """Costs of the layers of a network while channels are removed."""
 
     layers: Mapping[str, LayerCost]
     removed: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def cost(self, name: str) -> float:
-        """Cost of one layer now."""
+        """Current cost of a layer."""
         layer = self.layers[name]
-        out = 1 - self.removed.get((name, "out"), 0.0) / layer.out_channels
-        into = 1 - self.removed.get((name, "in"), 0.0) / layer.in_channels
-        return layer.cost * max(out, 0.0) * max(into, 0.0)
+        out_fraction = 1 - self.removed.get((name, "out"), 0.0) / layer.out_channels
+        in_fraction = 1 - self.removed.get((name, "in"), 0.0) / layer.in_channels
+        return layer.cost * max(out_fraction, 0.0) * max(in_fraction, 0.0)
 
     def remove(self, choice: GroupChoice, channels: int) -> float:
-        """Remove channels of a group; returns the cost saved."""
-        touched = {name for name, _, _ in choice.coupled if name in self.layers}
-        before = sum(self.cost(name) for name in touched)
+        """Remove channels of a group; returns the cost that this saves."""
+        names = {name for name, _, _ in choice.coupled if name in self.layers}
+        before = sum(self.cost(name) for name in names)
         for name, side, per_channel in choice.coupled:
             self.removed[name, side] = self.removed.get((name, side), 0.0) + per_channel * channels
-        return before - sum(self.cost(name) for name in touched)
+        return before - sum(self.cost(name) for name in names)
 
 
-LEAST = 1e-3
-"""Smallest cost of a set of channels, as a fraction of the mean layer's; it bounds the division."""
+MIN_COST = 1e-3
+"""Lower bound of the cost of a set of channels, as a fraction of the mean cost of a layer; scores are divided by the cost."""
 
 
 def cost_weighted(choices: Sequence[GroupChoice], layers: Mapping[str, LayerCost]) -> list[GroupChoice]:
     """Scores divided by cost: of two sets of channels of equal importance, the more expensive one is removed first.
 
-        score / Σ over the coupled layers of (cost of the layer · fraction of that side's channels)
+        score / Σ over the coupled layers of (cost of the layer · fraction of its channels on that side)
 
-    The greedy answer to the knapsack of keeping the most importance at a given cost, which is what Shen et al. 2022 (HALP,
-    arXiv:2210.06659) solve for milliseconds and Theis et al. 2018 (arXiv:1801.05787) for multiply-accumulates.
+    This is the greedy solution of a knapsack problem: the largest importance at a bounded cost. Shen et al. 2022 (HALP,
+    arXiv:2210.06659) solve it for milliseconds, Theis et al. 2018 (arXiv:1801.05787) for multiply-accumulates.
 
     Args:
-        choices: With scores that estimate changes of one loss.
-        layers: Costs; a layer that is not in it costs nothing.
+        choices: Groups with scores that estimate changes of the loss.
+        layers: Costs by name; the cost of a missing layer is 0.
     """
-    least = LEAST * sum(layer.cost for layer in layers.values()) / max(len(layers), 1)
-    saved = [CostLedger(layers).remove(choice, choice.repeats) for choice in choices]
-    return [replace(choice, scores=choice.scores / max(saving, least)) for choice, saving in zip(choices, saved, strict=True)]
+    minimum = MIN_COST * sum(layer.cost for layer in layers.values()) / max(len(layers), 1)
+    savings = [CostLedger(layers).remove(choice, choice.repeats) for choice in choices]
+    pairs = zip(choices, savings, strict=True)
+    return [replace(choice, scores=choice.scores / max(saving, minimum)) for choice, saving in pairs]
 
 
 def rank_blocks(choices: Sequence[GroupChoice], ranking: Ranking) -> list[tuple[int, int]]:
-    """All blocks of all groups in the order of removal, as (group, its width afterwards).
+    """All blocks of all groups in the order of removal, as (index of the group, its width afterwards).
 
-    `global`: lowest scores first over the whole network; `local`: all groups by the same fraction.
+    `global`: lowest scores of the whole network first; `local`: the same fraction of all groups.
     """
     blocks = sorted(
         (key, index, block) for index, choice in enumerate(choices) for block, key in enumerate(choice.keys(ranking))
@@ -142,23 +143,23 @@ def rank_blocks(choices: Sequence[GroupChoice], ranking: Ranking) -> list[tuple[
 def estimate_count(
     choices: Sequence[GroupChoice], blocks: Sequence[tuple[int, int]], layers: Mapping[str, LayerCost], *, saving: float
 ) -> int:
-    """Number of blocks whose removal saves `saving`, by the layers' own costs; all of them if that is too few."""
-    now = [choice.width for choice in choices]
+    """Number of blocks, in their order, whose removal saves `saving`, by the costs of the layers; at most all blocks."""
+    widths = [choice.width for choice in choices]
     ledger = CostLedger(layers)
-    for done, (index, width) in enumerate(blocks):
+    for count, (index, width) in enumerate(blocks):
         if saving <= 0:
-            return done
-        saving -= ledger.remove(choices[index], now[index] - width)
-        now[index] = width
+            return count
+        saving -= ledger.remove(choices[index], widths[index] - width)
+        widths[index] = width
     return len(blocks)
 
 
 def widths_after(choices: Sequence[GroupChoice], blocks: Sequence[tuple[int, int]], count: int) -> tuple[int, ...]:
     """Width of each group after the removal of the first `count` blocks."""
-    now = [choice.width for choice in choices]
+    widths = [choice.width for choice in choices]
     for index, width in blocks[:count]:
-        now[index] = width
-    return tuple(now)
+        widths[index] = width
+    return tuple(widths)
 
 
 def fill_budget(
@@ -169,45 +170,45 @@ def fill_budget(
     *,
     spare: float,
 ) -> tuple[int, ...]:
-    """Widths when the first `count` blocks are gone but for those that fit into what the last one saved too much.
+    """Widths after the removal of the first `count` blocks, with those blocks restored that fit into the spare cost.
 
-    A large block at the end overshoots its target; of the blocks before it the most important come back first.
+    A large last block can save more than the target needs. Of the blocks before it, the most important are restored first.
 
     Args:
         choices: Groups.
         blocks: As `rank_blocks` returns them.
         count: Number of removed blocks.
-        layers: Costs.
+        layers: Costs by name.
         spare: Cost that may be added.
     """
-    now = [choice.width for choice in choices]
-    ledger, removed = CostLedger(layers), []
+    widths = [choice.width for choice in choices]
+    ledger, removals = CostLedger(layers), []
     for index, width in blocks[:count]:
-        ledger.remove(choices[index], now[index] - width)
-        removed.append((index, now[index]))
-        now[index] = width
-    closed = set()  # groups whose later block stays removed
-    for index, before in reversed(removed):
-        if index in closed:
+        ledger.remove(choices[index], widths[index] - width)
+        removals.append((index, widths[index]))
+        widths[index] = width
+    final = set()  # groups with a later block that stays removed
+    for index, before in reversed(removals):
+        if index in final:
             continue
-        added = -ledger.remove(choices[index], now[index] - before)
+        added = -ledger.remove(choices[index], widths[index] - before)
         if added <= spare:
             spare -= added
-            now[index] = before
+            widths[index] = before
         else:
-            ledger.remove(choices[index], before - now[index])
-            closed.add(index)
-    return tuple(now)
+            ledger.remove(choices[index], before - widths[index])
+            final.add(index)
+    return tuple(widths)
 
 
 def bisect_min(enough: Callable[[int], bool], start: int, most: int, close: Callable[[], bool] = lambda: False) -> int:
-    """Smallest n in 1 … most for which `enough(n)` holds, by doubling steps from `start`, then halving.
+    """Smallest n in 1 … most for which `enough(n)` is True, by doubling steps from `start`, then by bisection.
 
     Args:
-        enough: False, then from some n on True; called as rarely as possible. n = 0 is known not to be enough.
+        enough: Monotonic: False up to some n, then True. It is expensive. n = 0 is known not to be enough.
         start: First guess.
-        most: Returned when nothing is enough.
-        close: Called after each trial; where it is True, the smallest n that was enough is returned.
+        most: Largest n; returned when no n is enough.
+        close: Called after each trial; if it returns True, the search ends with the smallest n that was enough.
     """
     low, high, step, n = 0, most + 1, 1, min(max(start, 1), most)
     while high - low > 1 and not close():
@@ -225,8 +226,8 @@ def keep_one_of_each(scores: Tensor, parts: Iterable[Iterable[int]]) -> Tensor:
     """Scores with infinity for the best set of channels of each part, so that no part is removed completely.
 
     Args:
-        scores: One for each set of channels.
-        parts: Numbers of channels; channel c is of set c modulo the number of sets.
+        scores: Scores of the sets of channels, (sets,).
+        parts: Indices of channels; channel c is in set c modulo the number of sets.
     """
     bounded = scores.clone()
     for part in sorted(map(sorted, parts)):
@@ -236,15 +237,15 @@ def keep_one_of_each(scores: Tensor, parts: Iterable[Iterable[int]]) -> Tensor:
 
 
 def removable_widths(scores: Tensor, widths: Sequence[int], width: int) -> tuple[int, ...]:
-    """Those of the smaller widths that leave all sets of infinite score."""
+    """The widths that keep all sets with infinite score."""
     finite = int(scores.isfinite().sum())
     return tuple(w for w in widths if (width - w) * len(scores) // width <= finite)
 
 
 def lowest_channels(scores: Tensor, count: int, *, repeats: int, width: int) -> list[int]:
-    """The channels with the `count` lowest scores, the same positions in each of the `repeats` parts of the width.
+    """Channels of the `count` sets with the lowest scores: the same positions in each of the `repeats` parts of the width.
 
-    With width 6, repeats 2 and set 0: channels 0 and 3.
+    With width 6 and repeats 2, set 0 is channels 0 and 3.
     """
     lowest = scores.argsort(stable=True)[:count].tolist()
     return sorted(channel + part * (width // repeats) for part in range(repeats) for channel in lowest)

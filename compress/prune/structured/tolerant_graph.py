@@ -1,4 +1,4 @@
-"""torch-pruning's dependency graph, made safe for operations that it does not know, and bounded.
+"""The dependency graph of torch-pruning, made tolerant of operations that it does not know, with bounded groups.
 
 Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv:2301.12900.
 """
@@ -23,21 +23,22 @@ from compress.prune.graph_types import Dependency, Graph, Group, HybridIndex, No
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
 VISITS = 20
-"""Visits of one group for each node of the graph after which its channels count as not followed: a recurrence has no end."""
+"""Limit of the members of a group, per node of the graph; beyond it the channels count as not followed, as in a recurrence."""
 _FLAT = (nn.Linear, nn.BatchNorm1d)
 
 
 class NotFollowedError(Exception):
-    """The graph gives no channels of one layer, or infinitely many."""
+    """The graph finds no channels coupled to those of a layer, or infinitely many."""
 
 
 class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning has no types
-    """Torch-pruning's graph, with bounded groups, and with plain edges where it would follow an operation wrongly.
+    """The graph of torch-pruning, with bounded groups, and with plain edges where it follows an operation wrongly.
 
-    A view is a flattening only if it feeds a layer's features; shuffles and attention windows are views, too, and as
-    flattenings they are followed wrongly, slowly, or not at all. A split without the sizes of its parts has indices out of
-    range, and the expansion inside a product of five dimensions is taken for repeated keys and divides by zero. A map of one
-    channel that is broadcast over others (spatial attention) is not coupled to them.
+    - A view is a flattening only if the features of a layer read it. torch-pruning treats all views as flattenings, also
+      shuffles and attention windows, and follows these wrongly, slowly, or not at all.
+    - A split without the sizes of its parts gives indices out of range.
+    - The expansion in a matrix product with five dimensions is mistaken for repeated keys, with a division by zero.
+    - A map of one channel that is broadcast over channels (spatial attention) is not coupled to these.
     """
 
     def build_dependency(self, *args: object, **kwargs: object) -> Graph:
@@ -45,8 +46,8 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
         for node in self.module2node.values():
             around = [dep for other in (*node.inputs, *node.outputs) for dep in other.dependencies if dep.target is node]
             near = (*node.dependencies, *around)
-            lost = node.type == tp.ops.OPTYPE.SPLIT and len(node.module.offsets or ()) != len(node.outputs) + 1
-            if lost or (node.type == tp.ops.OPTYPE.EXPAND and any(_repeats_nothing(dep) for dep in near)):
+            has_no_sizes = node.type == tp.ops.OPTYPE.SPLIT and len(node.module.offsets or ()) != len(node.outputs) + 1
+            if has_no_sizes or (node.type == tp.ops.OPTYPE.EXPAND and any(_repeats_nothing(dep) for dep in near)):
                 node.type = tp.ops.OPTYPE.ELEMENTWISE
                 for dep in near:
                     dep.index_mapping[0] = None
@@ -62,17 +63,17 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
         return nodes
 
     def get_pruning_group(self, module: nn.Module, pruning_fn: PruningFunction, idxs: Sequence[int]) -> Group:
-        """As torch-pruning's, with a bound on its length and a check of the indices.
+        """The group of torch-pruning, with a bound on its length and a check of the indices.
 
         Raises:
-            NotFollowedError: The bound is passed, or an index lies outside a layer.
+            NotFollowedError: The bound is exceeded, or an index is outside a layer.
         """
         index_mapping.update_index_mapping(self)
         if isinstance(module, tp.ops.TORCH_CONV) and module.groups == module.out_channels > 1:
             pruning_fn = tp.prune_depthwise_conv_out_channels
         root = self.module2node[module]
         stack = [(tp.dependency.Dependency(pruning_fn, pruning_fn, source=root, target=root), _hybrid(idxs))]
-        members, seen = list(stack), set()
+        members, visited = list(stack), set()
         limit = VISITS * len(self.module2node) + 100
         while stack:
             source, indices = stack.pop()
@@ -83,14 +84,14 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
                 for mapping in dep.index_mapping:
                     mapped = mapped if mapping is None else mapping(mapped)
                 key = (id(dep.target), dep.handler, tuple(mapped))
-                if not mapped or key in seen:
+                if not mapped or key in visited:
                     continue
                 self._check_range(dep, mapped)
-                seen.add(key)
+                visited.add(key)
                 members.append((dep, mapped))
                 stack.append((dep, mapped))
                 if len(members) > limit:
-                    raise NotFollowedError("they have no end, as in a recurrence")
+                    raise NotFollowedError("the group of channels is unbounded, as in a recurrence")
         return self._merge(members)
 
     def _check_range(self, dep: Dependency, indices: Sequence[HybridIndex]) -> None:
@@ -99,7 +100,7 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
         is_out = self.is_out_channel_pruning_fn(dep.handler)
         width = (self.get_out_channels if is_out else self.get_in_channels)(dep.target)
         if not all(0 <= index.idx < width for index in indices):
-            msg = f"they lie outside {self._module2name[dep.target.module]!r}"
+            msg = f"indices are outside {self._module2name[dep.target.module]!r}"
             raise NotFollowedError(msg)
 
     def _merge(self, members: Sequence[tuple[Dependency, Sequence[HybridIndex]]]) -> Group:
@@ -125,36 +126,36 @@ def _repeats_nothing(dep: Dependency) -> bool:
 
 def _uncouple_broadcasts(node: Node) -> None:
     """Remove the edges between a one-channel map and the operations that broadcast it over more channels."""
-    chain, seen = [node], set()
-    while chain:
-        source = chain.pop()
-        seen.add(source)
+    stack, visited = [node], set()
+    while stack:
+        source = stack.pop()
+        visited.add(source)
         for target in source.outputs:
-            if target.type != tp.ops.OPTYPE.ELEMENTWISE or target in seen:
+            if target.type != tp.ops.OPTYPE.ELEMENTWISE or target in visited:
                 continue
             if _elements(target) > _elements(source):
                 source.dependencies = [dep for dep in source.dependencies if dep.target is not target]
                 target.dependencies = [dep for dep in target.dependencies if dep.target is not source]
             else:
-                chain.append(target)
+                stack.append(target)
 
 
 def _elements(node: Node) -> int:
-    """Elements of an operation's output."""
+    """Number of elements in the output of an operation."""
     return int(torch.Size(node.grad_fn._input_metadata[0].shape).numel())
 
 
 @contextmanager
 def record_last_module(module: nn.Module) -> Iterator[list[str]]:
-    """While it runs, the list's one entry is the name of the module whose forward was entered last."""
-    entered = ["the network itself"]
+    """In the context, the only entry of the list is the name of the module whose forward was entered last."""
+    last_module = ["the network itself"]
     hooks = [
-        part.register_forward_pre_hook(lambda _, __, name=name: entered.__setitem__(0, name))
+        part.register_forward_pre_hook(lambda _, __, name=name: last_module.__setitem__(0, name))
         for name, part in module.named_modules()
         if name
     ]
     try:
-        yield entered
+        yield last_module
     finally:
         for hook in hooks:
             hook.remove()
@@ -162,9 +163,9 @@ def record_last_module(module: nn.Module) -> Iterator[list[str]]:
 
 @contextmanager
 def no_depth_warning() -> Iterator[None]:
-    """Hides torch-pruning's warning of its recursion limit while it runs."""
+    """Suppress the warning of torch-pruning about its recursion limit; the trial finds channels that it then misses."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Maximum recursive depth")  # the trial judges what torch-pruning then misses
+        warnings.filterwarnings("ignore", "Maximum recursive depth")
         yield
 
 
@@ -172,10 +173,10 @@ def build_graph(module: nn.Module, spec: NetworkSpec) -> Graph:
     """Dependency graph of a module in eval mode.
 
     Raises:
-        ModelError: The network cannot be run or followed; names the last module entered.
+        ModelError: The network cannot be run or traced; the message names the last module entered.
     """
     dtype = next((p.dtype for p in module.parameters()), torch.float32)
-    with record_last_module(module) as entered, all_require_grad(module), torch.enable_grad(), no_depth_warning():
+    with record_last_module(module) as last_module, all_require_grad(module), torch.enable_grad(), no_depth_warning():
         try:
             return _TolerantGraph().build_dependency(
                 module,
@@ -185,7 +186,7 @@ def build_graph(module: nn.Module, spec: NetworkSpec) -> Graph:
             )
         except Exception as error:  # any failure inside the user's network or the tracer
             msg = (
-                f"the network cannot be traced for channel pruning, last module entered {entered[0]!r}: "
+                f"the network cannot be traced for channel pruning, last module entered {last_module[0]!r}: "
                 f"{first_line(error)}. {INSTEAD}"
             )
             raise ModelError(msg) from error

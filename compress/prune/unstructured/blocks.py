@@ -1,7 +1,7 @@
-"""Block sparsity: rectangles of output × input channels are removed, so that a sparse CPU kernel loads whole vectors.
+"""Block sparsity: blocks of output × input channels are removed, so that a sparse CPU kernel can load whole vectors.
 
-Narang et al. 2017, "Block-Sparse Recurrent Neural Networks", arXiv:1711.02782. In a convolution a block lies in one kernel
-position: 1×4 is four neighbouring input channels of one output, 4×1 four neighbouring outputs of one input.
+Narang et al. 2017, "Block-Sparse Recurrent Neural Networks", arXiv:1711.02782. A block of a convolution is at one kernel
+position: 1×4 is four adjacent input channels of one output, 4×1 is four adjacent outputs of one input.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Block:
-    """Shape of the weights that are removed together.
+    """Shape of a block of weights that are removed together.
 
     Attributes:
-        rows: Neighbours along a weight's first dimension, the outputs.
-        columns: Neighbours along its second, the inputs.
+        rows: Size along the first dimension of a weight, the outputs.
+        columns: Size along the second dimension, the inputs.
     """
 
     rows: int = 1
@@ -27,7 +27,7 @@ class Block:
 
     @property
     def size(self) -> int:
-        """Weights in it."""
+        """Number of weights in a block."""
         return self.rows * self.columns
 
     def divides(self, shape: Sequence[int]) -> bool:
@@ -35,14 +35,14 @@ class Block:
         return shape[0] % self.rows == 0 and shape[1] % self.columns == 0
 
     def pool(self, s: Tensor) -> Tensor:
-        """Mean score of each block: (R·r, C·c, kernel…) → (R, C, kernel…)."""
+        """Mean score of each block, with r rows and c columns: (R·r, C·c, kernel…) → (R, C, kernel…)."""
         if self.size == 1:
             return s
         columns = torch.unflatten(s, 1, (-1, self.columns))
         return torch.unflatten(columns, 0, (-1, self.rows)).mean(dim=(1, 3))
 
     def spread(self, mask: Tensor) -> Tensor:
-        """A mask of blocks as a mask of weights: (R, C, kernel…) → (R·r, C·c, kernel…)."""
+        """Mask of blocks → mask of weights: (R, C, kernel…) → (R·r, C·c, kernel…)."""
         return mask.repeat_interleave(self.rows, 0).repeat_interleave(self.columns, 1)
 
 

@@ -1,9 +1,9 @@
 """Dynamic sparse training: drop the weakest connections and grow others while a sparse network trains.
 
-SET: Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity", arXiv:1707.04780;
-grows at random. RigL: Evci et al. 2020, "Rigging the Lottery", arXiv:1911.11134; grows where the dense gradient is largest.
-Both follow RigL's schedule. Every layer keeps the number of connections of the first pruning step: `ranking: erk` or `local`
-are the papers' choices, with `importance: random` for an untrained network.
+SET grows at random: Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity",
+arXiv:1707.04780. RigL grows where the dense gradient is largest: Evci et al. 2020, "Rigging the Lottery", arXiv:1911.11134.
+Both use the schedule of RigL. The number of connections of a layer is that after the first pruning step; the papers use
+`ranking: erk` or `local`, with `importance: random` for an untrained network.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from compress.train.checkpoints import tensors_of
 
 @dataclass(frozen=True)
 class DropGrowSchedule:
-    """When connections are exchanged, and how many.
+    """Steps at which connections are exchanged, and the fraction of them.
 
     Attributes:
-        every: ΔT, optimizer steps between two.
-        alpha: α, fraction of a layer's connections at first, in (0, 1).
-        end: T_end, the step from which on nothing is exchanged.
+        every: ΔT, optimizer steps between two exchanges.
+        alpha: α, initial fraction of the connections of a layer, in (0, 1).
+        end: T_end, first step without exchanges.
     """
 
     every: int
@@ -38,31 +38,31 @@ class DropGrowSchedule:
     end: int
 
     def fraction(self, t: int) -> float:
-        """Of the connections, after optimizer step t: α/2 · (1 + cos(π t / T_end)) every ΔT steps before T_end, else 0."""
+        """Fraction to exchange after optimizer step t: α/2 · (1 + cos(π t / T_end)) every ΔT steps before T_end, else 0."""
         if t % self.every or not 0 < t < self.end:
             return 0.0
         return self.alpha / 2 * (1 + math.cos(math.pi * t / self.end))
 
     def curve(self) -> Curve:
-        """The fractions over the training."""
+        """The fractions over the optimizer steps."""
         steps = range(self.every, self.end, self.every)
         x, y = tuple(float(t) for t in steps), tuple(self.fraction(t) for t in steps)
         return Curve(x_label="optimizer step", y_label="fraction of connections exchanged", x=x, y=y)
 
 
 def drop_and_grow(w: Tensor, mask: Tensor, growth: Tensor, count: int) -> Tensor:
-    """Drop the `count` active weights of least magnitude, grow as many where `growth` is largest.
+    """Drop the `count` active weights of smallest magnitude, and grow as many where `growth` is largest.
 
-    Candidates to grow are all places but those still active, so a dropped one may come back at once (RigL, algorithm 1).
+    All inactive weights can grow, also those that were dropped just before (RigL, algorithm 1).
 
     Args:
-        w: Weights.
-        mask: True where active, of the same shape.
-        growth: Of the same shape.
+        w: Weights of any shape.
+        mask: True where a weight is active; same shape.
+        growth: Growth criterion; same shape.
         count: At most the number of active weights.
 
     Returns:
-        The new mask, with as many active as before.
+        The new mask, with the same number of active weights.
     """
     flat = mask.flatten()
     active = flat.nonzero().flatten()
@@ -76,18 +76,18 @@ def drop_and_grow(w: Tensor, mask: Tensor, growth: Tensor, count: int) -> Tensor
 
 
 class DropGrow:
-    """Masks of one network in training, updated by drop and grow; a hook of the training loop.
+    """Masks of a network in training, updated by drop and grow; a hook of the training loop.
 
-    Gradients of inactive weights are kept from the optimizer, so that a grown connection starts from zero without momentum;
-    on the steps that update masks the dense ones are recorded before. The update follows the optimizer's step on the same
-    batch.
+    Gradients of inactive weights are set to zero before the optimizer step, so that a new connection starts at zero without
+    momentum. On steps that update the masks, the dense gradients are stored first. The update comes after the optimizer step on
+    the same batch.
 
     Args:
-        module: Holds the parameters; the masked ones are zero.
-        masks: By parameter name, True where active.
+        module: The network; its masked weights are zero.
+        masks: By parameter name, True where a weight is active.
         growth: `set` or `rigl`.
-        exchanges: When and how many.
-        seed: Of random growth.
+        exchanges: Schedule of the updates.
+        seed: Seed of random growth.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class DropGrow:
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """After an optimizer step: update the masks when due, then set inactive weights to zero."""
+        """After an optimizer step: update the masks if the schedule says so, then set inactive weights to zero."""
         self.t += 1
         fraction = self.exchanges.fraction(self.t)
         for name in self.masks:
@@ -127,8 +127,9 @@ class DropGrow:
                 return
             mask = self._mask(name, w)
             if self.growth == "rigl" and self.exchanges.fraction(self.t + 1):
-                hidden = w.grad.masked_fill(mask, 0.0)  # of every batch whose gradients this step adds up
-                self.dense[name] = self.dense[name] + hidden if name in self.dense else hidden
+                inactive = w.grad.masked_fill(mask, 0.0)
+                # a step with gradient accumulation has several batches
+                self.dense[name] = self.dense[name] + inactive if name in self.dense else inactive
             w.grad.masked_fill_(~mask, 0.0)
 
         return hook
@@ -152,5 +153,5 @@ class DropGrow:
         return {"t": self.t, "masks": {name: mask.cpu() for name, mask in self.masks.items()}}
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from there."""
+        """Continue from a stored state."""
         self.t, self.masks = integer(state, "t"), tensors_of(state, "masks")

@@ -1,4 +1,4 @@
-"""Densities of the layers for a density of the whole network: a pure function of shapes.
+"""Densities of the layers for a density of the whole network, as functions of shapes.
 
     uniform:          d_l = d
     Erdős–Rényi:      d_l = ε · (n_in + n_out) / (n_in · n_out)
@@ -21,22 +21,22 @@ def erk_densities(
 ) -> dict[str, float]:
     """Density d_l of each layer; wide layers become sparser than narrow ones.
 
-    ε is such that Σ d_l · n_l = density · Σ n_l, where a layer that would need more than 1 is dense and one that would fall
-    below its least density stays there. The sum grows with ε, so ε is found by halving.
+    d_l is clamped to [least, 1], and ε solves Σ d_l · n_l = density · Σ n_l with n_l weights in layer l. The sum increases with
+    ε, which is found by bisection.
 
     Args:
         shapes: Shape of each weight, (n_out, n_in, kernel…).
-        density: Fraction of all weights that stays, in (0, 1].
-        least: Smallest density allowed by layer; 0 where it names none.
+        density: Fraction of all weights to keep, in (0, 1].
+        least: Smallest allowed density by layer, 0 by default.
 
     Returns:
-        Densities in [least, 1].
+        Densities by layer.
 
     Raises:
         ValueError: The density is outside (0, 1].
     """
     if not 0 < density <= 1:
-        msg = f"density {density} is outside (0, 1]"
+        msg = f"density {density} is outside (0, 1]; it is the fraction of weights to keep"
         raise ValueError(msg)
     n = {name: prod(shape) for name, shape in shapes.items()}
     raw = {name: sum(shape) / prod(shape) for name, shape in shapes.items()}
@@ -53,16 +53,16 @@ def erk_densities(
 
 
 def share_removals(weights: Mapping[str, float], ceiling: Mapping[str, int], count: int) -> dict[str, int]:
-    """Distribute `count` removals in proportion to `weights`, in whole numbers that add up exactly.
+    """Distribute `count` removals in proportion to `weights`, in whole numbers whose sum is `count`.
 
     Args:
-        weights: At least 0 each, by layer.
-        ceiling: Largest removal of each layer.
-        count: Total; removals that a ceiling forbids are not moved to other layers.
+        weights: Weights ≥ 0 by layer.
+        ceiling: Largest number of removals of each layer. Removals above it are not moved to other layers.
+        count: Total number of removals.
     """
-    total, removals, done = sum(weights.values()), {}, 0.0
+    total, removals, cumulative = sum(weights.values()), {}, 0.0
     for name, weight in weights.items():
-        before, done = done, done + weight
-        share = round(count * done / total) - round(count * before / total) if total else 0
+        before, cumulative = cumulative, cumulative + weight
+        share = round(count * cumulative / total) - round(count * before / total) if total else 0
         removals[name] = min(share, ceiling[name])
     return removals

@@ -1,8 +1,8 @@
 """Lottery tickets: after each pruning step the remaining weights are rewound to values from early in training.
 
 Frankle & Carbin 2019, "The Lottery Ticket Hypothesis", arXiv:1803.03635 (rewinding to the initialisation); Frankle et al. 2020,
-"Linear Mode Connectivity and the Lottery Ticket Hypothesis", arXiv:1912.05671 (to step k). Each round trains with the whole
-schedule of `recover`, starting from the weights of step k.
+"Linear Mode Connectivity and the Lottery Ticket Hypothesis", arXiv:1912.05671 (rewinding to step k). Each round trains with the
+whole schedule of `recover`, starting from the weights of step k.
 """
 
 from __future__ import annotations
@@ -52,42 +52,52 @@ class WeightRewinder:
 
 
 def write_weights(module: nn.Module, path: Path) -> None:
-    """Weights and buffers as plain safetensors."""
+    """Write all weights and buffers to a safetensors file."""
     state = {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
     write_with(path, lambda aside: save_file(state, aside))
 
 
 def read_weights(path: Path, step: int, steps: int) -> dict[str, Tensor]:
-    """The weights that `WeightRewinder` wrote.
+    """Read the weights that `WeightRewinder` stored.
+
+    Args:
+        path: Safetensors file.
+        step: k, for the message.
+        steps: Optimizer steps of the dense training, for the message.
 
     Raises:
-        TrainingError: The file is missing: the training ended before that step, or the file was removed.
+        TrainingError: The file is missing, because the training ended before step k or the file was removed; or damaged.
     """
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        msg = f"no weights of step {step} to rewind to in {path.name}"
+        msg = f"cannot read the weights of step {step} for rewinding from {path.name}"
         if step > steps:
-            msg += f": the dense training takes {steps} steps; set rewind to at most {steps}, or train for more epochs"
+            msg += f": the dense training has {steps} steps; set rewind to at most {steps}, or train for more epochs"
         else:
-            msg += "; run again with --fresh, which trains the dense network anew"
+            msg += "; run again with --fresh, which repeats the dense training"
         raise TrainingError(msg) from error
 
 
 def rewind(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Restore every weight and buffer; the caller applies the masks again."""
+    """Restore all weights and buffers; the caller applies the masks afterwards."""
     with torch.no_grad():
         module.load_state_dict(dict(weights))
 
 
-def write_masks(gone: Mapping[str, Tensor], path: Path) -> None:
-    """One boolean mask for each weight, True where it stays: the ticket is masks times rewound weights."""
-    masks = {name: (~mask).cpu().contiguous() for name, mask in gone.items()}
+def write_masks(removals: Mapping[str, Tensor], path: Path) -> None:
+    """Write a boolean mask for each weight, True where it is kept: the ticket is the masks times the rewound weights.
+
+    Args:
+        removals: By parameter name, True where a weight is removed.
+        path: Safetensors file.
+    """
+    masks = {name: (~removal).cpu().contiguous() for name, removal in removals.items()}
     write_with(path, lambda aside: save_file(masks, aside))
 
 
 def find_winning_ticket(rows: Sequence[Mapping[str, object]], metric: Metric) -> Fact:
-    """Which round found a winning ticket: the sparsest one whose metric is at least as good as that of the dense network."""
+    """The winning ticket: the sparsest round whose metric is at least as good as that of the dense network."""
     column = f"{metric.name}_recovered"
     dense = number(rows[0], column)
     winning = [row for row in rows[1:] if metric.gain(dense, number(row, column)) >= 0]

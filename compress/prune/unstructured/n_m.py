@@ -1,7 +1,7 @@
-"""N:M sparsity: of every M neighbouring inputs of an output N stay, as sparse tensor cores require (2:4).
+"""N:M sparsity: at most N of every M adjacent inputs of an output are nonzero, as sparse tensor cores require (2:4).
 
 Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks", arXiv:2104.08378. Before the first step input channels are
-reordered so that more magnitude is retained: see `channel_permutation`.
+permuted so that the pattern retains more magnitude: see `channel_permutation`.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
-from compress.prune.field_types import kept_of
+from compress.prune.field_types import parse_n_m
 from compress.prune.unstructured.channel_permutation import permute_channels
 from compress.prune.unstructured.weights import WeightMasks, layer_of, prunable
 
 
 def keep_mask(s: Tensor, n: int, m: int, part: float = 1.0) -> Tensor:
-    """Mask of the weights that stay.
+    """Mask of the weights to keep.
 
     Args:
-        s: Scores (out, in, kernel…); `in` divides by M.
-        n: Of every M stay.
-        m: Neighbouring inputs at one kernel position.
-        part: Fraction of the pattern's removals to make already, lowest scores first, in (0, 1].
+        s: Scores, (out, in, kernel…), with `in` a multiple of M.
+        n: N, weights to keep of every M.
+        m: M, adjacent inputs at one kernel position.
+        part: Fraction of the removals of the pattern to apply, lowest scores first, in (0, 1].
 
     Returns:
-        Boolean mask of the scores' shape. With part = 1 every group keeps exactly N; ties are broken by position.
+        Boolean mask of the shape of the scores. With part = 1 every group keeps exactly N; ties are broken by position.
     """
     groups = torch.unflatten(s.movedim(1, -1), -1, (-1, m))
     order = groups.argsort(dim=-1, stable=True)
-    gone = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., : m - n], value=True)
+    removals = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., : m - n], value=True)
     if part < 1:
-        candidates = torch.where(gone, groups, torch.inf).flatten()
-        first = candidates.argsort(stable=True)[: round(part * int(gone.sum()))]
-        gone = torch.zeros_like(candidates, dtype=torch.bool).index_fill_(0, first, value=True).view_as(groups)
-    return ~gone.flatten(-2).movedim(-1, 1)
+        candidates = torch.where(removals, groups, torch.inf).flatten()
+        lowest = candidates.argsort(stable=True)[: round(part * int(removals.sum()))]
+        removals = torch.zeros_like(candidates, dtype=torch.bool).index_fill_(0, lowest, value=True).view_as(groups)
+    return ~removals.flatten(-2).movedim(-1, 1)
 
 
 class NMPruner:
     """Prunes one dense network to an N:M pattern, in any number of steps.
 
     Args:
-        parent: The dense network. It is not changed.
+        parent: The dense network. Not changed.
         spec: Its input.
-        measure: Only `sparsity`: the pattern decides how much goes.
-        ranking: Not used: every group loses the same.
+        measure: Not used: the pattern determines the sparsity.
+        ranking: Not used: the same number is removed of every group.
         limits: Protected layers.
         pattern: `N:M`.
 
@@ -71,35 +71,35 @@ class NMPruner:
         limits: Constraints,
         pattern: str = "2:4",
     ) -> None:
-        self.spec, (self.n, self.m) = spec, kept_of(pattern)
+        self.spec, (self.n, self.m) = spec, parse_n_m(pattern)
         self.notes: tuple[Fact, ...] = ()
-        hidden = match_modules(parent, limits.protect) | {
+        protected = match_modules(parent, limits.protect) | {
             name for name, _ in parent.named_modules() if name and limits.ceiling([name]) < 1 - self.n / self.m
         }
         check_globs(limits.ceilings, parent)
         shapes = {name: tuple(p.shape) for name, p in prunable(parent).items()}
-        closed = [name for name in shapes if layer_of(name) in hidden]
+        excluded = [name for name in shapes if layer_of(name) in protected]
         self.skipped = (
-            *(Fact.of("prune.protected", name) for name in closed),
+            *(Fact.of("prune.protected", name) for name in excluded),
             *(
                 Fact.of("prune.indivisible_inputs", name, inputs=shape[1], m=self.m)
                 for name, shape in shapes.items()
-                if shape[1] % self.m and name not in closed
+                if shape[1] % self.m and name not in excluded
             ),
         )
-        self.protected = hidden | {layer_of(fact.subject) for fact in self.skipped}
+        self.protected = protected | {layer_of(fact.subject) for fact in self.skipped}
         if len(self.skipped) == len(shapes):
             fact = next(iter(self.skipped), None)
             reason = f"{fact.subject}: {render(fact)}" if fact else "it has no convolution and no linear layer"
-            msg = f"no layer of this network takes {pattern}: {reason}; protect less, or use granularity: weight"
+            msg = f"no layer of this network fits pattern {pattern}: {reason}; protect less, or use granularity: weight"
             raise ModelError(msg)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
-        """Set to zero what the pattern removes, or in earlier steps the least important part of it.
+        """Set the weights that the pattern removes to zero; before the last step, only the least important of them.
 
         Args:
-            module: The dense network or the result of an earlier step, whose zeros stay. Not changed.
-            fraction: Of the prunable weights to remove, up to 1 − N/M.
+            module: The dense network or the result of an earlier step, whose zeros are kept. Not changed.
+            fraction: Fraction of the prunable weights to remove, up to 1 − N/M.
             importance: Scores.
         """
         work = copy.deepcopy(module).eval()

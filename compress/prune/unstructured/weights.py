@@ -1,7 +1,7 @@
-"""Unstructured pruning: single weights, or small blocks of them, are set to zero and kept there by masks.
+"""Unstructured pruning: masks set single weights, or small blocks of weights, to zero and keep them there.
 
-Han et al. 2015, "Learning both Weights and Connections", arXiv:1506.02626; ranked over all layers at once as in Zhu & Gupta
-2017, arXiv:1710.01878. Shapes stay, so it saves bytes after compression, not time on a dense runtime.
+Han et al. 2015, "Learning both Weights and Connections", arXiv:1506.02626; with a ranking over all layers as in Zhu & Gupta
+2017, arXiv:1710.01878. Shapes do not change, so it saves compressed bytes, not time on a dense runtime.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
-from compress.prune.field_types import block_of
+from compress.prune.field_types import parse_block
 from compress.prune.unstructured import erk as budgets
 from compress.prune.unstructured.blocks import SINGLE, Block
 
@@ -31,25 +31,25 @@ _HALVINGS = 12
 
 
 def prunable(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
-    """Weight matrices and kernels by name, shared ones once; biases, normalisation and embeddings are not among them."""
+    """Weight matrices and kernels by name, each shared parameter once, without biases, normalisation and embeddings."""
     weights: dict[str, nn.Parameter] = {}
-    seen = {id(p) for name, part in module.named_modules() if name in protected for p in part.parameters(recurse=False)}
+    excluded = {id(p) for name, part in module.named_modules() if name in protected for p in part.parameters(recurse=False)}
     for name, part in module.named_modules():
         if isinstance(part, _HOLDERS) and name not in protected:
             prefix = f"{name}." if name else ""
-            own = [(key, p) for key, p in part.named_parameters(recurse=False) if p.dim() > 1 and p.numel()]
-            weights |= {f"{prefix}{key}": p for key, p in own if id(p) not in seen}
-            seen |= {id(p) for _, p in own}
+            matrices = [(key, p) for key, p in part.named_parameters(recurse=False) if p.dim() > 1 and p.numel()]
+            weights |= {f"{prefix}{key}": p for key, p in matrices if id(p) not in excluded}
+            excluded |= {id(p) for _, p in matrices}
     return weights
 
 
 def layer_of(parameter: str) -> str:
-    """Name of the module that holds a parameter."""
+    """Name of the module of a parameter."""
     return parameter.rpartition(".")[0]
 
 
 def max_removals(sizes: Mapping[str, int], max_ratio: float | Mapping[str, float]) -> dict[str, int]:
-    """Most weights to remove of each layer: ⌊max_ratio · n⌋, with one ratio for all or one for each."""
+    """Largest number of weights to remove of each layer, ⌊max_ratio · n⌋; with one ratio for all layers or one for each."""
     ratios = max_ratio if isinstance(max_ratio, Mapping) else dict.fromkeys(sizes, max_ratio)
     return {name: int(ratios[name] * n + 1e-9) for name, n in sizes.items()}
 
@@ -62,17 +62,17 @@ def keep_masks(
     max_ratio: float | Mapping[str, float],
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Tensor]:
-    """Masks of the weights that stay when the `count` lowest are removed.
+    """Masks of the weights to keep when the `count` lowest are removed.
 
     Args:
-        scores: One for each weight (or block), any shape.
-        count: Removals over all layers; exactly this many, unless the ceilings forbid it.
-        ranking: `global`: lowest over all layers; `local`: the same fraction of each; `erk`: see `erk.erk_densities`.
-        max_ratio: Ceiling for each layer, at most 1; one for all or one for each.
-        shapes: Of the layers' weights, for `erk`; the scores' own by default.
+        scores: By layer, scores of the weights (or blocks), of any shape.
+        count: Removals over all layers; exactly this many, unless the ceilings allow fewer.
+        ranking: `global`: lowest over all layers; `local`: the same fraction of each layer; `erk`: see `erk.erk_densities`.
+        max_ratio: Largest fraction of a layer to remove, at most 1; one for all layers or one for each.
+        shapes: Shapes of the weights, for `erk`; by default those of the scores.
 
     Returns:
-        Boolean masks of the scores' shapes, True where a weight stays. Ties are broken by position.
+        Boolean masks of the shapes of the scores, True where a weight is kept. Ties are broken by position.
     """
     flat = {name: s.detach().flatten().float() for name, s in scores.items()}
     sizes = {name: s.numel() for name, s in flat.items()}
@@ -80,15 +80,15 @@ def keep_masks(
     if ranking == "global":
         eligible = [s.masked_fill(~_lowest(s, ceiling[name]), torch.inf) for name, s in flat.items()]
         lowest = _lowest(torch.cat(eligible), min(count, sum(ceiling.values())))
-        gone = dict(zip(flat, torch.split(lowest, [s.numel() for s in eligible]), strict=True))
+        removals = dict(zip(flat, torch.split(lowest, [s.numel() for s in eligible]), strict=True))
     else:
-        weights = _removals(shapes or {name: s.shape for name, s in scores.items()}, sizes, ceiling, count, ranking)
-        shares = budgets.share_removals(weights, ceiling, count)
-        gone = {name: _lowest(s, shares[name]) for name, s in flat.items()}
-    return {name: ~gone[name].view(s.shape) for name, s in scores.items()}
+        weights = _layer_shares(shapes or {name: s.shape for name, s in scores.items()}, sizes, ceiling, count, ranking)
+        counts = budgets.share_removals(weights, ceiling, count)
+        removals = {name: _lowest(s, counts[name]) for name, s in flat.items()}
+    return {name: ~removals[name].view(s.shape) for name, s in scores.items()}
 
 
-def _removals(
+def _layer_shares(
     shapes: Mapping[str, Sequence[int]], sizes: Mapping[str, int], ceiling: Mapping[str, int], count: int, ranking: Ranking
 ) -> dict[str, float]:
     """Share of each layer in the removals, up to a common factor."""
@@ -101,29 +101,29 @@ def _removals(
 
 
 def _lowest(s: Tensor, count: int) -> Tensor:
-    """True at exactly `count` places of a vector, its lowest; of equal ones the first."""
-    gone = torch.zeros(s.numel(), dtype=torch.bool)
+    """Mask of the `count` lowest entries of a vector; of equal entries the first."""
+    mask = torch.zeros(s.numel(), dtype=torch.bool)
     if count > 0:
-        edge = s.kthvalue(count).values
-        gone = s < edge
-        gone[(s == edge).nonzero().flatten()[: count - int(gone.sum())]] = True
-    return gone
+        threshold = s.kthvalue(count).values
+        mask = s < threshold
+        mask[(s == threshold).nonzero().flatten()[: count - int(mask.sum())]] = True
+    return mask
 
 
 class UnstructuredPruner:
     """Prunes single weights or blocks of one dense network, in any number of steps.
 
     Args:
-        parent: The dense network. It is not changed.
-        spec: Its input; not needed here, part of the common signature.
-        measure: `sparsity`: the target is the fraction of prunable weights to remove; `params`: the fraction of all
-            parameters to keep; `bytes`: the fraction of the compressed bytes to keep.
+        parent: The dense network. Not changed.
+        spec: Not used; part of the common signature.
+        measure: Meaning of a target: `sparsity`, the fraction of the prunable weights to remove; `params`, the fraction of all
+            parameters to keep; `bytes`, the fraction of the compressed bytes to keep.
         ranking: `global`, `local` or `erk`.
         limits: Ceilings and protected layers.
-        block: Weights that are removed together.
+        block: Block of weights that are removed together.
 
     Raises:
-        ModelError: It has no weight that may be pruned.
+        ModelError: No weight of the network can be pruned.
     """
 
     def __init__(
@@ -137,9 +137,9 @@ class UnstructuredPruner:
         block: Block = SINGLE,
     ) -> None:
         self.ranking, self.limits, self.measure, self.block = ranking, limits, measure, block
-        hidden = match_modules(parent, limits.protect)
+        protected = match_modules(parent, limits.protect)
         check_globs(limits.ceilings, parent)
-        odd = {
+        indivisible = {
             name: Fact.of(
                 "prune.indivisible_blocks",
                 name,
@@ -148,35 +148,36 @@ class UnstructuredPruner:
                 rows=block.rows,
                 columns=block.columns,
             )
-            for name, p in prunable(parent, hidden).items()
+            for name, p in prunable(parent, protected).items()
             if not block.divides(p.shape)
         }
-        self.protected = hidden | {layer_of(name) for name in odd}
+        self.protected = protected | {layer_of(name) for name in indivisible}
         sizes = {name: p.numel() for name, p in prunable(parent, self.protected).items()}
         if not sizes:
-            reason = render(next(iter(odd.values()))) if odd else "every convolution and linear layer is protected"
-            msg = f"no weight of this network may be pruned: {reason}; protect less, or use granularity: weight"
+            first = next(iter(indivisible.values()), None)
+            reason = render(first) if first else "every convolution and linear layer is protected"
+            msg = f"no weight of this network can be pruned: {reason}; protect less, or use granularity: weight"
             raise ModelError(msg)
         self.prunable = sum(sizes.values())
         self.parameters = sum(p.numel() for p in parent.parameters())
         self.ratios = {name: limits.ceiling([layer_of(name)]) for name in sizes}
         blocks = {name: n // block.size for name, n in sizes.items()}
-        self.most = sum(max_removals(blocks, self.ratios).values()) * block.size
+        self.max_removals = sum(max_removals(blocks, self.ratios).values()) * block.size
         self.dense_bytes = compressed_bytes(parent) if measure == "bytes" else 0
-        self.skipped = self._skips(parent, odd)
+        self.skipped = self._skips(parent, indivisible)
 
-    def _skips(self, parent: nn.Module, odd: Mapping[str, Fact]) -> tuple[Fact, ...]:
+    def _skips(self, parent: nn.Module, indivisible: Mapping[str, Fact]) -> tuple[Fact, ...]:
         protected = sorted(set(prunable(parent)) - set(prunable(parent, self.protected)))
         rest = self.parameters - sum(p.numel() for p in prunable(parent).values())
         others = Fact.of("prune.other_parameters", count=rest)
-        return (*(odd.get(name, Fact.of("prune.protected", name)) for name in protected), others)
+        return (*(indivisible.get(name, Fact.of("prune.protected", name)) for name in protected), others)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:
         """Set the lowest weights to zero.
 
         Args:
-            module: The dense network or the result of an earlier step, whose zeros stay. Not changed.
-            fraction: As `measure` says, in (0, 1).
+            module: The dense network or the result of an earlier step, whose zeros are kept. Not changed.
+            fraction: In the terms of `measure`, in (0, 1).
             importance: Scores.
         """
         weights = prunable(module, self.protected)
@@ -186,17 +187,17 @@ class UnstructuredPruner:
         if self.measure == "bytes":
             return self._prune_to_bytes(module, fraction, scores)
         target = fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
-        return self._masked(module, scores, min(round(target), self.most), self._shortfall(target))
+        return self._masked(module, scores, min(round(target), self.max_removals), self._shortfall(target))
 
     @property
     def prunable_layers(self) -> int:
-        """Weights that may be pruned."""
+        """Number of weight tensors that can be pruned."""
         return len(self.ratios)
 
     def prune_single_layers(
         self, module: nn.Module, ratios: Sequence[float], importance: Importance
     ) -> Iterator[tuple[str, float, nn.Module]]:
-        """Networks in which only one layer is sparse: its name, the fraction removed, the network, for each ratio."""
+        """Networks with a single sparse layer, for each layer and ratio: (layer, removed fraction, network)."""
         for name, p in prunable(module, self.protected).items():
             scores = {name: self.block.pool(importance.weights(name, p))}
             for ratio in sorted(ratios):
@@ -217,60 +218,63 @@ class UnstructuredPruner:
         return PrunedModel(pruned, after_step, notes)
 
     def _prune_to_bytes(self, module: nn.Module, fraction: float, scores: Mapping[str, Tensor]) -> PrunedModel:
-        """Bisect for the fewest zeros whose compressed bytes meet the target."""
-        few, many = 0, self.most
-        best = self._masked(module, scores, many)
+        """Bisect for the smallest number of zeros whose compressed bytes meet the target."""
+        low, high = 0, self.max_removals
+        best = self._masked(module, scores, high)
         reached = compressed_bytes(best.module) / self.dense_bytes
         if reached > fraction:
             return PrunedModel(best.module, best.after_step, (self._not_reached(reached, fraction),))
         for _ in range(_HALVINGS):
-            middle = (few + many) // 2
+            middle = (low + high) // 2
             trial = self._masked(module, scores, middle)
             if compressed_bytes(trial.module) <= fraction * self.dense_bytes:
-                many, best = middle, trial
+                high, best = middle, trial
             else:
-                few = middle
+                low = middle
         return best
 
     def _shortfall(self, target: float) -> tuple[Fact, ...]:
-        if round(target) <= self.most:
+        if round(target) <= self.max_removals:
             return ()
-        return (self._not_reached(self.most / self.prunable, target / self.prunable),)
+        return (self._not_reached(self.max_removals / self.prunable, target / self.prunable),)
 
-    def _not_reached(self, reached: float, asked: float) -> Fact:
-        """For `bytes` fractions kept of the dense network's, else fractions removed of the prunable weights."""
-        values = {"granularity": "weight", "reached": reached, "asked": asked, **self.limits.describe()}
+    def _not_reached(self, reached: float, target: float) -> Fact:
+        """For `bytes`, fractions of the dense network's bytes to keep; else fractions of the prunable weights to remove."""
+        values = {"granularity": "weight", "reached": reached, "asked": target, **self.limits.describe()}
         return Fact.of("prune.target_not_reached", self.measure, **values)
 
 
 def block_pruner(parent: nn.Module, spec: NetworkSpec, *, pattern: str, **fields: Any) -> UnstructuredPruner:
-    """Pruner that removes blocks of `pattern`, such as `1x4`; the other arguments are those of `UnstructuredPruner`."""
-    return UnstructuredPruner(parent, spec, block=Block(*block_of(pattern)), **fields)
+    """Pruner of blocks of `pattern`, such as `1x4`; the other arguments are those of `UnstructuredPruner`."""
+    return UnstructuredPruner(parent, spec, block=Block(*parse_block(pattern)), **fields)
 
 
 class WeightMasks:
-    """Sets masked weights to zero each time it is called; follows the module to other devices.
+    """Sets masked weights to zero each time it is called.
 
     Args:
-        module: Holds the parameters.
-        masks: By parameter name, True where a weight stays.
+        module: The network.
+        masks: By parameter name, True where a weight is kept.
+
+    Attributes:
+        removals: By parameter name, True where a weight is removed; on the device of the parameter after a call.
     """
 
     def __init__(self, module: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        self.module, self.gone = module, {name: ~mask for name, mask in masks.items()}
+        self.module, self.removals = module, {name: ~mask for name, mask in masks.items()}
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """Apply."""
-        for name, gone in self.gone.items():
+        """Set the removed weights to zero."""
+        for name, removal in self.removals.items():
             parameter = self.module.get_parameter(name)
-            if gone.device != parameter.device:
-                self.gone[name] = gone.to(parameter.device)
-            parameter.masked_fill_(self.gone[name], 0.0)
+            if removal.device != parameter.device:
+                self.removals[name] = removal.to(parameter.device)
+            parameter.masked_fill_(self.removals[name], 0.0)
 
 
 def count_zeros(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:
-    """(zeros, weights) of each prunable parameter, counted."""
+    """(zeros, weights) of each prunable parameter, by name."""
     return {name: (int((p == 0).sum()), p.numel()) for name, p in prunable(module, protected).items()}
 
 

@@ -1,4 +1,4 @@
-"""Balance the loss terms during training: by uncertainty, or by the norms of their gradients."""
+"""Balancing of the loss terms during training: by uncertainty, or by the norms of their gradients."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ RATE = 0.025
 
 
 class LossBalancer(Protocol):
-    """Weights the losses of one training, which are given by the index of their term."""
+    """Weights the losses of a training."""
 
     def __call__(self, losses: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """The weighted losses."""
+        """The weighted losses, by the index of their term."""
 
     def weights(self) -> list[float]:
-        """The current weights."""
+        """The current weights, in the order of the terms."""
 
 
 class UncertaintyWeighting(nn.Module):
-    """Learned weights: Σ_i ½ (exp(−s_i) L_i + s_i), with s_i = 0 at first.
+    """Learned weights: Σ_i ½ (exp(−s_i) L_i + s_i), with s_i = 0 initially.
 
     Kendall, Gal & Cipolla 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses", arXiv:1705.07115.
 
     Args:
-        terms: How many losses.
+        terms: Number of losses.
     """
 
     def __init__(self, terms: int) -> None:
@@ -50,13 +50,13 @@ class GradNorm(nn.Module):
     """GradNorm: weights under which all losses train at a similar rate. The weights are buffers, not parameters.
 
     Chen et al. 2018, "GradNorm: Gradient Normalization for Adaptive Loss Balancing", arXiv:1711.02257. See `gradnorm_update`.
-    W is the last weight of the network that receives a gradient from every loss: the head's for losses on logits, that of an
-    earlier layer for losses on features.
+    W is the last weight of the network that receives a gradient from every loss: that of the head for losses on logits, that of
+    an earlier layer for losses on features.
 
     Args:
-        terms: How many losses, T.
-        network: Whose weights are trained.
-        alpha: α, the strength of the force that restores a common rate.
+        terms: T, number of losses.
+        network: The network in training.
+        alpha: α, how strongly the losses are pulled to a common training rate.
     """
 
     w: Tensor
@@ -71,7 +71,7 @@ class GradNorm(nn.Module):
         self._shared: dict[tuple[int, ...], Sequence[Tensor]] = {}
 
     def forward(self, losses: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        """The weighted losses; then the weights are updated for the next step. A single loss keeps its weight."""
+        """The weighted losses; updates the weights for the next step. A single loss keeps its weight."""
         w = self.w.clone()
         if len(losses) > 1:
             present = torch.tensor(list(losses), device=w.device)
@@ -98,7 +98,7 @@ class GradNorm(nn.Module):
         return flat.norm(dim=1), values
 
     def _shared_weight(self, losses: Mapping[int, Tensor]) -> Sequence[Tensor]:
-        """W of these losses; all weights together where no weight receives a gradient from all."""
+        """W of these losses; all weights if no weight receives a gradient from every loss."""
         key = tuple(losses)
         if key not in self._shared:
             gradients = [
@@ -114,23 +114,23 @@ def gradnorm_update(w: Tensor, g: Tensor, losses: Tensor, first: Tensor, *, alph
 
         G_i = w_i g_i,   Ḡ = mean_i G_i                       norms of the weighted gradients
         ℓ_i = L_i / L_i(0),   r_i = ℓ_i / mean_j ℓ_j          relative inverse training rate
-        L_grad = Σ_i | G_i − Ḡ r_i^α |                         the right side held constant
+        L_grad = Σ_i | G_i − Ḡ r_i^α |                         with Ḡ r_i^α held constant
         log w_i ← log w_i − η (∂L_grad / ∂ log w_i) / Ḡ = log w_i − η sign(G_i − Ḡ r_i^α) G_i / Ḡ
         w ← T w / Σ_i w_i
 
-    The paper updates w itself. With log w and in units of Ḡ the weights stay positive, and the step depends neither on the
-    size of the losses (such as the factor T² of a distillation loss) nor on the size of the network.
+    The paper updates w itself. With log w and the division by Ḡ the weights stay positive, and the step depends neither on the
+    scale of the losses (such as the factor T² of a distillation loss) nor on the size of the network.
 
     Args:
-        w: Weights, over 0, (T,).
+        w: Weights > 0, (T,).
         g: ‖∂L_i / ∂W‖₂, (T,).
-        losses: L_i, at least 0, (T,).
-        first: L_i(0), those of the first step, (T,); for a loss that was 0 then, ℓ_i = 1.
-        alpha: α, at least 0; 0 makes all G_i equal.
+        losses: L_i ≥ 0, (T,).
+        first: L_i(0), losses of the first step, (T,); ℓ_i = 1 for a loss that is 0 there.
+        alpha: α ≥ 0; 0 makes all G_i equal.
         rate: η.
 
     Returns:
-        (T,), of sum T; w itself where no loss has a gradient or one is not finite.
+        Weights with the sum T, (T,); w itself if no loss has a gradient, or a gradient is not finite.
     """
     weighted = w * g
     mean = weighted.mean()

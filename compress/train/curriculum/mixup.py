@@ -27,11 +27,11 @@ class MixedBatch:
 
 
 def mix_batch(x: Tensor, curriculum: Curriculum) -> MixedBatch:
-    """Mix and erase images as a curriculum requests.
+    """Mix and erase images.
 
     Args:
         x: Images, (N, C, H, W); not changed.
-        curriculum: Its `mixup`, `cutmix` and `erase`.
+        curriculum: Its fields `mixup`, `cutmix` and `erase` are used.
     """
     partner, lam = torch.arange(len(x)), 1.0
     kinds = [kind for kind in ("mixup", "cutmix") if getattr(curriculum, kind)]
@@ -67,7 +67,7 @@ def cutmix(x: Tensor, partner: Tensor, lam: float, centre: list[float]) -> tuple
         x: Images, (N, C, H, W).
         partner: Index of the second image of each pair, (N,).
         lam: Nominal λ: the box has height H √(1 − λ) and width W √(1 − λ) before it is clipped at the border.
-        centre: Of the box, as fractions of H and W.
+        centre: Centre of the box, as fractions of H and W.
 
     Returns:
         Images, and the λ of the clipped box.
@@ -81,22 +81,22 @@ def cutmix(x: Tensor, partner: Tensor, lam: float, centre: list[float]) -> tuple
 
 
 def erase(x: Tensor, selected: Tensor, uniform: Tensor) -> Tensor:
-    """Blank a box of 2 to 33 % of the area, of aspect ratio 0.3 to 3.3 (Zhong et al. 2020, arXiv:1708.04896).
+    """Set a box of 2 to 33 % of the area, with an aspect ratio of 0.3 to 3.3, to 0 (Zhong et al. 2020, arXiv:1708.04896).
 
     Args:
-        x: Normalised images, (N, C, H, W); blank is 0, the mean colour.
-        selected: Which of them, bool (N,).
-        uniform: Uniform random numbers for area, aspect ratio, row and column, (N, 4).
+        x: Normalised images, (N, C, H, W), whose mean colour is 0.
+        selected: Images to erase, bool (N,).
+        uniform: Uniform random numbers in [0, 1) for area, aspect ratio, row and column, (N, 4).
     """
     height, width = x.shape[2:]
-    erased = x.clone()
+    result = x.clone()
     for n in selected.nonzero().flatten().tolist():
         area, aspect, row, column = uniform[n].tolist()
         area, aspect = 0.02 + 0.31 * area, math.exp(math.log(0.3) + aspect * (math.log(3.3) - math.log(0.3)))
         top, bottom = _interval(row, math.sqrt(area * aspect), height)
         left, right = _interval(column, math.sqrt(area / aspect), width)
-        erased[n, :, top:bottom, left:right] = 0.0
-    return erased
+        result[n, :, top:bottom, left:right] = 0.0
+    return result
 
 
 def mix_logits(z: Tensor, mixed: MixedBatch) -> Tensor:
@@ -104,14 +104,14 @@ def mix_logits(z: Tensor, mixed: MixedBatch) -> Tensor:
 
     Args:
         z: Logits of the original images, (N, K).
-        mixed: How they were mixed.
+        mixed: The mix: partners and λ.
     """
     p = z.softmax(dim=1)
     mean = mixed.lam * p + (1 - mixed.lam) * p[mixed.partner.to(p.device)]
     return mean.clamp(min=torch.finfo(p.dtype).tiny).log()
 
 
-def _interval(centre: float, part: float, size: int) -> tuple[int, int]:
-    """First and last + 1 pixel of an interval of `part` of `size` pixels around a centre, clipped at the border."""
-    length, middle = round(min(part, 1.0) * size), int(centre * size)
+def _interval(centre: float, fraction: float, size: int) -> tuple[int, int]:
+    """Half-open interval of `fraction` of `size` pixels around a centre, clipped at the border."""
+    length, middle = round(min(fraction, 1.0) * size), int(centre * size)
     return max(middle - length // 2, 0), min(middle + length - length // 2, size)

@@ -12,7 +12,7 @@ EPSILON = 1e-12
 
 
 def sample_weights(student: Tensor, teacher: Tensor | None, y: Tensor, score: str) -> Tensor:
-    """Weight of each sample, in proportion to its difficulty, 1 on average.
+    """Weight of each sample, proportional to its difficulty, with mean 1.
 
         teacher_error    −log softmax(z_t)_y
         student_loss     −log softmax(z_s)_y
@@ -20,9 +20,9 @@ def sample_weights(student: Tensor, teacher: Tensor | None, y: Tensor, score: st
 
     Args:
         student: z_s, (N, K).
-        teacher: z_t, (N, K); None while there is none: then all weights are 1, except for `student_loss`.
-        y: Classes, int64 (N,); a sample without a label (negative) gets the mean score of those with one.
-        score: Measure of difficulty, see above.
+        teacher: z_t, (N, K); if it is None, all weights are 1, except for `student_loss`.
+        y: Classes, int64 (N,); a sample without a label (negative) gets the mean score of samples with a label.
+        score: Name of the measure of difficulty.
 
     Returns:
         (N,), without gradient.
@@ -40,7 +40,7 @@ def sample_weights(student: Tensor, teacher: Tensor | None, y: Tensor, score: st
 
 
 def _cross_entropy(z: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of each sample, (N,); their mean where there is no label, 1 where none has one."""
+    """Cross-entropy of each sample, (N,); the mean for samples without a label, 1 if no sample has a label."""
     labelled = y >= 0
     losses = F.cross_entropy(z, y.clamp(min=0), reduction="none")
     mean = losses[labelled].mean() if bool(labelled.any()) else losses.new_ones(())
@@ -51,7 +51,7 @@ def entropy_temperature(z_t: Tensor, *, lowest: float, highest: float) -> Tensor
     """Higher where the teacher is confident: T = T_low + (T_high − T_low) (1 − H(softmax(z_t)) / log K), (N,).
 
     Args:
-        z_t: Teacher logits, (N, K) with K over 1.
+        z_t: Teacher logits, (N, K), K > 1.
         lowest: T_low, for a uniform prediction.
         highest: T_high, for a one-hot prediction.
     """
@@ -61,10 +61,10 @@ def entropy_temperature(z_t: Tensor, *, lowest: float, highest: float) -> Tensor
 
 
 class LearnedTemperature(nn.Module):
-    """A temperature that is learned against the student, by a reversed gradient whose scale rises from 0.
+    """A temperature that is trained to raise the loss of the student, by a reversed gradient whose scale rises from 0.
 
         T = T_low + (T_high − T_low) σ(θ)
-        ∂L/∂θ reversed and scaled by λ = ½ (1 − cos π min(1, 4 t)), t the fraction of all steps done
+        ∂L/∂θ is multiplied by −λ, λ = ½ (1 − cos(π min(1, 4 t))), t being the fraction of all steps done
 
     Li et al. 2023, "Curriculum Temperature for Knowledge Distillation", arXiv:2211.16231 (the global version).
 
@@ -79,7 +79,7 @@ class LearnedTemperature(nn.Module):
         self.theta = nn.Parameter(torch.zeros(()))
 
     def forward(self, progress: float) -> Tensor:
-        """The temperature at a fraction of all steps, scalar."""
+        """The temperature at a fraction of all steps, a scalar."""
         lam = 0.5 * (1 - math.cos(math.pi * min(1.0, 4 * progress)))
         theta = -lam * self.theta + (1 + lam) * self.theta.detach()
         return self.lowest + (self.highest - self.lowest) * theta.sigmoid()

@@ -1,4 +1,4 @@
-"""Settings of the curriculum. Nothing heavy is imported here: a recipe is read and checked without torch."""
+"""Settings of the curriculum. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 class Curriculum(FrozenModel):
     """Changes to the images, the sample weights, the temperature and the loss weights during training.
 
-    Student and teacher receive the same mixed and erased images. Cached logits do not fit these, so the teacher's networks
-    run in every step. `mode: funmatch` of a distillation sets such a curriculum in one line.
+    Student and teacher receive the same mixed and erased images. Cached logits are those of unchanged images, so the teacher's
+    networks run in every step. `mode: funmatch` of a distillation is a preset of such a curriculum.
 
     Attributes:
-        mixup: α of λ ~ Beta(α, α), with which two images are added; 0 for none (arXiv:1710.09412).
-        cutmix: α of the fraction of the area taken from another image; 0 for none (arXiv:1905.04899). If both are set, each
-            batch uses one of them at random.
-        erase: Probability that a box of an image is blanked (arXiv:1708.04896).
-        mine: Give hard samples more weight, in losses that are means over samples: `teacher_error`, `student_loss`, or
-            `disagreement` of the two; None for equal weights.
+        mixup: α of λ ~ Beta(α, α), the weight of the first of two images; 0 for none (arXiv:1710.09412).
+        cutmix: α of the fraction of the area that another image replaces; 0 for none (arXiv:1905.04899). If `mixup` is set,
+            too, each batch uses one of them at random.
+        erase: Probability that a box of an image is erased (arXiv:1708.04896).
+        mine: Weight hard samples more, in losses that are means over samples. The measure of difficulty is `teacher_error`,
+            `student_loss`, or the `disagreement` of the two; None for equal weights.
         temperature: `entropy`, higher where the teacher is confident; `learned`, adversarially (CTKD, Li et al. 2023,
-            arXiv:2211.16231); None keeps the temperatures of the losses.
-        lowest: Lowest temperature of these.
-        highest: Highest temperature of these.
-        balance: A factor for each loss besides its own weight: `uncertainty`, learned (Kendall et al. 2018,
-            arXiv:1705.07115); `gradient_norm`, for gradients of equal norm except for losses that fall behind (GradNorm,
-            Chen et al. 2018, arXiv:1711.02257); None for the given weights only. The record holds the final factors.
-        restoring: α of `gradient_norm`: how strongly a loss that falls behind is favoured; 0 for not at all.
+            arXiv:2211.16231); None uses the temperatures of the losses.
+        lowest: Lowest temperature of `entropy` and `learned`.
+        highest: Highest temperature of `entropy` and `learned`.
+        balance: A factor for each loss besides its weight: `uncertainty`, learned (Kendall et al. 2018, arXiv:1705.07115);
+            `gradient_norm`, for gradients of equal norm, larger for losses that train slowly (GradNorm, Chen et al. 2018,
+            arXiv:1711.02257); None for the weights only. The record contains the final factors.
+        restoring: α of `gradient_norm`: how much larger the gradient of a loss that trains slowly is; 0 for equal norms.
     """
 
     mixup: float = Field(default=0.0, ge=0.0)
@@ -49,13 +49,13 @@ class Curriculum(FrozenModel):
     @model_validator(mode="after")
     def _temperatures_in_order(self) -> Self:
         if self.lowest >= self.highest:
-            msg = f"lowest temperature {self.lowest:g} must be under the highest, {self.highest:g}"
+            msg = f"lowest temperature {self.lowest:g} must be below the highest, {self.highest:g}; change one of them"
             raise ValueError(msg)
         return self
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
-        """What the task must have for each field that is in use: rows of one class, images, or one class for each sample."""
+        """Capabilities of the task that each field in use needs: rows of one class, images, or one class for each sample."""
         needed: dict[str, tuple[Capability, ...]] = {
             "mixup": ("continuous_input", "class_rows"),
             "cutmix": ("image_input", "class_targets"),

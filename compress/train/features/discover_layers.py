@@ -23,8 +23,8 @@ class LayerInfo:
     """A layer that can be hooked.
 
     Attributes:
-        hook: How to read it.
-        shape: Shape of what is read, for one sample.
+        hook: The tensor to read.
+        shape: Shape of this tensor for one sample.
     """
 
     hook: HookSpec
@@ -35,9 +35,9 @@ class LayerCatalog:
     """The hookable layers of one network.
 
     Attributes:
-        role: `student` or `teacher`, for errors.
+        role: `student` or `teacher`, for error messages.
         layers: Every layer that returns a tensor, in the order in which they finish.
-        output_shape: Shape of the network's own output for one sample.
+        output_shape: Shape of the output of the network for one sample.
     """
 
     output_shape: Shape = ()
@@ -65,7 +65,7 @@ class LayerCatalog:
         return self._blocks or self._resolutions
 
     def find(self, layer: str | int, kind: FeatureKind) -> LayerInfo:
-        """The layer that a recipe selects, by name or index; `NETWORK_OUTPUT` is the network itself.
+        """The layer with this name or index; `NETWORK_OUTPUT` is the network itself.
 
         Raises:
             ModelError: There is no such layer, or it has no feature of this kind.
@@ -74,7 +74,7 @@ class LayerCatalog:
         if isinstance(layer, int):
             if not -len(candidates) <= layer < len(candidates):
                 names = ", ".join(candidate.hook.name for candidate in candidates) or "none"
-                msg = f"the {self.role} has no layer number {layer} for {kind}; it has {len(candidates)}: {names}"
+                msg = f"the {self.role} has no layer with index {layer} for {kind}; it has {len(candidates)}: {names}"
                 raise ModelError(msg)
             return candidates[layer]
         allowed = {candidate.hook.name: candidate for candidate in candidates} if kind == "attention" else self.layers
@@ -92,7 +92,7 @@ class LayerCatalog:
         def record(layer: nn.Module, _: object, output: object) -> None:
             tensor = first_tensor(output)
             if tensor is not None and tensor.ndim > 1 and len(tensor) == len(self._inputs[0]):
-                outputs.pop(names[layer], None)  # the last run of a layer decides its place in the order
+                outputs.pop(names[layer], None)  # the last call of a layer determines its position in the order
                 outputs[names[layer]] = (tensor, tensor._version)
 
         handles = [layer.register_forward_hook(record) for layer in names]
@@ -130,7 +130,7 @@ class LayerCatalog:
 
     @cached_property
     def _resolutions(self) -> tuple[LayerInfo, ...]:
-        """Of each resolution the outermost layer, of these the last: a block rather than a layer inside it."""
+        """The last of the outermost layers of each resolution: a block rather than a layer inside it."""
         sides = self._places
         outermost: dict[Shape, LayerInfo] = {}
         for layer in self.layers.values():
@@ -182,7 +182,7 @@ class LayerCatalog:
         return ()
 
     def _read(self, hooks: Sequence[HookSpec]) -> tuple[LayerInfo, ...]:
-        """Run the network once more to find the shapes of these tensors."""
+        """Run the network again to find the shapes of these tensors."""
         if not hooks:
             return ()
         with eval_mode(self.module), torch.no_grad(), capture(self.module, hooks) as activations:
@@ -191,9 +191,9 @@ class LayerCatalog:
 
 
 def match_by_depth(students: Sequence[LayerInfo], teachers: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
-    """Match by depth: layer i of n with the teacher's layer at the same fraction of the depth, the last with the last.
+    """Match layer i of n with the layer of the teacher at the same fraction of the depth, and the last with the last.
 
-    If the student has more layers than the teacher, its last ones are matched.
+    If the student has more layers than the teacher, only its last layers are matched.
     """
     count = min(len(students), len(teachers))
     last_students = students[len(students) - count :]
@@ -201,7 +201,7 @@ def match_by_depth(students: Sequence[LayerInfo], teachers: Sequence[LayerInfo])
 
 
 def match_layers(student: LayerCatalog, teacher: LayerCatalog, kind: FeatureKind) -> list[tuple[LayerInfo, LayerInfo]]:
-    """Match layers automatically: maps by resolution where the networks share some, everything else by depth.
+    """Match layers automatically: maps by resolution if the networks have a common resolution, other features by depth.
 
     Raises:
         ModelError: No layers of the two networks can be matched.
@@ -214,7 +214,7 @@ def match_layers(student: LayerCatalog, teacher: LayerCatalog, kind: FeatureKind
     if kind == "maps" and len(first_student.shape) != len(first_teacher.shape):
         msg = (
             f"layers cannot be matched automatically: the student's {first_student.hook.name} has shape {first_student.shape}, "
-            f"the teacher's {first_teacher.hook.name} {first_teacher.shape}; name layers of equal kind, or use rkd_distance"
+            f"the teacher's {first_teacher.hook.name} {first_teacher.shape}; name layers of the same kind, or use rkd_distance"
         )
         raise ModelError(msg)
     if kind == "maps" and len(first_student.shape) == 3:
@@ -226,13 +226,13 @@ def match_layers(student: LayerCatalog, teacher: LayerCatalog, kind: FeatureKind
 
 
 def _no_candidate(catalog: LayerCatalog, kind: FeatureKind) -> str:
-    missing = {
+    reasons = {
         "maps": "no layer that returns maps or tokens",
         "attention": "no attention layer with a readable map",
         "vector": "no fully connected head",
         "embedding": "no layer that embeds words or patches",
     }
-    return f"the {catalog.role} has {missing[kind]}; name layers with `layers:`, or use a loss on logits"
+    return f"the {catalog.role} has {reasons[kind]}; name layers with `layers:`, or use a loss on logits"
 
 
 def _depth(layer: LayerInfo) -> int:

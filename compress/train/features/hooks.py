@@ -30,16 +30,16 @@ class HookSpec:
 
 
 Activations = dict[HookSpec, Tensor]
-"""The tensors read, by hook; of a layer that runs several times the last one."""
+"""Tensors by hook; the last one for a layer that runs several times."""
 
 
 @contextmanager
 def capture(module: nn.Module, hooks: Sequence[HookSpec]) -> Iterator[Activations]:
-    """Read these tensors in every forward pass inside the block; the module is restored afterwards, also after an error.
+    """Read tensors in every forward pass inside the block; the module is restored afterwards, also after an error.
 
     Args:
         module: The network.
-        hooks: What to read.
+        hooks: The tensors to read.
     """
     activations: Activations = {}
     with ExitStack() as undo:
@@ -49,7 +49,7 @@ def capture(module: nn.Module, hooks: Sequence[HookSpec]) -> Iterator[Activation
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """The output of a layer, or the first element of a tuple (recurrent layers); None if that is no tensor."""
+    """The output of a layer, or its first element if it is a tuple (recurrent layers); None if this is no tensor."""
     first = output[0] if isinstance(output, tuple) and output else output
     return first if isinstance(first, Tensor) else None
 
@@ -60,7 +60,7 @@ def as_map(tensor: Tensor) -> Tensor:
 
 
 def has_attention_map(layer: nn.Module) -> bool:
-    """Whether a layer has an attention map to read: torch's `MultiheadAttention` and timm's `Attention`."""
+    """Whether the attention map of a layer can be read: torch's `MultiheadAttention` and timm's `Attention`."""
     return isinstance(layer, nn.MultiheadAttention) or (hasattr(layer, "fused_attn") and hasattr(layer, "attn_drop"))
 
 

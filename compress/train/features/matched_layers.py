@@ -1,4 +1,4 @@
-"""Match the layers that feature losses compare, and hold the modules that losses train with the student."""
+"""Matched layers of student and teacher for feature losses, and the modules that losses train with the student."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from compress.train.features.hooks import Activations, HookSpec
 from compress.train.loss_term import NETWORK_OUTPUT, LayerMatch, LayerSelection, LossTerm, MatchedFeatures, MatchedLayers
 
 NO_TEACHER = -1
-"""In place of a teacher's index where the student's layer is compared with the student's own output."""
+"""Teacher index of a student's layer that is compared with the output of the student."""
 
 
 @dataclass(frozen=True)
 class HookPair:
-    """A hook of the student and one of a teacher."""
+    """A hook of the student and a hook of a teacher."""
 
     student: HookSpec
     teacher: HookSpec
@@ -32,14 +32,14 @@ class FeatureMatcher:
     """Resolves the layers that terms name, and builds the modules that terms train.
 
     Attributes:
-        loss_modules: Modules that are trained with the student, by the term's index.
-        matched: The matched layers, by the term's index.
+        loss_modules: Modules that are trained with the student, by the index of the term.
+        matched: The matched layers, by the index of the term.
 
     Args:
-        terms: All terms with a weight over 0.
-        student: The network that is trained.
-        teachers: Networks whose features are compared; empty when no term needs them.
-        inputs: A few samples, (N, …), on the device of the networks; several in the order of the signature.
+        terms: All terms with a weight above 0.
+        student: The network in training.
+        teachers: Networks whose features are compared; empty if no term needs them.
+        inputs: A few samples, (N, …), on the device of the networks; one tensor, or several in the order of the signature.
         samples: Size of the training split.
 
     Raises:
@@ -82,7 +82,7 @@ class FeatureMatcher:
         """The matched features of a term.
 
         Args:
-            index: Of the term.
+            index: Index of the term.
             student: Activations of the student on one batch.
             teachers: Activations of each teacher on the same batch.
 
@@ -91,21 +91,21 @@ class FeatureMatcher:
         """
         features = []
         for pair in self._hooks.get(index, ()):
-            own = pair.teacher_index == NO_TEACHER
-            target = student.get(pair.student) if own else teachers[pair.teacher_index].get(pair.teacher)
+            no_teacher = pair.teacher_index == NO_TEACHER
+            target = student.get(pair.student) if no_teacher else teachers[pair.teacher_index].get(pair.teacher)
             if pair.student not in student or target is None:
-                names = f"layer {pair.student.name} of the student or {pair.teacher.name} of the teacher"
-                raise ModelError(f"{names} did not run; name others")
-            target = target.detach() if own else target
+                names = f"layer {pair.student.name!r} of the student or {pair.teacher.name!r} of the teacher"
+                raise ModelError(f"{names} did not run in this step; name other layers")
+            target = target.detach() if no_teacher else target
             features.append(MatchedFeatures(student[pair.student].float(), target.float(), pair.teacher_index))
         return tuple(features)
 
     def modules_of(self, index: int) -> nn.Module | None:
-        """The modules that a term trains; None for none."""
+        """The modules that a term trains, or None."""
         return self.loss_modules[str(index)] if str(index) in self.loss_modules else None  # noqa: SIM401 - a ModuleDict has no get
 
     def rows(self) -> tuple[Row, ...]:
-        """The matched layers as a table for the record."""
+        """Table of the matched layers, for the record."""
         return tuple(
             {
                 "loss": name_of("loss", self.terms[index]),
@@ -120,7 +120,7 @@ class FeatureMatcher:
         )
 
     def facts(self) -> tuple[Fact, ...]:
-        """The matched layers of each loss as facts."""
+        """Facts: the matched layers of each loss."""
         return tuple(
             Fact.of("train.layers_matched", name_of("loss", self.terms[index]), layers=tuple(map(str, matched)))
             for index, matched in self.matched.items()

@@ -1,4 +1,4 @@
-"""The interface of a teacher: networks with cached logits, the student's own past, a file of soft labels."""
+"""Interface of teachers, such as networks with cached logits, an average of the student's weights, or a file of soft labels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Teacher:
     """A source of target logits.
 
     Attributes:
-        key: Identifies it: a training is not continued with a teacher of another key.
-        ready: Whether its networks can teach yet.
-        indexed_by_sample: Whether its logits depend on the index of a sample alone, not on the pixels.
+        key: Identity; a training does not continue from a checkpoint with another key.
+        ready: Whether its networks have useful outputs yet.
+        indexed_by_sample: Whether its logits depend only on the index of a sample, not on the pixels.
     """
 
     key: str
@@ -27,12 +27,12 @@ class Teacher:
     indexed_by_sample: bool = False
 
     def logits(self, batch: Batch) -> Tensor | None:
-        """Rows of a batch, float32 (R, K), without gradient, on the device of its inputs; None while there are none."""
+        """Rows of a batch, float32 (R, K), without gradient, on the device of its inputs; None if it has none yet."""
         msg = f"{type(self).__name__} must define `logits`"
         raise NotImplementedError(msg)
 
     def networks(self, device: torch.device) -> list[nn.Module]:  # noqa: ARG002
-        """Networks whose features losses may compare, on this device in eval mode."""
+        """Networks for losses on features, on this device in eval mode."""
         return []
 
     def combine(self, logits: Sequence[Tensor], targets: Tensors) -> Tensor:  # noqa: ARG002
@@ -40,14 +40,14 @@ class Teacher:
         return torch.stack(list(logits)).mean(dim=0)
 
     def precompute(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> Fact | None:  # noqa: ARG002
-        """Compute what these epochs need in advance; returns a fact for the record, or None."""
+        """Compute the logits of these epochs in advance; returns a fact for the record, or None."""
         return None
 
     def before_training(self, student: nn.Module, device: torch.device) -> None:
-        """Called once before the first step; the student is on its device."""
+        """Called once before the first step; the student is on `device`."""
 
     def after_batch(self, batch: Batch, student_logits: Tensor) -> None:
-        """Called after each batch with the student's outputs, (N, K), without gradient."""
+        """Called after each batch with the logits of the student, (N, K), without gradient."""
 
     def after_step(self, student: nn.Module) -> None:
         """Called after each update of the student's weights."""

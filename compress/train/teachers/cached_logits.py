@@ -25,26 +25,25 @@ from compress.train.teachers.logit_shards import SHARD_SIZE, LogitFolder, LogitS
 from compress.train.teachers.rows import distillable_rows
 
 BATCH_SIZE = 128
-"""Divides a shard."""
+"""A divisor of the shard size."""
 
 
 class CachedTeacher(Teacher):
-    """One or more networks; their combined logits of each sample and view of a split are cached.
+    """One or more networks whose combined logits are cached for each sample and view of a split.
 
-    The files are in a folder named by a hash of the teachers, the split and the storage format. A file that is truncated,
-    changed or of another teacher is computed again; the others are kept.
-
-    A split that does not number its views (`split.views is None`) is computed batch by batch, without files.
+    The name of the folder is a hash of the teachers, the split and the storage format. A file that is truncated, changed or
+    from another teacher is computed again; other files are reused. Logits are computed batch by batch, without files, for a
+    split without numbered views (`split.views is None`) and for a task with several rows per sample.
 
     Args:
-        teachers: Networks; they are not changed.
+        teachers: Networks; not changed.
         split: The samples.
-        task: Runs the networks; where it has several rows for each sample, logits are computed batch by batch, without files.
-        key: Identifies the teachers, for example their `network_hash`.
-        cache: Where the files are, and how many classes they hold.
-        device: Where the teachers run: `auto`, `cpu`, `cuda`, `mps`.
+        task: Task that runs the networks.
+        key: Identity of the teachers, for example their `network_hash`.
+        cache: Folder and number of classes to store.
+        device: Device of the teachers: `auto`, `cpu`, `cuda`, `mps`.
         reporter: Progress bar; None shows nothing.
-        combine: How the logits of several teachers are combined.
+        combine: Rule that combines the logits of several teachers.
     """
 
     def __init__(  # each keyword is one setting of the teacher or of its cache
@@ -72,17 +71,16 @@ class CachedTeacher(Teacher):
         self._copies: list[nn.Module] | None = None
 
     def precompute(self, epochs: Iterable[int], accelerator: Accelerator | None = None) -> Fact | None:
-        """Compute the files that these epochs need; with several processes the first computes them and the others wait.
+        """Compute the files that these epochs need; with several processes the first one computes and the others wait.
 
         Returns:
-            A fact where logits are not cached, or not in full; else None.
+            A fact if logits are not cached, or only the most probable classes; else None.
         """
         views = self.split.views
         if views is None or not self._is_cached:
             return Fact.of("train.teacher_logits_not_cached")
-        needed = sorted({epoch % views for epoch in epochs})
         if accelerator is None or accelerator.is_main_process:
-            self._compute_missing(needed)
+            self._compute_missing(sorted({epoch % views for epoch in epochs}))
         if accelerator is not None:
             accelerator.wait_for_everyone()
         if self.k is None:
@@ -90,7 +88,7 @@ class CachedTeacher(Teacher):
         return Fact.of("train.teacher_logits_top_k", k=self.k, bytes_per_view=row_dtype(self.k, 2).itemsize)
 
     def logits(self, batch: Batch) -> Tensor:
-        """The teachers' combined logits of a batch, float32 (N, K), without gradient, on the device of its inputs."""
+        """The combined logits for a batch, float32 (N, K), without gradient, on the device of its inputs."""
         if batch.samples is None or batch.views is None or self.split.views is None or not self._is_cached:
             return self._compute(batch)
         samples, views = batch.samples.cpu().numpy(), batch.views.cpu().numpy()
@@ -105,7 +103,7 @@ class CachedTeacher(Teacher):
         return torch.from_numpy(rows).to(batch.device, non_blocking=True)
 
     def networks(self, device: torch.device) -> list[nn.Module]:
-        """Copies of the teachers, made once."""
+        """Copies of the teachers, created at the first call."""
         if self._copies is None:
             self._copies = [to_device(copy.deepcopy(teacher).eval(), device) for teacher in self.teachers]
             for network in self._copies:
@@ -127,7 +125,7 @@ class CachedTeacher(Teacher):
         return self._views[view]
 
     def _compute_missing(self, views: Sequence[int]) -> None:
-        """Compute the missing shards of these views; each is written whole or not at all."""
+        """Compute the missing shards of these views; each shard is written atomically."""
         missing = {view: shards for view in views if (shards := self._shards(view).missing())}
         if not missing:
             return
@@ -148,6 +146,6 @@ class CachedTeacher(Teacher):
 
     @torch.no_grad()
     def _compute(self, batch: Batch) -> Tensor:
-        """Logits of a batch, computed now by copies of the teachers on the device of its inputs."""
+        """Logits of a batch, computed by copies of the teachers on the device of its inputs."""
         logits = [distillable_rows(teacher, batch, self.task) for teacher in self.networks(batch.device)]
         return self.combine(logits, batch.targets)

@@ -1,4 +1,4 @@
-"""Combine the logits of several teachers."""
+"""Combination of the logits of several teachers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ CombineRule = Literal["mean", "confidence", "loss"]
 
 
 def combine_logits(logits: Sequence[Tensor], y: Tensor | None, rule: CombineRule) -> Tensor:
-    """Weighted mean of the logits of M teachers, z = Σ_m w_m z_m with Σ_m w_m = 1; each sample has its own weights.
+    """Weighted mean of the logits of M teachers for each sample, z = Σ_m w_m z_m with Σ_m w_m = 1.
 
         mean          w_m = 1 / M
         confidence    w_m ∝ max_k softmax(z_m)_k
-        loss          w_m = (1 − exp(ℓ_m) / Σ_j exp(ℓ_j)) / (M − 1), ℓ_m the cross-entropy of z_m with the label
+        loss          w_m = (1 − exp(ℓ_m) / Σ_j exp(ℓ_j)) / (M − 1), ℓ_m: cross-entropy of z_m with the label
                       (Zhang, Chen & Wang 2022, "Confidence-Aware Multi-Teacher Knowledge Distillation", arXiv:2201.00007)
 
     Args:
-        logits: Of each teacher, (N, K).
-        y: Classes, int64 (N,), None for a task without them; for a sample without a label (negative) `loss` takes the mean.
-        rule: How the weights are computed.
+        logits: Logits of each teacher, (N, K).
+        y: Classes, int64 (N,), or None. `loss` uses the mean without classes, and for samples without a label (negative).
+        rule: Rule for the weights.
 
     Returns:
         Logits, (N, K).

@@ -19,17 +19,20 @@ from numpy.typing import NDArray
 from compress.core.atomic_files import atomic_write, sha256, write_text
 
 SHARD_SIZE = 4096
-"""Samples in a file."""
+"""Number of samples in a file."""
 
 LogitRows = np.ndarray
 
 
 def encode(z: NDArray[np.float32], k: int | None) -> LogitRows:
-    """Logits in the format in which they are stored.
+    """Logits in the storage format.
 
     Args:
         z: Logits, (n, K).
-        k: How many classes to store; None, or K and more, stores z itself.
+        k: Number of classes to store; with None, K or more, z itself is returned.
+
+    Returns:
+        z, or rows of `row_dtype`, (n,).
     """
     classes = z.shape[1]
     if k is None or k >= classes:
@@ -47,7 +50,7 @@ def encode(z: NDArray[np.float32], k: int | None) -> LogitRows:
 
 
 def decode(rows: LogitRows, classes: int) -> NDArray[np.float32]:
-    """Stored rows as logits (n, K); in top-k rows the classes that were left out share the remaining probability equally."""
+    """Logits (n, K) of stored rows; in top-k rows the other classes share the remaining probability equally."""
     if rows.dtype.names is None:
         return np.asarray(rows, dtype=np.float32)
     k = rows.dtype["classes"].shape[0]
@@ -64,10 +67,10 @@ def row_dtype(k: int, classes: int) -> np.dtype[np.void]:
 
 @dataclass(frozen=True)
 class LogitFolder:
-    """Where logits are cached, and in which format.
+    """Folder and format of cached logits.
 
     Attributes:
-        path: Folder that holds one folder for each teacher, split and format.
+        path: Folder with a subfolder for each combination of teacher, split and format.
         k: See `encode`.
     """
 
@@ -80,10 +83,10 @@ class LogitShards:
     """The logits of one view of a split, in shards with a manifest each.
 
     Attributes:
-        folder: Where the files are.
+        folder: Folder of the files.
         view: Index of the view.
         samples: Size of the split.
-        identity: What the manifests must name: teachers, data, format.
+        identity: Required content of the manifests: teachers, data, format.
         k: See `encode`.
     """
 
@@ -96,11 +99,11 @@ class LogitShards:
     _classes: int = 0
 
     def missing(self) -> list[int]:
-        """Shards that do not exist or are not valid: truncated, changed, or of another teacher."""
+        """Indices of the shards that are missing or not valid: truncated, changed, or from another teacher."""
         return [shard for shard in range(-(-self.samples // SHARD_SIZE)) if not self._open(shard)]
 
     def read(self, samples: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits (n, K) of these samples; all shards must exist."""
+        """Logits (n, K) of samples, (n,); their shards must exist."""
         shards = samples // SHARD_SIZE
         distinct = np.unique(shards)
         if len(distinct) == 1:
@@ -112,10 +115,10 @@ class LogitShards:
         return z
 
     def write(self, batches: Iterable[tuple[int, NDArray[np.float32]]]) -> Iterator[None]:
-        """Write shards as the batches arrive; an interruption loses only the shard in progress.
+        """Write each shard when its last batch arrives; an interruption loses only the shard in progress.
 
         Args:
-            batches: Index of the first sample and logits (n, K), in order; no batch crosses the end of a shard.
+            batches: (index of the first sample, logits (n, K)), in order; no batch crosses the end of a shard.
 
         Yields:
             After each batch.

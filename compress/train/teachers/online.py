@@ -1,4 +1,4 @@
-"""Run the teacher's networks in every step, for losses on features or input gradients and for mixed images."""
+"""Forward passes of the teacher in every step, for losses on features or input gradients and for mixed images."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from compress.train.teachers.rows import distillable_rows
 
 @dataclass(frozen=True)
 class TeacherOutputs:
-    """What a teacher computes for one batch.
+    """Outputs of a teacher for one batch.
 
     Attributes:
-        logits: (N, K), combined over its networks; None while it has none.
-        activations: Of the hooked layers, one dictionary for each network.
-        input_gradient: ∂ log softmax(z)_c / ∂x, c the teacher's predicted class, shaped as the inputs x; None unless requested.
+        logits: Combined logits of its networks, (N, K); None if it has none yet.
+        activations: Activations of the hooked layers, one dictionary for each network.
+        input_gradient: ∂ log softmax(z)_c / ∂x for the predicted class c, with the shape of x; None unless requested.
     """
 
     logits: Tensor | None = None
@@ -65,14 +65,14 @@ class TeacherTimer:
 def run_teacher(
     teacher: Teacher, batch: Batch, task: Task, matcher: FeatureMatcher, timer: TeacherTimer, *, gradient: bool
 ) -> TeacherOutputs:
-    """Run the teacher's networks on a batch.
+    """Run the networks of a teacher on a batch.
 
     Args:
-        teacher: Whose networks.
-        batch: On the device; its inputs are not changed.
-        task: Runs a network, and gives its rows.
-        matcher: Which layers to hook.
-        timer: Counts the time.
+        teacher: The teacher.
+        batch: Batch on the device; not changed.
+        task: Task that runs the networks and selects rows.
+        matcher: Layers to hook.
+        timer: Adds the time.
         gradient: Whether the input gradient is needed.
     """
     if not teacher.ready:
@@ -83,16 +83,16 @@ def run_teacher(
         outputs: list[Tensor] = []
         with torch.set_grad_enabled(gradient):
             for index, network in enumerate(teacher.networks(batch.device)):
-                with capture(network, matcher.teacher_hooks(index)) as captured:
+                with capture(network, matcher.teacher_hooks(index)) as tensors:
                     outputs.append(distillable_rows(network, batch._replace(inputs=inputs), task))
-                activations.append({hook: tensor.detach() for hook, tensor in captured.items()})
+                activations.append({hook: tensor.detach() for hook, tensor in tensors.items()})
             logits = teacher.combine(outputs, batch.targets)
             teacher_gradient = input_gradient(logits, logits.argmax(dim=1), *inputs.values()) if gradient else None
     return TeacherOutputs(logits.detach(), activations, teacher_gradient)
 
 
 def _detached(batch: Batch, *, gradient: bool) -> dict[str, Tensor]:
-    """The inputs without history, real numbers with a gradient of their own where one is needed."""
+    """The inputs, detached; floats require a gradient if `gradient`."""
     return {
         name: values.detach().requires_grad_(gradient and values.is_floating_point()) for name, values in batch.inputs.items()
     }
@@ -103,9 +103,9 @@ def build_feature_matcher(module: nn.Module, plan: TrainingPlan, device: torch.d
 
     Args:
         module: The student, on its device.
-        plan: Its teacher is notified that the training begins. Two of its samples are run through the networks to find the
-            shapes of the layers.
-        device: Of the training.
+        plan: Terms, teacher and data; two samples run through the networks to find the shapes of the layers. Calls
+            `before_training` of the teacher.
+        device: Device of the training.
 
     Raises:
         TrainingError: A term compares features, and this teacher has no network.
@@ -140,8 +140,11 @@ def input_gradient(z: Tensor, c: Tensor, x: Tensor, *, keep_graph: bool = False)
     Args:
         z: Logits, (N, K), computed from x.
         c: Classes, int64 (N,).
-        x: Inputs that carry a gradient.
-        keep_graph: Whether the result is itself differentiated later.
+        x: Inputs that require gradients.
+        keep_graph: Whether the result can be differentiated.
+
+    Returns:
+        Gradient of the shape of x.
     """
     log_p = z.log_softmax(dim=1).gather(1, c.unsqueeze(1)).sum()
     return torch.autograd.grad(log_p, x, create_graph=keep_graph)[0]

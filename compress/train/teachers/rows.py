@@ -1,4 +1,4 @@
-"""Rows of a teacher's network that losses on answers compare."""
+"""Rows of the logits of a teacher's network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from compress.tasks.base import Task
 
 
 def distillable_rows(network: nn.Module, batch: Batch, task: Task) -> Tensor:
-    """Rows of a network for a batch, float32 (R, K); of a classifier its logits, R = N.
+    """Rows of logits of a network for a batch, float32 (R, K); for a classifier R = N.
 
     Args:
-        network: On the device of the batch.
-        batch: Its targets say which rows count, for tasks that have more than one for each sample.
-        task: Runs the network.
+        network: Network on the device of the batch.
+        batch: Batch; for tasks with several rows per sample its targets select the rows.
+        task: Task that runs the network.
     """
     return task.distillable(task.forward(network, batch.inputs), batch.targets).logits.float()

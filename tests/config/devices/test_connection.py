@@ -64,7 +64,7 @@ def test_options_that_it_may_give():
         ("remote", r"line 5: connection: expected 'local', got 'remote'"),
         ("{ssh: board, port: 99999}", r"line 5: connection\.port: must be at most 65535, got 99999"),
         ("{ssh: board, options: [IdentityFil=x]}", "did you mean 'IdentityFile'"),
-        ("{host: board}", r"connection\.ssh: this key is required and missing"),
+        ("{host: board}", r"connection\.ssh: this required key is missing"),
     ],
 )
 def test_faults_are_told_with_their_line(load, connection, match):

@@ -161,7 +161,7 @@ def changed(key, part="peaks", **values):
         (changed("dense", "efficiency", value=1.5), r"a fraction in \(0, 1\].*1\.5"),
         (without("fp32_gflops"), r"needs peaks\.fp32_gflops: each {value, unit, source}"),
         (without("memory_bandwidth_gb_s"), r"needs peaks\.memory_bandwidth_gb_s"),
-        (without("dense", "efficiency"), r"efficiency\.dense: this key is required and missing"),
+        (without("dense", "efficiency"), r"efficiency\.dense: this required key is missing"),
         (profile(runtime="tensorflow"), r"runtime: unknown value 'tensorflow': did you mean 'tensorrt'"),
         (profile(colour="red"), r"colour: unknown key"),
         (profile(threads=0), r"threads"),
@@ -195,7 +195,7 @@ def test_odd_values_are_faults_or_texts(value, tmp_path):
 def test_an_alias_bomb_is_refused_and_harms_no_other_profile(tmp_path):
     levels = "".join(f"- &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9))
     write(tmp_path, f"- &a [x,x,x,x,x,x,x,x,x]\n{levels}")
-    with pytest.raises(DeviceError, match="stands for over 20,000 values"):
+    with pytest.raises(DeviceError, match="expands to more than 20,000 values"):
         load_device("mine", tmp_path)
     assert load_device("jetson", tmp_path).name == "jetson_orin_nano"
 

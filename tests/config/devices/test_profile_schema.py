@@ -17,7 +17,7 @@ def described(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize("name", UNITS)
 def test_a_peak_is_kept_in_its_own_unit_only(name):
     assert getattr(Peaks(**{name: value(2.0, UNITS[name])}), name).value == 2.0
-    with pytest.raises(ValidationError, match=f"{name} is kept in {UNITS[name]}, got 'KB'; convert"):
+    with pytest.raises(ValidationError, match=f"{name} needs unit {UNITS[name]}, got 'KB'; convert"):
         Peaks(**{name: value(2.0, "KB")})
 
 
@@ -56,7 +56,7 @@ def test_runtimes_may_name_an_execution_provider_of_onnx_runtime(name):
 
 @pytest.mark.parametrize("name", ["openvno", "openvino:cuda", "onnxruntime:", "onnxruntime:CUDA"])
 def test_other_runtimes_are_refused(name):
-    with pytest.raises(ValidationError, match="is no runtime"):
+    with pytest.raises(ValidationError, match="is not a runtime"):
         Device.model_validate(described(runtimes=[name]))
 
 

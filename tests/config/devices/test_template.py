@@ -55,6 +55,6 @@ def test_a_name_or_alias_that_is_taken_is_refused(name, tmp_path):
 def test_a_file_that_exists_is_left_alone(tmp_path):
     path = tmp_path / "my_board.yaml"
     path.write_text("mine\n")
-    with pytest.raises(DeviceError, match="left alone"):
+    with pytest.raises(DeviceError, match="was not changed"):
         write_template("my_board", tmp_path)
     assert path.read_text() == "mine\n"

@@ -17,11 +17,11 @@ from compress.core.sentences import render
         ),
         (
             Fact.of("models.channels_fitted", "conv1", before=3, after=1),
-            "first convolution conv1 fitted: 3 → 1 channels, its weights summed or spread over them",
+            "input channels of the first convolution conv1: 3 → 1, with its weights summed or repeated",
         ),
         (
             Fact.of("models.classes_fitted", "fc", before=1000, after=10),
-            "head fc fitted: 1000 → 10 classes, with fresh weights",
+            "classes of the head fc: 1000 → 10, with newly initialised weights",
         ),
         (
             Fact.of("models.weights_unused", "w.pt", count=2, prefix="model.", first="ema.a, ema.b"),
@@ -40,4 +40,4 @@ def test_names_and_figures_of_what_was_changed(fact: Fact, text: str) -> None:
 def test_other_normalisation_gives_the_values_of_both() -> None:
     values = {"mean": (0.485,), "std": (0.229,), "data_mean": (0.5,), "data_std": (0.25,)}
     text = render(Fact.of("models.normalised_otherwise", **values))  # type: ignore[arg-type]
-    assert text.index("(0.485,) and (0.229,)") < text.index("(0.5,) and (0.25,)")
+    assert text.index("mean (0.485,) and std (0.229,)") < text.index("(0.5,) and (0.25,)")

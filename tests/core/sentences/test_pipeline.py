@@ -27,10 +27,10 @@ def test_a_difference_of_an_older_record_is_in_points() -> None:
 def test_limits_are_the_same_when_read_back_from_json() -> None:
     fact = Fact.of("pipeline.no_metric_limit", "accuracy", names=("accuracy", "accuracy_drop"))
     text = render(fact)
-    assert text.endswith("nothing of it; set accuracy or accuracy_drop")
+    assert text.endswith("not include it; set accuracy or accuracy_drop")
     assert render(Fact.model_validate(json.loads(fact.model_dump_json()))) == text
 
 
 def test_a_network_at_chance_shows_both_figures() -> None:
     fact = Fact.of("pipeline.at_chance", "accuracy", value=0.1234567, samples=200, chance=0.1)
-    assert "its accuracy is 0.1235 on 200 test samples, and guessing gives 0.1" in render(fact)
+    assert "its accuracy is 0.1235 on 200 test samples, at chance 0.1" in render(fact)

@@ -11,14 +11,14 @@ RANGES = {"epochs": 1, "samples": 64, "before_db": 10.0, "after_db": 12.54, "hel
 def test_learned_ranges_give_signal_to_noise_before_and_after(epochs: int, counted: str) -> None:
     text = render(Fact.of("quantize_ptq.ranges_learned", **RANGES | {"epochs": epochs}))
     assert counted in text
-    assert "10.0 dB before and 12.5 dB after, on 16 others" in text
+    assert "10.0 dB before and 12.5 dB after, on 16 other samples" in text
     discarded = render(Fact.of("quantize_ptq.learned_ranges_discarded", **RANGES | {"epochs": epochs}))
-    assert discarded == f"{text}; they stay as they were calibrated"
+    assert discarded == f"{text}; the calibrated ranges are used instead"
 
 
 def test_too_few_samples_ask_for_two_batches() -> None:
     text = render(Fact.of("quantize_ptq.too_few_to_learn_ranges", samples=20, batch=16))
-    assert text == "20 samples in batches of 16 cannot be both learned from and held out; give 32 or more"
+    assert text == "20 samples in batches of 16 are too few for training and held-out parts; use 32 or more"
 
 
 def test_a_discarded_recovery_is_described_as_a_recovery() -> None:

@@ -11,9 +11,9 @@ def test_matched_layers_are_listed(layers: str | tuple[str, ...], listed: str) -
 
 def test_the_factors_of_a_balance_stand_with_their_losses() -> None:
     fact = Fact.of("train.loss_factors", "uncertainty", losses=("kd", "task"), weights=(0.5, 1.0), factors=(1.23456, 0.8))
-    assert render(fact) == "balance `uncertainty` ended with kd × 0.5 × 1.23, task × 1 × 0.8"
+    assert render(fact) == "balance `uncertainty`: final factors kd × 0.5 × 1.23, task × 1 × 0.8"
     single = Fact.of("train.loss_factors", "uncertainty", losses="kd", weights=0.5, factors=2.0)
-    assert render(single) == "balance `uncertainty` ended with kd × 0.5 × 2"
+    assert render(single) == "balance `uncertainty`: final factors kd × 0.5 × 2"
 
 
 def test_factors_of_another_number_than_losses_are_no_sentence() -> None:

@@ -42,7 +42,7 @@ def test_the_header_alone_gives_what_the_set_says_of_itself(written, tmp_path):
 )
 def test_another_file_is_refused(tmp_path, content):
     (tmp_path / "distilled.safetensors").write_bytes(content)
-    with pytest.raises(DataError, match="no distilled set, or is damaged"):
+    with pytest.raises(DataError, match="is not a distilled set, or is damaged"):
         read_metadata(tmp_path)
 
 

@@ -82,5 +82,5 @@ def test_a_set_without_data_behind_it_is_split_and_says_so(tmp_path):
 def test_a_damaged_file_is_refused(written, tmp_path, spoil):
     path = tmp_path / "set" / "distilled.safetensors"
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(DataError, match="make it again"):
+    with pytest.raises(DataError, match="create it again"):
         read(path)

@@ -23,5 +23,5 @@ def test_images_are_listed_in_order_and_other_files_left_out(tmp_path: Path) -> 
 def test_folders_without_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no image"):
         find_images(tmp_path)
-    with pytest.raises(DataError, match="there is no image or folder"):
+    with pytest.raises(DataError, match="does not exist; use the path"):
         find_images(tmp_path / "nowhere")

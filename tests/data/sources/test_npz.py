@@ -63,7 +63,7 @@ def test_the_fingerprint_follows_the_contents(tmp_path):
     ("changes", "said"),
     [
         ({"target": ARRAYS["target"][:9]}, "different numbers of samples, or none .*target 9"),
-        ({"signal": np.full((40, 2, 16), np.nan)}, "signal holds NaN"),
+        ({"signal": np.full((40, 2, 16), np.nan)}, "signal has NaN"),
         ({"age": np.array(["x"] * 40)}, "age is <U1; arrays hold numbers"),
         ({"target": np.array([None] * 40, dtype=object)}, "cannot read"),
     ],

@@ -113,7 +113,7 @@ def test_a_missing_function_is_answered_with_the_nearest(folder):
 
 @pytest.mark.parametrize("reference", ["mine.py", "mine:make", "mine.py:", "mine.py:not a name"])
 def test_another_form_is_refused(folder, reference):
-    with pytest.raises(CompressError, match="written python:FILE"):
+    with pytest.raises(CompressError, match="write user code as python:FILE"):
         load_function(reference, folder, True)
 
 

@@ -58,7 +58,7 @@ def test_a_file_is_pruned_distilled_from_itself_and_recovered_in_int8(kind: str,
     torch.testing.assert_close(program(*inputs), network(*inputs), atol=1e-4, rtol=1e-3)
     shipped = onnx.load(result.folder / "artifacts" / "host" / "model.onnx")
     assert any(node.op_type == "QuantizeLinear" for node in shipped.graph.node)
-    assert any("accuracy is not measured: no labels" in render(warning) for warning in result.record.warnings)
+    assert any("accuracy is not measured, since there are no labels" in render(warning) for warning in result.record.warnings)
 
 
 def test_inputs_and_outputs_are_those_of_the_file(tmp_path: Path) -> None:

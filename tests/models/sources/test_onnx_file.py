@@ -66,7 +66,7 @@ def test_files_that_cannot_be_compressed_are_refused_each_with_its_reason(tmp_pa
     cases = {
         r"has custom operators \(my\.lab\.Magic\), which ONNX Runtime lacks": dense(domain="my.lab", extra="Magic"),
         "has no float weights of two or more axes": dense(weight_type=np.int32, extra="Neg"),
-        r"is quantized already \(DynamicQuantizeLinear\); give the float file": dense(extra="DynamicQuantizeLinear"),
+        r"is already quantized \(DynamicQuantizeLinear\); use the float file": dense(extra="DynamicQuantizeLinear"),
     }
     for message, model in cases.items():
         with pytest.raises(ConversionError, match=message):
@@ -122,7 +122,7 @@ def test_old_operators_are_converted_and_compute_the_same() -> None:
 def test_weights_in_branches_stay_in_float_and_the_record_says_so() -> None:
     _, notes = prepare_model(branching(), "m.onnx")
     assert render(notes[0]) == (
-        "2 operators with weights inside If stay in float: quantization does not reach into branches and loops"
+        "2 operators with weights inside If stay in float: operators in branches and loops are not quantized"
     )
 
 
@@ -148,7 +148,7 @@ def test_a_chain_from_a_file_quantizes_exports_and_profiles_it(tmp_path: Path) -
     assert [stage.form for stage in record.stages] == ["onnx", "onnx", "onnx"]
     assert record.start["similarity"].value == pytest.approx(1.0)
     assert 0.95 < (record.stages[0].after["similarity"].value or 0) < 1.0
-    assert any("accuracy is not measured: no labels" in render(warning) for warning in record.warnings)
+    assert any("accuracy is not measured, since there are no labels" in render(warning) for warning in record.warnings)
     shipped = onnx.load(run.folder / "artifacts" / "host" / "model.onnx")
     assert any(node.op_type == "QuantizeLinear" for node in shipped.graph.node)
     x = RANDOM.normal(size=(5, 6)).astype(np.float32)

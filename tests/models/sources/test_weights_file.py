@@ -153,7 +153,7 @@ def test_training_only_heads_in_a_file_are_passed_over(tmp_path: Path, make_spec
     torch.save(source.state_dict(), tmp_path / "w.pt")
     built = from_file(tmp_path / "w.pt", make_spec(), "torchvision:googlenet", args={})
     assert agree(built.module, source)
-    assert any("entries of w.pt belong to heads for training alone" in render(note) for note in built.notes)
+    assert any("entries of w.pt belong to heads that only training uses" in render(note) for note in built.notes)
 
 
 class Runs:

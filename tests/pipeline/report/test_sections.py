@@ -122,6 +122,6 @@ def test_what_the_verdict_does_not_say_is_a_point_for_review(record: RunRecord) 
     assert record.verdict is not None
     silent = record.model_copy(update={"verdict": record.verdict.model_copy(update={"notes": (note,)})})
     outline = build_outline(silent, ())
-    assert outline.headline.endswith("so the verdict says nothing of it; set accuracy_drop or accuracy.")
+    assert outline.headline.endswith("so the verdict does not include it; set accuracy_drop or accuracy.")
     (points,) = (section for section in outline.sections if section.title == "Points for review")
     assert points.items[0].startswith("verdict: the budget sets no limit on the accuracy")

@@ -43,7 +43,7 @@ def test_every_size_is_timed_in_one_session(pairs):
     for row in rows:
         latency = Quantity.model_validate(row["latency_p50_ms"])
         assert latency.how == "measured"
-        assert "3 files interleaved" in latency.detail
+        assert "3 files timed in turns" in latency.detail
         assert Quantity.model_validate(row["throughput_per_s"]).value == pytest.approx(1000 / latency.value)
         assert row["runs"] >= PLAN.min_runs
 

@@ -30,8 +30,8 @@ def codes(report: Soak) -> dict[str, Fact]:
 
 def test_sentences_begin_with_the_file_where_several_are_soaked():
     (drift, throttling, leak) = shown().notes("small.onnx")
-    assert render(drift) == "small.onnx: soak: no drift of the latency beyond noise, +0.0% (+0.0% to +0.0%) over 300 s"
-    assert render(throttling) == "small.onnx: soak: throttling could be seen in the latency only: no sensor"
+    assert render(drift) == "small.onnx: soak: no significant drift of the latency, +0.0% (+0.0% to +0.0%) over 300 s"
+    assert render(throttling) == "small.onnx: soak: throttling can only be detected by the latency: no sensor"
     assert render(leak) == "small.onnx: soak: no leak: resident memory changed by +0.00 MB over 300 s"
 
 
@@ -64,7 +64,7 @@ def test_throttling_shows_in_clock_or_count():
     assert slowed.quantities()["soak_clock_lowest"].value == pytest.approx(2000 - 20 * 29)
     throttled = codes(slowed)["profile.soak_throttled"]
     assert (throttled.values["first_mhz"], throttled.values["lowest_mhz"]) == (2000, 1420)
-    assert "the clock went from 2000 down to 1420 MHz" in render(throttled)
+    assert "the clock fell from 2000 to 1420 MHz" in render(throttled)
     counted = Soak(windows(clock=lambda _: 2000.0), 3, {}, "a bench")
     assert codes(counted)["profile.soak_throttled"].values["throttles"] == 3
     assert counted.quantities()["soak_throttles"].value == 3

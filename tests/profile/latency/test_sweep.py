@@ -32,7 +32,7 @@ def test_every_batch_is_timed_at_every_thread_count(tiny):
         assert latency["how"] == "measured"
         assert latency["low"] <= latency["value"] <= latency["high"]
         assert throughput["value"] == pytest.approx(1000 * row["batch"] / latency["value"])
-        assert f"batch {row['batch']}, 4 files interleaved" in latency["detail"]
+        assert f"batch {row['batch']}, 4 files timed in turns" in latency["detail"]
         assert f"{row['threads']} thread" in latency["detail"]
         assert row["runs"] >= 10
 
@@ -99,4 +99,4 @@ def test_the_command_refuses_what_is_no_count(given, tiny):
     command = [sys.executable, "-m", "compress", "profile", str(tiny), f"--batch={given}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "no list of whole numbers" in done.stderr
+    assert "not a list of integers" in done.stderr

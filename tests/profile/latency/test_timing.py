@@ -73,7 +73,7 @@ def test_files_are_measured_together_with_their_settings(tiny: Path):
         assert result.settings["spinning"] == "off"
         assert result.settings["graph optimization"] == "all"
         assert "ONNX Runtime" in result.p50.detail
-        assert "2 files interleaved" in result.p50.detail
+        assert "2 files timed in turns" in result.p50.detail
     assert set(found["a"].samples.rounds) == set(found["b"].samples.rounds)
 
 

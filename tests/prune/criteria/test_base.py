@@ -46,7 +46,7 @@ def test_taylor_keeps_what_the_loss_depends_on_and_drops_the_dead_however_large(
         plain.conv.weight[:4] = -plain.conv.weight[:4].abs() * 100  # large, and dead: positive inputs, then a ReLU
         plain.conv.weight[4:] = plain.conv.weight[4:].abs() * 0.01
     batches = [Batch.of(batch.input.abs(), batch.target) for batch in data.train.epoch(0, 32, 0)]
-    assert accumulate_gradients(plain, batches, task) == 2
+    accumulate_gradients(plain, batches, task)
     assert torch.equal(_halve(plain, spec, taylor()).conv.weight, plain.conv.weight[4:])
     assert torch.equal(_halve(plain, spec, magnitude()).conv.weight, plain.conv.weight[:4])
 

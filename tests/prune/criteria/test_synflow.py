@@ -55,5 +55,5 @@ def test_synflow_says_when_nothing_flows(data, task, spec):
     from compress.core.errors import ModelError
 
     net = nn.Sequential(nn.Flatten(), nn.LayerNorm(192), nn.Linear(192, 4)).eval()
-    with pytest.raises(ModelError, match="use snip or grasp"):
+    with pytest.raises(ModelError, match="use 'snip' or 'grasp'"):
         synflow().collect(net, _material(data, task, net, removed=0.5))

@@ -83,7 +83,7 @@ def test_a_weight_that_the_loss_holds_fast_is_told_by_its_magnitude():
         ((curvature * (net.weight - 1).square()).sum() / 2 + growth.penalty()).backward()
         optimizer.step()
         growth()
-    assert growth.gone["weight"].tolist() == [[False, True]]
+    assert growth.masks["weight"].tolist() == [[False, True]]
 
 
 def test_growth_goes_on_with_what_was_picked(residual):
@@ -93,16 +93,21 @@ def test_growth_goes_on_with_what_was_picked(residual):
     growth()
     again.load_state_dict(growth.state_dict())
     assert float(again.penalty().detach()) == float(growth.penalty().detach())
-    assert all(torch.equal(again.gone[name], mask) for name, mask in marks.items())
+    assert all(torch.equal(again.masks[name], mask) for name, mask in marks.items())
 
 
 @pytest.mark.parametrize(
     ("kind", "steps", "factor", "expected"),
     [
-        ("greg1", 100, 0.001, "its factor reached 0.001 of 1"),
-        ("greg1", 10**6, 1.0, "its factor reached its ceiling 1 within"),
-        ("greg2", 100, 1e-4, "would pick after step 10000 of training, which had 100"),
-        ("greg2", 20_000, 0.11, "picked what is to go after step 10000 of 20000, and its factor reached 0.11 of 1"),
+        ("greg1", 100, 0.001, "the factor reached 0.001, below its ceiling 1"),
+        ("greg1", 10**6, 1.0, "the factor reached its ceiling 1 within"),
+        ("greg2", 100, 1e-4, "selects after step 10000 of training, and the training had 100"),
+        (
+            "greg2",
+            20_000,
+            0.11,
+            "selected the weights to remove after step 10000 of 20000; the factor reached 0.11, below its ceiling 1",
+        ),
     ],
 )
 def test_how_far_the_growth_got_is_told(kind, steps, factor, expected):

@@ -45,5 +45,5 @@ def test_protected_layers_are_not_penalised(kind, residual):
 
 
 def test_slimming_without_batch_norm_is_refused():
-    with pytest.raises(ModelError, match="no unprotected batch norm"):
+    with pytest.raises(ModelError, match="acts on batch norms with a scale"):
         build_penalty(SparseTraining(kind="slimming"), nn.Linear(3, 3), frozenset())

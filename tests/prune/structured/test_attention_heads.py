@@ -125,7 +125,7 @@ def test_protected_heads_and_those_under_a_ceiling_stay_with_the_reason(large):
     assert heads.count_heads(cut.module) == heads.count_heads(net)
     reasons = {render_subject(fact): fact for fact in pruner.skipped}
     assert reasons[f"{names[0]} (heads)"].code == "prune.heads_protected"
-    assert "max_ratio 0.1 leaves no smaller number" in render(reasons[f"{names[1]} (heads)"])
+    assert "max_ratio 0.1 allows no smaller number" in render(reasons[f"{names[1]} (heads)"])
 
 
 def test_an_importance_of_channels_alone_leaves_heads(large):
@@ -136,7 +136,7 @@ def test_an_importance_of_channels_alone_leaves_heads(large):
 
 def test_taking_all_heads_is_refused_and_padding_masks_are_not_ignored():
     net = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True))
-    with pytest.raises(ValueError, match="all would go"):
+    with pytest.raises(ValueError, match="all would be removed"):
         heads.remove_heads(net, "0", [0, 1])
     heads.remove_heads(net, "0", [1])
     x = torch.randn(1, 3, 8)
@@ -156,7 +156,7 @@ def test_projections_to_heads_are_left_to_the_heads_without_a_trial(network, lar
 
 def test_a_network_with_nothing_left_to_prune_is_refused(large):
     net = _vit().eval()
-    with pytest.raises(ModelError, match="no channel of this network may be pruned"):
+    with pytest.raises(ModelError, match="no channel of this network can be pruned"):
         ChannelPruner(net, large, measure="macs", ranking="global", limits=Constraints(protect=("*",)))
 
 

@@ -85,8 +85,10 @@ def test_a_target_below_the_ceilings_is_told_and_the_best_is_kept(residual, spec
 
 def test_ceilings_by_layer_are_named_where_they_are_what_limits(residual, spec):
     _, cut = prune_channels(residual, spec, 0.1, max_ratio=0.9, ceilings={"stem*": 0.25, "*": 0.5})
-    assert "limited by max_ratio 0.25 to 0.5 of the layers that it names (0.9 of others), round_to" in render(cut.notes[0])
-    assert render(cut.notes[0]).endswith("1 layer left alone")
+    assert "limited by max_ratio 0.25 to 0.5 of the layers that it names (0.9 of other layers), round_to" in render(
+        cut.notes[0]
+    )
+    assert render(cut.notes[0]).endswith("1 layer that cannot be pruned")
 
 
 def test_cuts_continue_from_each_other_within_the_ceiling_of_the_dense_network(residual, spec):
@@ -96,7 +98,7 @@ def test_cuts_continue_from_each_other_within_the_ceiling_of_the_dense_network(r
 
 
 def test_protecting_everything_is_refused(residual, spec):
-    with pytest.raises(ModelError, match=r"no channel .* may be pruned.*protected"):
+    with pytest.raises(ModelError, match=r"no channel .* can be pruned.*protected"):
         prune_channels(residual, spec, protect=("*",))
 
 

@@ -25,7 +25,7 @@ def _check(net, spec):
     try:
         pruner = _pruner(net, spec)
     except ModelError as error:
-        if "may be pruned" in str(error):
+        if "can be pruned" in str(error):
             return None
         raise
     small = pruner.prune(net, 0.7, random_scores(1)).module
@@ -80,7 +80,7 @@ class SinglePrecision(nn.Module):
 
 
 def test_a_network_that_does_not_run_in_double_precision_is_refused_with_the_reason(spec):
-    with pytest.raises(ModelError, match=r"the network does not run in double precision, .*RuntimeError"):
+    with pytest.raises(ModelError, match=r"the network does not run in double precision: RuntimeError"):
         _pruner(SinglePrecision().eval(), spec)
 
 

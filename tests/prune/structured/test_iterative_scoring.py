@@ -56,7 +56,7 @@ def test_a_clock_that_finds_less_at_first_makes_no_round_cut_more_than_is_asked(
 @pytest.mark.parametrize("importance", ["magnitude", "random"])
 def test_scores_that_do_not_change_are_taken_once(importance):
     assert Prune(target={"macs": 0.5}, importance=importance).scorings == 1
-    with pytest.raises(ValidationError, match="leave them out"):
+    with pytest.raises(ValidationError, match="leave it out"):
         Prune(target={"macs": 0.5}, importance=importance, rescorings=4)
 
 

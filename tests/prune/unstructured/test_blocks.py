@@ -61,7 +61,7 @@ def test_a_target_in_bytes_is_met_after_compression(residual, spec, fraction):
 
 def test_bytes_out_of_reach_are_told_and_the_best_kept(residual, spec):
     _, cut = _cut(residual, spec, "1x4", 0.2, "bytes", max_ratio=0.5)
-    assert "compressed bytes, asked 0.200; limited by max_ratio 0.5" in render(cut.notes[0])
+    assert "compressed bytes, target 0.200; limited by max_ratio 0.5" in render(cut.notes[0])
 
 
 def test_ceilings_of_single_layers_hold_and_globs_that_match_nothing_are_refused(residual, spec):

@@ -41,5 +41,5 @@ def test_rewinding_to_the_initialisation_needs_no_snapshot(candidate, context):
 
 def test_rewinding_to_a_step_that_never_came_is_refused(candidate, context):
     fields = {**WEIGHT, "schedule": {"kind": "lottery", "steps": 1, "rewind": 50}}
-    with pytest.raises(TrainingError, match="takes 4 steps; set rewind to at most 4"):
+    with pytest.raises(TrainingError, match="has 4 steps; set rewind to at most 4"):
         Prune(**fields).run(candidate, context)

@@ -62,7 +62,7 @@ def test_zeros_of_an_earlier_cut_stay_and_masks_survive_training(residual, spec)
 
 def test_a_network_without_a_layer_that_divides_is_refused_with_the_reason(spec):
     net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(5 * 36, 4))
-    with pytest.raises(ModelError, match=r"no layer of this network takes 2:4.*3 inputs"):
+    with pytest.raises(ModelError, match=r"no layer of this network fits pattern 2:4.*3 inputs"):
         _cut(net[:1], spec)
     with pytest.raises(ModelError, match="protected"):
         _cut(net, spec, protect=("*",))

@@ -110,7 +110,7 @@ def test_a_float_result_is_a_reason_but_for_products(tmp_path: Path) -> None:
     assert "Add" in optimized(model, tmp_path)
     reason = FallbackReasons(model).explain(the(model))
     assert reason == Fact.of("quantize.float_result", "the", operator="Add")
-    assert render(reason) == "its result stays float, and ONNX Runtime has an int8 Add only between quantized tensors"
+    assert render(reason) == "its result is float, and ONNX Runtime has an int8 Add only between quantized tensors"
     assert "MatMulIntegerToFloat" in optimized(between_pairs("MatMul", outputs=False), tmp_path)
 
 

@@ -101,7 +101,7 @@ def test_what_does_not_help_is_not_taken(exported: Path, monkeypatch: pytest.Mon
     (note,) = result.notes
     assert note.code == "quantize_ptq.learned_ranges_discarded"
     assert "1 epoch over" in render(note)
-    assert render(note).endswith("they stay as they were calibrated")
+    assert render(note).endswith("the calibrated ranges are used instead")
 
 
 def test_the_float_network_teaches_not_the_corrected_one(exported: Path) -> None:

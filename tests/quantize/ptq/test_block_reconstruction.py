@@ -70,7 +70,7 @@ def test_four_bit_answers_are_much_nearer_to_the_float_ones(model: ir.Model) -> 
     assert set(done.weights) == {layer.weight for layer in weighted_layers(model)}
     assert done.skipped == ()
     assert (done.notes[0].code, done.notes[0].subject) == ("quantize_ptq.block_error", "brecq")
-    assert "median over 4 blocks, learned from 128 samples or more" in render(done.notes[0])
+    assert "median over 4 blocks, on 128 samples or more" in render(done.notes[0])
     again = rounded(model, "brecq", x, 4)[1]
     for name, grid in done.weights.items():
         np.testing.assert_array_equal(again.weights[name].q, grid.q)

@@ -55,7 +55,7 @@ def test_a_clip_is_not_equalized_through_and_says_so(tmp_path) -> None:
     assert pairs == ()
     assert (skip.code, skip.subject) == ("quantize_ptq.clip_between_layers", "0 and 2")
     advice = render(skip)
-    assert "trained with ReLU instead of ReLU6 can be equalized" in advice
+    assert "with ReLU instead of ReLU6 can be equalized" in advice
     assert "stage `substitute` with activations: relu" in advice
     assert Substitute(activations="relu").activations == "relu"  # what the advice names exists
 

@@ -136,7 +136,7 @@ def test_norms_and_heads_are_smoothed_and_the_rest_is_told_with_its_reason(vit: 
     for fact in result.skipped:
         assert "fc2" in fact.subject or "proj" in fact.subject
         assert fact.code == "quantize_ptq.smooth_not_absorbable"
-        assert "which no factor can be moved into" in render(fact)
+        assert "which cannot absorb a factor" in render(fact)
 
 
 def layered(*, also: str = "", relu: bool = True, post: bool = False) -> onnx.ModelProto:

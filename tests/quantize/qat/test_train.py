@@ -162,7 +162,8 @@ def test_it_is_more_accurate_than_calibration_alone(done, network, data: Data, e
     assert set(outcome.curves) == {"recover loss", "recover loss_validation", "recover accuracy_validation"}
     sentences = [render(note) for note in outcome.notes]
     assert any(
-        text.startswith("recovered with fake quantization where onnxruntime has it: 4-bit weights") for text in sentences
+        text.startswith("fine-tuned with fake quantization at the Q/DQ pairs of onnxruntime: 4-bit weights")
+        for text in sentences
     )
 
 
@@ -197,7 +198,7 @@ def test_an_interrupted_recovery_ends_like_one_that_was_not(done, network, data:
     found = stage.run(Candidate(SPEC, network), again)
     assert (again.folder / "model.onnx").read_bytes() == (context.folder / "model.onnx").read_bytes()
     assert found.curves == outcome.curves
-    assert not any("started over" in render(note) for note in found.notes)
+    assert not any("restarted" in render(note) for note in found.notes)
 
 
 def static_of(data: Data, exported: Path, families: tuple[str, ...] = ("onnxruntime",), **more) -> StaticInt8Plan:

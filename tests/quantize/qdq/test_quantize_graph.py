@@ -276,7 +276,7 @@ def test_a_sum_between_integers_that_was_to_stay_in_float_says_that_it_does_not(
     (skip,) = int8.float_layers(graphs.to_ir(built), "onnxruntime", (add,))
     assert (skip.code, skip.subject) == ("quantize.keep_float_without_effect", add)
     assert render_subject(skip) == f"keep_float of Add {add} (onnxruntime)"
-    assert "keep its neighbours" in render(skip)
+    assert "add its neighbours" in render(skip)
     assert int8.float_layers(graphs.to_ir(built), "onnxruntime", ()) == ()
 
 

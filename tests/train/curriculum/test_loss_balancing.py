@@ -112,7 +112,7 @@ def test_the_record_says_what_weights_were_found(tmp_path, terms):
     assert note.values["losses"] == tuple(name_of("loss", term) for term in terms)
     assert note.values["weights"] == tuple(term.weight for term in terms)
     assert sum(note.values["factors"]) == pytest.approx(len(terms), abs=1e-4)
-    assert render(note).startswith(f"balance `gradient_norm` ended with task × {terms[0].weight:g} × ")
+    assert render(note).startswith(f"balance `gradient_norm`: final factors task × {terms[0].weight:g} × ")
 
 
 def test_uncertainty_settles_where_each_loss_weighs_one_over_itself():

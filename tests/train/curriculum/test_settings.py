@@ -52,7 +52,7 @@ def test_a_training_goes_on_after_an_interruption_with_the_same_bits(tmp_path, c
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"curriculum": {"lowest": 5.0, "highest": 4.0}}, "lowest temperature 5 must be under the highest, 4"),
+        ({"curriculum": {"lowest": 5.0, "highest": 4.0}}, "lowest temperature 5 must be below the highest, 4"),
         ({"curriculum": {"mine": "hardest"}}, "teacher_error"),
         ({"curriculum": {"erase": 1.5}}, "less than or equal to 1"),
         (

@@ -65,7 +65,7 @@ def test_layers_are_named_by_name_number_or_both():
     [
         (Hint(layers=["stagee1"]), r"student has no layer 'stagee1' .*did you mean 'stage1'"),
         (Hint(layers=[{"student": "stage0", "teacher": "stag0"}]), r"teacher has no layer 'stag0' .*did you mean 'stage0'"),
-        (Hint(layers=[5]), r"student has no layer number 5 .* it has 2: stage0, stage1"),
+        (Hint(layers=[5]), r"student has no layer with index 5 .* it has 2: stage0, stage1"),
         (
             Hint(layers=[{"student": "stage0", "teacher": "head"}]),
             r"loss 'hint': no projector joins stage0 .*maps and a vector",

@@ -1,4 +1,4 @@
-"""From annotated image files to `Data`: checks of boxes and files, the three splits."""
+"""Construction of `Data` from annotated image files: checks of boxes and files, the three splits."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from compress.data.split_checks import find_duplicates
 from compress.data.stratified import divide_splits, hold_out, limit_items
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet, which pretrained backbones expect."""
+"""Mean and standard deviation of ImageNet, which pretrained backbones expect."""
 SLACK = 1.0
-"""Pixels by which a box may be over the edge, since some tools count pixels from 1; it is clipped."""
+"""Number of pixels by which a box may exceed the image, since some tools count pixels from 1; it is clipped."""
 _NAMED = 5
 Box = tuple[float, float, float, float]
 
@@ -53,7 +53,7 @@ class AnnotatedFile:
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImages:
-    """Images with boxes, read from disk when asked for.
+    """Images with boxes, read from disk on demand.
 
     Attributes:
         files: Images and their objects.
@@ -95,7 +95,7 @@ class AnnotatedImages:
             width, height = file.size
             msg = (
                 f"{printable(file.path)} is {image.shape[2]}×{image.shape[1]} pixels, its annotation says {width}×{height}; "
-                "give the annotation of this image"
+                "use the annotation of this image"
             )
             raise DataError(msg)
         boxes = torch.tensor(file.boxes, dtype=torch.float32).reshape(-1, 4)
@@ -115,7 +115,7 @@ class AnnotatedImages:
 
 
 def check_boxes(files: Sequence[AnnotatedFile]) -> tuple[AnnotatedFile, ...]:
-    """The same with boxes clipped to their images.
+    """The files with boxes clipped to their images.
 
     Raises:
         DataError: An image file is missing, or a box has no area, is not finite, or is outside its image by more than `SLACK`
@@ -164,10 +164,10 @@ def build_from_files(parts: Mapping[str, Sequence[AnnotatedFile]], classes: Sequ
     Args:
         parts: Files of `train`, and of `val` and `test` where the source has them; see `divide_splits`.
         classes: Class names.
-        settings: The recipe's `data:`.
+        settings: The `data:` block of the recipe.
 
     Raises:
-        DataError: Files or boxes are unfit, see `check_boxes` and `build_detection_data`.
+        DataError: Files or boxes are not valid, see `check_boxes` and `build_detection_data`.
     """
     checked = {name: check_boxes(files) for name, files in parts.items() if files}
     seeds = iter(((settings.seed, 15), (settings.seed + 1, 15)))
@@ -199,7 +199,7 @@ def build_detection_data(
     """`Data` over the readers of train, validation and test. The outputs of its signature are set by the task.
 
     Raises:
-        DataError: A split is empty or has no box, there is no class, or the augmentation is not made for boxes.
+        DataError: A split is empty or has no box, there is no class, or the augmentation does not support boxes.
     """
     if not classes:
         msg = f"{settings.source} names no class; a detector needs one or more"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 LEAST_VISIBLE = 0.4
-"""A box of which a smaller fraction of the area is inside a crop is dropped."""
+"""Smallest fraction of the area of a box inside a crop; boxes with less are dropped."""
 Sample = tuple[Tensor, Tensor, Tensor]
 """Image uint8 (C, h, w), boxes (m, 4) in its pixels, classes int64 (m,)."""
 
@@ -30,7 +30,7 @@ class BoxAugmentation:
     flip: float
 
     def __call__(self, image: Tensor, boxes: Tensor, classes: Tensor) -> Sample:
-        """One random view; draws from torch's default generator."""
+        """A random view, by torch's default generator."""
         height, width = image.shape[1:]
         u = torch.rand(7).tolist()
         rows, columns = (
@@ -53,7 +53,7 @@ AUGMENTATIONS = {
 
 
 def crop(image: Tensor, boxes: Tensor, classes: Tensor, window: tuple[int, int, int, int]) -> Sample:
-    """Cut a window out; boxes are clipped to it, and dropped where less than `LEAST_VISIBLE` of their area is inside.
+    """Crop an image to a window; boxes are clipped, and dropped if less than `LEAST_VISIBLE` of their area is inside.
 
     Args:
         image: uint8 (C, h, w).

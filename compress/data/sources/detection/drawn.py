@@ -3,7 +3,7 @@
 Each scene has a background of two blended colours with noise, and 0 to 5 objects of six classes: disc, ring, square, triangle,
 and the letters A and S of the font that matplotlib ships. Objects have random size (14 % to 45 % of the shorter side), colour
 and, for the shapes, rotation; an object that would cover more than a quarter of another one's box is not drawn. Boxes are those
-of the drawn pixels. The scenes are no photographs: figures on them compare methods and say nothing about real images.
+of the drawn pixels. Metrics on these scenes compare methods; they are not valid for photographs.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def draw_scene(size: Size, channels: int, generator: np.random.Generator) -> Sam
 
 
 def _contrasting(pixels: np.ndarray, opacity: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A colour at least 60 levels away, on average, from what it covers."""
+    """A colour whose mean difference from the background is at least 60 levels."""
     behind = (pixels * opacity).sum(axis=(0, 1)) / opacity.sum()
     colour: np.ndarray = generator.uniform(0, 255, 3)
     while np.abs(colour - behind).mean() < 60:

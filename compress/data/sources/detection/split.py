@@ -44,13 +44,13 @@ class BoxReader(Comparable, Protocol):
 
 @dataclass(frozen=True)
 class BoxTransforms:
-    """How raw images become what the network sees.
+    """Transforms from raw images to inputs of the network.
 
     Attributes:
         size: H and W; images are scaled to it whatever their aspect ratio, and boxes with them.
-        augmented: Training transform; None for none.
-        views: How many augmented views there are.
-        seed: Of the views.
+        augmented: Training transform, or None.
+        views: Number of augmented views.
+        seed: Seed of the views.
         mean: Per channel, of pixels in [0, 1].
         std: Per channel.
         workers: Processes that read and transform; 0 for none.
@@ -66,7 +66,7 @@ class BoxTransforms:
 
 
 class _BoxView(Dataset[Sample]):
-    """The samples of one view at the network's size; `view` None is not augmented."""
+    """The samples of a view at the input size of the network; `view` None is not augmented."""
 
     def __init__(self, reader: BoxReader, transforms: BoxTransforms, view: int | None) -> None:
         self.reader, self.transforms, self.view = reader, transforms, view
@@ -122,7 +122,7 @@ class BoxSplit:
         return self._batches(torch.split(torch.arange(len(self)), batch_size), number % (self.views or 1))
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
-        """Shuffled batches of view `number` modulo `views`; a rest of one sample is left out."""
+        """Shuffled batches of view `number` modulo `views`; a last batch of one sample is skipped."""
         generator = torch.Generator().manual_seed(seed_of("order", seed, number))
         batches = torch.split(torch.randperm(len(self), generator=generator), batch_size)
         return self._batches(batches[: self.batches(batch_size)], number % (self.views or 1))
@@ -139,7 +139,7 @@ class BoxSplit:
         source = _BoxView(self._reader, self._transforms, view)
         lists = [batch.tolist() for batch in batches]
         if self._transforms.workers and not self._keeps:
-            # A generator of its own keeps the loader from drawing its base seed from the global one.
+            # with its own generator the loader does not draw its base seed from the global one
             workers, generator = self._transforms.workers, torch.Generator()
             return DataLoader(source, batch_sampler=lists, num_workers=workers, generator=generator, collate_fn=list)
         return ([self._sample(source, index, view) for index in batch] for batch in lists)

@@ -73,7 +73,7 @@ def _background(generator: Generator, size: Size) -> NDArray[np.float32]:
 
 
 def _colour(generator: Generator, surroundings: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A colour that differs from what it covers by 0.25 or more in one channel."""
+    """A colour that differs from the background by 0.25 or more in one channel."""
     while True:
         colour = generator.uniform(0, 1, 3)
         if np.abs(colour - surroundings).max() >= 0.25:

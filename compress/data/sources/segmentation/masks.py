@@ -1,8 +1,8 @@
 """`masks:PATH`: folders of images and of masks (see `mask_listing`), with class numbers as grey values or palette indices.
 
-With `train/`, `val/` and `test/` each is used as it is. Without `test/`, the final figures come from `val/`, and the images for
-tuning are held out of `train/`. Without such folders, both are held out by seed. Images and masks are squashed to
-`image_size`, so that the network sees all of the mask. Pixels of value 255 do not count.
+`train/`, `val/` and `test/` are used as the splits. Without `test/`, the final metrics are from `val/`, and the validation
+images are held out of `train/`. Without such folders, both are held out by seed. Images and masks are squashed to `image_size`,
+so that the network sees all of the mask. Pixels of value 255 do not count.
 
 Every mask is read once when the data set is loaded, up to `CHECKED` files: its size and its class numbers are compared with the
 image and with `classes.txt`. Images are normalised by ImageNet's mean and standard deviation.
@@ -43,7 +43,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, eq=False)
 class MaskedFiles:
-    """Images and masks that are read from disk when asked for.
+    """Images and masks, read from disk on demand.
 
     Attributes:
         pairs: Files.
@@ -150,7 +150,7 @@ def _check_masks(pairs: list[MaskedFile], classes: int) -> None:
     for pair in pairs[:CHECKED]:
         try:
             mask, size = read_mask(pair.mask), _size(pair.image)
-        except Exception as error:  # what Pillow raises for a damaged file depends on its format
+        except Exception as error:  # the error of Pillow for a damaged file depends on its format
             unreadable.append(f"  {printable(pair.mask)}: {error}")
             continue
         if size != mask.shape[::-1]:
