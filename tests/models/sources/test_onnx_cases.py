@@ -6,6 +6,7 @@ Slow, and the files are fetched apart: set COMPRESS_CASES to their folder.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,11 @@ def test_a_real_file_is_quantized_and_reported_or_refused_in_a_sentence(name: st
     assert start["similarity"].value == pytest.approx(1.0, abs=1e-4)
     assert 0.0 < (quantized.after["similarity"].value or 0.0) <= 1.0
     assert start["size_bytes"].value == pytest.approx(path.stat().st_size, rel=0.1)
-    assert (quantized.after["size_bytes"].value or 0) < 1.02 * (start["size_bytes"].value or 0)
+    assert (quantized.after["size_bytes"].value or 0) < 1.05 * (start["size_bytes"].value or 0)
     in_int8 = any(note.code == "quantize.int8_coverage" for note in quantized.notes)
     assert in_int8 or any(warning.code == "quantize.nothing_in_int8" for warning in quantized.warnings)
     assert exported.after["similarity"].value == quantized.after["similarity"].value
     assert profiled.benchmark_rows
     texts = [file.read_text(encoding="utf-8") for file in run.report if file.suffix == ".md"]
     assert texts
-    assert not any("0 B " in text for text in texts)
+    assert not any(re.search(r"(?<![\d.])0 B\b", text) for text in texts)
