@@ -44,7 +44,7 @@ def test_a_possible_order_has_no_findings():
 def test_a_torch_stage_after_the_export_names_what_to_move():
     ((place, text),) = order(a=Exports, b=Either, c=Keeps)
     assert place == ("stages", 2, "c")
-    assert text == "c needs a torch network, but a before it gives an ONNX file; move c before a"
+    assert text == "c needs a torch network, but a before it produces an ONNX file; move c before a"
 
 
 def test_every_misplaced_stage_is_told():

@@ -191,7 +191,8 @@ def test_a_stage_that_needs_torch_is_refused_after_one_that_leaves_a_file(first,
     name = late.partition(":")[0]
     assert (found.line, found.path) == (8, f"stages[1].{name}")
     assert (
-        found.message == f"{name} needs a torch network, but {first} before it gives an ONNX file; move {name} before {first}"
+        found.message
+        == f"{name} needs a torch network, but {first} before it produces an ONNX file; move {name} before {first}"
     )
 
 

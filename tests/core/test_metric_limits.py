@@ -64,8 +64,8 @@ def test_a_value_breaks_a_limit_in_the_direction_of_a_loss(limit, value, referen
         ({"size_mbb": 1}, "did you mean 'size_mb'"),
         ({"wer_drop": 0.1}, "word error rate is better when lower, so its loss is a rise; write wer_rise"),
         ({"map_rise": 0.1}, "mAP is better when higher, so its loss is a drop; write map_drop"),
-        ({"map": 40}, "over 0 and at most 1; 0.9 is 90 %; got 40"),
-        ({"wer_rise": 1}, "at least 0 and under 1; 0.01 is one point; got 1"),
+        ({"map": 40}, "above 0 and at most 1; 0.9 is 90 %; got 40"),
+        ({"wer_rise": 1}, "at least 0 and below 1; 0.01 is one percentage point; got 1"),
     ],
 )
 def test_what_the_task_cannot_have_is_refused(limits, sentence) -> None:
