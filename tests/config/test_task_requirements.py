@@ -44,7 +44,7 @@ def test_a_loss_is_refused_with_its_need_and_what_fits_instead():
     ((path, message),) = findings(Values(), losses=({"decoupled": {}}, {"task": {}})).items()
     assert path == ("stage", "losses", 0)
     assert message.startswith("loss 'decoupled' needs logits of classes, for which a softmax is defined")
-    assert "which the task values has not" in message
+    assert "which the task values does not have" in message
     fitting = message.partition("fitting: ")[2].split(", ")
     assert {"squared_error", "hint", "task"} <= set(fitting)
     assert not {"decoupled", "response", "jacobian", "contrastive"} & set(fitting)
