@@ -30,6 +30,8 @@ from compress.core.errors import BusyError, StoreError
 from compress.core.record import StageRecord
 
 RECORD = "record.json"
+SHIPPED_NETWORK = Path("artifacts", "torch")
+"""Folder of the network among the files that ship, relative to a run or an export stage."""
 PARTIAL = ".partial"
 STAGE_FOLDERS = "[0-9][0-9]-*"
 MARKER = ".key"

@@ -147,9 +147,10 @@ class Export(Stage):
 def _ship_network(candidate: Candidate, context: Context) -> tuple[Fact, ...]:
     """Copy the last torch network of the chain for further training or export; a note if it has no program."""
     from compress.backends.export_program import export_program
-    from compress.models.saved_network import DESCRIPTION, PROGRAM, SHIPPED, copy_network
+    from compress.core.run_directory import SHIPPED_NETWORK
+    from compress.models.saved_network import DESCRIPTION, PROGRAM, copy_network
 
-    source, folder, load = context.torch_folder, context.folder / SHIPPED, context.load_float_network
+    source, folder, load = context.torch_folder, context.folder / SHIPPED_NETWORK, context.load_float_network
     if source is None or load is None or not (source / DESCRIPTION).is_file():
         return ()
     copy_network(source, folder)

@@ -22,6 +22,7 @@ from compress.core.atomic_files import write_text, write_with
 from compress.core.errors import ModelError
 from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
+from compress.core.run_directory import SHIPPED_NETWORK
 from compress.core.user_path import user_path
 from compress.models.settings import CONFIG, ModelSettings, split_source
 from compress.tasks.choice import TaskChoice
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 DESCRIPTION = "network.json"
 WEIGHTS = "model.safetensors"
 PROGRAM = "model.pt2"
-SHIPPED = Path("artifacts", "torch")
-"""Folder of the network among the artifacts, relative to a run or an export stage."""
 
 
 class NetworkDescription(FrozenModel):
@@ -143,7 +142,7 @@ def portable_architecture(settings: ModelSettings, base: Path) -> ModelSettings:
 
 
 def _place(folder: Path) -> Path:
-    place = next((path for path in (folder, folder / SHIPPED) if (path / DESCRIPTION).is_file()), None)
+    place = next((path for path in (folder, folder / SHIPPED_NETWORK) if (path / DESCRIPTION).is_file()), None)
     if place is None:
         msg = (
             f"{folder} holds no {DESCRIPTION}; give the folder of a stage that leaves a torch network, such as 02-prune, or a "

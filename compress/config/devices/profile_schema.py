@@ -14,7 +14,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.record import Arrival
 from compress.core.registry import entries
 from compress.core.registry_field import RegistryName
-from compress.models.saved_network import SHIPPED
+from compress.core.run_directory import SHIPPED_NETWORK
 
 Connection = Annotated[
     Annotated[Literal["local"], Tag("this machine")] | Annotated[Ssh, Tag("another machine")],
@@ -199,8 +199,8 @@ class Device(FrozenModel):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if name == SHIPPED.name:
-            msg = f"{SHIPPED} holds the torch network of a run, so no device can be called {name}; choose another name"
+        if name == SHIPPED_NETWORK.name:
+            msg = f"{SHIPPED_NETWORK} holds the torch network of a run, so no device can be called {name}; choose another name"
             raise ValueError(msg)
         return name
 
