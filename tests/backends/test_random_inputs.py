@@ -40,4 +40,4 @@ def test_the_record_says_that_inputs_are_noise_and_which_sizes_are_guessed(path:
     data = load(DataSettings(source=f"random:{path}"), DataSource("random", str(path), path.parent))
     (warning,) = data.warnings
     assert "inputs are random noise" in render(warning)
-    assert "sizes of free axes are guessed: length=512" in render(warning)
+    assert "sizes of free axes are assumed: length=512" in render(warning)
