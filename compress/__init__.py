@@ -32,7 +32,7 @@ _WHERE = {
     "Quantize": "compress.quantize.stage",
     "Recipe": "compress.config.recipe",
     "Run": "compress.pipeline.pipeline",
-    "RunRecord": "compress.core.record",
+    "RunRecord": "compress.core.run_record",
     "Stage": "compress.core.stage",
     "StageRecord": "compress.core.record",
     "Train": "compress.train.stage",

@@ -12,9 +12,10 @@ from compress.cli.terminal import table
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
-from compress.core.record import BenchmarkRow, Check, Metric, Quantity, Result
+from compress.core.record import BenchmarkRow, Metric, Quantity
 from compress.core.sentences import render, render_subject
 from compress.core.sentences.limits import allowed_words, explain, limit_words
+from compress.core.verdict import Check, Result
 from compress.pipeline.report.outline import NOT_JUDGED, SMOKE, is_budget_skipped, metric_of
 from compress.pipeline.report.tables import summary_rows
 

@@ -16,7 +16,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.metric_limits import MetricLimits
-from compress.core.record import LATENCY_BY_ARRIVAL, Arrival, BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
+from compress.core.record import LATENCY_BY_ARRIVAL, Arrival, BenchmarkRow, Metric, Metrics, Quantity
+from compress.core.verdict import Check, Verdict
 
 Positive = Annotated[float, Field(gt=0.0)]
 ByDevice = dict[str, Positive]

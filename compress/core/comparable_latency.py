@@ -8,7 +8,8 @@ session; otherwise it is from the session of the stage, and its detail says so.
 from __future__ import annotations
 
 from compress.core.fact import Fact
-from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.record import BenchmarkRow, Metrics, Quantity, StageRecord
+from compress.core.run_record import RunRecord
 from compress.core.sentences import render
 
 LATENCY, P50 = "latency_ms", "latency_p50_ms"

@@ -5,22 +5,20 @@ The report is rendered from records only, without a model. All records are froze
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.entries import Tables
-from compress.core.fact import Fact, Facts
+from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
-from compress.core.network_spec import NetworkSpec
 
 How = Literal["measured", "estimated", "not measured"]
 Metrics = dict[str, "Quantity"]
 """Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
 
 
-def _renamed(**names: str) -> object:
+def renamed(**names: str) -> object:
     """A validator that also reads fields under their names in older records, `old="new"`."""
 
     def read(values: object) -> object:
@@ -152,7 +150,7 @@ class BenchmarkRow(FrozenModel):
     other_hardware: str = ""
     arrival: Arrival = "back_to_back"
     inputs: str = ""
-    _older = _renamed(here="local")
+    _older = renamed(here="local")
 
     @property
     def latency_name(self) -> str:
@@ -207,146 +205,4 @@ class StageRecord(FrozenModel):
     started: str
     wall_time_s: float
     files: dict[str, str] = Field(default_factory=dict)
-    _older = _renamed(subjects="benchmark_rows")
-
-
-Result = Literal["met", "not shown", "missed"]
-"""Of a limit: the value is within it, and so is its whole interval; the value is, but an interval that reaches across the limit
-or an estimate does not show it; the value is not, or there is none."""
-
-
-class Check(FrozenModel):
-    """Comparison of a quantity with a limit of the budget.
-
-    `compress.core.sentences.limits` makes its words.
-
-    Attributes:
-        quantity: The measured or estimated quantity.
-        passed: Whether the recipe takes it as kept: where the result is met, and where it is not shown unless the budget asks
-            for `confidence: interval`.
-        name: Name of the quantity.
-        label: The quantity in words.
-        device: Name of the device profile, of a limit on one device.
-        arrival: Arrival pattern of a limit on a latency.
-        bound: In the unit of the quantity; None where nobody set one.
-        unit: To show the bound in.
-        is_lower_bound: Whether the quantity must be at least the bound.
-        reason: Why a limit that nobody set is missed.
-        limit: The limit in words, in older records.
-        allowed: The bound in words, in older records.
-        explanation: The result in words, in older records.
-    """
-
-    quantity: Quantity
-    passed: bool
-    name: str = ""
-    label: str = ""
-    device: str = ""
-    arrival: Arrival | None = None
-    bound: float | None = None
-    unit: str = ""
-    is_lower_bound: bool = False
-    reason: Fact | None = None
-    limit: str = ""
-    allowed: str = ""
-    explanation: str = ""
-    _older = _renamed(found="quantity")
-
-    @property
-    def quantity_name(self) -> str:
-        """Name of the quantity; older records have only the text of the limit, from which it follows."""
-        return self.name or self.limit.replace(" ", "_")
-
-    @property
-    def is_within(self) -> bool:
-        """Whether the value, without its interval, is within the bound."""
-        if self.bound is None or self.quantity.value is None:
-            return self.passed and self.quantity.value is not None
-        return self._keeps(self.quantity.value)
-
-    @property
-    def is_across(self) -> bool:
-        """Whether the interval or band contains the bound."""
-        low, high = self.quantity.low, self.quantity.high
-        return self.bound is not None and low is not None and high is not None and low < self.bound < high
-
-    @property
-    def result(self) -> Result:
-        """Met, met but not shown, or missed."""
-        if not self.is_within:
-            return "missed"
-        return "not shown" if self.is_across or self.quantity.how == "estimated" else "met"
-
-    def _keeps(self, value: float) -> bool:
-        assert self.bound is not None  # noqa: S101  # asked only where there is one
-        return value >= self.bound if self.is_lower_bound else value <= self.bound
-
-
-class Verdict(FrozenModel):
-    """Whether a run is within its budget. A limit whose quantity was not measured does not pass.
-
-    Attributes:
-        passed: Whether all checks pass.
-        checks: A check for each limit.
-        notes: Points that the budget does not cover.
-    """
-
-    passed: bool
-    checks: tuple[Check, ...]
-    notes: Facts = ()
-
-    @property
-    def result(self) -> Result:
-        """The worst result of its checks."""
-        results = {check.result for check in self.checks}
-        return next((result for result in RESULTS_FROM_WORST if result in results), "met")
-
-
-RESULTS_FROM_WORST: tuple[Result, ...] = ("missed", "not shown", "met")
-
-
-class RunRecord(FrozenModel):
-    """A whole run, with everything that its report and its repetition need.
-
-    Attributes:
-        metric: The deciding metric; None in older records.
-        further_metrics: The other metrics of the task.
-        start: Metrics of the network before the first stage.
-        skipped: Skipped files and samples of the data, with reasons.
-        notes: Notes on building and exporting the starting network.
-        warnings: The notes that are shown at the head of the report.
-        smoke: Whether it was a smoke run, whose numbers are not valid results.
-    """
-
-    name: str
-    recipe: dict[str, object]
-    recipe_text: str
-    spec: NetworkSpec
-    data: dict[str, object]
-    metric: Metric | None = None
-    further_metrics: tuple[Metric, ...] = ()
-    teacher: StageRecord | None
-    start: Metrics
-    skipped: Facts = ()
-    notes: Facts = ()
-    warnings: Facts = ()
-    smoke: bool = False
-    stages: tuple[StageRecord, ...]
-    verdict: Verdict | None
-    environment: dict[str, str]
-    started: str
-    wall_time_s: float
-
-    @property
-    def every_stage(self) -> tuple[StageRecord, ...]:
-        """Records of the teacher, if there is one, and of the stages in order."""
-        return (*((self.teacher,) if self.teacher else ()), *self.stages)
-
-    def save(self, path: Path) -> None:
-        """Write as JSON; for an atomic write pass a temporary path and rename it."""
-        path.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a file of `save`."""
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+    _older = renamed(subjects="benchmark_rows")

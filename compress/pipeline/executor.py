@@ -13,13 +13,15 @@ from compress.core.fact import Fact
 from compress.core.format_quantity import format_stage_line
 from compress.core.memory_errors import name_memory_errors
 from compress.core.progress import Reporter
-from compress.core.record import RunRecord, StageRecord, Verdict
+from compress.core.record import StageRecord
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory
+from compress.core.run_record import RunRecord
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.core.user_code_key import user_code_key
+from compress.core.verdict import Verdict
 from compress.pipeline.network_plan import NetworkPlan
 from compress.pipeline.plan import Plan
 from compress.pipeline.run_state import RunState

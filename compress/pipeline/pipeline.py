@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Self
 from compress.core.atomic_files import name_disk_errors
 from compress.core.environment import check_launch, is_main
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import RunRecord, Verdict
 from compress.core.run_directory import RunDirectory
+from compress.core.run_record import RunRecord
 from compress.core.stage import Stage
+from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan, from_objects, from_recipe
 from compress.pipeline.publish import publish
 

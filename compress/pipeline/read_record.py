@@ -6,8 +6,8 @@ from pathlib import Path
 
 from compress.core.checksums import CHECKSUMS, has_checksum, read_checksums
 from compress.core.errors import StoreError
-from compress.core.record import RunRecord
 from compress.core.run_directory import RECORD
+from compress.core.run_record import RunRecord
 
 
 def record_path(run: Path) -> Path:

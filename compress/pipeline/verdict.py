@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
 from compress.core.format_quantity import format_value
-from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, Verdict
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
+from compress.core.verdict import Check, Verdict
 from compress.pipeline.plan import Plan
 from compress.pipeline.review.judge_record import USELESS
 from compress.pipeline.stage_output import StageOutput

@@ -9,7 +9,9 @@ import pytest
 from compress.cli.render import LAYERS_SHOWN, device_rows, show, show_benchmark, show_check, show_file_details, show_sweep
 from compress.cli.terminal import SafeConsole
 from compress.core.fact import SKIPPED, Fact
-from compress.core.record import BenchmarkRow, Check, Quantity, RunRecord, Verdict
+from compress.core.record import BenchmarkRow, Quantity
+from compress.core.run_record import RunRecord
+from compress.core.verdict import Check, Verdict
 from compress.pipeline.check_run import RunCheck
 
 

@@ -5,8 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from compress.core.budget import Budget, check_budget
-from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
 from compress.core.sentences.limits import ARRIVAL_WORDS, allowed_words, explain, limit_words
+from compress.core.verdict import Check
 from compress.tasks.classification import ACCURACY
 
 

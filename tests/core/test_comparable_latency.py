@@ -4,7 +4,8 @@ import pytest
 
 from compress.core.comparable_latency import latency_before, stage_metrics, teacher_metrics
 from compress.core.format_quantity import format_change
-from compress.core.record import Quantity, RunRecord, StageRecord
+from compress.core.record import Quantity, StageRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.tables import chain_table
 
 

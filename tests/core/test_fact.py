@@ -1,7 +1,8 @@
 from pydantic import TypeAdapter
 
 from compress.core.fact import SKIPPED, TEXT, Fact, Facts
-from compress.core.record import RunRecord, StageRecord
+from compress.core.record import StageRecord
+from compress.core.run_record import RunRecord
 from compress.core.sentences import render, render_subject
 
 

@@ -10,7 +10,8 @@ from compress.core.format_quantity import (
     format_value,
     format_with_provenance,
 )
-from compress.core.record import Quantity, RunRecord
+from compress.core.record import Quantity
+from compress.core.run_record import RunRecord
 from compress.tasks.classification import ACCURACY
 
 PREFIX = {"k": 1e3, "M": 1e6, "G": 1e9}

@@ -6,7 +6,9 @@ from pydantic import ValidationError
 
 from compress.core.fact import SKIPPED, TEXT, Fact
 from compress.core.network_spec import image_spec
-from compress.core.record import BenchmarkRow, Check, Quantity, RunRecord, StageRecord
+from compress.core.record import BenchmarkRow, Quantity, StageRecord
+from compress.core.run_record import RunRecord
+from compress.core.verdict import Check
 
 STAGE = {
     "index": 1, "name": "prune", "key": "k", "parent_key": "", "form": "torch", "parameters": {}, "before": {}, "after": {},

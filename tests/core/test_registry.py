@@ -23,9 +23,9 @@ from compress.config.recipe import loads, schema
 from compress.config.yaml_lines import parse
 from compress.core.errors import RecipeError
 from compress.core.fact import Fact
-from compress.core.record import RunRecord
 from compress.core.registry import ENTRIES, Entry, lookup, names, temporary
 from compress.core.registry_entry import FAMILIES
+from compress.core.run_record import RunRecord
 from compress.data import factory
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource

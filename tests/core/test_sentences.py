@@ -9,7 +9,7 @@ import pytest
 
 import compress
 from compress.core.fact import Fact
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.core.sentences import ROOMS, SENTENCES, SUBJECTS, render, render_subject
 
 PACKAGE = Path(compress.__file__).parent

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from compress.core.network_spec import image_spec
-from compress.core.record import RunRecord, StageRecord
+from compress.core.record import StageRecord
 from compress.core.run_directory import RunDirectory, validate_stage
+from compress.core.run_record import RunRecord
 from compress.data.sources import distilled_set
 from compress.data.sources.distilled_metadata import DistilledMetadata, read_metadata
 from compress.distill.teachers.external import FileSoftLabels, write_soft_labels

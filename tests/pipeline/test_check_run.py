@@ -4,8 +4,9 @@ import pytest
 
 from compress.core.errors import StoreError
 from compress.core.progress import NullReporter
-from compress.core.record import RunRecord, StageRecord
+from compress.core.record import StageRecord
 from compress.core.run_directory import RunDirectory, key_of
+from compress.core.run_record import RunRecord
 from compress.pipeline.check_run import check_run
 from compress.pipeline.publish import publish, rerender_report
 from compress.pipeline.stage_output import StageOutput

@@ -12,8 +12,8 @@ import torch
 
 import compress
 from compress.core.progress import NullReporter
-from compress.core.record import RunRecord
 from compress.core.run_directory import RunDirectory
+from compress.core.run_record import RunRecord
 from compress.core.sentences import render
 from compress.pipeline.check_run import check_run
 from compress.pipeline.pipeline import Pipeline

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.errors import StoreError
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.publish import rerender_report
 from compress.pipeline.read_record import read_record
 from tests.pipeline.report.conftest import record

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.core.format_quantity import format_interval, format_value
-from compress.core.record import Arrival, Check, Result
+from compress.core.record import Arrival
 from compress.core.sentences import render
+from compress.core.verdict import Check, Result
 
 ARRIVAL_WORDS: Mapping[Arrival, str] = {
     "back_to_back": "back to back",

@@ -7,7 +7,8 @@ is the artifact: if a later stage changes the network, the report names the row 
 from __future__ import annotations
 
 from compress.core.comparable_latency import first_change_after
-from compress.core.record import BenchmarkRow, RunRecord, StageRecord
+from compress.core.record import BenchmarkRow, StageRecord
+from compress.core.run_record import RunRecord
 
 ARTIFACT = "artifact"
 

@@ -34,7 +34,8 @@ from compress.core.plot_style import (
     to_png,
     value_or_none,
 )
-from compress.core.record import BenchmarkRow, Metrics, Quantity, RunRecord
+from compress.core.record import BenchmarkRow, Metrics, Quantity
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.stage_figures import saved_figures

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from compress.core.format_quantity import format_duration
 from compress.core.network_spec import NetworkSpec
-from compress.core.record import Metric, RunRecord, Verdict
+from compress.core.record import Metric
 from compress.core.registry import lookup, names
+from compress.core.run_record import RunRecord
 from compress.core.sentences import render
 from compress.core.sentences.limits import RESULT_WORDS, limit_words
+from compress.core.verdict import Verdict
 from compress.pipeline.report.table import Table
 from compress.tasks.classification import ACCURACY
 

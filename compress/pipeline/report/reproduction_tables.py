@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from compress.core.format_quantity import format_duration
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.table import Cell, Table
 
 MANY = 24

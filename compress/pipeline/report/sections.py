@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from compress.config.yaml_writer import dump
 from compress.core.format_quantity import format_duration, format_with_provenance
 from compress.core.metric_limits import difference_unit
-from compress.core.record import Metric, RunRecord, StageRecord
+from compress.core.record import Metric, StageRecord
+from compress.core.run_record import RunRecord
 from compress.core.sentences import render, render_subject
 from compress.pipeline.report import reproduction_tables, stage_tables, tables
 from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, deciding_metric, is_budget_skipped

@@ -14,7 +14,8 @@ from compress.core.format_quantity import (
     is_difference,
     quantity_label,
 )
-from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, StageRecord
+from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import RESULT_WORDS, allowed_words, explain, limit_words
 from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.outline import deciding_metric, metric_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compress.core.atomic_files import atomic_write, write_text
 from compress.core.printable import printable
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report import html as page
 from compress.pipeline.report import markdown
 from compress.pipeline.report.figures import draw

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compress.core.format_quantity import quantity_label
-from compress.core.record import BenchmarkRow, Metric, Quantity, RunRecord
+from compress.core.record import BenchmarkRow, Metric, Quantity
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.tables import final_metrics
 from compress.pipeline.review.difference import Difference, difference
 from compress.pipeline.review.judge_record import shipped_rows, task_metrics

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from compress.core.format_quantity import format_interval, format_quantity
 from compress.core.printable import printable
-from compress.core.record import Quantity, RunRecord
+from compress.core.record import Quantity
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.markdown import table_lines
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.table import Cell, Notes, Table

@@ -8,8 +8,9 @@ from typing import Literal
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, StoreError, ValidationIssue
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance
-from compress.core.record import Check, RunRecord
+from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import allowed_words, explain, limit_words
+from compress.core.verdict import Check
 from compress.pipeline.report.outline import metric_of
 from compress.pipeline.review.compare_runs import QuantityChange, compare_quantities
 from compress.pipeline.review.judge_record import judge_record

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from compress.core.budget import Budget, check_budget
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.fact import Fact
-from compress.core.record import BenchmarkRow, Check, Metric, Metrics, Quantity, RunRecord, StageRecord, Verdict
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, StageRecord
+from compress.core.run_record import RunRecord
+from compress.core.verdict import Check, Verdict
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.tables import final_metrics
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from compress import __version__
 from compress.core.errors import CompressError, StoreError
-from compress.core.record import Quantity, RunRecord
+from compress.core.record import Quantity
 from compress.core.run_directory import RECORD
+from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import RESULT_WORDS
 from compress.pipeline.read_record import read_record
 from compress.pipeline.report.outline import deciding_metric

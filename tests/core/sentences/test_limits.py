@@ -3,8 +3,9 @@
 import pytest
 
 from compress.core.fact import Fact
-from compress.core.record import Check, Quantity
+from compress.core.record import Quantity
 from compress.core.sentences.limits import allowed_words, explain, limit_words
+from compress.core.verdict import Check
 
 
 def test_a_limit_names_its_device_and_arrival_pattern() -> None:

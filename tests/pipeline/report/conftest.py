@@ -6,7 +6,8 @@ import pytest
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import SKIPPED, Fact
 from compress.core.network_spec import image_spec
-from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity, RunRecord, StageRecord
+from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity, StageRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.write import write
 from compress.tasks.classification import ACCURACY
 

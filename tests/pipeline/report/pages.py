@@ -7,7 +7,9 @@ from typing import Any
 
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import SKIPPED, Fact
-from compress.core.record import Check, Metric, Quantity, RunRecord, Verdict
+from compress.core.record import Metric, Quantity
+from compress.core.run_record import RunRecord
+from compress.core.verdict import Check, Verdict
 
 EVIL = "<script>alert('x')</script> | `rm` **bold** $\\frac$ \x1b[2J\u202e \n## heading"
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.figures import draw
 from compress.pipeline.report.tables import device_tables

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from compress.core.record import Quantity, RunRecord
+from compress.core.record import Quantity
+from compress.core.run_record import RunRecord
 from compress.pipeline.report import figures
 from compress.pipeline.report.figures import draw
 from compress.pipeline.report.tables import final_metrics

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.write import write
 from tests.pipeline.report.pages import malicious, read
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report import markdown
 from compress.pipeline.report.write import write
 from tests.pipeline.report.pages import malicious

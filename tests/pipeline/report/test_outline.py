@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compress.core.network_spec import NetworkSpec
-from compress.core.record import Metric, Quantity, RunRecord, Verdict
+from compress.core.record import Metric, Quantity
 from compress.core.registry import Entry, temporary
+from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import limit_words
 from compress.core.signature import Signature, TensorSpec
+from compress.core.verdict import Verdict
 from compress.pipeline.report.outline import (
     NOT_JUDGED,
     Pictures,

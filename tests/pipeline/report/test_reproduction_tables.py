@@ -1,6 +1,6 @@
 """Tables of what a repetition needs."""
 
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.reproduction_tables import MANY, files_table, versions_table
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from compress.core.fact import Fact
 from compress.core.format_quantity import PROVENANCE_MARKS, display_unit, format_quantity
-from compress.core.record import Metric, Quantity, RunRecord
+from compress.core.record import Metric, Quantity
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.outline import build_outline
 from compress.pipeline.report.write import write
 from compress.tasks.classification import ACCURACY

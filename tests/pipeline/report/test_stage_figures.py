@@ -4,7 +4,7 @@ from pathlib import Path
 
 from compress.core.atomic_files import sha256
 from compress.core.plot_style import new_figure, to_png
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.stage_figures import saved_figures
 
 

@@ -1,7 +1,7 @@
 """Tables of one stage."""
 
 from compress.core.fact import Fact
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.stage_tables import ROWS_SHOWN, own_tables, skipped_table
 from compress.tasks.classification import ACCURACY
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report.tables import summary_rows
 
 

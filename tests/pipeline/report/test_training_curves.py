@@ -3,7 +3,8 @@
 import pytest
 from matplotlib.figure import Figure
 
-from compress.core.record import Curve, Metric, RunRecord
+from compress.core.record import Curve, Metric
+from compress.core.run_record import RunRecord
 from compress.pipeline.report import training_curves
 from compress.pipeline.report.training_curves import draw_stage
 from compress.tasks.classification import ACCURACY

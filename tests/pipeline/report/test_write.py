@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.errors import StoreError
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.report import write as writing
 from compress.pipeline.report.write import write
 from tests.pipeline.report.pages import without_curves

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 
 EXAMPLE = Path(__file__).parents[3] / "reports" / "example" / "record.json"
 

@@ -1,6 +1,7 @@
 """Comparisons of runs."""
 
-from compress.core.record import Quantity, RunRecord
+from compress.core.record import Quantity
+from compress.core.run_record import RunRecord
 from compress.pipeline.review.compare_runs import MISSING, compare_quantities, compare_settings
 from tests.pipeline.review.conftest import with_shipped
 

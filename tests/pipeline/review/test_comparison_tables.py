@@ -1,6 +1,6 @@
 """Tables of comparisons."""
 
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.review.comparison_tables import METHOD, comparison_markdown, comparison_tables
 
 

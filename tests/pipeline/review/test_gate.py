@@ -4,7 +4,8 @@ import pytest
 
 from compress.core.budget import Budget
 from compress.core.errors import StoreError
-from compress.core.record import Quantity, RunRecord
+from compress.core.record import Quantity
+from compress.core.run_record import RunRecord
 from compress.pipeline.review.gate import gate
 from tests.pipeline.review.conftest import with_shipped
 

@@ -5,7 +5,7 @@ import pytest
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError
 from compress.core.fact import Fact
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.review.gate import own_budget
 from compress.pipeline.review.judge_record import has_changed_network, judge_record
 

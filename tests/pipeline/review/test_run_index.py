@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.errors import StoreError
-from compress.core.record import RunRecord
+from compress.core.run_record import RunRecord
 from compress.pipeline.review.run_index import INDEX, read_runs
 
 
