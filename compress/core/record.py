@@ -14,8 +14,6 @@ from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
 
 How = Literal["measured", "estimated", "not measured"]
-Metrics = dict[str, "Quantity"]
-"""Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
 
 
 def renamed(**names: str) -> object:
@@ -73,6 +71,10 @@ class Quantity(FrozenModel):
     def missing(cls, unit: str, reason: str) -> Self:
         """A number that was not measured, with the reason."""
         return cls(unit=unit, how="not measured", detail=reason)
+
+
+Metrics = dict[str, Quantity]
+"""Quantities of one candidate by name: `accuracy`, `accuracy_validation`, `size_bytes`, `parameters`, `macs`, `latency_ms`."""
 
 
 class Metric(FrozenModel):
