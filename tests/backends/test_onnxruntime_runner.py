@@ -179,7 +179,7 @@ def newer_ir(folder: Path) -> Path:
         (missing, "no such file"),
         (text, "not an ONNX file"),
         (empty, "not an ONNX file"),
-        (truncated, "not an ONNX file, or it is truncated"),
+        (truncated, "not an ONNX file, or a truncated one"),
         (without_weights_file, "external data file is missing"),
         (newer_opset, "opset is newer than this runtime"),
         (newer_ir, "IR version is newer than this runtime"),

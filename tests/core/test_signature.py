@@ -37,7 +37,7 @@ def test_equal_seeds_give_equal_examples_and_leave_the_random_state():
 
 def test_a_free_axis_without_a_size_is_named():
     unknown = Signature(inputs=(TensorSpec(name="x", shape=("batch", "length")),))
-    with pytest.raises(SignatureError, match="'length' is not known; give one, for example length=128"):
+    with pytest.raises(SignatureError, match="'length' is unknown; set it, for example length=128"):
         unknown.example()
     assert unknown.with_sizes(length=9).example()["x"].shape == (1, 9)
 

@@ -182,7 +182,7 @@ def test_a_sampler_over_some_samples_is_followed_everywhere():
         float(value) for value in dataset.tensors[0][:12, 0, 0, 0]
     }
     weighted = DataLoader(dataset, 4, sampler=WeightedRandomSampler(torch.ones(20), 8))
-    with pytest.raises(DataError, match="validation loader has a WeightedRandomSampler; give it a Subset"):
+    with pytest.raises(DataError, match="validation loader has a WeightedRandomSampler; use a Subset"):
         Data.from_loaders(first, weighted, second, classes=["a", "b"])
 
 

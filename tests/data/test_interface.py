@@ -70,7 +70,7 @@ def test_classes_may_be_numbers_and_values_outside_the_normalisation_are_warned_
     assert data(0.0, 1.0).warnings == ()
     assert data(0.4, 0.2, mean=[0.4] * 3, std=[0.2] * 3).warnings == ()
     (fact,) = data(0.4, 0.2).warnings
-    assert "values from -2 to 3" in render(fact)
+    assert "are from -2 to 3" in render(fact)
 
 
 def test_loaders_of_different_sizes_are_refused():

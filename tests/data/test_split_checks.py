@@ -20,8 +20,8 @@ def images():
 def test_equal_samples_of_two_splits_are_counted(images):
     splits = {"training": arrays(images[:20]), "validation": arrays(images[20:30]), "test": arrays(images[[35, 3, 36, 7, 25]])}
     first, second = find_duplicates(splits)
-    assert render(first).startswith("2 samples of the test split are also in the training split (number 1 is one)")
-    assert render(second).startswith("1 samples of the test split are also in the validation split (number 4 is one)")
+    assert render(first).startswith("2 samples of the test split are also in the training split (for example number 1)")
+    assert render(second).startswith("1 samples of the test split are also in the validation split (for example number 4)")
 
 
 def test_samples_of_equal_size_are_no_duplicates(images):

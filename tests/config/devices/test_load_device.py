@@ -157,7 +157,7 @@ def changed(key, part="peaks", **values):
         (changed("fp16_gflops", value=float("nan")), r"peaks\.fp16_gflops\.value"),
         (changed("fp16_gflops", value="fast"), r"expected a number, got 'fast'"),
         (changed("fp16_gflops", source=""), r"peaks\.fp16_gflops\.source"),
-        (changed("fp16_gflops", unit="TFLOP/s"), r"kept in GFLOP/s, got 'TFLOP/s'"),
+        (changed("fp16_gflops", unit="TFLOP/s"), r"needs unit GFLOP/s, got 'TFLOP/s'"),
         (changed("dense", "efficiency", value=1.5), r"a fraction in \(0, 1\].*1\.5"),
         (without("fp32_gflops"), r"needs peaks\.fp32_gflops: each {value, unit, source}"),
         (without("memory_bandwidth_gb_s"), r"needs peaks\.memory_bandwidth_gb_s"),
@@ -255,5 +255,5 @@ def test_any_name_is_answered_with_a_device_error(name):
 
 def test_a_runtime_that_is_none_is_told_with_the_nearest(tmp_path):
     (tmp_path / "mine.yaml").write_text(dump(profile(runtimes=["openvno"])))
-    with pytest.raises(DeviceError, match=r"line \d+: runtimes: 'openvno' is no runtime: did you mean 'openvino'"):
+    with pytest.raises(DeviceError, match=r"line \d+: runtimes: 'openvno' is not a runtime: did you mean 'openvino'"):
         load_device("mine.yaml", tmp_path)

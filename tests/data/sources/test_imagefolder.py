@@ -230,7 +230,7 @@ def test_the_first_frame_of_an_animation_or_a_stack_is_used_and_the_others_are_r
     frames[0].save(tmp_path / "cat" / f"single.{suffix}")
     data = read(tmp_path, image_size=16)
     (fact,) = data.skipped
-    assert re.match(rf"further frames of 2 files \(.*(one|two)\.{suffix} is one\)", render_subject(fact))
+    assert re.match(rf"further frames of 2 files \(for example .*(one|two)\.{suffix}\)", render_subject(fact))
     assert "the first frame" in render(fact)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.spec.mean, data.spec.std))
     for split in (data.train, data.validation, data.test):
@@ -276,4 +276,4 @@ def test_a_photograph_in_two_splits_is_warned_of(tmp_path):
     copied = tmp_path / "test" / "dog" / "2.jpg"
     copied.write_bytes((tmp_path / "train" / "dog" / "3.jpg").read_bytes())
     ((text),) = [render(fact) for fact in read(tmp_path).warnings]
-    assert re.match(r"1 samples of the test split are also in the (training|validation) split \(.*dog/2.jpg is one\)", text)
+    assert re.match(r"1 samples of the test split are also in the \w+ split \(for example .*dog/2.jpg\)", text)

@@ -36,7 +36,7 @@ def test_pixels_are_scaled_normalised_and_of_the_size_asked_for(tmp_path: Path) 
 
 def test_without_a_mean_imagenets_is_used_and_said(tmp_path: Path) -> None:
     data = load(DataSettings(source="images:x"), DataSource("images", str(folder(tmp_path)), tmp_path))
-    assert "ImageNet's mean" in render(data.warnings[0])
+    assert "of ImageNet" in render(data.warnings[0])
     assert data.spec.shape == (3, 64, 64)
     with pytest.raises(DataError, match="have 2 values, and images have 3 channels"):
         load(DataSettings(source="images:x", mean=(0.0, 0.0), std=(1.0, 1.0)), DataSource("images", str(tmp_path), tmp_path))
