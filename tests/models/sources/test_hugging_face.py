@@ -44,7 +44,7 @@ def test_heads_channels_and_half_precision_are_fitted_and_noted(tmp_path, make_s
     assert network.module(torch.rand(2, 1, 32, 32)).shape == (2, 4)
     assert {parameter.dtype for parameter in network.module.parameters()} == {torch.float32}
     notes = " ".join(map(render, network.notes))
-    for part in ("10 → 4", "3 → 1 channels", "converted from float16 to float32"):
+    for part in ("10 → 4", "3 → 1", "converted from float16 to float32"):
         assert part in notes
     kept = "vit.layernorm.weight"
     torch.testing.assert_close(network.module.state_dict()[f"network.{kept}"], source.state_dict()[kept])
