@@ -46,7 +46,7 @@ def test_a_sweep_lists_its_points_and_what_it_left_out():
              "throughput_per_s": Quantity.measured(4000.0, "1/s").model_dump()}  # fmt: skip
     text = printed(show_sweep, [point], [Fact.of(SKIPPED, "jetson", reason="it is not at hand")])
     assert [word for word in text.split() if word in ("m.onnx", "8", "30")] == ["m.onnx", "8", "30"]
-    assert "jetson left out: it is not at hand" in text
+    assert "jetson skipped: it is not at hand" in text
     assert "sweep" not in printed(show_sweep, [], [])
 
 

@@ -39,7 +39,7 @@ def test_a_strided_convolution_alone_is_changed_where_no_pooling_follows() -> No
     ("module", "reason"),
     [
         (nn.Linear(2, 2), "no convolution"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), "stride 1 already"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), "already has stride 1"),
         (nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.MaxPool2d(2)), "is a patch embedding"),
     ],
 )

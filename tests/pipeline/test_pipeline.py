@@ -154,7 +154,7 @@ def test_a_target_that_was_not_reached_is_told_on_the_terminal_and_when_found_fi
         overrides = ["stages.prune.max_ratio=0.05", "stages.prune.recover.epochs=0"]
         run = Pipeline.load(short, overrides=overrides).run(out=out, reporter=reporter)
         (told,) = (line for line in reporter.lines if "target not reached" in line)
-        assert told.startswith("   ! target not reached: macs at 0.")
+        assert told.startswith("   ! target not reached: macs is 0.")
         assert told.removeprefix("   ! ") in map(render, run.record.stages[1].notes)
 
 

@@ -69,7 +69,7 @@ def test_the_verb_prints_tables_or_json(run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere.onnx"], "there is no nowhere.onnx"),
+        (["nowhere.onnx"], "nowhere.onnx does not exist"),
         (["{run}/01-train/model.onnx", "--float", "{run}/01-train/model.onnx"], "is not quantized"),
         (["{run}/01-train/record.json", "--float", "{run}/01-train/model.onnx"], "not an ONNX file"),
         (["{run}/02-quantize/model.onnx", "--float", "nowhere.onnx"], "cannot read nowhere.onnx"),

@@ -44,7 +44,7 @@ def test_a_file_that_cannot_be_timed_by_layer_is_skipped_with_the_reason(tmp_pat
 def test_the_verb_shows_layers_and_a_soak(tiny):
     done = CliRunner().invoke(app, ["profile", str(tiny), "--seconds", "0.05", "--layers", "--soak", "0.3s"])
     assert done.exit_code == 0, done.output
-    for words in ("time by layer", "conv", "layers sum to", "without pause", "soak: no leak", "over time"):
+    for words in ("time by layer", "conv", "layers sum to", "without pause", "soak: no memory leak", "over time"):
         assert words in done.output
 
 

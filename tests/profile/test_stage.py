@@ -113,7 +113,7 @@ def test_what_cannot_be_estimated_is_skipped_with_the_reason(data, context, save
     assert outcome.benchmark_rows == ()
     ((skip),) = outcome.skipped
     assert (skip.code, skip.subject) == ("profile.estimate_failed", "jetson_orin_nano")
-    assert "not known" in skip.values["error"]
+    assert "unknown" in skip.values["error"]
 
 
 def test_devices_are_those_of_the_recipe_where_it_has_them(candidate, context):

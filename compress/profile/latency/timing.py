@@ -214,4 +214,4 @@ def _detail(settings: Mapping[str, str], batch: int, files: int) -> str:
     threads = settings.get("threads")
     on = settings.get("device") or (machine.cpu if machine else "this machine")
     with_threads = f"{threads} thread{'s' * (threads != '1')}, " if threads else ""
-    return f"{on}, {settings['runtime']}, {with_threads}batch {batch}, {files} file{'s' * (files != 1)} interleaved"
+    return f"{on}, {settings['runtime']}, {with_threads}batch {batch}, {files} file{'s' * (files != 1)} timed in turns"

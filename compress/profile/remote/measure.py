@@ -152,7 +152,7 @@ def _timing(name: str, result: Measurements, location: str, batch: int, rate_hz:
     threads = settings["threads"]
     detail = (
         f"{location}, {settings['runtime']}, {threads} thread{'s' * (threads != '1')}, batch {batch}, "
-        f"{files} file{'s' * (files != 1)} interleaved"
+        f"{files} file{'s' * (files != 1)} timed in turns"
     )
     timing = Timing(samples, settings, detail, batch, result["processor_share"])
     arrivals = {pattern: _samples(series) for pattern, series in file_result["arrivals"].items()}

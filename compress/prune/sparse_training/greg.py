@@ -67,7 +67,7 @@ class GrowingPenalty:
 
     Args:
         settings: Growth and ceilings.
-        gone: By parameter name, True where a weight is to be removed; for `greg2` where it may be.
+        masks: By parameter name, True where a weight is to be removed; for `greg2` where it may be.
         module: In training.
         pick: For `greg2`: returns the masks of the weights to remove from a network in training.
     """
@@ -75,15 +75,15 @@ class GrowingPenalty:
     def __init__(
         self,
         settings: SparseTraining,
-        gone: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
         module: nn.Module,
         pick: Callable[[nn.Module], Mapping[str, Tensor]] | None = None,
     ) -> None:
         self.settings, self.module, self._pick = settings, module, pick
-        self.gone = {name: mask for name, mask in gone.items() if bool(mask.any())}
+        self.masks = {name: mask for name, mask in masks.items() if bool(mask.any())}
         self.t = 0
         self.selection_at = mask_selection_step(settings)
-        marks = {name: zlib.crc32(mask.cpu().numpy().tobytes()) for name, mask in self.gone.items()}
+        marks = {name: zlib.crc32(mask.cpu().numpy().tobytes()) for name, mask in self.masks.items()}
         own = [settings.lam, settings.every, settings.ceiling, *((self.selection_at,) if self.selection_at else ())]
         self.identity = f"{settings.kind} {' '.join(map(str, own))} {marks}"
 
@@ -92,21 +92,21 @@ class GrowingPenalty:
         self.t += 1
         if self._pick is not None and self.t == self.selection_at:
             masks = self._pick(self.module)
-            self.gone = {name: mask for name, mask in masks.items() if bool(mask.any())}
+            self.masks = {name: mask for name, mask in masks.items() if bool(mask.any())}
 
     def penalty(self) -> Tensor:
         """Penalty of the current step."""
-        weights = [self.module.get_parameter(name) for name in self.gone]
-        masks = (mask.to(w.device) for mask, w in zip(self.gone.values(), weights, strict=True))
+        weights = [self.module.get_parameter(name) for name in self.masks]
+        masks = (mask.to(w.device) for mask, w in zip(self.masks.values(), weights, strict=True))
         return masked_l2(weights, masks, factor_at(self.settings, self.t))
 
     def state_dict(self) -> State:
         """Steps so far, and the selection."""
-        return {"t": self.t, "gone": {name: mask.cpu() for name, mask in self.gone.items()}}
+        return {"t": self.t, "gone": {name: mask.cpu() for name, mask in self.masks.items()}}
 
     def load_state_dict(self, state: State) -> None:
         """Continue from a stored state."""
-        self.t, self.gone = integer(state, "t"), tensors_of(state, "gone")
+        self.t, self.masks = integer(state, "t"), tensors_of(state, "gone")
 
 
 def mask_selection_step(settings: SparseTraining) -> int:

@@ -32,7 +32,7 @@ def test_sentences_begin_with_the_file_where_several_are_soaked():
     (drift, throttling, leak) = shown().notes("small.onnx")
     assert render(drift) == "small.onnx: soak: no significant drift of the latency, +0.0% (+0.0% to +0.0%) over 300 s"
     assert render(throttling) == "small.onnx: soak: throttling can only be detected by the latency: no sensor"
-    assert render(leak) == "small.onnx: soak: no leak: resident memory changed by +0.00 MB over 300 s"
+    assert render(leak) == "small.onnx: soak: no memory leak: resident memory changed by +0.00 MB over 300 s"
 
 
 def test_drift_is_told_with_its_size():

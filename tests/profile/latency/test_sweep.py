@@ -87,7 +87,7 @@ def test_the_command_prints_and_writes_a_sweep(tiny, save):
     fixed = save("fixed.onnx", network(shape=[1, 3, 8, 8]))
     command = [sys.executable, "-m", "compress", "profile", str(fixed), "--seconds", "0.05", "--batch", "1,2"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "sweep at batch 2 left out: the batch of fixed.onnx is fixed at 1" in shown
+    assert "sweep at batch 2 skipped: the batch of fixed.onnx is fixed at 1" in shown
     assert "throughput" in shown
     found = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
     assert [row["batch"] for row in found["sweep"]] == [1]

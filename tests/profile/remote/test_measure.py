@@ -100,7 +100,12 @@ def test_the_stage_measures_there(device, data, tiny, save, tmp_path):
     board = device()
     teacher = save("teacher.onnx", network(channels=256))
     context = Context(
-        data=data, task=SimpleNamespace(), folder=tmp_path, cache=tmp_path, teacher_files=(teacher,), targets=(board,)
+        data=data,
+        task=SimpleNamespace(postprocessing=None),
+        folder=tmp_path,
+        cache=tmp_path,
+        teacher_files=(teacher,),
+        targets=(board,),
     )
     stage = Profile(devices=("my_board",), seconds=0.05, batches=(1, 2))
     outcome = stage.run(Candidate(data.spec, files={"onnxruntime": tiny}), context)

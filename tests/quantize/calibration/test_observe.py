@@ -35,7 +35,7 @@ def test_observed_ranges_are_those_of_torch(model: onnx.ModelProto, network: Res
 def test_activation_that_is_not_finite_is_named(model: onnx.ModelProto) -> None:
     x = split(8, 3).inputs.numpy()
     x[0, 0, 0, 0] = np.nan
-    with pytest.raises(ConversionError, match="'input' holds 1 values that are not finite"):
+    with pytest.raises(ConversionError, match="'input' has 1 values that are not finite"):
         observe(graphs.to_ir(model), ("input",), [{"input": x}])
 
 

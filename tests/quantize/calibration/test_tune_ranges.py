@@ -68,7 +68,7 @@ def test_answers_to_other_samples_move_less(exported: Path, family: str) -> None
     (note,) = result.notes
     assert (note.code, note.values["epochs"], note.values["samples"]) == ("quantize_ptq.ranges_learned", 12, 84)
     assert render(note).startswith("ranges and biases learned together, 12 epochs over 84 samples")
-    assert render(note).endswith("on 12 others")
+    assert render(note).endswith("on 12 other samples")
 
 
 def test_what_it_tells_is_what_the_runtime_gives(exported: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_fixed_batch_is_kept(exported: Path) -> None:
     few = tune_ranges(static, "onnxruntime", samples(SAMPLES[:15]), epochs=2)
     assert few.static is static
     assert few.skipped[0].code == "quantize_ptq.too_few_to_learn_ranges"
-    assert render(few.skipped[0]).endswith("give 16 or more")
+    assert render(few.skipped[0]).endswith("use 16 or more")
 
 
 def test_an_operator_without_gradients_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:

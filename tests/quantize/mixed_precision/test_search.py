@@ -102,7 +102,7 @@ def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(tr
     result = search_mixed_precision(
         MixedPrecisionSettings(latency_ms=1000.0, seconds=30), trials.plan, (), SPEC, trials.context
     )
-    assert "1000 ms holds" in render(result.note)
+    assert "1000 ms is met" in render(result.note)
     assert result.within_budget
     assert every[result.float_layers][:2] <= every[()][:2]
     assert {"layer", "drop_saved", "noise_saved", "ms_more"} == set(result.rows[0])
