@@ -109,7 +109,7 @@ def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(tr
     remaining = onnx_files.load(trials.context.folder / "model.onnx")
     assert remaining == trials.build(result.float_layers)
     tight = search_mixed_precision(MixedPrecisionSettings(latency_ms=1e-6, seconds=2), trials.plan, (), SPEC, trials.context)
-    assert "does not hold" in render(tight.note)
+    assert "is not met" in render(tight.note)
     assert not tight.within_budget
 
 
@@ -126,7 +126,7 @@ def test_the_stage_keeps_a_file_under_its_size_budget(network: nn.Module, contex
     size = outcome.candidate.files["onnxruntime"].stat().st_size
     assert small < size <= small + 2000
     (note,) = (variant for variant in outcome.notes if isinstance(variant, Fact) and variant.code == "quantize.mixed_precision")
-    assert f"{size:,} bytes, the budget of {small + 2000:,} bytes holds" in render(note)
+    assert f"{size:,} bytes; the budget of {small + 2000:,} bytes is met" in render(note)
     assert any(skip.code == "quantize.float_by_mixed_precision" for skip in outcome.skipped)
     assert set(outcome.tables["sensitivity"][0]) == {"layer", "drop_saved", "noise_saved", "bytes_more"}
 
