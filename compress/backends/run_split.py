@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from compress.backends.runner_protocol import Array
+from compress.core.statistics import chance_agreement
 from compress.data.batch import Split, Tensors
 from compress.tasks.metric import ThresholdMetric
 
@@ -31,6 +33,8 @@ class SplitScores:
         only_class: Predicted class, if it is the same for all samples although they have several classes; else None.
         further: Statistics of the other requested metrics that have a value, by name.
         metrics: Values of the deciding metric and of the metrics in `further`, by name.
+        chance: Accuracy of the same answers in random order, where that of the network is not significantly better; None where
+            it is, and where outputs are no classes.
     """
 
     scores: Array
@@ -40,6 +44,7 @@ class SplitScores:
     only_class: int | None = None
     further: Mapping[str, Array] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    chance: float | None = None
 
 
 def run_split(
@@ -70,26 +75,28 @@ def run_split(
     metrics = task.metrics if every_metric else (task.deciding,)
     statistics: dict[str, list[Array]] = {metric.info.name: [] for metric in metrics}
     loss, not_finite = 0.0, 0
-    predicted, expected = set[int](), set[int]()
+    pairs = Counter[tuple[int, int]]()
     for outputs, batch in iterate_split(network, split, task, batch_size=batch_size, device=device, runtime=runtime):
         batch = batch.to("cpu")
         for name, scores_of_batch in task.scores(outputs, batch.targets, metrics).items():
             statistics[name].append(scores_of_batch.numpy())
         loss += float(task.loss(outputs, batch.targets)) * batch.size
         not_finite += int(_not_finite(outputs).sum())
-        _collect_classes(outputs, batch.targets, predicted, expected)
+        pairs.update(_classes(outputs, batch.targets))
     rows_by_metric = {name: np.concatenate(parts) for name, parts in statistics.items()}
     values = {metric.info.name: metric.value(rows_by_metric[metric.info.name]) for metric in metrics}
     scores = rows_by_metric.pop(task.metric)
+    predicted, expected = ({pair[side] for pair in pairs} for side in (0, 1))
     further = {name: rows for name, rows in rows_by_metric.items() if np.isfinite(values[name])}
     return SplitScores(
         scores,
         loss / len(scores),
         values[task.metric],
         not_finite,
-        predicted.pop() if len(predicted) == 1 and len(expected) > 1 else None,
+        next(iter(predicted)) if len(predicted) == 1 and len(expected) > 1 else None,
         further,
         {name: value for name, value in values.items() if name == task.metric or name in further},
+        chance_agreement(pairs) if pairs else None,
     )
 
 
@@ -118,14 +125,14 @@ def with_threshold_of(validation: SplitScores, result: SplitScores, task: Task) 
     return replace(result, scores=scores, metric=values[task.metric], further=rows, metrics=values)
 
 
-def _collect_classes(outputs: Tensors, targets: Tensors, predicted: set[int], expected: set[int]) -> None:
-    """Add the classes of a batch to the sets, if there is one output of logits (N, K) and one target of classes (N,)."""
+def _classes(outputs: Tensors, targets: Tensors) -> list[tuple[int, int]]:
+    """Predicted and true class of each sample that has one; none without one output (N, K) and one target of classes (N,)."""
     if len(outputs) != 1 or len(targets) != 1:
-        return
+        return []
     (logits,), (classes,) = outputs.values(), targets.values()
-    if logits.ndim == 2 and classes.ndim == 1 and not classes.is_floating_point():
-        predicted.update(logits.argmax(1).tolist())
-        expected.update(classes.tolist())
+    if logits.ndim != 2 or classes.ndim != 1 or classes.is_floating_point():
+        return []
+    return [pair for pair in zip(logits.argmax(1).tolist(), classes.tolist(), strict=True) if pair[1] >= 0]
 
 
 def _not_finite(outputs: Tensors) -> Tensor:

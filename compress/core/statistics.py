@@ -7,7 +7,7 @@ computes with numpy only, are in `compress.core.bootstrap`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -84,6 +84,30 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float, float]:
     half = Z * math.sqrt(variance / n)
     mean = float(d.mean())
     return mean, min(mean, max(-1.0, middle - half)), max(mean, min(1.0, middle + half))
+
+
+def chance_agreement(pairs: Mapping[tuple[int, int], int]) -> float | None:
+    """Share of samples on which the same answers in random order agree; None where the given order is significantly better.
+
+        μ = Σ_k a_k b_k / n²,   σ² = Σ_kl a_k b_l (1[k = l] − b_k/n − a_l/n + μ)² / (n − 1)
+
+    a_k answers and b_k samples have class k. The order is better where it agrees on more than nμ + zσ samples. The mean is the
+    chance agreement of Cohen 1960, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement
+    20:37; mean and variance are those of Hoeffding 1951, "A combinatorial central limit theorem", Annals of Mathematical
+    Statistics 22:558, theorem 2.
+
+    Args:
+        pairs: How often each pair of answer and true class occurs; one pair at least.
+    """
+    classes = sorted({number for pair in pairs for number in pair})
+    table = np.zeros((len(classes), len(classes)))
+    for pair, count in pairs.items():
+        table[classes.index(pair[0]), classes.index(pair[1])] = count
+    answers, true, total = table.sum(axis=1), table.sum(axis=0), table.sum()
+    mean = float(answers @ true / total**2)
+    centred = np.eye(len(classes)) - true[:, None] / total - answers[None, :] / total + mean
+    deviation = float((np.outer(answers, true) * centred**2).sum() / max(total - 1, 1)) ** 0.5
+    return None if float(np.trace(table)) > total * mean + Z * deviation + 1e-9 * total else mean
 
 
 def _check_quantile(q: float) -> None:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 LATENCY_PLAN = TimingPlan(seconds=0.6, warmup_seconds=0.2)
+ACCURACY = "accuracy"
+"""Of which answers in random order reach `SplitScores.chance`."""
 COUNTS = ("parameters", "macs")
 
 
@@ -204,10 +206,11 @@ def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantit
     by_threshold = isinstance(task.deciding, ThresholdMetric)
     if result.only_class is not None and classes and not by_threshold:
         return (Fact.of("pipeline.one_class_for_all", classes[result.only_class], samples=samples),)
-    chance = task.chance_level(classes, {**result.further, task.metric: result.scores})
+    label, chance = task.metric_info.label, task.chance_level(classes, {**result.further, task.metric: result.scores})
     if chance is None or not is_chance(measured, chance, task.metric_info):
+        chance = result.chance if task.metric == ACCURACY else None
+    if chance is None:
         return ()
-    label = task.metric_info.label
     return (Fact.of("pipeline.at_chance", label, value=measured.value, chance=chance, samples=samples),)
 
 

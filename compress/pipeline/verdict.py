@@ -39,9 +39,12 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
         | _metrics_of_a_constant(outputs, metrics)
     )
     verdict = check_budget(budget, metrics=values, rows=_rows_of_the_artifact(outputs), limited=metrics)
-    if any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics)):
+    is_limited = any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics))
+    if is_limited and not verdict.passed:
         return verdict
     useless = tuple(_not_useful(outputs, after, metrics[0]))
+    if is_limited:
+        return Verdict(passed=not useless, checks=(*useless, *verdict.checks), notes=verdict.notes)
     return Verdict(
         passed=verdict.passed and not useless,
         checks=(*useless, *verdict.checks),
@@ -100,8 +103,8 @@ def _meaningless_loss(outputs: Sequence[StageOutput], reference: StageOutput | N
     chance = _recorded_chance(reference)
     if chance is None:
         chance = task.chance_level(outputs[0].spec().classes, {})
-    if chance is None or not is_chance(value, chance, metric):
-        return {}
+        if chance is None or not is_chance(value, chance, metric):
+            return {}
     levels = " against ".join(format_value(level, metric.unit) for level in (value.value, chance))
     reason = (
         f"the reference, the {reference.record.name}, is not significantly better than chance: {levels}; "

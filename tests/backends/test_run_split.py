@@ -48,6 +48,24 @@ def test_samples_without_a_finite_output_are_counted():
     assert result.scores[[2, 7]].tolist() == [0.0, 0.0]
 
 
+def test_rare_answers_without_knowledge_are_chance_however_accurate():
+    class Rare(nn.Module):
+        def forward(self, x):
+            second = x[:, 0].flatten(1)[:, :1]
+            return torch.cat([1 - second, second], dim=1)
+
+    images, labels = torch.zeros(100, 1, 4, 4), torch.zeros(100, dtype=torch.int64)
+    labels[:5], images[50:55] = 1, 1.0
+    results = [
+        run_split(
+            Rare(), Data.from_loaders(*[DataLoader(TensorDataset(x, labels), 50)] * 3, classes="ab").test, Classification()
+        )
+        for x in (images, images.roll(50, 0))
+    ]
+    assert [(result.metric, result.only_class) for result in results] == [(pytest.approx(0.9), None), (1.0, None)]
+    assert [result.chance for result in results] == [pytest.approx(0.95**2 + 0.05**2), None]
+
+
 @pytest.mark.parametrize(("bias", "labels", "only_class"), [(100.0, (0, 1), 1), (100.0, (1, 1), None), (0.0, (0, 1), None)])
 def test_a_network_that_gives_one_class_to_all_samples_is_recognised(bias, labels, only_class):
     torch.manual_seed(0)

@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from compress.core.statistics import (
+    Z,
+    chance_agreement,
     drifting_percentile_interval,
     drifting_percentile_intervals,
     paired_difference,
@@ -211,3 +214,27 @@ def test_an_interval_for_drift_is_nowhere_narrower_and_stays_within_the_samples(
     assert drifting_percentile_interval([1.0, 2.0], 0.5) is None
     with pytest.raises(ValueError, match="q is a fraction"):
         drifting_percentile_interval([1.0], 1.5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_chance_agreement_is_that_of_shuffled_answers(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    answers, true = (generator.choice(4, 60, p=p) for p in ([0.85, 0.05, 0.1, 0.0], [0.7, 0.2, 0.05, 0.05]))
+
+    def agreement(order: np.ndarray) -> float | None:
+        return chance_agreement(Counter(zip(order.tolist(), true.tolist(), strict=True)))
+
+    for right in range(0, 60, 4):
+        order = np.where(np.arange(60) < right, true, answers)
+        shuffled = np.array([(generator.permutation(order) == true).sum() for _ in range(2000)])
+        limit, agrees, level = shuffled.mean() + Z * shuffled.std(), (order == true).sum(), agreement(order)
+        assert level is None or level == pytest.approx(shuffled.mean() / 60, abs=0.005)
+        if abs(agrees - limit) > 0.5:
+            assert (level is None) == (agrees > limit)
+
+
+def test_chance_agreement_of_right_answers_and_of_one_class() -> None:
+    assert chance_agreement({(0, 0): 95, (1, 1): 5}) is None
+    assert chance_agreement({(0, 0): 95, (0, 1): 5}) == pytest.approx(0.95)
+    assert chance_agreement({(0, 0): 20}) == 1.0
+    assert chance_agreement({(3, 3): 1}) == 1.0

@@ -110,6 +110,13 @@ def test_a_useless_network_fails_a_budget_that_limits_no_metric(tmp_path, code, 
     assert [limit_words(check) for check in verdict.checks if not check.passed] == ["accuracy"] * (not passed)
 
 
+def test_a_network_at_chance_meets_no_limit_on_its_metric(tmp_path):
+    outputs = chain(tmp_path, "start", "train", "quantize", warned="quantize", code="pipeline.at_chance")
+    verdict = reach_verdict(Budget(accuracy=0.5), outputs, reference=outputs[1], task=TASK)
+    assert not verdict.passed
+    assert [check.passed for check in verdict.checks] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("higher_is_better", "interval", "expected"),
     [(True, (0.08, 0.2), True), (True, (0.11, 0.2), False), (False, (0.05, 0.2), True), (False, (0.05, 0.09), False)],
