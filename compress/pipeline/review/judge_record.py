@@ -34,7 +34,7 @@ def judge_record(record: RunRecord, budget: Budget) -> Verdict:
     if faults := list(budget.faults(str(record.recipe.get("task", "")), metrics)):
         raise RecipeError("budget", [ValidationIssue(message, path=name) for name, message in faults])
     shipped = final_metrics(record)
-    values = shipped | _losses(record, shipped, metrics)
+    values = shipped | _losses(record, shipped, metrics) | _meaningless_loss(record, metrics[0])
     verdict = check_budget(budget, metrics=values, rows=shipped_rows(record), limited=metrics)
     useless = tuple(_not_useful(record, shipped, metrics[0]))
     return Verdict(passed=verdict.passed and not useless, checks=(*useless, *verdict.checks))
@@ -76,6 +76,17 @@ def _losses(record: RunRecord, shipped: Metrics, metrics: tuple[Metric, ...]) ->
             detail = "against the teacher: the difference of two values, without a paired interval"
             losses[metric.loss_name] = Quantity.measured(loss, metric.unit, detail, runs=value.runs)
     return losses
+
+
+def _meaningless_loss(record: RunRecord, metric: Metric) -> Metrics:
+    """The loss of the deciding metric as not measured, where the run's verdict says so, or its teacher has learned nothing."""
+    for check in record.verdict.checks if record.verdict else ():
+        if check.quantity_name == metric.loss_name and check.quantity.value is None:
+            return {metric.loss_name: check.quantity}
+    if record.teacher and any(warning.code in USELESS for warning in record.teacher.warnings):
+        reason = "the teacher has learned nothing; train it, or load its weights"
+        return {metric.loss_name: Quantity.missing(metric.unit, reason)}
+    return {}
 
 
 def _not_useful(record: RunRecord, shipped: Metrics, metric: Metric) -> Iterator[Check]:

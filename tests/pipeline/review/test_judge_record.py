@@ -5,9 +5,11 @@ import pytest
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError
 from compress.core.fact import Fact
+from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
+from compress.core.verdict import Check, Verdict
 from compress.pipeline.review.gate import own_budget
-from compress.pipeline.review.judge_record import has_changed_network, judge_record
+from compress.pipeline.review.judge_record import USELESS, has_changed_network, judge_record
 
 
 def test_the_own_budget_gives_the_recorded_verdict(example: RunRecord) -> None:
@@ -41,6 +43,26 @@ def test_a_network_that_learned_nothing_meets_no_budget(example: RunRecord) -> N
     verdict = judge_record(example.model_copy(update={"stages": tuple(stages)}), Budget(size_mb=100.0))
     assert not verdict.passed
     assert verdict.checks[0].reason == warning
+
+
+@pytest.mark.parametrize("code", USELESS)
+def test_a_loss_against_a_teacher_that_learned_nothing_meets_no_limit(example: RunRecord, code: str) -> None:
+    assert example.teacher is not None
+    budget = Budget(accuracy_drop=0.5)
+    assert judge_record(example, budget).passed
+    warnings = (Fact.of(code, "accuracy", value=0.1, chance=0.1, samples=539),)
+    useless = example.model_copy(update={"teacher": example.teacher.model_copy(update={"warnings": warnings})})
+    verdict = judge_record(useless, budget)
+    assert not verdict.passed
+    assert "the teacher has learned nothing" in verdict.checks[0].quantity.detail
+
+
+def test_a_loss_that_the_verdict_of_the_run_could_not_measure_meets_no_limit(example: RunRecord) -> None:
+    missing = Check(
+        quantity=Quantity.missing("fraction", "at chance"), passed=False, name="accuracy_drop", label="accuracy", bound=0.5
+    )
+    record = example.model_copy(update={"verdict": Verdict(passed=False, checks=(missing,))})
+    assert judge_record(record, Budget(accuracy_drop=0.5)).checks[0].quantity == missing.quantity
 
 
 def test_rows_of_a_network_that_a_later_stage_changed_do_not_count(example: RunRecord) -> None:
