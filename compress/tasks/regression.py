@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 VALUES = "values"
 """Name of the output."""
+TRIED = 360
+"""Answers that are tried for the best constant of values with a period."""
 Error = Literal["squared", "absolute", "huber"]
 RMSE = Metric(name="rmse", label="RMSE", unit="1", higher_is_better=False)
 MAE = Metric(name="mae", label="mean absolute error", unit="1", higher_is_better=False)
@@ -113,16 +115,23 @@ class Determination:
         return float((1 - error[varied] / spread[varied]).mean()) if varied.any() else float("nan")
 
 
-def constant_rmse(scores: Scores) -> float:
+def constant_rmse(scores: Scores, period: float | None = None) -> float:
     """The RMSE of one answer for all samples, the best there is: the mean of each value, so √(mean_v Var(y_v)).
+
+    Of values with a period it is the best of `TRIED` evenly spaced answers.
 
     Args:
         scores: Statistics of `Determination`, (N, 3V).
+        period: Of the values; None for none.
     """
     import numpy as np
 
-    _, total, squares = scores.sum(axis=0, dtype=np.float64).reshape(3, -1) / len(scores)
-    return float(np.maximum(squares - total**2, 0.0).mean() ** 0.5)
+    _, targets, _ = np.split(scores.astype(np.float64), 3, axis=1)
+    if period is None:
+        return float(targets.var(axis=0).mean() ** 0.5)
+    answers = np.arange(TRIED) * (period / TRIED)
+    errors = [(((targets - answer + period / 2) % period - period / 2) ** 2).mean(axis=0) for answer in answers]
+    return float(np.min(errors, axis=0).mean() ** 0.5)
 
 
 class RegressionOptions(FrozenModel):
@@ -210,11 +219,11 @@ class Regression(Task):
         return error.square().mean() if self.error == "squared" else error.abs().mean()
 
     def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
-        """The RMSE of the mean for all samples; of values with a period P, P/√12, that of any answer to evenly spread ones."""
-        if self.period is not None:
-            return self.period / 12**0.5
+        """The RMSE of one answer for all samples; P/√12, of evenly spread values with a period P, without statistics."""
         scores = statistics.get(R2.name)
-        return None if scores is None else constant_rmse(scores)
+        if scores is not None:
+            return constant_rmse(scores, self.period)
+        return None if self.period is None else self.period / 12**0.5
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:  # noqa: ARG002
         """The values; for values v with a period P the points (cos 2πv/P, sin 2πv/P) · P/2π."""

@@ -96,3 +96,14 @@ def test_chance_of_angles_is_the_error_of_any_answer_to_evenly_spread_ones():
     task = Regression(period=360.0)
     targets = torch.linspace(0, 360, 3601)[:-1, None]
     assert task.chance_level((), {}) == pytest.approx(values(task, torch.full_like(targets, 77.0), targets)[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("centre", [180.0, 3.0])
+def test_chance_of_similar_angles_is_the_error_of_one_answer_for_all(centre):
+    task = Regression(period=360.0)
+    targets = (centre + 15 * torch.randn(400, 2, generator=torch.Generator().manual_seed(0))) % 360
+    statistics = {metric.info.name: metric.scores({"values": targets}, {"target": targets}).numpy() for metric in task.metrics}
+    chance = task.chance_level((), statistics)
+    errors = [values(task, torch.full_like(targets, centre + shift), targets)[0] for shift in (0.0, 2.0, 180.0)]
+    assert chance == pytest.approx(errors[0], rel=0.01)
+    assert chance < errors[1] < 100 < errors[2]
