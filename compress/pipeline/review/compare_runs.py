@@ -33,6 +33,7 @@ class QuantityChange:
         second: Of the other run.
         change: Their difference.
         metric: The metric that it is the value of; None for others.
+        is_deciding: Whether that metric decides in one of the runs.
     """
 
     label: str
@@ -42,6 +43,7 @@ class QuantityChange:
     second: Quantity | None
     change: Difference
     metric: Metric | None = None
+    is_deciding: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,13 @@ def _metrics(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
     first, second = final_metrics(baseline), final_metrics(run)
     metrics = {metric.name: metric for metric in (*task_metrics(run), *task_metrics(baseline))}
     reason = _other_test_data(baseline, run)
+    deciding = {task_metrics(record)[0].name for record in (baseline, run)}
     for metric in metrics.values():
+        if metric.name not in {*deciding, *first, *second}:
+            continue  # such as the top-5 accuracy of five classes or fewer
         values = first.get(metric.name), second.get(metric.name)
         change = _not_comparable(reason) if reason else difference(*values, higher_is_better=metric.higher_is_better)
-        yield QuantityChange(f"test {metric.label}", metric.name, "", *values, change, metric)
+        yield QuantityChange(f"test {metric.label}", metric.name, "", *values, change, metric, metric.name in deciding)
 
 
 def _network(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
@@ -117,6 +122,11 @@ def _other_test_data(baseline: RunRecord, run: RunRecord) -> str:
         values = baseline.data.get(name), run.data.get(name)
         if values[0] != values[1]:
             return f"on other test data: {name} is {values[0]} and {values[1]}"
+    first, second = (record.data.get("fingerprints") for record in (baseline, run))
+    if isinstance(first, list) and isinstance(second, list) and first[-1:] != second[-1:]:
+        return "on other test data: the test loaders give other samples"
+    if baseline.spec.classes != run.spec.classes:
+        return "on other test data: the classes have other names, or another order"
     return ""
 
 

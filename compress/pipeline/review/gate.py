@@ -13,7 +13,7 @@ from compress.core.sentences.limits import allowed_words, explain, limit_words
 from compress.core.verdict import Check
 from compress.pipeline.report.outline import metric_of
 from compress.pipeline.review.compare_runs import QuantityChange, compare_quantities
-from compress.pipeline.review.judge_record import judge_record
+from compress.pipeline.review.judge_record import judge_record, useless_checks
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
 
     A limit is a breach where the budget does not pass it. A comparison is one where the run is worse than the baseline by more
     than the interval of the difference, or by more than 1 % where there is no interval; where a metric cannot be compared; and
-    where the run lacks a figure that the baseline has. Times on other hardware are no breach: they say nothing.
+    where the run lacks a figure that the baseline has. Times on other hardware are no breach: they say nothing. A network that
+    has learned nothing is a breach in any case.
 
     Args:
         record: The run.
@@ -84,6 +85,8 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
     findings: list[Finding] = []
     if limits is not None:
         findings += (_limit(record, check) for check in judge_record(record, limits).checks)
+    else:
+        findings += (_limit(record, check) for check in useless_checks(record))
     if baseline is not None:
         findings += map(_comparison, compare_quantities(baseline, record))
     return GateResult(record.name, tuple(findings))
@@ -136,5 +139,5 @@ def _is_unknown(comparison: QuantityChange) -> bool:
         return False
     first, second = comparison.first, comparison.second
     if comparison.metric is not None:
-        return first is None or first.value is not None
+        return comparison.is_deciding or first is None or first.value is not None
     return first is not None and first.value is not None and (second is None or second.value is None)

@@ -36,8 +36,18 @@ def judge_record(record: RunRecord, budget: Budget) -> Verdict:
     shipped = final_metrics(record)
     values = shipped | _losses(record, shipped, metrics) | _meaningless_loss(record, metrics[0])
     verdict = check_budget(budget, metrics=values, rows=shipped_rows(record), limited=metrics)
-    useless = tuple(_not_useful(record, shipped, metrics[0]))
+    useless = useless_checks(record)
     return Verdict(passed=verdict.passed and not useless, checks=(*useless, *verdict.checks))
+
+
+def useless_checks(record: RunRecord) -> tuple[Check, ...]:
+    """A check that fails where what ships has learned nothing: it meets no budget, whatever that limits. Else none."""
+    metric = deciding_metric(record)
+    value = final_metrics(record).get(metric.name) or Quantity.missing(metric.unit, "not recorded")
+    warnings = [warning for warning in _warnings(record) if warning.code in USELESS]
+    return tuple(
+        Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=warning) for warning in warnings[:1]
+    )
 
 
 def task_metrics(record: RunRecord) -> tuple[Metric, ...]:
@@ -87,15 +97,6 @@ def _meaningless_loss(record: RunRecord, metric: Metric) -> Metrics:
         reason = "the teacher has learned nothing; train it, or load its weights"
         return {metric.loss_name: Quantity.missing(metric.unit, reason)}
     return {}
-
-
-def _not_useful(record: RunRecord, shipped: Metrics, metric: Metric) -> Iterator[Check]:
-    """A network that has learned nothing meets no budget, whatever that limits."""
-    for warning in _warnings(record):
-        if warning.code in USELESS:
-            value = shipped.get(metric.name) or Quantity.missing(metric.unit, "not recorded")
-            yield Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=warning)
-            return
 
 
 def _warnings(record: RunRecord) -> Iterator[Fact]:

@@ -4,6 +4,7 @@ import pytest
 
 from compress.core.budget import Budget
 from compress.core.errors import StoreError
+from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
 from compress.pipeline.review.gate import gate
@@ -64,3 +65,31 @@ def test_times_of_other_hardware_are_no_breach(example: RunRecord) -> None:
     result = gate(example, None, other)
     assert result.passed
     assert "not comparable" in {finding.result for finding in result.findings}
+
+
+def test_a_metric_that_neither_run_has_is_no_breach_unless_it_decides(example: RunRecord) -> None:
+    without = with_shipped(example)
+    last = without.stages[-1]
+
+    def dropped(name: str) -> RunRecord:
+        after = {key: value for key, value in last.after.items() if key != name}
+        return without.model_copy(update={"stages": (*without.stages[:-1], last.model_copy(update={"after": after}))})
+
+    few_classes, unmeasured = dropped("accuracy_top5"), dropped("accuracy")
+    assert gate(few_classes, None, few_classes).passed
+    assert "baseline/accuracy" in [finding.code for finding in gate(unmeasured, None, unmeasured).breaches]
+    assert "baseline/accuracy_top5" in [finding.code for finding in gate(few_classes, None, example).breaches]
+
+
+def test_runs_with_other_classes_or_other_test_loaders_do_not_compare(example: RunRecord) -> None:
+    renamed = example.spec.model_copy(update={"classes": tuple(reversed(example.spec.classes))})
+    loaders = [example.model_copy(update={"data": {"source": "python", "fingerprints": ["a", "b", end]}}) for end in "cd"]
+    for run, baseline in ((example.model_copy(update={"spec": renamed}), example), tuple(loaders)):
+        assert "baseline/accuracy" in [finding.code for finding in gate(run, None, baseline).breaches]
+
+
+def test_a_network_that_learned_nothing_is_a_breach_without_a_budget(example: RunRecord) -> None:
+    warning = Fact.of("pipeline.at_chance", "accuracy", value=0.1, chance=0.1, samples=539)
+    stages = tuple(stage.model_copy(update={"warnings": (warning,)}) for stage in example.stages)
+    bare = example.model_copy(update={"recipe": {**example.recipe, "budget": None}, "stages": stages})
+    assert [finding.code for finding in gate(bare, None, bare).breaches] == ["limit/accuracy"]
