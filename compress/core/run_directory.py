@@ -30,7 +30,9 @@ from compress.core.errors import BusyError, StoreError
 from compress.core.record import StageRecord
 
 RECORD = "record.json"
-SHIPPED_NETWORK = Path("artifacts", "torch")
+ARTIFACTS = "artifacts"
+"""Folder of what ships, in a run directory: one folder for each device."""
+SHIPPED_NETWORK = Path(ARTIFACTS, "torch")
 """Folder of the network among the files that ship, relative to a run or an export stage."""
 PARTIAL = ".partial"
 STAGE_FOLDERS = "[0-9][0-9]-*"

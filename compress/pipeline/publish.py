@@ -11,12 +11,11 @@ from compress.core.atomic_files import write_text
 from compress.core.checksums import CHECKSUMS, changed_files, hash_files, read_checksums, write_checksums
 from compress.core.errors import StoreError
 from compress.core.progress import Reporter
-from compress.core.run_directory import RECORD, copy_files, remove_half_written
+from compress.core.run_directory import ARTIFACTS, RECORD, copy_files, remove_half_written
 from compress.core.run_record import RunRecord
 from compress.pipeline.read_record import read_record, record_path
 from compress.pipeline.stage_output import StageOutput
 
-ARTIFACTS = "artifacts"
 RECIPE = "recipe.yaml"
 REPORTS = ("report.md", "report.html")
 

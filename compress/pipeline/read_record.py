@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compress.core.checksums import CHECKSUMS, has_checksum, read_checksums
+from compress.core.checksums import CHECKSUMS, changed_files, has_checksum, read_checksums
 from compress.core.errors import StoreError
-from compress.core.run_directory import RECORD
+from compress.core.run_directory import ARTIFACTS, RECORD
 from compress.core.run_record import RunRecord
 
 
@@ -31,3 +31,20 @@ def read_record(path: Path) -> RunRecord:
     if RECORD in sums and not has_checksum(path, sums[RECORD]):
         raise StoreError(f"{path} was changed since it was written; run its recipe again, which writes it anew")
     return record
+
+
+def check_artifacts(run: Path) -> None:
+    """Check that the artifacts of a run directory are those that its record is of; nothing where there are none beside it.
+
+    Args:
+        run: A run directory, or its record.
+
+    Raises:
+        StoreError: A file of an artifact is missing or was changed.
+    """
+    if not (run / ARTIFACTS).is_dir() or not (run / CHECKSUMS).exists():
+        return
+    changed = [name for name in changed_files(run) if name.startswith((f"{ARTIFACTS}/", CHECKSUMS))]
+    if changed:
+        msg = f"{run / changed[0]} is missing or was changed since it was measured; run its recipe again, which writes it anew"
+        raise StoreError(msg)

@@ -1,12 +1,14 @@
 """`compress gate` and `compress compare` as commands."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from compress.cli.commands import app
+from compress.core.checksums import hash_files, write_checksums
 
 EXAMPLE = str(Path(__file__).parents[2] / "reports" / "example" / "record.json")
 
@@ -57,3 +59,22 @@ def test_what_cannot_be_judged_is_refused(arguments: tuple[str, ...], words: str
     done = run(*arguments)
     assert done.exit_code != 0
     assert words in str(done.exception)
+
+
+@pytest.mark.parametrize("damage", [None, "changed", "missing", "without artifacts"])
+def test_the_gate_refuses_a_run_whose_artifact_is_not_the_measured_one(tmp_path: Path, damage: str | None) -> None:
+    (tmp_path / "record.json").write_bytes(Path(EXAMPLE).read_bytes())
+    model = tmp_path / "artifacts" / "host" / "model.onnx"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    write_checksums(tmp_path, hash_files(tmp_path, [model, tmp_path / "record.json"]))
+    if damage == "changed":
+        model.write_bytes(b"other weights")
+    elif damage == "missing":
+        model.unlink()
+    elif damage:
+        shutil.rmtree(tmp_path / "artifacts")
+    done = run("gate", str(tmp_path))
+    is_refused = damage in ("changed", "missing")
+    assert (done.exit_code != 0) == is_refused
+    assert ("model.onnx is missing or was changed" in str(done.exception)) == is_refused
