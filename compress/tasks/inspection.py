@@ -67,5 +67,11 @@ class Inspection(DefectTask, Classification):
         return (recall, alarms, area, TopKAccuracy())
 
     def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
-        """The rate of false alarms: a score without knowledge finds as many defects."""
-        return self.fpr
+        """The rate of false alarms, that of the judged split where it is higher: guessing finds as many defects.
+
+        A split without good parts shows no rate: there a network that calls every part defective finds all of them.
+        """
+        if (scores := statistics.get(self.metric)) is None:
+            return self.fpr
+        rate = self.metrics[1].value(scores)
+        return max(self.fpr, rate) if rate == rate else 1.0  # NaN

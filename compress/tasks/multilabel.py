@@ -178,9 +178,11 @@ class MultiLabel(Task):
         return replace(compare_outputs(z.numpy(), z_hat.numpy()), top1=float(((z > 0) == (z_hat > 0)).double().mean()))
 
     def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
-        """The macro F1 of naming every class for every sample; None without statistics."""
+        """The macro F1 of naming every class for every sample, 0 where none has a class; None without statistics."""
         scores = statistics.get(MEAN_PRECISION.name)
-        return None if scores is None else constant_macro_f1(scores)
+        if scores is None:
+            return 0.0 if self.metric in statistics else None
+        return constant_macro_f1(scores)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """A row of two logits (0, z) for each sample and class: its softmax is (1 − σ(z), σ(z))."""

@@ -223,6 +223,8 @@ class Regression(Task):
         scores = statistics.get(R2.name)
         if scores is not None:
             return constant_rmse(scores, self.period)
+        if self.metric in statistics:
+            return 0.0  # R² has no value where all targets are equal: one answer has no error
         return None if self.period is None else self.period / 12**0.5
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:  # noqa: ARG002

@@ -52,3 +52,13 @@ def test_a_perfect_network_finds_all_and_a_constant_one_none():
         scores = task.deciding.scores({"logits": logits}, {"target": target}).numpy()
         assert task.deciding.value(scores) == expected
     assert task.chance_level(("crack", "good"), {}) == 0.05
+
+
+def test_recall_by_calling_all_parts_defective_is_chance():
+    task = Inspection().for_spec(image_spec(channels=1, height=8, width=8, mean=(0.5,), std=(0.2,), classes=("crack", "good")))
+    target = torch.tensor([0, 1, 1, 1] * 10)
+    scores = task.deciding.scores({"logits": torch.tensor([[3.0, 0.0]] * 40)}, {"target": target}).numpy()
+    judged = task.deciding.with_threshold(scores, 1.0)
+    assert task.deciding.value(judged) == task.chance_level((), {task.metric: judged}) == 1.0
+    assert task.chance_level((), {task.metric: task.deciding.with_threshold(scores, 5.0)}) == 0.05
+    assert task.chance_level((), {task.metric: judged[target.numpy() == 0]}) == 1.0

@@ -75,3 +75,4 @@ def test_chance_is_naming_every_class_for_every_sample():
     statistics = {metric.info.name: metric.scores(outputs, {"target": targets}).numpy() for metric in task.metrics}
     assert task.chance_level((), statistics) == pytest.approx(task.deciding.value(statistics[task.metric]))
     assert task.chance_level((), {}) is None
+    assert task.chance_level((), {task.metric: statistics[task.metric]}) == 0.0

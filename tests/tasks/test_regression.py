@@ -107,3 +107,11 @@ def test_chance_of_similar_angles_is_the_error_of_one_answer_for_all(centre):
     errors = [values(task, torch.full_like(targets, centre + shift), targets)[0] for shift in (0.0, 2.0, 180.0)]
     assert chance == pytest.approx(errors[0], rel=0.01)
     assert chance < errors[1] < 100 < errors[2]
+
+
+@pytest.mark.parametrize("period", [None, 360.0])
+def test_equal_targets_are_met_by_one_answer_without_error(period):
+    task, targets = Regression(period=period), torch.full((20, 1), 5.0)
+    assert not np.isfinite(values(task, targets, targets)[2])
+    rmse = task.deciding.scores({"values": targets}, {"target": targets}).numpy()
+    assert task.chance_level((), {task.metric: rmse}) == 0.0
