@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 from compress.backends.iterate_split import Network, iterate_split
 
+RESOLUTION = 1e-6
+"""Difference of equal outputs by rounding, as a fraction of the largest."""
+
 
 @dataclass(frozen=True, eq=False)
 class SplitScores:
@@ -35,6 +38,7 @@ class SplitScores:
         metrics: Values of the deciding metric and of the metrics in `further`, by name.
         chance: Accuracy of the same answers in random order, where that of the network is not significantly better; None where
             it is, and where outputs are no classes.
+        constant: Whether all of several samples have the same outputs.
     """
 
     scores: Array
@@ -45,6 +49,7 @@ class SplitScores:
     further: Mapping[str, Array] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     chance: float | None = None
+    constant: bool = False
 
 
 def run_split(
@@ -74,7 +79,8 @@ def run_split(
     """
     metrics = task.metrics if every_metric else (task.deciding,)
     statistics: dict[str, list[Array]] = {metric.info.name: [] for metric in metrics}
-    loss, not_finite = 0.0, 0
+    loss, not_finite, constant = 0.0, 0, True
+    first: Tensors = {}
     pairs = Counter[tuple[int, int]]()
     for outputs, batch in iterate_split(network, split, task, batch_size=batch_size, device=device, runtime=runtime):
         batch = batch.to("cpu")
@@ -82,6 +88,8 @@ def run_split(
             statistics[name].append(scores_of_batch.numpy())
         loss += float(task.loss(outputs, batch.targets)) * batch.size
         not_finite += int(_not_finite(outputs).sum())
+        first = first or {name: values[:1].clone() for name, values in outputs.items()}
+        constant = constant and all(_equal_rows(values, first[name]) for name, values in outputs.items())
         pairs.update(_classes(outputs, batch.targets))
     rows_by_metric = {name: np.concatenate(parts) for name, parts in statistics.items()}
     values = {metric.info.name: metric.value(rows_by_metric[metric.info.name]) for metric in metrics}
@@ -97,6 +105,7 @@ def run_split(
         further,
         {name: value for name, value in values.items() if name == task.metric or name in further},
         chance_agreement(pairs) if pairs else None,
+        constant and len(scores) > 1,
     )
 
 
@@ -133,6 +142,15 @@ def _classes(outputs: Tensors, targets: Tensors) -> list[tuple[int, int]]:
     if logits.ndim != 2 or classes.ndim != 1 or classes.is_floating_point():
         return []
     return [pair for pair in zip(logits.argmax(1).tolist(), classes.tolist(), strict=True) if pair[1] >= 0]
+
+
+def _equal_rows(values: Tensor, row: Tensor) -> bool:
+    """Whether each row is this one, (1, …), but for rounding; rows of other shapes are not."""
+    if values.shape[1:] != row.shape[1:]:
+        return False
+    reference = row.double()
+    limit = RESOLUTION * float(reference.abs().max()) if reference.numel() else 0.0
+    return bool(((values.double() - reference).abs() <= limit).all())
 
 
 def _not_finite(outputs: Tensors) -> Tensor:

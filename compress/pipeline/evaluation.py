@@ -210,7 +210,7 @@ def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantit
     if chance is None or not is_chance(measured, chance, task.metric_info):
         chance = result.chance if task.metric == ACCURACY else None
     if chance is None:
-        return ()
+        return (Fact.of("pipeline.constant_outputs", label, samples=samples),) if result.constant else ()
     return (Fact.of("pipeline.at_chance", label, value=measured.value, chance=chance, samples=samples),)
 
 

@@ -91,3 +91,12 @@ def test_a_threshold_of_another_split_is_used_by_every_metric_that_has_one(netwo
 def test_a_task_without_a_threshold_keeps_its_scores(network):
     result = run_split(network, some_samples(40, 3), Classification())
     assert with_threshold_of(result, result, Classification()) is result
+
+
+@pytest.mark.parametrize(("scale", "samples", "constant"), [(0.0, 40, True), (1e-3, 40, False), (0.0, 1, False)])
+def test_outputs_that_do_not_depend_on_the_input_are_recognised(scale, samples, constant):
+    loader = DataLoader(TensorDataset(torch.randn(samples, 1, 4, 4), torch.arange(samples) % 2), batch_size=8)
+    data = Data.from_loaders(loader, loader, loader, classes="ab").test
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    nn.init.constant_(net[1].weight, scale)
+    assert run_split(net, data, Classification(), batch_size=8).constant == constant

@@ -43,6 +43,9 @@ SENTENCES: Sentences = {
         "the network is not significantly better than chance: its {subject} is {value:.4g} on {samples} test samples, "
         "at chance {chance:.4g}"
     ),
+    "pipeline.constant_outputs": (
+        "the network gives all {samples} test samples the same outputs, whatever its input: its {subject} means nothing"
+    ),
     "pipeline.no_metric_limit": _no_metric_limit,
     "pipeline.no_gain_over_control": _no_gain_over_control,
     "pipeline.timed_alone": "timed after stage {index} · {subject}, in a session of its own, minutes apart from the other rows",

@@ -13,7 +13,7 @@ from compress.core.verdict import Check, Verdict
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.tables import final_metrics
 
-USELESS = ("pipeline.one_class_for_all", "pipeline.at_chance")
+USELESS = ("pipeline.one_class_for_all", "pipeline.at_chance", "pipeline.constant_outputs")
 """Warnings on a network that has learned nothing, or lost it."""
 
 

@@ -34,3 +34,9 @@ def test_limits_are_the_same_when_read_back_from_json() -> None:
 def test_a_network_at_chance_shows_both_figures() -> None:
     fact = Fact.of("pipeline.at_chance", "accuracy", value=0.1234567, samples=200, chance=0.1)
     assert "its accuracy is 0.1235 on 200 test samples, at chance 0.1" in render(fact)
+
+
+def test_a_network_of_constant_outputs_is_named_with_its_metric() -> None:
+    text = render(Fact.of("pipeline.constant_outputs", "mean IoU", samples=40))
+    assert "all 40 test samples the same outputs" in text
+    assert "mean IoU" in text
