@@ -33,6 +33,7 @@ from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.pipeline.verdict import is_chance
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
+from compress.tasks.classification import ACCURACY
 from compress.tasks.flat_outputs import flat_outputs
 from compress.tasks.metric import ThresholdMetric
 from compress.tasks.metric_quantity import loss_of
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 LATENCY_PLAN = TimingPlan(seconds=0.6, warmup_seconds=0.2)
-ACCURACY = "accuracy"
-"""Of which answers in random order reach `SplitScores.chance`."""
 COUNTS = ("parameters", "macs")
 
 
@@ -208,7 +207,7 @@ def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantit
         return (Fact.of("pipeline.one_class_for_all", classes[result.only_class], samples=samples),)
     label, chance = task.metric_info.label, task.chance_level(classes, {**result.further, task.metric: result.scores})
     if chance is None or not is_chance(measured, chance, task.metric_info):
-        chance = result.chance if task.metric == ACCURACY else None
+        chance = result.chance if task.metric == ACCURACY.name else None
     if chance is None:
         return (Fact.of("pipeline.constant_outputs", label, samples=samples),) if result.constant else ()
     return (Fact.of("pipeline.at_chance", label, value=measured.value, chance=chance, samples=samples),)

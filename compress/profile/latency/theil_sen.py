@@ -1,7 +1,6 @@
 """Theil–Sen estimator: a robust slope of a series with a confidence interval.
 
     slope = median over i < j of (y_j − y_i) / (x_j − x_i)
-    interval: the ⌊(N − C)/2⌋-th and ⌈(N + C)/2⌉ + 1-th of the N sorted slopes,  C = z √(n(n−1)(2n+5)/18)
 
 Sen 1968, "Estimates of the regression coefficient based on Kendall's tau", JASA 63:1379. Up to 29 % of the points may be
 outliers. The interval is valid for independent points, such as means or medians of time windows.
@@ -9,12 +8,11 @@ outliers. The interval is valid for independent points, such as means or medians
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import theilslopes
 
-from compress.core.statistics import Z
+CONFIDENCE = 0.95
 
 FEWEST = 5
 """Fewest points; with fewer, the interval would exceed the range of the slopes."""
@@ -37,13 +35,7 @@ def theil_sen(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float] | None:
     if times.shape != values.shape or times.ndim != 1 or (np.diff(times) <= 0).any():
         msg = f"needs two series of one length, the first increasing; got shapes {times.shape} and {values.shape}"
         raise ValueError(msg)
-    n = len(times)
-    if n < FEWEST:
+    if len(times) < FEWEST:
         return None
-    first, second = np.triu_indices(n, 1)
-    slopes = np.sort((values[second] - values[first]) / (times[second] - times[first]))
-    count = len(slopes)
-    c = Z * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
-    low = max(math.floor((count - c) / 2) - 1, 0)
-    high = min(math.ceil((count + c) / 2), count - 1)
-    return float(np.median(slopes)), float(slopes[low]), float(slopes[high])
+    result = theilslopes(values, times, CONFIDENCE)
+    return float(result.slope), float(result.low_slope), float(result.high_slope)
