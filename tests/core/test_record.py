@@ -1,5 +1,4 @@
 import math
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -7,7 +6,6 @@ from pydantic import ValidationError
 from compress.core.fact import SKIPPED, TEXT, Fact
 from compress.core.network_spec import image_spec
 from compress.core.record import BenchmarkRow, Quantity, StageRecord
-from compress.core.run_record import RunRecord
 from compress.core.verdict import Check
 
 STAGE = {
@@ -36,11 +34,6 @@ def test_models_are_frozen_and_refuse_unknown_keys_and_not_a_number() -> None:
         Quantity.measured(math.nan, "ms")
 
 
-def test_a_run_record_reads_back_what_it_saved(record: RunRecord, tmp_path: Path) -> None:
-    record.save(tmp_path / "record.json")
-    assert RunRecord.load(tmp_path / "record.json") == record
-
-
 def test_older_sentences_and_skips_become_facts() -> None:
     old = STAGE | {"notes": ["a sentence"], "skipped": [{"what": "conv1", "reason": "too small"}]}
     stage = StageRecord.model_validate(old)
@@ -67,8 +60,3 @@ def test_equal_facts_have_equal_hashes() -> None:
 def test_the_shape_of_a_sample_is_channels_height_width() -> None:
     spec = image_spec(channels=3, height=32, width=48, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))
     assert spec.shape == (3, 32, 48)
-
-
-def test_every_stage_starts_with_the_teacher(record: RunRecord) -> None:
-    assert record.every_stage[0] is record.teacher
-    assert record.model_copy(update={"teacher": None}).every_stage == record.stages

@@ -31,10 +31,3 @@ def test_values_that_cannot_be_drawn_are_a_clear_error(record: RunRecord, tmp_pa
         with pytest.raises(StoreError, match=r"values of .* cannot be drawn"):
             rerender_report(tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
-
-
-@pytest.mark.parametrize("contents", [b"", b"{}", b'{"name": "\xff"}', b"[" * 100_000, b'"' + b"9" * 5000 + b'"'])
-def test_something_else_than_a_record_is_a_clear_error(tmp_path: Path, contents: bytes) -> None:
-    (tmp_path / "record.json").write_bytes(contents)
-    with pytest.raises(StoreError, match="not a run's record"):
-        read_record(tmp_path / "record.json")
