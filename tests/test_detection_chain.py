@@ -57,7 +57,7 @@ def test_every_stage_is_judged_by_map50(finished: Run) -> None:
     assert {"control_map50", "map50_over_control"} <= set(distill.results)
     report = (finished.folder / "report.md").read_text(encoding="utf-8")
     assert "mAP50 lost" in report
-    assert "drawn by code (synthetic)" in report
+    assert "are synthetic: metrics on them" in report
 
 
 def test_backbone_and_neck_are_pruned_and_heads_keep_their_outputs(finished: Run) -> None:
