@@ -58,7 +58,7 @@ def test_every_stage_is_judged_by_the_mean_iou(finished):
     assert "control_mean_iou" in finished.record.stages[0].results
     report = (finished.folder / "report.md").read_text(encoding="utf-8")
     assert "test mean IoU" in report
-    assert "drawn by code (synthetic)" in report
+    assert "are synthetic: metrics on them" in report
 
 
 def test_the_quantized_file_gives_the_classes_of_the_pixels(finished):
