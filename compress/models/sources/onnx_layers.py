@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -96,15 +97,32 @@ def _even_pads(attributes: Attributes, dims: int) -> tuple[int, ...] | None:
     return pads[:dims] if mode == "NOTSET" and pads[:dims] == pads[dims:] else None
 
 
+class _Geometry(NamedTuple):
+    """Attributes that convolutions share, one value for each axis of the kernel."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @classmethod
+    def of(cls, attributes: Attributes, dims: int) -> _Geometry | None:
+        """Those of a node; None where torch's layers do not take its padding."""
+        padding = _even_pads(attributes, dims)
+        if padding is None:
+            return None
+        stride, dilation = (_per_axis(attributes, name, dims) for name in ("strides", "dilations"))
+        return cls(stride, padding, dilation, attributes.integer("group", 1))
+
+
 def _convolution(node: ConstantInputs) -> nn.Module | None:
     weight, bias = node.constant(1), node.constant(2)
     if weight is None or weight.ndim not in CONVOLUTIONS:
         return None
-    dims, groups = weight.ndim - 2, node.attributes.integer("group", 1)
-    padding = _even_pads(node.attributes, dims)
-    if padding is None:
+    geometry = _Geometry.of(node.attributes, weight.ndim - 2)
+    if geometry is None:
         return None
-    stride, dilation = (_per_axis(node.attributes, name, dims) for name in ("strides", "dilations"))
+    stride, padding, dilation, groups = geometry
     sizes = weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:])
     layer = CONVOLUTIONS[weight.ndim](  # the kernel's rank is that of the class
         *sizes, stride, padding, dilation, groups, bias=bias is not None, device="meta"  # type: ignore[arg-type]
@@ -116,12 +134,11 @@ def _transposed(node: ConstantInputs) -> nn.Module | None:
     weight, bias = node.constant(1), node.constant(2)
     if weight is None or weight.ndim not in TRANSPOSED or "output_shape" in node.attributes:
         return None
-    dims, groups = weight.ndim - 2, node.attributes.integer("group", 1)
-    padding = _even_pads(node.attributes, dims)
-    if padding is None:
+    geometry = _Geometry.of(node.attributes, weight.ndim - 2)
+    if geometry is None:
         return None
-    stride, dilation = (_per_axis(node.attributes, name, dims) for name in ("strides", "dilations"))
-    added = _per_axis(node.attributes, "output_padding", dims, 0)
+    stride, padding, dilation, groups = geometry
+    added = _per_axis(node.attributes, "output_padding", weight.ndim - 2, 0)
     sizes = weight.shape[0], weight.shape[1] * groups, tuple(weight.shape[2:])
     layer = TRANSPOSED[weight.ndim](  # the kernel's rank is that of the class
         *sizes, stride, padding, added, groups, bias=bias is not None, dilation=dilation, device="meta"  # type: ignore[arg-type]
