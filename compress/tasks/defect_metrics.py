@@ -7,6 +7,7 @@ are held against the threshold of their own good parts, so that a split can be j
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -111,7 +112,29 @@ class DefectMetric:
         return None
 
 
-class RecallAtFpr(DefectMetric):
+class FractionOverThreshold(DefectMetric, ABC):
+    """Base of the fraction of some parts whose score is over the threshold."""
+
+    @abstractmethod
+    def select(self, parts: PartScores) -> Floats:
+        """Scores of the parts that the fraction is of."""
+
+    def value(self, scores: Scores) -> float:
+        """The fraction; NaN without such parts, or without a threshold and good parts."""
+        parts = PartScores.of(scores)
+        chosen, threshold = self.select(parts), parts.threshold_at(self.fpr)
+        return float((chosen > threshold).mean()) if len(chosen) and not np.isnan(threshold) else float("nan")
+
+    def counts(self, scores: Scores) -> tuple[int, int] | None:
+        """Parts over the threshold, and all; None without a threshold from elsewhere, which is uncertain itself."""
+        parts = PartScores.of(scores)
+        chosen = self.select(parts)
+        if np.isnan(parts.threshold) or not len(chosen):
+            return None
+        return int((chosen > parts.threshold).sum()), len(chosen)
+
+
+class RecallAtFpr(FractionOverThreshold):
     """Fraction of the defective parts whose score is over the threshold.
 
     Args:
@@ -125,40 +148,21 @@ class RecallAtFpr(DefectMetric):
         info = Metric(name="recall_at_fpr", label=label, unit="fraction", higher_is_better=True)
         super().__init__(info, score, good, fpr)
 
-    def value(self, scores: Scores) -> float:
-        """The recall; NaN without defective parts, or without a threshold and good parts."""
-        parts = PartScores.of(scores)
-        threshold = parts.threshold_at(self.fpr)
-        if not len(parts.defective) or np.isnan(threshold):
-            return float("nan")
-        return float((parts.defective > threshold).mean())
-
-    def counts(self, scores: Scores) -> tuple[int, int] | None:
-        """Defects found, and all; None without a threshold from elsewhere, which is uncertain itself."""
-        parts = PartScores.of(scores)
-        if np.isnan(parts.threshold) or not len(parts.defective):
-            return None
-        return int((parts.defective > parts.threshold).sum()), len(parts.defective)
+    def select(self, parts: PartScores) -> Floats:
+        """Those of the defective parts."""
+        return parts.defective
 
 
-class FalseAlarmRate(DefectMetric):
+class FalseAlarmRate(FractionOverThreshold):
     """Fraction of the good parts whose score is over the threshold; arguments as of `RecallAtFpr`."""
 
     def __init__(self, score: ScoreParts, good: int, fpr: float) -> None:
         info = Metric(name="false_alarm_rate", label="false alarm rate", unit="fraction", higher_is_better=False)
         super().__init__(info, score, good, fpr)
 
-    def value(self, scores: Scores) -> float:
-        """The rate; NaN without good parts."""
-        parts = PartScores.of(scores)
-        return float((parts.good > parts.threshold_at(self.fpr)).mean()) if len(parts.good) else float("nan")
-
-    def counts(self, scores: Scores) -> tuple[int, int] | None:
-        """False alarms, and good parts; None without a threshold from elsewhere."""
-        parts = PartScores.of(scores)
-        if np.isnan(parts.threshold) or not len(parts.good):
-            return None
-        return int((parts.good > parts.threshold).sum()), len(parts.good)
+    def select(self, parts: PartScores) -> Floats:
+        """Those of the good parts."""
+        return parts.good
 
 
 class Auroc(DefectMetric):
