@@ -25,11 +25,11 @@ def compare(
     from compress.cli.render_review import show_comparison
     from compress.core.atomic_files import write_text
     from compress.core.errors import StoreError
-    from compress.pipeline.read_record import read_record, record_path
+    from compress.pipeline.read_record import read_record
     from compress.pipeline.review.comparison_tables import comparison_markdown, comparison_tables
 
-    records = [read_record(record_path(run)) for run in runs]
-    first = read_record(record_path(baseline)) if baseline is not None else records.pop(0)
+    records = [read_record(run) for run in runs]
+    first = read_record(baseline) if baseline is not None else records.pop(0)
     if not records:
         raise StoreError("one run was given; give two or more, or another one with --baseline")
     tables = comparison_tables(first, records)
@@ -54,15 +54,15 @@ def gate(  # a typer command: each option is a parameter
 ) -> None:
     """Judge a run by a budget, for continuous integration. Exits with 1 and prints a line for each breach."""
     from compress.core.atomic_files import write_text
-    from compress.pipeline.read_record import check_artifacts, read_record, record_path
+    from compress.pipeline.read_record import check_artifacts, read_record
     from compress.pipeline.review import gate_formats
     from compress.pipeline.review.budget_file import read_budget
     from compress.pipeline.review.gate import gate as judge
 
     limits = read_budget(budget) if budget is not None else None
-    other = read_record(record_path(against)) if against is not None else None
+    other = read_record(against) if against is not None else None
     check_artifacts(run)
-    result = judge(read_record(record_path(run)), limits, other)
+    result = judge(read_record(run), limits, other)
     for path, write in ((summary, gate_formats.markdown), (junit, gate_formats.junit), (sarif, gate_formats.sarif)):
         if path is not None:
             write_text(path, write(result))

@@ -131,10 +131,14 @@ def format_value(value: float, unit: str, *, exact: bool = False) -> str:
     return f"{text} {'point' if text == '1' and shown == 'points' else shown}".strip()
 
 
+def difference_unit(unit: str) -> str:
+    """Unit to show a difference of two values in: points for fractions, so that nobody takes them for relative."""
+    return "points" if unit == "fraction" else unit
+
+
 def display_unit(name: str, quantity: Quantity, metric: Metric | None = None) -> str:
     """The display unit of a quantity: its own, or points for a difference of fractions."""
-    points = metric is not None and quantity.unit == "fraction" and is_difference(name, metric)
-    return "points" if points else quantity.unit
+    return difference_unit(quantity.unit) if metric is not None and is_difference(name, metric) else quantity.unit
 
 
 def format_quantity(quantity: Quantity, unit: str | None = None) -> str:

@@ -19,6 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from compress.core.errors import CompressError, nearest
+from compress.core.format_quantity import difference_unit
 from compress.core.frozen_model import FrozenModel
 from compress.core.record import Metric
 from compress.core.registry import lookup, names
@@ -59,7 +60,7 @@ class MetricLimit:
     @property
     def unit(self) -> str:
         """Display unit of the bound: points for a difference of fractions."""
-        return difference_unit(self.metric) if self.is_loss else self.metric.unit
+        return difference_unit(self.metric.unit) if self.is_loss else self.metric.unit
 
     @property
     def fault(self) -> str:
@@ -87,11 +88,6 @@ class MetricLimit:
         if not self.is_loss:
             return not self.metric.gain(self.bound, value) >= 0
         return reference is not None and not -self.metric.gain(reference, value) <= self.bound
-
-
-def difference_unit(metric: Metric) -> str:
-    """Display unit of a difference of two values: points for fractions, to distinguish them from relative changes."""
-    return "points" if metric.unit == "fraction" else metric.unit
 
 
 def allowed_loss(share: float, metric: Metric, reference: Callable[[], float]) -> float:

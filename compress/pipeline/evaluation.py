@@ -22,7 +22,7 @@ from compress.backends.run_split import SplitScores
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
-from compress.core.metric_limits import difference_unit
+from compress.core.format_quantity import difference_unit
 from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
@@ -231,7 +231,7 @@ def no_gain_warning(control: Metrics, metric: Metric) -> tuple[Fact, ...]:
         return ()
     scale = 100 if metric.unit == "fraction" else 1
     value, low, high = (scale * (bound or 0.0) for bound in (difference.value, difference.low, difference.high))
-    values = {"difference": value, "low": low, "high": high, "samples": difference.runs, "unit": difference_unit(metric)}
+    values = {"difference": value, "low": low, "high": high, "samples": difference.runs, "unit": difference_unit(metric.unit)}
     return (Fact.of("pipeline.no_gain_over_control", metric.name, **values),)
 
 

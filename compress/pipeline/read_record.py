@@ -15,12 +15,16 @@ def record_path(run: Path) -> Path:
     return run / RECORD if run.is_dir() else run
 
 
-def read_record(path: Path) -> RunRecord:
+def read_record(run: Path) -> RunRecord:
     """The record of a run, checked against the checksums beside it where there are any.
+
+    Args:
+        run: A run directory, or its record.
 
     Raises:
         StoreError: There is none, it cannot be read, or it is not the one that was written.
     """
+    path = record_path(run)
     try:
         sums = read_checksums(path.parent) if (path.parent / CHECKSUMS).exists() else {}
         record = RunRecord.load(path)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
 from compress.core.format_quantity import format_value
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
-from compress.core.verdict import Check, Verdict
+from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan
-from compress.pipeline.review.judge_record import USELESS
+from compress.pipeline.review.judge_record import USELESS, losses_without_pairs, useless_checks
 from compress.pipeline.stage_output import StageOutput
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
     """
     metrics = [metric.info for metric in task.metrics]
     after = outputs[-1].record.after
+    compared = (reference.record.after, reference.record.name) if reference else ({}, "")
     values = (
         after
-        | _losses(after, reference, metrics[1:])
+        | losses_without_pairs(after, *compared, metrics[1:])
         | _meaningless_loss(outputs, reference, task)
         | _metrics_of_a_constant(outputs, metrics)
     )
@@ -42,7 +43,7 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
     is_limited = any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics))
     if is_limited and not verdict.passed:
         return verdict
-    useless = tuple(_not_useful(outputs, after, metrics[0]))
+    useless = useless_checks(metrics[0], after, _warnings(outputs))
     if is_limited:
         return Verdict(passed=not useless, checks=(*useless, *verdict.checks), notes=verdict.notes)
     return Verdict(
@@ -79,20 +80,6 @@ def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow,
     if last is None or last.origin.folder != outputs[-1].origin.folder:
         return ()
     return last.record.benchmark_rows
-
-
-def _losses(after: Metrics, reference: StageOutput | None, metrics: Sequence[Metric]) -> Metrics:
-    """Losses of metrics without recorded values per sample."""
-    losses: Metrics = {}
-    for metric in metrics:
-        value = after.get(metric.name)
-        other = reference.record.after.get(metric.name) if reference else None
-        if reference is None or other is None or other.value is None or value is None or value.value is None:
-            continue
-        detail = f"against the {reference.record.name}: the difference of two values, without a paired interval"
-        loss = -metric.gain(other.value, value.value)
-        losses[metric.loss_name] = Quantity.measured(loss, metric.unit, detail, runs=value.runs)
-    return losses
 
 
 def _meaningless_loss(outputs: Sequence[StageOutput], reference: StageOutput | None, task: Task) -> Metrics:
@@ -141,13 +128,6 @@ def _metrics_of_a_constant(outputs: Sequence[StageOutput], metrics: Sequence[Met
                 name: Quantity.missing(metric.unit, reason) for metric in metrics for name in (metric.name, metric.loss_name)
             }
     return {}
-
-
-def _not_useful(outputs: Sequence[StageOutput], after: Metrics, metric: Metric) -> Iterator[Check]:
-    """A failed check without a limit: the final network is not useful."""
-    for warning in _warnings(outputs)[:1]:
-        value = after.get(metric.name) or Quantity.missing(metric.unit, "not recorded")
-        yield Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=warning)
 
 
 def _warnings(outputs: Sequence[StageOutput]) -> list[Fact]:

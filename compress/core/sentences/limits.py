@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compress.core.format_quantity import format_interval, format_value
+from compress.core.format_quantity import difference_unit, format_interval, format_value
 from compress.core.record import Arrival
 from compress.core.sentences import render
 from compress.core.verdict import Check, Result
@@ -60,4 +60,4 @@ def explain(check: Check) -> str:
 
 def _distance(value: float, bound: float, unit: str) -> str:
     distance = float(f"{abs(value - bound):.3g}")
-    return format_value(distance, "points" if unit == "fraction" else unit, exact=True)
+    return format_value(distance, difference_unit(unit), exact=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compress.config.yaml_writer import dump
-from compress.core.format_quantity import format_duration, format_with_provenance
-from compress.core.metric_limits import difference_unit
+from compress.core.format_quantity import difference_unit, format_duration, format_with_provenance
 from compress.core.record import Metric, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render, render_subject
@@ -60,7 +59,7 @@ def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section
 def before_and_after(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Teacher, student and artifact, with the loss of the deciding metric on the same samples."""
     metric = deciding_metric(record)
-    loss, unit = tables.final_metrics(record).get(metric.loss_name), difference_unit(metric)
+    loss, unit = tables.final_metrics(record).get(metric.loss_name), difference_unit(metric.unit)
     text = f"{_sentence_start(metric.label)} lost: {format_with_provenance(loss, unit)}; {loss.detail}." if loss else ""
     further = tables.further_table(record)
     yield Section(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from compress.core.format_quantity import format_interval, format_quantity
+from compress.core.format_quantity import difference_unit, format_interval, format_quantity
 from compress.core.printable import printable
 from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
@@ -59,7 +59,7 @@ def _row(comparison: QuantityChange, notes: Notes) -> tuple[Cell, ...]:
 def _difference(quantity: Quantity) -> Cell:
     if quantity.value is None:
         return Cell("—")
-    unit = "points" if quantity.unit == "fraction" else quantity.unit
+    unit = difference_unit(quantity.unit)
     sign = "+" if quantity.value > 0 else ""
     return Cell(f"{sign}{format_quantity(quantity, unit)}", interval=format_interval(quantity, unit))
 

@@ -7,13 +7,13 @@ from typing import Literal
 
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, StoreError, ValidationIssue
-from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance
+from compress.core.format_quantity import difference_unit, display_unit, format_quantity, format_with_provenance
 from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import allowed_words, explain, limit_words
 from compress.core.verdict import Check
 from compress.pipeline.report.outline import metric_of
 from compress.pipeline.review.compare_runs import QuantityChange, compare_quantities
-from compress.pipeline.review.judge_record import judge_record, useless_checks
+from compress.pipeline.review.judge_record import judge_record, recorded_useless_checks
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
     if limits is not None:
         findings += (_limit(record, check) for check in judge_record(record, limits).checks)
     else:
-        findings += (_limit(record, check) for check in useless_checks(record))
+        findings += (_limit(record, check) for check in recorded_useless_checks(record))
     if baseline is not None:
         findings += map(_comparison, compare_quantities(baseline, record))
     return GateResult(record.name, tuple(findings))
@@ -125,8 +125,7 @@ def _comparison(comparison: QuantityChange) -> Finding:
     if change.direction == "not comparable":
         text = f"{values}: {change.quantity.detail}"
     else:
-        is_fraction = change.quantity.unit == "fraction"
-        text = f"{values}: {format_with_provenance(change.quantity, 'points' if is_fraction else change.quantity.unit)}"
+        text = f"{values}: {format_with_provenance(change.quantity, difference_unit(change.quantity.unit))}"
     code = "/".join(part for part in ("baseline", comparison.name, comparison.device) if part)
     return Finding(
         "baseline", code, comparison.label, text, change.direction == "worse" or _is_unknown(comparison), change.direction

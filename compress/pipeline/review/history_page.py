@@ -97,7 +97,7 @@ def _latency(value: float | None) -> Column:
 
 def _trends(runs: Sequence[RunRow], devices: Sequence[str]) -> tuple[Trend, ...]:
     """For each recipe with two runs or more that were not of toy size: its metric, its size and its measured latencies."""
-    usable = [run for run in reversed(runs) if not run.fault and run.result != "toy size"]
+    usable = [run for run in runs if not run.fault and run.result != "toy size"]
     trends = []
     for name, group in groupby(sorted(usable, key=lambda run: (run.name, run.started)), key=lambda run: run.name):
         members = list(group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from compress.core.budget import Budget, check_budget
 from compress.core.errors import RecipeError, ValidationIssue
@@ -36,18 +36,13 @@ def judge_record(record: RunRecord, budget: Budget) -> Verdict:
     shipped = final_metrics(record)
     values = shipped | _losses(record, shipped, metrics) | _meaningless_loss(record, metrics[0])
     verdict = check_budget(budget, metrics=values, rows=shipped_rows(record), limited=metrics)
-    useless = useless_checks(record)
+    useless = recorded_useless_checks(record)
     return Verdict(passed=verdict.passed and not useless, checks=(*useless, *verdict.checks))
 
 
-def useless_checks(record: RunRecord) -> tuple[Check, ...]:
-    """A check that fails where what ships has learned nothing: it meets no budget, whatever that limits. Else none."""
-    metric = deciding_metric(record)
-    value = final_metrics(record).get(metric.name) or Quantity.missing(metric.unit, "not recorded")
-    warnings = [warning for warning in _warnings(record) if warning.code in USELESS]
-    return tuple(
-        Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=warning) for warning in warnings[:1]
-    )
+def recorded_useless_checks(record: RunRecord) -> tuple[Check, ...]:
+    """The check of `useless_checks` on what ships."""
+    return useless_checks(deciding_metric(record), final_metrics(record), _warnings(record))
 
 
 def task_metrics(record: RunRecord) -> tuple[Metric, ...]:
@@ -71,21 +66,49 @@ def has_changed_network(stage: StageRecord) -> bool:
     return not names or any(stage.before[name].value != stage.after[name].value for name in names)
 
 
-def _losses(record: RunRecord, shipped: Metrics, metrics: tuple[Metric, ...]) -> Metrics:
+def losses_without_pairs(after: Metrics, reference: Metrics, name: str, metrics: Iterable[Metric]) -> Metrics:
+    """Losses of metrics whose values alone are recorded, not those of each sample.
+
+    Args:
+        after: Metrics of the network.
+        reference: Of what it is compared with.
+        name: Of the reference.
+        metrics: Those to compare; one without a value on either side is left out.
+    """
     losses: Metrics = {}
     for metric in metrics:
-        if metric.loss_name in shipped:
+        value, other = after.get(metric.name), reference.get(metric.name)
+        if value is None or value.value is None or other is None or other.value is None:
             continue
-        teacher = record.teacher.after.get(metric.name) if record.teacher else None
-        value = shipped.get(metric.name)
-        if teacher is None or teacher.value is None or value is None or value.value is None:
-            reason = f"the run recorded no {metric.label} of a teacher to compare with"
-            losses[metric.loss_name] = Quantity.missing(metric.unit, reason)
-        else:
-            loss = -metric.gain(teacher.value, value.value)
-            detail = "against the teacher: the difference of two values, without a paired interval"
-            losses[metric.loss_name] = Quantity.measured(loss, metric.unit, detail, runs=value.runs)
+        detail = f"against the {name}: the difference of two values, without a paired interval"
+        loss = -metric.gain(other.value, value.value)
+        losses[metric.loss_name] = Quantity.measured(loss, metric.unit, detail, runs=value.runs)
     return losses
+
+
+def useless_checks(metric: Metric, after: Metrics, warnings: Iterable[Fact]) -> tuple[Check, ...]:
+    """A failed check without a limit, if a warning says that the network has learned nothing: it meets no budget. Else none.
+
+    Args:
+        metric: The deciding metric.
+        after: Metrics of the network.
+        warnings: On the stage that made it.
+    """
+    value = after.get(metric.name) or Quantity.missing(metric.unit, "not recorded")
+    reasons = [warning for warning in warnings if warning.code in USELESS]
+    return tuple(
+        Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=reason) for reason in reasons[:1]
+    )
+
+
+def _losses(record: RunRecord, shipped: Metrics, metrics: tuple[Metric, ...]) -> Metrics:
+    missing = {
+        metric.loss_name: Quantity.missing(metric.unit, f"the run recorded no {metric.label} of a teacher to compare with")
+        for metric in metrics
+    }
+    teacher = record.teacher.after if record.teacher else {}
+    losses = missing | losses_without_pairs(shipped, teacher, "teacher", metrics)
+    return {name: loss for name, loss in losses.items() if name not in shipped}
 
 
 def _meaningless_loss(record: RunRecord, metric: Metric) -> Metrics:

@@ -104,7 +104,6 @@ def read_runs(folder: Path, *, rebuild: bool = False) -> tuple[RunRow, ...]:
 
 def _update(index: Path, folder: Path) -> tuple[RunRow, ...]:
     with closing(sqlite3.connect(index)) as database, database:
-        database.execute("PRAGMA user_version")
         columns = ", ".join(COLUMNS)
         database.execute(f"CREATE TABLE IF NOT EXISTS runs (stamp TEXT NOT NULL, {columns}, PRIMARY KEY (path))")
         known = dict(database.execute("SELECT path, stamp FROM runs"))
