@@ -20,7 +20,8 @@ from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
-from compress.tasks.base import CAPABILITIES, Capability, Task
+from compress.tasks.base import Task
+from compress.tasks.capability import CAPABILITIES, Capability
 
 if TYPE_CHECKING:
     from compress.core.network_spec import NetworkSpec

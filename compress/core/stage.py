@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.core.budget import Budget
     from compress.data.interface import Data
-    from compress.tasks.base import Capability, Task
+    from compress.tasks.base import Task
+    from compress.tasks.capability import Capability
 
 Form = Literal["torch", "onnx"]
 

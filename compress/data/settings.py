@@ -15,7 +15,7 @@ from compress.core.registry import lookup, names
 from compress.core.user_path import user_path
 
 if TYPE_CHECKING:
-    from compress.tasks.base import Capability
+    from compress.tasks.capability import Capability
 
 
 Pixels = Annotated[int, Field(ge=8, le=1024)]

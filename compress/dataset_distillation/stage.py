@@ -11,7 +11,7 @@ from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.dataset_distillation.base import DatasetDistillationMethod
 from compress.dataset_distillation.distribution_matching import DistributionMatching
-from compress.tasks.base import Capability
+from compress.tasks.capability import Capability
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.registry import entries
 
 if TYPE_CHECKING:
-    from compress.tasks.base import Capability
+    from compress.tasks.capability import Capability
 
 Placement = Literal["outside", "graph", "both"]
 """Where the post-processing of a shipped network is: beside the file, part of it, or there is a file of each kind."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.export.parity import ParityTable
     from compress.export.runtime_per_device import RuntimeChoices
-    from compress.tasks.base import Capability
+    from compress.tasks.capability import Capability
 
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
 """Range of ONNX opsets that torch's exporter writes."""

@@ -14,7 +14,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.substitute.operator_kinds import ACTIVATIONS, OPERATOR_KINDS, SQUEEZE_EXCITE
-from compress.tasks.base import Capability
+from compress.tasks.capability import Capability
 from compress.train.settings import FinetuneSettings
 
 if TYPE_CHECKING:

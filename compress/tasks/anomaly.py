@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, ClassVar
 from compress.core.network_spec import LOGITS, NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import TARGET, UNLABELLED, Tensors
-from compress.tasks.base import Capability, Rows
+from compress.tasks.base import Rows
+from compress.tasks.capability import Capability
 from compress.tasks.defect_metrics import Auroc, FalseAlarmRate, RecallAtFpr
 from compress.tasks.defect_task import FPR, DefectTask
 from compress.tasks.infer_code import InferCode

@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
@@ -16,6 +15,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import TensorSpec
 from compress.data.batch import Batch, Split, Tensors
+from compress.tasks.capability import Capability
 from compress.tasks.infer_code import OUTPUTS, InferCode
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.output_names import name_outputs
@@ -26,36 +26,6 @@ if TYPE_CHECKING:
     from compress.tasks.calibration_samples import Sample
     from compress.tasks.output_agreement import OutputAgreement
     from compress.tasks.postprocessing import Postprocessing
-
-Capability = Literal[
-    "continuous_input",
-    "class_targets",
-    "class_rows",
-    "per_sample_score",
-    "row_per_sample",
-    "sample_vector",
-    "map_outputs",
-    "image_input",
-    "box_targets",
-    "postprocessing",
-]
-"""Capability of a task that a method may require, see `CAPABILITIES`."""
-
-CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
-    {
-        "continuous_input": "one input of real numbers, so that mixtures of samples and gradients by the input are defined",
-        "class_targets": "one class for each sample",
-        "class_rows": "logits of classes, for which a softmax is defined",
-        "per_sample_score": "a deciding metric that is the mean of a score of each sample",
-        "row_per_sample": "one row of outputs for each sample",
-        "sample_vector": "one vector of features for each sample, as before a fully connected layer",
-        "map_outputs": "outputs with a height and a width, such as logits of pixels",
-        "image_input": "one image (C, H, W) as input, normalised per channel",
-        "box_targets": "boxes of objects as targets",
-        "postprocessing": "results that are computed from the outputs, such as non-maximum suppression of boxes",
-    }
-)
-"""Capabilities with their meaning."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from compress.core.network_spec import LOGITS
 from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import TARGET, Split, Tensors
-from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.base import Rows, Task
+from compress.tasks.capability import Capability
 from compress.tasks.infer_code import CLASSIFY, InferCode
 from compress.tasks.metric import MeanOfScores, Scores, TaskMetric
 

@@ -23,7 +23,8 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import Tensors
 from compress.data.detection_targets import BOXES, CLASSES
-from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.base import Rows, Task
+from compress.tasks.capability import Capability
 from compress.tasks.detection_metric import AveragePrecision, detection_statistics
 from compress.tasks.detection_outputs import AGREEMENT_SCORE, ANCHORS, CLASS_LOGITS, IMAGE_SIZE, OFFSETS
 from compress.tasks.detections import detection_agreement, image_sizes, postprocess, true_objects

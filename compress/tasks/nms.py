@@ -13,7 +13,8 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import Tensors
 from compress.data.detection_targets import NO_OBJECT
-from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.base import Rows, Task
+from compress.tasks.capability import Capability
 from compress.tasks.detection_metric import AveragePrecision, detection_statistics
 from compress.tasks.detection_outputs import (
     ANCHORS,

@@ -12,7 +12,8 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import TensorSpec
 from compress.data.batch import Tensors
-from compress.tasks.base import Capability, Rows, Task
+from compress.tasks.base import Rows, Task
+from compress.tasks.capability import Capability
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.output_names import name_outputs
 

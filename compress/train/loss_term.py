@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from compress.data.batch import Batch, Tensors
-    from compress.tasks.base import Capability, Task
+    from compress.tasks.base import Task
+    from compress.tasks.capability import Capability
 
 Need = Literal["teacher_logits", "features", "input_gradient"]
 """`teacher_logits` can be read from the cache; for `features` and `input_gradient` the teacher runs in every step."""

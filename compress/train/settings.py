@@ -13,7 +13,7 @@ from compress.core.registry_field import RegistryField
 from compress.train.loss_term import LossTerm
 
 if TYPE_CHECKING:
-    from compress.tasks.base import Capability
+    from compress.tasks.capability import Capability
 
 
 def _weighted(losses: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:

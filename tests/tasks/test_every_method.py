@@ -28,7 +28,8 @@ from compress.models.detectors import SmallDetector
 from compress.models.segmenters import SmallSegmenter
 from compress.pipeline.task_data import data_for_task
 from compress.substitute.stage import Substitute
-from compress.tasks.base import CAPABILITIES, Task
+from compress.tasks.base import Task
+from compress.tasks.capability import CAPABILITIES
 from compress.tasks.choice import TaskChoice
 from tests.tasks import keypoints, kinds
 

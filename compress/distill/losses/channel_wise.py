@@ -18,7 +18,7 @@ from compress.train.loss_term import NETWORK_OUTPUT, FeatureKind, LayerSelection
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compress.tasks.base import Capability
+    from compress.tasks.capability import Capability
 
 
 def channel_wise(f_s: Tensor, f_t: Tensor, *, T: float) -> Tensor:  # noqa: N803

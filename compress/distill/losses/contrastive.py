@@ -13,7 +13,7 @@ from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
 from compress.distill.losses.features import mean_over_pairs
-from compress.tasks.base import Capability
+from compress.tasks.capability import Capability
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pydantic import Field
 from compress.core.errors import ModelError
 from compress.data.detection_targets import BOXES, CLASSES
 from compress.distill.losses.projectors import build_projectors, match_resolution
-from compress.tasks.base import Capability
+from compress.tasks.capability import Capability
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
 if TYPE_CHECKING:

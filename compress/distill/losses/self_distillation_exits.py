@@ -16,7 +16,7 @@ from compress.core.errors import ModelError
 from compress.distill.losses.features import mean_over_pairs
 from compress.distill.losses.label_smoothing import label_smoothing
 from compress.distill.losses.response import response
-from compress.tasks.base import Capability
+from compress.tasks.capability import Capability
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers
 
 if TYPE_CHECKING:

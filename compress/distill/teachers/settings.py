@@ -19,7 +19,7 @@ from compress.train.settings import Training
 if TYPE_CHECKING:
     from torch import nn
 
-    from compress.tasks.base import Capability
+    from compress.tasks.capability import Capability
     from compress.train.teachers.base import Teacher
 
 

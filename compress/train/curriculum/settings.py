@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from compress.core.frozen_model import FrozenModel
 
 if TYPE_CHECKING:
-    from compress.tasks.base import Capability
+    from compress.tasks.capability import Capability
 
 
 class Curriculum(FrozenModel):

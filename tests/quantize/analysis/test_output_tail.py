@@ -28,8 +28,9 @@ from compress.quantize.load_float import load_quantizable
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
 from compress.quantize.static_int8 import Int8Format, StaticInt8Plan, plan_static_int8
-from compress.tasks.base import Capability, Task
+from compress.tasks.base import Task
 from compress.tasks.boxes import Detections, decode_boxes, encode_boxes
+from compress.tasks.capability import Capability
 from compress.tasks.detection import Detection
 from compress.tasks.detection_metric import AveragePrecision, detection_statistics
 from compress.tasks.metric import TaskMetric
