@@ -63,10 +63,10 @@ def running_sizes(path: Path, signature: Signature, axes: Sequence[str]) -> dict
     result = _first_that_runs(path, path.stat().st_mtime_ns, signature.model_dump_json(), tuple(axes))
     if result.ran is None and ("Non-zero status code" in result.refusal or "INVALID_ARGUMENT" in result.refusal):
         tried = "; ".join(", ".join(f"{axis} {size}" for axis, size in sizes.items()) for sizes in candidates)
-        given = ", ".join(f"{axis}: {size}" for axis, size in candidates[0].items())
+        sizes_text = ", ".join(f"{axis}: {size}" for axis, size in candidates[0].items())
         msg = (
             f"{path}: it runs at no typical size of its free axes (tried {tried}); give sizes, for example "
-            f"data.sizes: {{{given}}} in a recipe, or --shape NAME:1x{next(iter(candidates[0].values()))} "
+            f"data.sizes: {{{sizes_text}}} in a recipe, or --shape NAME:1x{next(iter(candidates[0].values()))} "
             f"({result.refusal[-300:]})"
         )
         raise ConversionError(msg)

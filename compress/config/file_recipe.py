@@ -64,8 +64,8 @@ def _data(data: str | None, source: str, signature: Signature | None, sizes: Map
         if signature is None:
             msg = f"{source} has no data of its own: give --data, such as --data imagefolder:PATH or --data digits"
             raise DataError(msg)
-        given: Tree = {"sizes": dict(sizes)} if sizes else {}
-        return {"source": f"random:{source.partition(':')[2]}", **given}
+        written: Tree = {"sizes": dict(sizes)} if sizes else {}
+        return {"source": f"random:{source.partition(':')[2]}", **written}
     if kind in names("data"):
         needs_path = bool(rest) and kind not in ("python",)
         return {"source": f"{kind}:{user_path(rest, Path.cwd()).absolute()}" if needs_path else data}

@@ -47,5 +47,5 @@ def why_not_trainable(path: Path, torch_stage: str) -> str | None:
         model = read_graph(path)
     except ConversionError:
         return None  # told elsewhere
-    found = untrainable(nodes_of(model))
-    return untrainable_sentence(found, torch_stage) if found else None
+    operators = untrainable(nodes_of(model))
+    return untrainable_sentence(operators, torch_stage) if operators else None

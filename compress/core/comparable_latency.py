@@ -78,10 +78,10 @@ def _same_network(first: Metrics, second: Metrics) -> bool:
 
     Older records have no session; there equal quantities with equal details are from the same session.
     """
-    one, other = first.get(LATENCY), second.get(LATENCY)
-    if one is not None and other is not None and one.session and other.session:
-        return one.session == other.session
-    return one == other
+    latency, other = first.get(LATENCY), second.get(LATENCY)
+    if latency is not None and other is not None and latency.session and other.session:
+        return latency.session == other.session
+    return latency == other
 
 
 def _profile(record: RunRecord) -> StageRecord | None:

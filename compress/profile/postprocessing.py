@@ -149,8 +149,8 @@ def _metrics(
     for results, batch in _first(iterate_split(inside, split, task, batch_size=BATCH, runtime=runtime)):
         scores[0].append(task.deciding.scores(results, batch.to("cpu").targets))
     for outputs, batch in _first(iterate_split(network, split, context.task, batch_size=BATCH, runtime=runtime)):
-        found = post.run({name: values.numpy() for name, values in outputs.items()}, spec)
-        tensors = {name: torch.from_numpy(values) for name, values in found.items()}
+        results_outside = post.run({name: values.numpy() for name, values in outputs.items()}, spec)
+        tensors = {name: torch.from_numpy(values) for name, values in results_outside.items()}
         scores[1].append(task.deciding.scores(tensors, batch.to("cpu").targets))
     first, second = (torch.cat(parts).numpy() for parts in scores)
     where = f"{runtime}, the first {len(first)} validation samples"

@@ -125,6 +125,6 @@ def select_detections(
         limit = boxes.new_tensor((size[1], size[0], size[1], size[0]))
         boxes = boxes.clamp(min=0).minimum(limit)
     own = ((classes == number).nonzero().flatten() for number in set(classes.tolist()))
-    kept = [rows[nms(boxes[rows], scores[rows], nms_iou)] for rows in own]
-    chosen = torch.cat(kept).sort().values[:most] if kept else index[:0]
+    indices = [rows[nms(boxes[rows], scores[rows], nms_iou)] for rows in own]
+    chosen = torch.cat(indices).sort().values[:most] if indices else index[:0]
     return Detections(boxes[chosen], scores[chosen], classes[chosen])

@@ -113,12 +113,12 @@ class DefectTask(Task):
         for index in kinds if len(kinds) > 1 else ():
             own = parts.defective[parts.kinds == index]
             if len(own):
-                found = int((own > parts.threshold).sum())
+                hits = int((own > parts.threshold).sum())
                 results[f"recall_{classes[index]}"] = Quantity.measured(
-                    found / len(own),
+                    hits / len(own),
                     "fraction",
                     f"{where}; 95 % Wilson interval",
-                    interval=wilson(found, len(own)),
+                    interval=wilson(hits, len(own)),
                     runs=len(own),
                 )
         return results

@@ -181,8 +181,8 @@ class Detection(Task):
 
     def overlays(self, outputs: Tensors) -> list[Overlay]:
         """Boxes of the detections of a score of at least `DRAWN_SCORE`."""
-        found = postprocess(outputs, least_score=DRAWN_SCORE)
-        return [Boxes(each.boxes.numpy(), each.classes.numpy(), each.scores.numpy()) for each in found]
+        detections = postprocess(outputs, least_score=DRAWN_SCORE)
+        return [Boxes(each.boxes.numpy(), each.classes.numpy(), each.scores.numpy()) for each in detections]
 
     def true_overlays(self, targets: Tensors) -> list[Overlay]:
         """The true boxes."""

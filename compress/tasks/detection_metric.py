@@ -61,10 +61,10 @@ class AveragePrecision:
         """The mean average precision of these images; NaN where they have no true box."""
         detections = scores[:, : 3 * MOST_DETECTIONS].reshape(-1, 3, MOST_DETECTIONS)
         score, classes, hits = (detections[:, part].ravel() for part in range(3))
-        kept = score > 0
-        right = (hits[kept].astype(np.int64)[:, None] >> np.arange(len(self.thresholds)) & 1).astype(bool)
+        mask = score > 0
+        right = (hits[mask].astype(np.int64)[:, None] >> np.arange(len(self.thresholds)) & 1).astype(bool)
         positives = scores[:, 3 * MOST_DETECTIONS :].sum(axis=0, dtype=np.float64).astype(np.int64)
-        return mean_average_precision(score[kept], classes[kept].astype(np.int64), right, positives)
+        return mean_average_precision(score[mask], classes[mask].astype(np.int64), right, positives)
 
     def resampled(self, scores: Scores) -> Callable[[NDArray[np.int64]], float]:
         """The value of draws of these images, see `ResampledPrecision`."""

@@ -64,9 +64,9 @@ def unpad(detected: Tensors, *, least_score: float = LEAST_SCORE) -> list[Detect
 
     each = zip(detected[DETECTED_BOXES], detected[DETECTED_SCORES], detected[DETECTED_CLASSES], strict=True)
     return [
-        Detections(boxes[kept], scores[kept], classes[kept])
+        Detections(boxes[mask], scores[mask], classes[mask])
         for boxes, scores, classes in each
-        for kept in [(scores > least_score) & (classes > NO_OBJECT)]
+        for mask in [(scores > least_score) & (classes > NO_OBJECT)]
     ]
 
 

@@ -147,7 +147,7 @@ class NonMaximumSuppression:
             DETECTED_CLASSES: np.full((len(named[0]), count), NO_OBJECT, np.int64),
         }
         for row, (logits, offsets, anchors) in enumerate(zip(*named, strict=True)):
-            found = select_detections((logits, offsets, anchors), size, LEAST_SCORE, NMS_IOU, MOST_DETECTIONS)
-            for values, name in zip(found, padded, strict=True):
+            detections = select_detections((logits, offsets, anchors), size, LEAST_SCORE, NMS_IOU, MOST_DETECTIONS)
+            for values, name in zip(detections, padded, strict=True):
                 padded[name][row, : len(values)] = values
         return padded

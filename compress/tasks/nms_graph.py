@@ -88,8 +88,8 @@ def append_nms(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto
     chosen = [steps.one("GatherND", values, place, batch_dims=1) for values in (offsets, anchors)]
     boxes = _decode(steps, chosen[0], chosen[1], size)
     scores = steps.one("Sigmoid", top)
-    kept = _suppress(steps, boxes, scores, classes, logits)
-    _results(steps, boxes, kept, classes)
+    selection = _suppress(steps, boxes, scores, classes, logits)
+    _results(steps, boxes, selection, classes)
     batch = model.graph.output[0].type.tensor_type.shape.dim[0]
     first = batch.dim_value or batch.dim_param or "batch"
     del appended.graph.output[:]
@@ -151,11 +151,11 @@ def _range(steps: _Steps, start: int, end: int) -> tuple[str, str]:
     return steps.integers(start), steps.integers(end)
 
 
-def _results(steps: _Steps, boxes: str, kept: str, classes: str) -> None:
+def _results(steps: _Steps, boxes: str, selection: str, classes: str) -> None:
     """The best detections under the names of the outputs."""
-    found = steps.one("Gather", steps.one("Shape", kept), steps.integers(1))
+    found = steps.one("Gather", steps.one("Shape", selection), steps.integers(1))
     count = steps.one("Min", found, steps.integers(MOST_DETECTIONS))
-    scores, index = steps.add("TopK", kept, count, outputs=2, axis=1, largest=1, sorted=1)
+    scores, index = steps.add("TopK", selection, count, outputs=2, axis=1, largest=1, sorted=1)
     present = steps.one("Greater", scores, steps.constant(0.0))
     chosen = steps.one("GatherND", boxes, steps.one("Unsqueeze", index, steps.integers(2)), batch_dims=1)
     numbers = steps.one("GatherElements", classes, index, axis=1)

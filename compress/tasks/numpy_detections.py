@@ -26,14 +26,14 @@ def decode_boxes(offsets: np.ndarray, anchors: np.ndarray, width: int, height: i
 
 def suppress_boxes(boxes: np.ndarray, classes: np.ndarray, iou: float) -> np.ndarray:
     """Indices of the boxes that overlap no better one of their class by more than `iou`; boxes (D, 4) come best first."""
-    areas, left, kept = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), np.arange(len(boxes)), []
+    areas, left, selection = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), np.arange(len(boxes)), []
     while len(left):
         best, rest = left[0], left[1:]
-        kept.append(best)
+        selection.append(best)
         sides = np.minimum(boxes[best, 2:], boxes[rest, 2:]) - np.maximum(boxes[best, :2], boxes[rest, :2])
         overlap = np.maximum(sides, 0).prod(axis=1)
         left = rest[(overlap <= iou * (areas[best] + areas[rest] - overlap)) | (classes[rest] != classes[best])]
-    return np.array(kept, dtype=np.int64)
+    return np.array(selection, dtype=np.int64)
 
 
 def select_detections(
@@ -64,5 +64,5 @@ def select_detections(
     order, scores = order[scores > least_score], scores[scores > least_score]
     rows, classes = order // logits.shape[1], order % logits.shape[1]
     boxes = decode_boxes(offsets[rows], anchors[rows], *size)
-    kept = suppress_boxes(boxes, classes, iou)[:most]
-    return boxes[kept], scores[kept], classes[kept]
+    selection = suppress_boxes(boxes, classes, iou)[:most]
+    return boxes[selection], scores[selection], classes[selection]

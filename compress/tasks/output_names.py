@@ -23,13 +23,13 @@ def name_outputs(outputs: object, names: Sequence[str]) -> Tensors:
     if isinstance(outputs, Tensor):
         outputs = (outputs,)
     if isinstance(outputs, Mapping):
-        found = {name: outputs.get(name) for name in names}
+        named = {name: outputs.get(name) for name in names}
     elif isinstance(outputs, (tuple, list)):
-        found = dict(zip(names, outputs, strict=False))
+        named = dict(zip(names, outputs, strict=False))
     else:
         msg = f"the network returns {type(outputs).__name__}; it must return tensors: {', '.join(names)}"
         raise ModelError(msg)
-    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     if len(tensors) < len(names):
         missing = ", ".join(name for name in names if name not in tensors)
         msg = f"the network returns no tensor for {missing}; it must return, in this order: {', '.join(names)}"

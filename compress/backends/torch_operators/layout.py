@@ -107,9 +107,9 @@ def _scatter_elements(attributes: Attributes, x: Inputs) -> Tensor:
 
 def _pad(attributes: Attributes, x: Inputs) -> Tensor:
     values, dims = x.tensor(0), x.tensor(0).ndim
-    given = list(attributes.integers("pads") or ()) or x.numbers(1)
+    pads_and_axes = list(attributes.integers("pads") or ()) or x.numbers(1)
     axes = [axis % dims for axis in x.numbers(3)] if x.has(3) else list(range(dims))
-    pads = {axis: (given[place], given[place + len(axes)]) for place, axis in enumerate(axes)}
+    pads = {axis: (pads_and_axes[place], pads_and_axes[place + len(axes)]) for place, axis in enumerate(axes)}
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     mode = modes[attributes.text("mode", "constant")]
     around = [each for axis in reversed(range(dims)) for each in pads.get(axis, (0, 0))]

@@ -161,9 +161,9 @@ def _divide(arrays: Arrays, settings: DataSettings) -> list[Arrays]:
 
 def _tensor(values: np.ndarray) -> Tensor:
     """Real numbers as float32, integers in their own type; unsigned ones of more than 8 bits as int64."""
-    kept = values.dtype.kind in "bi" or values.dtype == np.uint8
+    is_exact = values.dtype.kind in "bi" or values.dtype == np.uint8
     other = np.float32 if values.dtype.kind == "f" else np.int64
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=values.dtype if kept else other))
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=values.dtype if is_exact else other))
 
 
 def _target(values: np.ndarray) -> Tensor:

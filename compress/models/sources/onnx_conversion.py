@@ -69,27 +69,27 @@ def converted_spec(path: Path, spec: NetworkSpec) -> NetworkSpec:
     """
     signature = read_signature(path)
     own = {each.name: each for each in signature.inputs}
-    given = spec.signature.inputs
-    if len(own) == len(given) == 1:
-        own = {given[0].name: signature.inputs[0]}
-    if own.keys() != {each.name for each in given}:
-        listed, present = ", ".join(own), ", ".join(each.name for each in given)
+    wanted = spec.signature.inputs
+    if len(own) == len(wanted) == 1:
+        own = {wanted[0].name: signature.inputs[0]}
+    if own.keys() != {each.name for each in wanted}:
+        listed, present = ", ".join(own), ", ".join(each.name for each in wanted)
         msg = f"{path} takes {listed}, and the data gives {present}; give an array for each input of the network, and no other"
         raise ConversionError(msg)
-    inputs = tuple(_input(path, own[each.name], each) for each in given)
+    inputs = tuple(_input(path, own[each.name], each) for each in wanted)
     outputs = spec.signature.outputs or tuple(_with_batch(each) for each in signature.outputs)
     named = Signature(inputs=inputs, outputs=outputs, sizes=spec.signature.sizes)
     return spec.model_copy(update={"signature": named})
 
 
-def _input(path: Path, own: TensorSpec, given: TensorSpec) -> TensorSpec:
-    if len(given.shape) == len(own.shape) + 1:
+def _input(path: Path, own: TensorSpec, wanted: TensorSpec) -> TensorSpec:
+    if len(wanted.shape) == len(own.shape) + 1:
         msg = (
             f"{path} takes input {own.name!r} without an axis of samples, so that it runs one sample at a time and cannot be "
             "trained in batches; leave the stages that train out"
         )
         raise ConversionError(msg)
-    return given.model_copy(update={"name": own.name, "values": given.values or own.values})
+    return wanted.model_copy(update={"name": own.name, "values": wanted.values or own.values})
 
 
 def _with_batch(output: TensorSpec) -> TensorSpec:

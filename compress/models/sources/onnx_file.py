@@ -174,8 +174,8 @@ def _inner_weights(graph: onnx.GraphProto) -> dict[str, int]:
     counts: dict[str, int] = {}
     for node in graph.node:
         inner = [each for attribute in node.attribute for each in (attribute.g, *attribute.graphs)]
-        count = sum(found.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
-                    for body in inner for found in all_nodes(body))  # fmt: skip
+        count = sum(inner_node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
+                    for body in inner for inner_node in all_nodes(body))  # fmt: skip
         if count:
             counts[node.op_type] = counts.get(node.op_type, 0) + count
     return counts
@@ -183,11 +183,11 @@ def _inner_weights(graph: onnx.GraphProto) -> dict[str, int]:
 
 def _name_nodes(model: ir.Model) -> None:
     """Give each node a unique name; existing unique names are kept."""
-    taken = set[str]()
+    names = set[str]()
     for index, node in enumerate(model.graph):
         name = node.name or f"{node.op_type}_{index}"
-        node.name = name if name not in taken else f"{name}_{index}"
-        taken.add(node.name)
+        node.name = name if name not in names else f"{name}_{index}"
+        names.add(node.name)
 
 
 def _check_same(path: Path, prepared: Path, samples: list[dict[str, Array]]) -> None:

@@ -156,10 +156,10 @@ class _NetworkBuilder:
         if len(parts) > 1 and parts[-1] == step.operator:
             parts = parts[:-1]
         key = ".".join(parts)
-        taken = set(self.layers)
-        while key in taken or any(other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in taken):
-            key = f"{key}_" if key not in taken else f"{key}_{step.operator.lower()}"
-            key = key.replace(".", "_") if any(key.startswith(f"{other}.") for other in taken) else key
+        used = set(self.layers)
+        while key in used or any(other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in used):
+            key = f"{key}_" if key not in used else f"{key}_{step.operator.lower()}"
+            key = key.replace(".", "_") if any(key.startswith(f"{other}.") for other in used) else key
         return key
 
 

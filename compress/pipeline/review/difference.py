@@ -49,8 +49,8 @@ def difference(first: Quantity | None, second: Quantity | None, *, higher_is_bet
     """
     reason = _incomparable(first, second)
     if reason or first is None or second is None or first.value is None or second.value is None:
-        given = second or first
-        return Difference(Quantity.missing(given.unit if given else "1", reason), "not comparable")
+        either = second or first
+        return Difference(Quantity.missing(either.unit if either else "1", reason), "not comparable")
     change = second.value - first.value
     sign = 1 if higher_is_better else -1
     if first.low is None or first.high is None or second.low is None or second.high is None:

@@ -65,8 +65,8 @@ def crop(image: Tensor, boxes: Tensor, classes: Tensor, window: tuple[int, int, 
     moved = boxes - boxes.new_tensor((left, top, left, top))
     clipped = moved.clamp(min=0).minimum(boxes.new_tensor((columns, rows, columns, rows)))
     inside, whole = ((each[:, 2:] - each[:, :2]).clamp(min=0).prod(1) for each in (clipped, boxes))
-    kept = inside >= LEAST_VISIBLE * whole
-    return image[:, top : top + rows, left : left + columns], clipped[kept], classes[kept]
+    mask = inside >= LEAST_VISIBLE * whole
+    return image[:, top : top + rows, left : left + columns], clipped[mask], classes[mask]
 
 
 def flip(image: Tensor, boxes: Tensor, classes: Tensor) -> Sample:
