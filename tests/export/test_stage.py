@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from compress.backends import onnx_files
+from compress.core.run_directory import SHIPPED_NETWORK
 from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
 from compress.export.stage import Export
 from compress.models import checkpoint
-from compress.models.saved_network import DESCRIPTION, PROGRAM, SHIPPED, WEIGHTS, load, write_description
+from compress.models.saved_network import DESCRIPTION, PROGRAM, WEIGHTS, load, write_description
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC, Target
 
@@ -61,7 +62,7 @@ def test_the_last_torch_network_ships_beside_the_artifacts(
         context, torch_folder=stage, load_float_network=lambda: network, float_file=exported, to_onnx=lambda _: exported
     )
     Export().run(Candidate(SPEC, network), context)
-    shipped = context.folder / SHIPPED
+    shipped = context.folder / SHIPPED_NETWORK
     assert {path.name for path in shipped.iterdir()} == {WEIGHTS, DESCRIPTION, PROGRAM}
     images = torch.randn(3, *SPEC.shape)
     if known:

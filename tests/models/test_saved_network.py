@@ -11,13 +11,13 @@ from torch import nn
 
 import compress
 from compress.core.errors import ModelError, TrustError
+from compress.core.run_directory import SHIPPED_NETWORK
 from compress.models.checkpoint import save
 from compress.models.compressed_checkpoint import compress_checkpoint
 from compress.models.factory import build_model
 from compress.models.saved_network import (
     DESCRIPTION,
     PROGRAM,
-    SHIPPED,
     WEIGHTS,
     copy_network,
     load,
@@ -94,12 +94,12 @@ def test_the_shipped_copy_is_unpacked_and_found_from_the_run_directory(pruned):
     folder, network = pruned
     compress_checkpoint(folder / WEIGHTS)
     run = folder.parent / "run"
-    copy_network(folder, run / SHIPPED)
-    assert sorted(path.name for path in (run / SHIPPED).iterdir()) == [WEIGHTS, DESCRIPTION]
+    copy_network(folder, run / SHIPPED_NETWORK)
+    assert sorted(path.name for path in (run / SHIPPED_NETWORK).iterdir()) == [WEIGHTS, DESCRIPTION]
     assert same(load(run, base=folder.parent, trust_code=True), network)
     (folder / PROGRAM).write_bytes(b"program")
-    copy_network(folder, run / SHIPPED)
-    assert (run / SHIPPED / PROGRAM).read_bytes() == b"program"
+    copy_network(folder, run / SHIPPED_NETWORK)
+    assert (run / SHIPPED_NETWORK / PROGRAM).read_bytes() == b"program"
 
 
 def test_folders_without_a_network_and_damaged_descriptions_are_errors(tmp_path, pruned):
