@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from compress.backends import onnx_files
 from compress.backends.read_graph import graph_inputs
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 
 PROBE = Path(__file__).with_name("crash_probe.py")
 MAX_INPUT_BYTES = 2**31
@@ -54,10 +55,10 @@ def check_onnx_file(path: Path, tries: Sequence[FeedShapes] = (), *, timeout_s: 
     """
     model = onnx_files.load(path)
     if any(isinstance(text, bytes) for text in _texts(model)):
-        msg = f"{path} has names that are not UTF-8; export it again"
+        msg = gettext("{path} has names that are not UTF-8; export it again", path=path)
         raise ConversionError(msg)
     if not any(entry.domain in ("", "ai.onnx") for entry in model.opset_import):
-        msg = f"{path} has no ONNX opset, so its operators are undefined; export it again"
+        msg = gettext("{path} has no ONNX opset, so its operators are undefined; export it again", path=path)
         raise ConversionError(msg)
     for value in graph_inputs(model.graph):
         _check_input(path, value)
@@ -82,11 +83,22 @@ def _check_input(path: Path, value: onnx.ValueInfoProto) -> None:
     if kind.elem_type in onnx.TensorProto.DataType.values() and kind.elem_type != onnx.TensorProto.UNDEFINED:
         item = max(1, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize)
     if any(size < 1 for size in sizes):
-        msg = f"{path}: input {value.name!r} has a dimension below 1: {sizes}; export it with sizes of 1 or more"
+        msg = gettext(
+            "{path}: input {name!r} has a dimension below 1: {sizes}; export it with sizes of 1 or more",
+            path=path,
+            name=value.name,
+            sizes=sizes,
+        )
         raise ConversionError(msg)
     if prod(sizes) * item > MAX_INPUT_BYTES:
         size_gb = prod(sizes) * item / 1e9
-        msg = f"{path}: input {value.name!r}, {sizes}, needs {size_gb:.3g} GB, allowed are 2.1 GB: export it with smaller sizes"
+        msg = gettext(
+            "{path}: input {name!r}, {sizes}, needs {size_gb:.3g} GB, allowed are 2.1 GB: export it with smaller sizes",
+            path=path,
+            name=value.name,
+            sizes=sizes,
+            size_gb=size_gb,
+        )
         raise ConversionError(msg)
 
 
@@ -97,12 +109,20 @@ def _run_probe(path: Path, tries: Sequence[FeedShapes], timeout_s: float) -> Pro
             command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as error:
-        msg = f"one run of {path} in ONNX Runtime takes longer than {timeout_s:g} s; use a smaller network"
+        msg = gettext(
+            "one run of {path} in ONNX Runtime takes longer than {timeout_s:g} s; use a smaller network",
+            path=path,
+            timeout_s=timeout_s,
+        )
         raise ConversionError(msg) from error
     if process.returncode != 0:
         code = process.returncode
         reason = f"signal {-code}" if code < 0 else f"exit status {code}"
-        msg = f"ONNX Runtime crashes on {path} ({reason}); the file is damaged, or the runtime has a bug: export it again"
+        msg = gettext(
+            "ONNX Runtime crashes on {path} ({reason}); the file is damaged, or the runtime has a bug: export it again",
+            path=path,
+            reason=reason,
+        )
         raise ConversionError(msg)
     ran = process.stdout.strip()
     return ProbeResult(int(ran) if ran.isdecimal() else None, process.stderr.strip())

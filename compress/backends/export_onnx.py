@@ -32,6 +32,7 @@ from compress.backends.parity_records import record_parity
 from compress.backends.rewrite_spatial_mean import reducemean_to_gap
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import Signature
 from compress.core.stage import OnnxOptions
@@ -80,7 +81,11 @@ def export_onnx(
     reference = reference_outputs(module, inputs)
     if len(reference.alone[0]) != len(spec.signature.outputs):
         names = ", ".join(spec.output_names)
-        msg = f"the network has {len(reference.alone[0])} outputs in eval mode, but its signature has {names}"
+        msg = gettext(
+            "the network has {count} outputs in eval mode, but its signature has {names}",
+            count=len(reference.alone[0]),
+            names=names,
+        )
         raise ConversionError(msg)
     model, notes = _convert(reference, spec, options)
     onnx_files.save(model, path)
@@ -92,7 +97,9 @@ def export_onnx(
 def _check_finite(module: nn.Module) -> None:
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            msg = f"{name!r} has values that are not finite; retrain or reload the network before exporting it"
+            msg = gettext(
+                "{name!r} has values that are not finite; retrain or reload the network before exporting it", name=name
+            )
             raise ConversionError(msg)
 
 
@@ -119,7 +126,10 @@ def _convert(reference: ReferenceOutputs, spec: NetworkSpec, options: OnnxOption
         return model, (*notes, Fact.of(code, reason=innermost_reason(first)), *frozen)
     if isinstance(first, ParityError):
         raise first
-    msg = f"the network cannot be exported to ONNX: {innermost_reason(first)}; change that operation or its input sizes"
+    msg = gettext(
+        "the network cannot be exported to ONNX: {innermost_reason}; change that operation or its input sizes",
+        innermost_reason=innermost_reason(first),
+    )
     raise ConversionError(msg) from first
 
 
@@ -134,7 +144,12 @@ def _convert_with(
         model = exporter(network, spec, opset)
         if newer := _newer_operators(model, opset):
             if options.opset is not None:
-                msg = f"{', '.join(newer)} needs ONNX opset {max(newer.values())} or later, but export.opset is {opset}"
+                msg = gettext(
+                    "{newer} needs ONNX opset {least} or later, but export.opset is {opset}",
+                    newer=", ".join(newer),
+                    least=max(newer.values()),
+                    opset=opset,
+                )
                 raise ConversionError(msg)
             opset = max(newer.values())
             notes = (Fact.of("backends.newer_opset", ", ".join(newer), opset=opset, default=OPSET),)
@@ -181,13 +196,13 @@ def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: 
         verbose=False,
     )
     if program is None:
-        msg = "the exporter returned no program"
+        msg = gettext("the exporter returned no program")
         raise ConversionError(msg)
     model: ir.Model = program.model
     for value in model.graph.inputs if dynamic else ():
         for index, axis in free.get(str(value.name), {}).items():
             if value.shape is not None and isinstance(value.shape[index], int):
-                msg = f"the exporter fixed the size of axis {axis} of input {value.name}"
+                msg = gettext("the exporter fixed the size of axis {axis} of input {name}", axis=axis, name=value.name)
                 raise ConversionError(msg)
     return model
 

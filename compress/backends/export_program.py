@@ -15,6 +15,7 @@ from compress.backends.exporter_messages import innermost_reason, quiet_exporter
 from compress.core.atomic_files import write_with
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.tasks.flat_outputs import run_flat
 
@@ -76,5 +77,9 @@ def _check(program: ExportedProgram, network: nn.Module, spec: NetworkSpec) -> N
         expected, outputs = run_flat(network, inputs), run_flat(module, inputs)
         difference = float((outputs - expected).abs().max())
         if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
-            msg = f"the outputs of the program differ from those of the network by {difference:.3g} for {batch} samples"
+            msg = gettext(
+                "the outputs of the program differ from those of the network by {difference:.3g} for {batch} samples",
+                difference=difference,
+                batch=batch,
+            )
             raise ConversionError(msg)

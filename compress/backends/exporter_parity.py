@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from compress.backends import first_divergence, onnx_session
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import OnnxOptions
 from compress.tasks.output_agreement import OutputAgreement, compare_outputs
@@ -80,7 +81,7 @@ def reference_outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> Referenc
     alone = tuple(_run(network, sample) for sample in samples)
     again = zip(alone[0], _run(network, samples[0]), strict=True)
     if not all(np.allclose(first, other, rtol=1e-3, atol=1e-4, equal_nan=True) for first, other in again):
-        msg = "the network has different outputs for the same inputs: remove randomness from its eval mode"
+        msg = gettext("the network has different outputs for the same inputs: remove randomness from its eval mode")
         raise ConversionError(msg)
     try:
         batch = _run(network, inputs)
@@ -95,12 +96,20 @@ def _run(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[np.ndarray, ..
             outputs = network(*(values.clone() for values in inputs))
     except Exception as error:  # the code of the network may raise anything
         shapes = ", ".join(str(tuple(values.shape)) for values in inputs)
-        msg = f"the network does not run on inputs of shape {shapes}: {type(error).__name__}: {error}"
+        msg = gettext(
+            "the network does not run on inputs of shape {shapes}: {kind}: {error}",
+            shapes=shapes,
+            kind=type(error).__name__,
+            error=error,
+        )
         raise ConversionError(msg) from error
     tensors = tuple(outputs.values()) if isinstance(outputs, Mapping) else outputs
     tensors = tensors if isinstance(tensors, (tuple, list)) else (tensors,)
     if not tensors or not all(isinstance(values, Tensor) for values in tensors):
-        msg = f"the network returns a {type(outputs).__name__} in eval mode; export supports a tensor or a tuple of tensors"
+        msg = gettext(
+            "the network returns a {kind} in eval mode; export supports a tensor or a tuple of tensors",
+            kind=type(outputs).__name__,
+        )
         raise ConversionError(msg)
     return tuple((values.float() if values.is_floating_point() else values).numpy() for values in tensors)
 
@@ -126,7 +135,11 @@ def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, o
     for expected, samples in pairs:
         outputs = session.run(None, onnx_session.feeds_of(session, samples))
         if len(outputs) < len(expected):
-            msg = f"the exported network has {len(outputs)} outputs, the torch network {len(expected)}"
+            msg = gettext(
+                "the exported network has {count} outputs, the torch network {expected_count}",
+                count=len(outputs),
+                expected_count=len(expected),
+            )
             raise ParityError(msg)
         for expected_values, values in zip(expected, outputs, strict=False):
             agreement = _compare(expected_values, values)
@@ -137,7 +150,11 @@ def check_exporter_parity(model: onnx.ModelProto, reference: ReferenceOutputs, o
 
 def _compare(expected: np.ndarray, outputs: np.ndarray) -> OutputAgreement:
     if expected.shape != outputs.shape:
-        msg = f"the exported network has outputs of shape {outputs.shape}, the torch network {expected.shape}"
+        msg = gettext(
+            "the exported network has outputs of shape {shape}, the torch network {expected_shape}",
+            shape=outputs.shape,
+            expected_shape=expected.shape,
+        )
         raise ParityError(msg)
     a, b = (values.reshape(len(values), -1).astype(np.float64) for values in (expected, outputs))
     same = ~np.isfinite(a) & ((a == b) | (np.isnan(a) & np.isnan(b)))
@@ -158,8 +175,14 @@ def _parity_error(
     )
     batch = "one sample alone" if len(samples[0]) == 1 else f"a batch of {len(samples[0])}"
     return ParityError(
-        f"the outputs of the ONNX export differ from those of the torch network by up to {agreement.max_abs:.3g} for {batch}, "
-        f"allowed is {allowed:.3g}; {divergence}"
+        gettext(
+            "the outputs of the ONNX export differ from those of the torch network by up to {max_abs:.3g} for {batch}, "
+            "allowed is {allowed:.3g}; {divergence}",
+            max_abs=agreement.max_abs,
+            batch=batch,
+            allowed=allowed,
+            divergence=divergence,
+        )
     )
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from compress.backends.runner_protocol import Array, Feeds, Shapes
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.data.batch import Batch, Split
 
 InputShapes = Mapping[str, tuple[int | str | None, ...] | None]
@@ -47,7 +48,13 @@ def name_feeds(feeds: Feeds, names: Sequence[str], network: str) -> dict[str, Ar
     if len(names) == len(feeds) == 1:
         return {names[0]: next(iter(feeds.values()))}
     if missing := [name for name in names if name not in feeds]:
-        msg = f"{network} has inputs {', '.join(names)}; the data has no {', '.join(missing)}, only {', '.join(feeds)}"
+        msg = gettext(
+            "{network} has inputs {names}; the data has no {missing}, only {feeds}",
+            network=network,
+            names=", ".join(names),
+            missing=", ".join(missing),
+            feeds=", ".join(feeds),
+        )
         raise ConversionError(msg)
     return {name: feeds[name] for name in names}
 
@@ -81,7 +88,13 @@ def check_shapes(feeds: Feeds, shapes: InputShapes, network: str) -> None:
         if shape is None or (len(shape) == len(sizes) and not any(map(_differ, shape[1:], sizes[1:]))):
             continue
         expected, actual = ("×".join(str(size or "any") for size in dims) or "scalar" for dims in (shape, sizes))
-        msg = f"input {name!r} of {network} has shape {expected}, but the data has {actual}; give data of that shape"
+        msg = gettext(
+            "input {name!r} of {network} has shape {expected}, but the data has {actual}; give data of that shape",
+            name=name,
+            network=network,
+            expected=expected,
+            actual=actual,
+        )
         raise ConversionError(msg)
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from compress.backends.read_graph import all_nodes, graph_inputs, read_graph
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.signature import BATCH, Axis, DType, Signature, TensorSpec
 
 TYPES: Mapping[int, DType] = MappingProxyType(
@@ -55,7 +56,7 @@ def read_signature(path: Path) -> Signature:
     model = read_graph(path)
     inputs = graph_inputs(model.graph)
     if not inputs:
-        msg = f"{path} has no inputs, so its outputs are constant; export it with an input"
+        msg = gettext("{path} has no inputs, so its outputs are constant; export it with an input", path=path)
         raise ConversionError(msg)
     specs = [_spec(path, value) for value in inputs]
     batch_names = {spec.shape[0] for spec in specs if spec.shape and _is_batch(spec.shape[0])}
@@ -73,18 +74,37 @@ def _spec(path: Path, value: onnx.ValueInfoProto) -> TensorSpec:
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         type_name = (kind or "an unknown type").removesuffix("_type").replace("_", " ")
-        msg = f"{path}: input {value.name!r} is of type {type_name}; only tensors are supported: export it with tensors"
+        msg = gettext(
+            "{path}: input {name!r} is of type {type_name}; only tensors are supported: export it with tensors",
+            path=path,
+            name=value.name,
+            type_name=type_name,
+        )
         raise ConversionError(msg)
     tensor = value.type.tensor_type
     if tensor.elem_type not in TYPES:
         names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
         type_name = names.get(tensor.elem_type, "undefined")
-        msg = f"{path}: input {value.name!r} is of type {type_name}; supported types are {', '.join(TYPES.values())}"
+        msg = gettext(
+            "{path}: input {name!r} is of type {type_name}; supported types are {types}",
+            path=path,
+            name=value.name,
+            type_name=type_name,
+            types=", ".join(TYPES.values()),
+        )
         if tensor.elem_type == onnx.TensorProto.STRING:
-            msg = f"{path}: input {value.name!r} is text; export the network without its tokenizer: inputs must be numbers"
+            msg = gettext(
+                "{path}: input {name!r} is text; export the network without its tokenizer: inputs must be numbers",
+                path=path,
+                name=value.name,
+            )
         raise ConversionError(msg)
     if not tensor.HasField("shape"):
-        msg = f"{path}: input {value.name!r} has no rank, so its shape is unknown; export it with named free axes"
+        msg = gettext(
+            "{path}: input {name!r} has no rank, so its shape is unknown; export it with named free axes",
+            path=path,
+            name=value.name,
+        )
         raise ConversionError(msg)
     return TensorSpec(name=value.name, dtype=TYPES[tensor.elem_type], shape=_axes(tensor))
 
@@ -191,7 +211,7 @@ def _with_metadata(path: Path, model: onnx.ModelProto, signature: Signature) -> 
         metadata = Signature.model_validate_json(entries["signature"])
     except ValidationError as error:
         first = error.errors()[0]["msg"]
-        msg = f"{path}: its metadata `signature` is damaged ({first}); export it again"
+        msg = gettext("{path}: its metadata `signature` is damaged ({first}); export it again", path=path, first=first)
         raise ConversionError(msg) from error
     specs = {spec.name: spec for spec in (*metadata.inputs, *metadata.outputs)}
 

@@ -21,6 +21,7 @@ from compress.backends.open_runner import open_runner
 from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array, FileRunner, Shapes
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.data.batch import Batch, Split, Tensors
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def iterate_split(
             yield task.complete_outputs(infer(batch), batch.inputs), batch
             samples += batch.size
     if not samples:
-        msg = "a split without samples cannot be evaluated; give at least one sample"
+        msg = gettext("a split without samples cannot be evaluated; give at least one sample")
         raise DataError(msg)
 
 

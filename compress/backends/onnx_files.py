@@ -14,6 +14,7 @@ from compress.backends.onnx_graph import to_proto
 from compress.backends.read_graph import read_graph
 from compress.core.atomic_files import atomic_write
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 
 INPUT = "input"
@@ -64,7 +65,7 @@ def load(path: Path) -> onnx.ModelProto:
         onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # onnx raises errors of several unrelated classes
         reason = "its external data is missing or outside its folder: keep the weights file beside the .onnx file"
-        msg = f"cannot read {path}: {reason} ({error})"
+        msg = gettext("cannot read {path}: {reason} ({error})", path=path, reason=reason, error=error)
         raise ConversionError(msg) from error
     return model
 
@@ -79,7 +80,12 @@ def check_finite(model: onnx.ModelProto) -> None:
         values = onnx.numpy_helper.to_array(tensor)
         if values.dtype.kind == "f" and values.size > 1 and not np.isfinite(values).all():  # a scalar may be −∞ for a mask
             bad = int((~np.isfinite(values)).sum())
-            msg = f"{bad} of {values.size} values of {tensor.name!r} are not finite; retrain or reload the network"
+            msg = gettext(
+                "{bad} of {size} values of {name!r} are not finite; retrain or reload the network",
+                bad=bad,
+                size=values.size,
+                name=tensor.name,
+            )
             raise ConversionError(msg)
 
 
@@ -95,7 +101,7 @@ def check(model: onnx.ModelProto) -> None:
         strict = not any(node.op_type in CONTROL_FLOW for node in model.graph.node)
         onnx.checker.check_model(onnx.shape_inference.infer_shapes(model, check_type=strict, strict_mode=strict))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        msg = f"the graph is not valid ONNX: {error}"
+        msg = gettext("the graph is not valid ONNX: {error}", error=error)
         raise ConversionError(msg) from error
 
 

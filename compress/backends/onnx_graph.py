@@ -14,6 +14,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from compress.core.language import gettext
+
 
 def to_ir(model: onnx.ModelProto) -> ir.Model:
     """Convert a model to `onnx_ir`.
@@ -172,7 +174,7 @@ def name_producer(value: ir.Value, name: str | None) -> None:
     """
     node = value.producer()
     if node is None:
-        msg = f"no node writes {value.name!r}"
+        msg = gettext("no node writes {name!r}", name=value.name)
         raise ValueError(msg)
     node.name = name
 

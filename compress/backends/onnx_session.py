@@ -14,6 +14,7 @@ import onnxruntime
 from compress.backends import onnx_files
 from compress.backends.onnx_graph import to_proto
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 
 
 def create_session(
@@ -45,7 +46,7 @@ def create_session(
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise
-        msg = f"ONNX Runtime {onnxruntime.__version__} rejects the graph: {error}"
+        msg = gettext("ONNX Runtime {version} rejects the graph: {error}", version=onnxruntime.__version__, error=error)
         raise ConversionError(msg) from error
 
 
@@ -61,7 +62,12 @@ def feeds_of(session: onnxruntime.InferenceSession, inputs: Sequence[np.ndarray]
     """
     names = [entry.name for entry in session.get_inputs()]
     if len(names) != len(inputs):
-        msg = f"the file has {len(names)} inputs ({', '.join(names)}), but the network has {len(inputs)}"
+        msg = gettext(
+            "the file has {count} inputs ({names}), but the network has {inputs_count}",
+            count=len(names),
+            names=", ".join(names),
+            inputs_count=len(inputs),
+        )
         raise ConversionError(msg)
     return dict(zip(names, inputs, strict=True))
 

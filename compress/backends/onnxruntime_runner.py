@@ -11,6 +11,7 @@ import onnxruntime
 from compress.backends import runner_protocol as base
 from compress.backends.runner_protocol import Array, Feeds, describe_affinity, run_error
 from compress.core.errors import ConversionError, DeviceError, nearest
+from compress.core.language import gettext
 from compress.core.memory_errors import is_out_of_memory
 
 Level = Literal["all", "extended", "basic", "off"]
@@ -107,7 +108,11 @@ class OnnxRuntimeRunner:
             raise explain_error(self.path, error) from error
         if provider not in (running := session.get_providers()):
             self._session = None
-            msg = f"{provider} did not start, and ONNX Runtime uses {', '.join(running)}: check that its driver is installed"
+            msg = gettext(
+                "{provider} did not start, and ONNX Runtime uses {running}: check that its driver is installed",
+                provider=provider,
+                running=", ".join(running),
+            )
             raise DeviceError(msg)
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
@@ -163,7 +168,7 @@ class OnnxRuntimeRunner:
 
     def _loaded(self) -> onnxruntime.InferenceSession:
         if self._session is None:
-            msg = f"{self.path} is not loaded: use the runner in a with block"
+            msg = gettext("{path} is not loaded: use the runner in a with block", path=self.path)
             raise RuntimeError(msg)
         return self._session
 
@@ -194,14 +199,17 @@ def provider_name(short: str) -> str:
         DeviceError: The provider is unknown or not installed; the message lists the installed providers and the package.
     """
     if short not in PROVIDERS:
-        msg = f"unknown execution provider {short!r}: {nearest(short, PROVIDERS)}"
+        msg = gettext("unknown execution provider {short!r}: {hint}", short=short, hint=nearest(short, PROVIDERS))
         raise DeviceError(msg)
     name, package = PROVIDERS[short]
     available = onnxruntime.get_available_providers()
     if name not in available:
-        msg = (
-            f"the installed ONNX Runtime {onnxruntime.__version__} has no {name}, only {', '.join(available)}. "
-            f"Install the package {package}"
+        msg = gettext(
+            "the installed ONNX Runtime {version} has no {name}, only {available}. Install the package {package}",
+            version=onnxruntime.__version__,
+            name=name,
+            available=", ".join(available),
+            package=package,
         )
         raise DeviceError(msg)
     return name
@@ -211,12 +219,19 @@ def explain_error(path: Path, error: BaseException, runtime: str = "ONNX Runtime
     """The error to raise for an error at loading: cause, remedy, and message of the runtime."""
     text = str(error).strip()
     if not path.exists():
-        return ConversionError(f"cannot load {path}: there is no such file")
+        return ConversionError(gettext("cannot load {path}: there is no such file", path=path))
     if is_out_of_memory(error):
         size = path.stat().st_size / 1e6
-        return DeviceError(f"out of memory while loading {path} ({size:.3g} MB on disk): use a smaller network ({text[-300:]})")
+        return DeviceError(
+            gettext(
+                "out of memory while loading {path} ({size:.3g} MB on disk): use a smaller network ({text})",
+                path=path,
+                size=size,
+                text=text[-300:],
+            )
+        )
     advice = next((advice for mark, advice in ADVICE if mark in text.lower()), f"{runtime} rejects it")
-    return ConversionError(f"cannot load {path}: {advice} ({text[-300:]})")
+    return ConversionError(gettext("cannot load {path}: {advice} ({text})", path=path, advice=advice, text=text[-300:]))
 
 
 def _from_runtime(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ from compress.backends.onnxruntime_runner import explain_error
 from compress.backends.read_graph import read_graph
 from compress.backends.runner_protocol import Array, Feeds, describe_affinity, run_error
 from compress.core.errors import MissingPackageError
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core, InferRequest
@@ -115,7 +116,7 @@ class OpenVinoRunner:
 
     def _loaded(self) -> tuple[CompiledModel, InferRequest]:
         if self._model is None or self._request is None:
-            msg = f"{self.path} is not loaded: use the runner in a with block"
+            msg = gettext("{path} is not loaded: use the runner in a with block", path=self.path)
             raise RuntimeError(msg)
         return self._model, self._request
 

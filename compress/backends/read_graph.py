@@ -9,6 +9,7 @@ import onnx
 
 from compress.backends.runner_protocol import Shapes
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -20,13 +21,13 @@ def read_graph(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load(path, format="protobuf", load_external_data=False)
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}; give the path of an ONNX file"
+        msg = gettext("cannot read {path}: {strerror}; give the path of an ONNX file", path=path, strerror=error.strerror)
         raise ConversionError(msg) from error
     except Exception as error:
         # the base class of protobuf's DecodeError differs between its implementations
         if type(error).__name__ != "DecodeError":
             raise
-        msg = f"{path} is not an ONNX file, or it is truncated; export it again"
+        msg = gettext("{path} is not an ONNX file, or it is truncated; export it again", path=path)
         raise ConversionError(msg) from error
 
 

@@ -23,6 +23,7 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 
 from compress.core.errors import ConversionError, DeviceError
+from compress.core.language import gettext
 from compress.core.memory_errors import is_out_of_memory
 
 Array = np.ndarray
@@ -119,7 +120,7 @@ def zero_arrays(inputs: Shapes, batch: int = 1) -> dict[str, Array]:
     for name, (shape, kind) in inputs.items():
         fixed = [batch if axis == 0 and not isinstance(size, int) else size for axis, size in enumerate(shape)]
         if not all(isinstance(size, int) and size > 0 for size in fixed):
-            msg = f"input {name!r} has unknown dimensions {list(shape)}"
+            msg = gettext("input {name!r} has unknown dimensions {shape}", name=name, shape=list(shape))
             raise ValueError(msg)
         feeds[name] = np.zeros([int(size) for size in fixed if isinstance(size, int)], dtype=kind)
     return feeds
@@ -134,7 +135,11 @@ def zero_feeds(runner: FileRunner, batch: int = 1) -> dict[str, Array]:
     try:
         return zero_arrays(runner.shapes(), batch)
     except (ValueError, TypeError) as error:
-        msg = f"{runner.path}: {error}; only the batch dimension may be free: export with fixed sizes to profile the file"
+        msg = gettext(
+            "{path}: {error}; only the batch dimension may be free: export with fixed sizes to profile the file",
+            path=runner.path,
+            error=error,
+        )
         raise DeviceError(msg) from error
 
 
@@ -158,13 +163,35 @@ def run_error(name: object, feeds: Feeds, expected: object, error: Exception) ->
     text = f"{type(error).__name__}: {str(error).strip()[-300:]}"
     inputs = ", ".join(f"{key} {array.shape} ({array.nbytes / 1e6:.3g} MB)" for key, array in feeds.items())
     if is_out_of_memory(error):
-        return DeviceError(f"out of memory while running {name} on inputs {inputs}: use a smaller batch or network ({text})")
+        return DeviceError(
+            gettext(
+                "out of memory while running {name} on inputs {inputs}: use a smaller batch or network ({text})",
+                name=name,
+                inputs=inputs,
+                text=text,
+            )
+        )
     if branch := CONTROL_FLOW.search(str(error)):
         return ConversionError(
-            f"{name}: the control flow of its node {branch[2]!r} ({branch[1]}) does not run on inputs {inputs}; "
-            f"give inputs of other sizes or values ({text})"
+            gettext(
+                "{name}: the control flow of its node {branch!r} ({operator}) does not run on inputs {inputs}; "
+                "give inputs of other sizes or values ({text})",
+                name=name,
+                branch=branch[2],
+                operator=branch[1],
+                inputs=inputs,
+                text=text,
+            )
         )
-    return ConversionError(f"{name} does not run on inputs {inputs}; expected are {expected} ({text})")
+    return ConversionError(
+        gettext(
+            "{name} does not run on inputs {inputs}; expected are {expected} ({text})",
+            name=name,
+            inputs=inputs,
+            expected=expected,
+            text=text,
+        )
+    )
 
 
 def allowed_cpus() -> tuple[int, ...]:
@@ -195,7 +222,9 @@ def pinned(processors: Collection[int]) -> Iterator[None]:
     before = allowed_cpus()
     if not set(processors) <= set(before):
         reason = f"allowed are {', '.join(map(str, before))}" if before else "this system cannot pin threads"
-        msg = f"cannot pin to processors {', '.join(map(str, sorted(processors)))}: {reason}"
+        msg = gettext(
+            "cannot pin to processors {processors}: {reason}", processors=", ".join(map(str, sorted(processors))), reason=reason
+        )
         raise DeviceError(msg)
     os.sched_setaffinity(0, processors)
     try:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from compress.backends.file_signature import read_signature
 from compress.backends.typical_sizes import running_sizes
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
 
 NO_SIZES: Mapping[str, int] = MappingProxyType({})
@@ -27,7 +28,12 @@ def sized_signature(path: Path, sizes: Mapping[str, int] = NO_SIZES) -> Signatur
     signature = read_signature(path)
     free = [axis for axis in signature.free_axes if axis != BATCH]
     if unknown := [axis for axis in sizes if axis not in free]:
-        msg = f"{path} has no free axis {', '.join(unknown)}; its free axes are {', '.join(free) or 'none'}"
+        msg = gettext(
+            "{path} has no free axis {unknown}; its free axes are {free}",
+            path=path,
+            unknown=", ".join(unknown),
+            free=", ".join(free) or "none",
+        )
         raise ConversionError(msg)
     known = {axis: axis_sizes.typical for axis, axis_sizes in signature.sizes.items()} | dict(sizes)
     missing = [axis for axis in free if axis not in known]

@@ -15,6 +15,7 @@ from typing import Any
 
 from compress.core.atomic_files import write_with
 from compress.core.errors import ConversionError, MissingPackageError
+from compress.core.language import gettext
 from compress.core.signature import AxisSizes, Signature
 
 MIB = 2**20
@@ -82,7 +83,13 @@ def build_engine(
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, builder.logger)
     if not parser.parse_from_file(str(onnx_path)):
-        msg = f"TensorRT {trt.__version__} rejects {onnx_path}: {parser.get_error(0)} ({parser.num_errors} errors)"
+        msg = gettext(
+            "TensorRT {version} rejects {onnx_path}: {error} ({count} errors)",
+            version=trt.__version__,
+            onnx_path=onnx_path,
+            error=parser.get_error(0),
+            count=parser.num_errors,
+        )
         raise ConversionError(msg)
     config = _config(trt, builder, shapes, options)
     timing_cache = options.timing_cache
@@ -91,7 +98,11 @@ def build_engine(
         config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        msg = f"TensorRT {trt.__version__} cannot build an engine from {onnx_path}; see its log above"
+        msg = gettext(
+            "TensorRT {version} cannot build an engine from {onnx_path}; see its log above",
+            version=trt.__version__,
+            onnx_path=onnx_path,
+        )
         raise ConversionError(msg)
     write_with(engine_path, lambda aside: aside.write_bytes(engine))
     if timing_cache is not None:

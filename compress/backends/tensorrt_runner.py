@@ -17,6 +17,7 @@ import torch
 
 from compress.backends.runner_protocol import Array, Feeds, TimedPhases, run_error
 from compress.core.errors import ConversionError, DeviceError, MissingPackageError
+from compress.core.language import gettext
 
 CUDA: Any = torch.cuda
 """`torch.cuda` as Any, because its streams and events are not annotated."""
@@ -57,19 +58,29 @@ class TensorRTRunner:
         except ImportError as error:
             raise MissingPackageError("tensorrt", "tensorrt", f"running {self.path} in TensorRT") from error
         if not torch.cuda.is_available():
-            msg = f"TensorRT {trt.__version__} needs an NVIDIA GPU, but torch {torch.__version__} finds none; check the driver"
+            msg = gettext(
+                "TensorRT {version} needs an NVIDIA GPU, but torch {torch_version} finds none; check the driver",
+                version=trt.__version__,
+                torch_version=torch.__version__,
+            )
             raise DeviceError(msg)
         self._version = trt.__version__
         self._runtime = runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
         engine = runtime.deserialize_cuda_engine(self._plan().read_bytes())
         if engine is None:
-            msg = (
-                f"TensorRT {trt.__version__} cannot load {self.path}: an engine runs only on the GPU and release that built it"
+            msg = gettext(
+                "TensorRT {version} cannot load {path}: an engine runs only on the GPU and release that built it",
+                version=trt.__version__,
+                path=self.path,
             )
             raise ConversionError(msg)
         context = engine.create_execution_context()
         if context is None:
-            msg = f"out of memory: no execution context for {self.path} ({self.path.stat().st_size / 1e6:.3g} MB on disk)"
+            msg = gettext(
+                "out of memory: no execution context for {path} ({st_size:.3g} MB on disk)",
+                path=self.path,
+                st_size=self.path.stat().st_size / 1000000.0,
+            )
             raise DeviceError(msg)
         self._engine, self._context, self._stream = engine, context, CUDA.Stream()
         names = (engine.get_tensor_name(index) for index in range(engine.num_io_tensors))
@@ -163,7 +174,7 @@ class TensorRTRunner:
         context = self._context
         if set(feeds) != set(self.shapes()) or not all(context.set_input_shape(*item) for item in _shapes_of(feeds)):
             raise run_error(
-                self.path, feeds, self.shapes(), ValueError("no optimization profile of the engine has these shapes")
+                self.path, feeds, self.shapes(), ValueError(gettext("no optimization profile of the engine has these shapes"))
             )
         try:
             for name in self._names:
@@ -188,7 +199,7 @@ class TensorRTRunner:
     def _execute(self, feeds: Feeds) -> None:
         context = self._context
         if not context.execute_async_v3(self._stream.cuda_stream):
-            raise run_error(self.path, feeds, self.shapes(), RuntimeError("TensorRT did not run; see its log above"))
+            raise run_error(self.path, feeds, self.shapes(), RuntimeError(gettext("TensorRT did not run; see its log above")))
 
     def _copy_out(self) -> None:
         for name, (host, device) in self._buffers.items():
@@ -211,7 +222,11 @@ class TensorRTRunner:
         engine = self._engine
         kind = kinds.get(engine.get_tensor_dtype(name))
         if kind is None:
-            msg = f"tensor {name!r} of {self.path} has a type that NumPy lacks; export the network with fp32 or int8 outputs"
+            msg = gettext(
+                "tensor {name!r} of {path} has a type that NumPy lacks; export the network with fp32 or int8 outputs",
+                name=name,
+                path=self.path,
+            )
             raise ConversionError(msg)
         return kind
 

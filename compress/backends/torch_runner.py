@@ -16,6 +16,7 @@ from torch import nn
 
 from compress.backends.runner_protocol import Array, Feeds, TimedPhases, describe_affinity, run_error
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 
 CUDA: Any = torch.cuda
 """`torch.cuda` as Any, because its streams and events are not annotated."""
@@ -75,10 +76,13 @@ class TorchRunner:
             DeviceError: The device does not exist, or does not support a setting.
         """
         if self.device == "cuda" and not torch.cuda.is_available():
-            msg = f"torch {torch.__version__} finds no CUDA device: use device='cpu', or install a driver and torch for CUDA"
+            msg = gettext(
+                "torch {version} finds no CUDA device: use device='cpu', or install a driver and torch for CUDA",
+                version=torch.__version__,
+            )
             raise DeviceError(msg)
         if self.graph and self.device != "cuda":
-            msg = f"CUDA graphs need device='cuda', got {self.device!r}"
+            msg = gettext("CUDA graphs need device='cuda', got {device!r}", device=self.device)
             raise DeviceError(msg)
         self._threads_before = torch.get_num_threads()
         if self.threads:
@@ -130,7 +134,7 @@ class TorchRunner:
 
     def _forward(self, tensors: list[torch.Tensor]) -> object:
         if self._network is None:
-            msg = f"{type(self.module).__name__} is not loaded: use the runner in a with block"
+            msg = gettext("{kind} is not loaded: use the runner in a with block", kind=type(self.module).__name__)
             raise RuntimeError(msg)
         with torch.inference_mode():
             if not self.graph:
@@ -202,6 +206,8 @@ def _arrays(outputs: object) -> list[Array]:
     if isinstance(outputs, dict):
         outputs = list(outputs.values())
     if not isinstance(outputs, list | tuple):
-        msg = f"a network must return a tensor, or a list, tuple or mapping of tensors, not {type(outputs).__name__}"
+        msg = gettext(
+            "a network must return a tensor, or a list, tuple or mapping of tensors, not {kind}", kind=type(outputs).__name__
+        )
         raise TypeError(msg)
     return [array for output in outputs for array in _arrays(output)]

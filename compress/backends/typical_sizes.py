@@ -16,6 +16,7 @@ from pathlib import Path
 from compress.backends.check_file import ProbeResult, check_onnx_file
 from compress.backends.runner_protocol import feed_shapes
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.signature import Signature, TensorSpec
 
 IMAGES = ((320, 320), (224, 224), (640, 640), (48, 320), (32, 320), (512, 512), (256, 256), (128, 128), (64, 64), (32, 32))
@@ -64,10 +65,15 @@ def running_sizes(path: Path, signature: Signature, axes: Sequence[str]) -> dict
     if result.ran is None and ("Non-zero status code" in result.refusal or "INVALID_ARGUMENT" in result.refusal):
         tried = "; ".join(", ".join(f"{axis} {size}" for axis, size in sizes.items()) for sizes in candidates)
         sizes_text = ", ".join(f"{axis}: {size}" for axis, size in candidates[0].items())
-        msg = (
-            f"{path}: it runs at no typical size of its free axes (tried {tried}); give sizes, for example "
-            f"data.sizes: {{{sizes_text}}} in a recipe, or --shape NAME:1x{next(iter(candidates[0].values()))} "
-            f"({result.refusal[-300:]})"
+        msg = gettext(
+            "{path}: it runs at no typical size of its free axes (tried {tried}); give sizes, for example "
+            "data.sizes: {{{sizes_text}}} in a recipe, or --shape NAME:1x{next} "
+            "({refusal})",
+            path=path,
+            tried=tried,
+            sizes_text=sizes_text,
+            next=next(iter(candidates[0].values())),
+            refusal=result.refusal[-300:],
         )
         raise ConversionError(msg)
     return candidates[result.ran or 0]

@@ -11,6 +11,7 @@ import typer
 
 from compress.cli.common import BUDGET_MISSED, TrustCode, echo
 from compress.cli.common import terminal as open_terminal
+from compress.core.language import gettext
 from compress.core.user_path import user_path
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def verify(  # one parameter per flag: typer reads them from here
     from compress.cli.terminal import Terminal
 
     if model is None and setup is None:
-        msg = "name an ONNX file to verify, or --setup aarch64"
+        msg = gettext("name an ONNX file to verify, or --setup aarch64")
         raise typer.BadParameter(msg)
     console = open_terminal()
     if setup is not None:
@@ -197,6 +198,8 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
     """Integers ≥ 1 from text such as `1,8`."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and len(part) <= 6 and int(part) for part in parts):
-        msg = f"{text:.60} is not a list of integers of at least 1; write for example {option} 1,8"
+        msg = gettext(
+            "{text:.60} is not a list of integers of at least 1; write for example {option} 1,8", text=text, option=option
+        )
         raise typer.BadParameter(msg)
     return tuple(map(int, parts))

@@ -9,6 +9,7 @@ import typer
 
 from compress.cli.common import BUDGET_MISSED, TrustCode, echo, resumable
 from compress.cli.common import terminal as open_terminal
+from compress.core.language import gettext
 from compress.core.user_path import user_path
 
 Model = Annotated[str, typer.Argument(help="An ONNX file, or a source such as torchvision:resnet18.")]
@@ -67,7 +68,7 @@ def prune(  # one parameter per flag: typer reads them from here
     except ValueError:
         fraction = 0.0
     if not sign or not 0.0 < fraction < 1.0:
-        msg = f"{target:.60} is no target; write for example --target macs=0.5"
+        msg = gettext("{target:.60} is no target; write for example --target macs=0.5", target=target)
         raise typer.BadParameter(msg)
     stages: list[dict[str, object]] = [
         {"prune": {"target": {key: fraction}}},
@@ -131,7 +132,11 @@ def _sizes(model: str, shapes: list[str]) -> dict[str, int]:
     path = user_path(model.removeprefix("onnx:"))
     choice = fit_shapes(read_signature(path), parse_shapes(shapes), str(path))
     if choice.sweep is not None:
-        msg = f"axis {choice.sweep[0]!r} has a range, {choice.sweep[1]}; give one size, and sweep sizes with `compress profile`"
+        msg = gettext(
+            "axis {sweep!r} has a range, {sizes}; give one size, and sweep sizes with `compress profile`",
+            sweep=choice.sweep[0],
+            sizes=choice.sweep[1],
+        )
         raise SignatureError(msg)
     return {axis: size for axis, size in choice.sizes.items() if axis != BATCH}
 

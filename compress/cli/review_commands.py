@@ -9,6 +9,7 @@ import typer
 
 from compress.cli.common import BUDGET_MISSED, echo
 from compress.cli.common import terminal as open_terminal
+from compress.core.language import gettext
 from compress.core.user_path import user_path
 
 RunPath = Annotated[Path, typer.Argument(parser=user_path, help="A run directory, or its record.json.")]
@@ -31,7 +32,7 @@ def compare(
     records = [read_record(run) for run in runs]
     first = read_record(baseline) if baseline is not None else records.pop(0)
     if not records:
-        raise StoreError("one run was given; give two or more, or another one with --baseline")
+        raise StoreError(gettext("one run was given; give two or more, or another one with --baseline"))
     tables = comparison_tables(first, records)
     show_comparison(open_terminal(), tables)
     if out is not None:

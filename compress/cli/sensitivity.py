@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from compress.core.errors import CompressError
+from compress.core.language import gettext
 from compress.core.progress import Reporter
 from compress.core.registry_field import name_of
 from compress.core.run_directory import key_of
@@ -49,7 +50,9 @@ def analyse(
     plan = prepared.plan
     prunings = [(index, stage) for index, stage in enumerate(plan.stages) if isinstance(stage, Prune)]
     if not prunings:
-        msg = f"recipe {plan.name!r} has no prune stage, which sensitivity needs; add one, such as prune: {{target: …}}"
+        msg = gettext(
+            "recipe {name!r} has no prune stage, which sensitivity needs; add one, such as prune: {{target: …}}", name=plan.name
+        )
         raise CompressError(msg)
     index, first = prunings[0]
     stages: tuple[Stage, ...] = (*plan.stages[:index], _sensitivity_of(first))
@@ -69,6 +72,9 @@ def analyse(
 
 def _sensitivity_of(stage: Prune) -> Sensitivity:
     if stage.granularity not in ("channel", "weight"):
-        msg = f"sensitivity needs granularity channel or weight, and the recipe has {stage.granularity!r}; change granularity"
+        msg = gettext(
+            "sensitivity needs granularity channel or weight, and the recipe has {granularity!r}; change granularity",
+            granularity=stage.granularity,
+        )
         raise CompressError(msg)
     return Sensitivity(granularity=stage.granularity, importance=stage.importance, protect=stage.protect, batches=stage.batches)

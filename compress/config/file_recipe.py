@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from compress.config.yaml_writer import dump
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.registry import names
 from compress.core.signature import Signature
 from compress.core.user_path import user_path
@@ -62,7 +63,9 @@ def _data(data: str | None, source: str, signature: Signature | None, sizes: Map
     kind, _, rest = (data or "").partition(":")
     if data is None or data == "random":
         if signature is None:
-            msg = f"{source} has no data of its own: give --data, such as --data imagefolder:PATH or --data digits"
+            msg = gettext(
+                "{source} has no data of its own: give --data, such as --data imagefolder:PATH or --data digits", source=source
+            )
             raise DataError(msg)
         written: Tree = {"sizes": dict(sizes)} if sizes else {}
         return {"source": f"random:{source.partition(':')[2]}", **written}

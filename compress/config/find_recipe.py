@@ -8,6 +8,7 @@ from pathlib import Path
 from compress.config.yaml_lines import read_text
 from compress.config.yaml_nodes import UnreadableError
 from compress.core.errors import CompressError, RecipeError, ValidationIssue, nearest
+from compress.core.language import gettext
 from compress.core.user_path import user_path
 
 
@@ -42,7 +43,14 @@ def locate(reference: str | Path) -> Path:
     known = {path.name for folder in (relative.parent, *folders) for path in folder.glob("*.yaml")}
     looked = ", ".join(str(folder.resolve()) for folder in folders)
     kind = "is a folder, not a recipe" if relative.is_dir() else "no such recipe"
-    raise RecipeError(str(reference), [ValidationIssue(f"{kind}; searched in {looked}; {nearest(relative.name, known)}")])
+    raise RecipeError(
+        str(reference),
+        [
+            ValidationIssue(
+                gettext("{kind}; searched in {looked}; {hint}", kind=kind, looked=looked, hint=nearest(relative.name, known))
+            )
+        ],
+    )
 
 
 def read(origin: Path) -> str:
@@ -54,6 +62,8 @@ def read(origin: Path) -> str:
     try:
         return read_text(origin)
     except OSError as error:
-        raise RecipeError(str(origin), [ValidationIssue(f"cannot be read: {error.strerror}")]) from error
+        raise RecipeError(
+            str(origin), [ValidationIssue(gettext("cannot be read: {strerror}", strerror=error.strerror))]
+        ) from error
     except UnreadableError as error:
         raise RecipeError(str(origin), [error.issue]) from error

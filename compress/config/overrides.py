@@ -11,6 +11,7 @@ from compress.config.renamed_keys import new_name
 from compress.config.yaml_lines import Document, value_of
 from compress.config.yaml_nodes import UnreadableError
 from compress.core.errors import ValidationIssue, nearest
+from compress.core.language import gettext
 
 
 def override(document: Document, changes: Iterable[str]) -> None:
@@ -24,10 +25,12 @@ def override(document: Document, changes: Iterable[str]) -> None:
         parts = [part.strip() for part in key.split(".")]
         try:
             if not equals or not all(parts):
-                raise UnreadableError(ValidationIssue("write a change as key=value, such as data.image_size=32"))
+                raise UnreadableError(ValidationIssue(gettext("write a change as key=value, such as data.image_size=32")))
             path = _put(document.tree, parts, value_of(text))
         except UnreadableError as error:
-            document.issues.append(ValidationIssue(f"--set {shorten(change)}: {error.issue.message}"))
+            document.issues.append(
+                ValidationIssue(gettext("--set {shorten}: {message}", shorten=shorten(change), message=error.issue.message))
+            )
             continue
         for known in [known for known in document.lines if known[: len(path)] == path]:
             del document.lines[known]
@@ -53,7 +56,7 @@ def _put(tree: dict[str, object], parts: Sequence[str], value: object) -> KeyPat
                     child = {child: {}}  # `- NAME` and `task: NAME` in their long form
                 node[key] = child
                 if not isinstance(child, dict | list):
-                    message = f"{format_path(path)} is {quote(child)}, which has no keys to set"
+                    message = gettext("{path} is {child}, which has no keys to set", path=format_path(path), child=quote(child))
                     raise UnreadableError(ValidationIssue(message))
                 node = child
     return path
@@ -65,22 +68,37 @@ def _entry_keys(node: list[object], part: str, rest: Sequence[str], path: KeyPat
     if re.fullmatch("-?[0-9]{1,9}", part):
         index = int(part)
         if not 0 <= index < len(node):
-            raise UnreadableError(ValidationIssue(f"{format_path(path)} has {len(node)} entries, numbered from 0"))
+            raise UnreadableError(
+                ValidationIssue(gettext("{path} has {count} entries, numbered from 0", path=format_path(path), count=len(node)))
+            )
         name = names[index]
         return [index] if not rest or name is None or rest[0] == name else [index, name]
     indices = [index for index, name in enumerate(names) if name == part]
     if not indices and (new := new_name(path, part)):
-        raise UnreadableError(ValidationIssue(f"`{part}` is now called `{new}`"))
+        raise UnreadableError(ValidationIssue(gettext("`{part}` is now called `{new}`", part=part, new=new)))
     if not indices:
         raise UnreadableError(
             ValidationIssue(
-                f"{format_path(path)} has no entry {shorten(part)!r}: {nearest(part, {name for name in names if name})}"
+                gettext(
+                    "{path} has no entry {shorten!r}: {hint}",
+                    path=format_path(path),
+                    shorten=shorten(part),
+                    hint=nearest(part, {name for name in names if name}),
+                )
             )
         )
     if len(indices) > 1:
         listed = " and ".join(f"{format_path(path)}[{index}]" for index in indices)
         raise UnreadableError(
-            ValidationIssue(f"{listed} are both called {part!r}; use an index, as in {path[-1]}.{indices[0]}")
+            ValidationIssue(
+                gettext(
+                    "{listed} are both called {part!r}; use an index, as in {path}.{indices}",
+                    listed=listed,
+                    part=part,
+                    path=path[-1],
+                    indices=indices[0],
+                )
+            )
         )
     return [indices[0], part]
 

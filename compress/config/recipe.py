@@ -32,6 +32,7 @@ from compress.config.yaml_writer import dump
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry_field import RegistryField
 from compress.core.stage import Stage
 from compress.data.settings import DataSettings
@@ -163,7 +164,10 @@ def check(recipe: Recipe, base: Path | None = None) -> None:
         RecipeError: It carries every fault found.
     """
     if issues := _check(_draft(recipe), base)[0]:
-        raise RecipeError(f"recipe {recipe.name}", [ValidationIssue(message, format_path(path)) for path, message in issues])
+        raise RecipeError(
+            gettext("recipe {name}", name=recipe.name),
+            [ValidationIssue(message, format_path(path)) for path, message in issues],
+        )
 
 
 def targets(stages: Sequence[Stage]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
+from compress.core.language import gettext
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.tasks.base import Task
@@ -44,7 +45,13 @@ def check_task(task: Task, blocks: Iterable[tuple[KeyPath, BaseModel]], spec: Ne
         for place, method, needs, family in _requirements(path, block):
             missing = [CAPABILITIES[capability] for capability in needs if capability not in has]
             if missing:
-                message = f"{method} needs {' and '.join(missing)}, which the task {task.name}{inputs} does not have"
+                message = gettext(
+                    "{method} needs {missing}, which the task {name}{inputs} does not have",
+                    method=method,
+                    missing=" and ".join(missing),
+                    name=task.name,
+                    inputs=inputs,
+                )
                 yield place, message + _fitting(family, has)
 
 

@@ -28,6 +28,7 @@ from compress.config.yaml_nodes import (
     yaml_reader,
 )
 from compress.core.errors import RecipeError, ValidationIssue
+from compress.core.language import gettext
 
 LIMIT_INTEGER = 1 << 63
 NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -52,7 +53,7 @@ class Document:
         """An issue at the line of the deepest known part of `path`."""
         known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
         if known is not None and self.lines[known] is None:
-            return ValidationIssue(f"{message} (from --set)", format_path(path))
+            return ValidationIssue(gettext("{message} (from --set)", message=message), format_path(path))
         return ValidationIssue(message, format_path(path), 1 if known is None else self.lines[known])
 
 
@@ -87,7 +88,9 @@ def read_text(path: Path) -> str:
         if len(content) > LIMIT_BYTES:
             return content.decode(errors="replace")
         byte = error.object[error.start]
-        raise UnreadableError(ValidationIssue(f"not text in UTF-8: byte {error.start} is {byte:#04x}")) from error
+        raise UnreadableError(
+            ValidationIssue(gettext("not text in UTF-8: byte {start} is {byte:#04x}", start=error.start, byte=byte))
+        ) from error
 
 
 def parse(text: str, origin: str) -> Document:
@@ -119,10 +122,17 @@ def parse_mapping(text: str, kind: DocumentKind) -> Document:
     document = Document()
     node = compose(text, kind)
     if node is None:
-        raise UnreadableError(ValidationIssue(f"the {kind.noun} is empty; it needs at least {kind.keys}"))
+        raise UnreadableError(
+            ValidationIssue(gettext("the {noun} is empty; it needs at least {keys}", noun=kind.noun, keys=kind.keys))
+        )
     tree = _TreeBuilder(document, kind).build(node, ())
     if not isinstance(tree, dict):
-        message = f"a {kind.noun} is a mapping with keys such as {kind.keys}, got {_describe(tree)}"
+        message = gettext(
+            "a {noun} is a mapping with keys such as {keys}, got {given}",
+            noun=kind.noun,
+            keys=kind.keys,
+            given=_describe(tree),
+        )
         raise UnreadableError(ValidationIssue(message, line=node.start_mark.line + 1))
     document.tree = tree
     return document
@@ -152,13 +162,22 @@ class _TreeBuilder:
         line = node.start_mark.line + 1
         self.values += 1
         if self.values > LIMIT_VALUES:
-            raise UnreadableError(ValidationIssue(f"not a {self.kind.noun}: {too_many_values()}", line=line))
+            raise UnreadableError(
+                ValidationIssue(
+                    gettext("not a {noun}: {too_many_values}", noun=self.kind.noun, too_many_values=too_many_values()),
+                    line=line,
+                )
+            )
         if len(self.open) >= LIMIT_DEPTH:
-            message = f"not a {self.kind.noun}: with its aliases it is nested more than {LIMIT_DEPTH} levels deep"
+            message = gettext(
+                "not a {noun}: with its aliases it is nested more than {limit_depth} levels deep",
+                noun=self.kind.noun,
+                limit_depth=LIMIT_DEPTH,
+            )
             raise UnreadableError(ValidationIssue(message, line=line))
         if id(node) in self.open:
             raise UnreadableError(
-                ValidationIssue("an alias refers to a value that contains the alias", format_path(path), line)
+                ValidationIssue(gettext("an alias refers to a value that contains the alias"), format_path(path), line)
             )
         self.open.add(id(node))
         kind = str(node.tag).removeprefix(TAG)
@@ -188,7 +207,9 @@ class _TreeBuilder:
                 continue
             key_path = (*path, key)
             if key in mapping:
-                message = f"the key is duplicate, here and on line {self.document.lines[key_path]}; keep one"
+                message = gettext(
+                    "the key is duplicate, here and on line {lines}; keep one", lines=self.document.lines[key_path]
+                )
                 self._add_issue(message, key_path, key_node)
                 continue
             self.document.lines[key_path] = line

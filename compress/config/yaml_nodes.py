@@ -18,6 +18,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.resolver import VersionedResolver
 
 from compress.core.errors import ValidationIssue
+from compress.core.language import gettext
 
 LIMIT_BYTES = 1 << 20
 LIMIT_VALUES = 20_000
@@ -90,7 +91,10 @@ class _LimitedComposer(Composer):
         if self.values > LIMIT_VALUES:
             raise _LimitError(too_many_values(), self.parser.peek_event().start_mark.line + 1)
         if self.level > LIMIT_DEPTH:
-            raise _LimitError(f"its nesting is deeper than {LIMIT_DEPTH} levels", self.parser.peek_event().start_mark.line + 1)
+            raise _LimitError(
+                gettext("its nesting is deeper than {limit_depth} levels", limit_depth=LIMIT_DEPTH),
+                self.parser.peek_event().start_mark.line + 1,
+            )
         node: Node = super().compose_node(parent, index)
         self.level -= 1
         return node
@@ -124,7 +128,12 @@ def compose(text: str, kind: DocumentKind) -> Node | None:
         UnreadableError: It is not YAML, or exceeds a limit.
     """
     if len(text.encode(errors="replace")) > LIMIT_BYTES:
-        message = f"the text has {len(text):,} characters; a {kind.noun} has at most {LIMIT_BYTES:,} bytes"
+        message = gettext(
+            "the text has {count:,} characters; a {noun} has at most {limit_bytes:,} bytes",
+            count=len(text),
+            noun=kind.noun,
+            limit_bytes=LIMIT_BYTES,
+        )
         raise UnreadableError(ValidationIssue(message))
     try:
         node: Node | None = yaml_reader().compose(text)
@@ -132,14 +141,20 @@ def compose(text: str, kind: DocumentKind) -> Node | None:
         mark = error.problem_mark or error.context_mark
         where = f", column {mark.column + 1}" if mark else ""
         reason = "; ".join(part for part in (error.context, error.problem) if part)
-        raise UnreadableError(ValidationIssue(f"not YAML{where}: {reason}", line=mark.line + 1 if mark else None)) from error
+        raise UnreadableError(
+            ValidationIssue(
+                gettext("not YAML{where}: {reason}", where=where, reason=reason), line=mark.line + 1 if mark else None
+            )
+        ) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        message = f"not YAML: character #x{error.character:04x} is not allowed"
+        message = gettext("not YAML: character #x{character:04x} is not allowed", character=error.character)
         raise UnreadableError(ValidationIssue(message, line=line)) from error
     except _LimitError as error:
         reason, line = error.args
-        raise UnreadableError(ValidationIssue(f"not a {kind.noun}: {reason}", line=line)) from error
+        raise UnreadableError(
+            ValidationIssue(gettext("not a {noun}: {reason}", noun=kind.noun, reason=reason), line=line)
+        ) from error
     except (ValueError, OverflowError) as error:  # an escape such as "\U00110000", which is no character
-        raise UnreadableError(ValidationIssue(f"not YAML: {error}")) from error
+        raise UnreadableError(ValidationIssue(gettext("not YAML: {error}", error=error))) from error
     return node

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from compress.core.errors import StoreError
+from compress.core.language import gettext
 
 DISK_ERRORS = frozenset(
     (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
@@ -76,7 +77,13 @@ def _cannot_grow(path: Path) -> OSError | None:
 def _named(error: OSError, path: Path) -> Exception:
     if error.errno not in DISK_ERRORS:
         return error
-    return StoreError(f"cannot write {path}: {error.strerror}; free some space or choose another folder with --out")
+    return StoreError(
+        gettext(
+            "cannot write {path}: {strerror}; free some space or choose another folder with --out",
+            path=path,
+            strerror=error.strerror,
+        )
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from compress.core.language import gettext
+
 TAIL = 0.025
 """Probability outside an interval on each side."""
 
@@ -25,7 +27,12 @@ def as_vector(samples: ArrayLike, least: int = 1) -> Vector:
     """
     vector = np.asarray(samples, dtype=np.float64).ravel()
     if vector.size < least or not np.isfinite(vector).all():
-        msg = f"needs at least {least} finite samples, got {vector.size} of which {int(np.isfinite(vector).sum())} are finite"
+        msg = gettext(
+            "needs at least {least} finite samples, got {size} of which {finite} are finite",
+            least=least,
+            size=vector.size,
+            finite=int(np.isfinite(vector).sum()),
+        )
         raise ValueError(msg)
     return vector
 
@@ -86,7 +93,7 @@ def ratio_interval(a: ArrayLike, b: ArrayLike, *, resamples: int = 2000, seed: i
     """
     first, second = as_vector(a, 2), as_vector(b, 2)
     if min(first.min(), second.min()) <= 0:
-        msg = "a ratio of medians needs positive samples"
+        msg = gettext("a ratio of medians needs positive samples")
         raise ValueError(msg)
 
     def ratio(x: Vector, y: Vector) -> float:

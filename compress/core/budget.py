@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.language import gettext
 from compress.core.metric_limits import MetricLimits
 from compress.core.record import LATENCY_BY_ARRIVAL, Arrival, BenchmarkRow, Metric, Metrics, Quantity
 from compress.core.verdict import Check, Verdict
@@ -54,7 +55,7 @@ class Budget(MetricLimits):
     def _limit_something(self) -> Self:
         own = [name for name in type(self).model_fields if name != "confidence"]
         if not self.limits and all(getattr(self, name) in (None, {}) for name in own):
-            msg = f"a budget needs at least one limit: a metric of the task, {', '.join(own)}"
+            msg = gettext("a budget needs at least one limit: a metric of the task, {own}", own=", ".join(own))
             raise ValueError(msg)
         return self
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from compress.core.atomic_files import sha256, write_text
 from compress.core.errors import StoreError
+from compress.core.language import gettext
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -23,7 +24,12 @@ def write_checksums(folder: Path, sums: Mapping[str, str]) -> None:
     """
     for name in sums:
         if not is_inside(name):
-            msg = f"{folder}: {name!a} cannot be listed in {CHECKSUMS}; use files inside this folder with printable names"
+            msg = gettext(
+                "{folder}: {name!a} cannot be listed in {checksums}; use files inside this folder with printable names",
+                folder=folder,
+                name=name,
+                checksums=CHECKSUMS,
+            )
             raise StoreError(msg)
     write_text(folder / CHECKSUMS, _text(sums))
 
@@ -46,11 +52,11 @@ def read_checksums(folder: Path) -> dict[str, str]:
     try:
         text = (folder / CHECKSUMS).read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{CHECKSUMS} cannot be read"
+        msg = gettext("{checksums} cannot be read", checksums=CHECKSUMS)
         raise ValueError(msg) from error
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
     if not sums or not all(map(is_inside, sums)) or {*map(len, sums.values())} != {64} or _text(sums) != text:
-        msg = f"{CHECKSUMS} is damaged"
+        msg = gettext("{checksums} is damaged", checksums=CHECKSUMS)
         raise ValueError(msg)
     return sums
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from compress.core.language import gettext
+
 Row = Mapping[str, object]
 """One row of a table of a record, by column; plain JSON."""
 Tables = dict[str, tuple[Row, ...]]
@@ -92,4 +94,12 @@ def mapping(entries: Mapping[str, object], name: str) -> Mapping[str, object]:
 
 
 def _unexpected(name: str, value: object, expected: str) -> TypeError:
-    return TypeError(f"{name!r} must be {expected}, not {type(value).__name__} ({value!r:.60})")
+    return TypeError(
+        gettext(
+            "{name!r} must be {expected}, not {kind} ({value!r:.60})",
+            name=name,
+            expected=expected,
+            kind=type(value).__name__,
+            value=value,
+        )
+    )

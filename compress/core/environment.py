@@ -10,6 +10,7 @@ from functools import cache
 
 from compress import __version__
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 
 PACKAGES = (
     "accelerate", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "safetensors", "scikit-learn", "tensorrt",
@@ -63,7 +64,7 @@ def check_launch() -> None:
         DeviceError: accelerate should start several processes, and did not set a world size.
     """
     if {"ACCELERATE_USE_CPU", "MASTER_ADDR"} <= os.environ.keys() and "WORLD_SIZE" not in os.environ:
-        msg = (
+        msg = gettext(
             "accelerate launch was told to start several processes, and started one: on CPUs it leaves the others to MPI; "
             "use torchrun --nproc_per_node 2 -m compress …, or accelerate launch --num_processes 1"
         )

@@ -24,6 +24,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from compress.core.language import gettext, ngettext
+
 LONGEST_MESSAGE = 20_000
 """Largest length of a message, in characters; it may quote names or values of any length."""
 
@@ -55,7 +57,7 @@ class ValidationIssue:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = f"line {self.line}: " if self.line is not None else ""
+        place = gettext("line {line}: ", line=self.line) if self.line is not None else ""
         return f"{place}{self.path}: {self.message}" if self.path else f"{place}{self.message}"
 
 
@@ -71,7 +73,8 @@ class RecipeError(CompressError):
         self.origin = origin
         self.issues = tuple(issues)
         lines = "\n".join(f"  {issue}" for issue in self.issues)
-        super().__init__(f"{origin}: {len(self.issues)} fault{'s' * (len(self.issues) != 1)}\n{lines}")
+        count = ngettext("{number} fault", "{number} faults", len(self.issues))
+        super().__init__(f"{origin}: {count}\n{lines}")
 
 
 class DataError(CompressError):

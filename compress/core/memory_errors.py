@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compress.core.errors import CompressError, OutOfMemoryError
+from compress.core.language import gettext
 
 MARKS = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory", "cannot allocate", "can't allocate")
 """Texts of torch, CUDA, ONNX Runtime and the C++ library, whose errors have no common type."""
@@ -35,4 +36,8 @@ def name_memory_errors(work: str, advice: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         words = " ".join(str(error).split())[:200]
-        raise OutOfMemoryError(f"{work} ran out of memory{f' ({words})' if words else ''}; {advice}") from error
+        raise OutOfMemoryError(
+            gettext(
+                "{work} ran out of memory{reason}; {advice}", work=work, reason=f" ({words})" if words else "", advice=advice
+            )
+        ) from error

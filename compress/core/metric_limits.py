@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema
 from compress.core.errors import CompressError, nearest
 from compress.core.format_quantity import difference_unit
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.record import Metric
 from compress.core.registry import lookup, names
 
@@ -119,7 +120,11 @@ class MetricLimits(FrozenModel):
     def _check_losses(self) -> Self:
         negative = [name for name in self.loss_limits if self.limits[name] < 0]
         if negative:
-            msg = f"{negative[0]} limits a loss and must be at least 0, got {self.limits[negative[0]]:g}"
+            msg = gettext(
+                "{negative} limits a loss and must be at least 0, got {limits:g}",
+                negative=negative[0],
+                limits=self.limits[negative[0]],
+            )
             raise ValueError(msg)
         return self
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from compress.core.errors import SignatureError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.signature import BATCH, Signature, TensorSpec
 
 Resize = Literal["squash", "center_crop", "center_crop_unless_square"]
@@ -64,7 +65,9 @@ class NetworkSpec(FrozenModel):
         shape = self.signature.only_input.sample_shape
         sizes = tuple(size for size in shape if isinstance(size, int))
         if len(sizes) < len(shape):
-            msg = f"this needs an input of one size; the network takes {self.signature.only_input}"
+            msg = gettext(
+                "this needs an input of one size; the network takes {only_input}", only_input=self.signature.only_input
+            )
             raise SignatureError(msg)
         return sizes
 
@@ -76,7 +79,7 @@ class NetworkSpec(FrozenModel):
             SignatureError: The input is not an image.
         """
         if len(self.shape) != 3:
-            msg = f"this needs images (C, H, W); the network takes {self.signature.only_input}"
+            msg = gettext("this needs images (C, H, W); the network takes {only_input}", only_input=self.signature.only_input)
             raise SignatureError(msg)
         channels, height, width = self.shape
         return channels, height, width
@@ -118,7 +121,10 @@ class NetworkSpec(FrozenModel):
             SignatureError: The input is not an image.
         """
         if self.preprocessing is None:
-            msg = f"this needs a network whose input is an image; it takes {', '.join(map(str, self.signature.inputs))}"
+            msg = gettext(
+                "this needs a network whose input is an image; it takes {inputs}",
+                inputs=", ".join(map(str, self.signature.inputs)),
+            )
             raise SignatureError(msg)
         return self.preprocessing
 
@@ -176,7 +182,12 @@ def image_spec(  # each keyword is one field of the specification
         ValidationError: A size is not positive.
     """
     if min(channels, height, width) < 1:
-        msg = f"an image of {channels}×{height}×{width} has no pixels; use sizes above 0"
+        msg = gettext(
+            "an image of {channels}×{height}×{width} has no pixels; use sizes above 0",
+            channels=channels,
+            height=height,
+            width=width,
+        )
         raise ValueError(msg)
     image = TensorSpec(name=INPUT, shape=(BATCH, channels, height, width))
     logits = TensorSpec(name=LOGITS, shape=(BATCH, len(classes)))

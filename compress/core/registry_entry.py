@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.errors import CompressError, nearest
+from compress.core.language import gettext
 from compress.core.trusted_code import load_function, load_module
 
 GROUP = "compress.methods"
@@ -83,7 +84,14 @@ class Entry:
         except Exception as error:
             if module.partition(".")[0] == "compress":
                 raise
-            msg = f"{self.family} {self.name!r} of {self.source} cannot be loaded from {self.target}: {error}"
+            msg = gettext(
+                "{family} {name!r} of {source} cannot be loaded from {target}: {error}",
+                family=self.family,
+                name=self.name,
+                source=self.source,
+                target=self.target,
+                error=error,
+            )
             raise CompressError(msg) from error
 
 
@@ -125,7 +133,7 @@ class Registry:
         """
         entry = self._all().get((family, name))
         if entry is None:
-            msg = f"unknown {family} {name!r}: {nearest(name, self.names(family))}"
+            msg = gettext("unknown {family} {name!r}: {hint}", family=family, name=name, hint=nearest(name, self.names(family)))
             raise CompressError(msg)
         if (family, name) in self._undescribed:
             described = entry.load()
@@ -142,7 +150,7 @@ class Registry:
         """
         _check_family(entry.family)
         if (entry.family, entry.name) in self._all():
-            msg = f"{entry.family} {entry.name!r} already exists; choose another name"
+            msg = gettext("{family} {name!r} already exists; choose another name", family=entry.family, name=entry.name)
             raise CompressError(msg)
         self._rows[entry.family, entry.name] = entry
 
@@ -195,5 +203,5 @@ class Registry:
 
 def _check_family(family: str) -> None:
     if family not in FAMILIES:
-        msg = f"unknown family {family!r}: {nearest(family, FAMILIES)}"
+        msg = gettext("unknown family {family!r}: {hint}", family=family, hint=nearest(family, FAMILIES))
         raise CompressError(msg)

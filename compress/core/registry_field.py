@@ -24,6 +24,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 from compress.core.errors import CompressError, nearest
+from compress.core.language import gettext
 from compress.core.registry import REGISTRY, Entry, entries, lookup, names
 from compress.core.registry_entry import USER_CODE
 
@@ -131,7 +132,13 @@ class RegistryField:
             )
         row = lookup(self.family, name)
         if not (isinstance(row.load(), type) and issubclass(row.load(), self.base)):
-            message = f"{self.family} {name!r}: {row.target} is not a subclass of {self.base.__name__}"
+            message = gettext(
+                "{family} {name!r}: {target} is not a subclass of {base_name}",
+                family=self.family,
+                name=name,
+                target=row.target,
+                base_name=self.base.__name__,
+            )
             raise PydanticCustomError("entry", "{message}", {"message": message})
         table = _table(self.family, (row,), self.settings)
         validated = table.model_validate({name: {} if parameters is None else parameters}, context=info.context)

@@ -27,6 +27,7 @@ from compress.core.atomic_files import sha256, write_text
 from compress.core.checksums import CHECKSUMS, changed_files, read_checksums, write_checksums
 from compress.core.environment import is_main
 from compress.core.errors import BusyError, StoreError
+from compress.core.language import gettext
 from compress.core.record import StageRecord
 
 RECORD = "record.json"
@@ -75,10 +76,14 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            msg = f"cannot create the run folder {self.path}: {error.strerror}; choose another with --out"
+            msg = gettext(
+                "cannot create the run folder {path}: {strerror}; choose another with --out",
+                path=self.path,
+                strerror=error.strerror,
+            )
             raise StoreError(msg) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
-            msg = f"cannot write to the run folder {self.path}; choose another with --out"
+            msg = gettext("cannot write to the run folder {path}; choose another with --out", path=self.path)
             raise StoreError(msg)
 
     @contextmanager
@@ -96,11 +101,19 @@ class RunDirectory:
             lock = FileLock(path).acquire(blocking=False)
         except Timeout as error:  # an OSError too
             owner = _lock_owner(path)
-            msg = f"another run is working in {self.path} ({owner}); wait for it, stop it, or choose another folder with --out"
+            msg = gettext(
+                "another run is working in {path} ({owner}); wait for it, stop it, or choose another folder with --out",
+                path=self.path,
+                owner=owner,
+            )
             raise BusyError(msg) from error
         except OSError as error:
             reason = error.strerror or str(error)
-            msg = f"cannot lock the run folder with {path}: {reason}; remove that file, or choose another folder with --out"
+            msg = gettext(
+                "cannot lock the run folder with {path}: {reason}; remove that file, or choose another folder with --out",
+                path=path,
+                reason=reason,
+            )
             raise StoreError(msg) from error
         with lock:
             if not self.reuse:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from compress.core.errors import SignatureError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     import torch
@@ -111,14 +112,18 @@ class Signature(FrozenModel):
         for kind, specs in (("inputs", self.inputs), ("outputs", self.outputs)):
             names = [spec.name for spec in specs]
             if len(set(names)) < len(names):
-                msg = f"{kind} are named {', '.join(names)}; their names must differ"
+                msg = gettext("{kind} are named {names}; their names must differ", kind=kind, names=", ".join(names))
                 raise ValueError(msg)
         if shared := {spec.name for spec in self.inputs} & {spec.name for spec in self.outputs}:
-            msg = f"{', '.join(sorted(shared))} is the name of an input and of an output; their names must differ"
+            msg = gettext(
+                "{shared} is the name of an input and of an output; their names must differ", shared=", ".join(sorted(shared))
+            )
             raise ValueError(msg)
         for axis, sizes in self.sizes.items():
             if not 0 < sizes.least <= sizes.typical <= sizes.most:
-                msg = f"axis {axis!r} has sizes {tuple(sizes)}; write least ≤ typical ≤ most, all above 0"
+                msg = gettext(
+                    "axis {axis!r} has sizes {sizes}; write least ≤ typical ≤ most, all above 0", axis=axis, sizes=tuple(sizes)
+                )
                 raise ValueError(msg)
         return self
 
@@ -136,7 +141,7 @@ class Signature(FrozenModel):
             SignatureError: There are several.
         """
         if len(self.inputs) != 1:
-            msg = f"this needs a network with one input; it has {', '.join(map(str, self.inputs))}"
+            msg = gettext("this needs a network with one input; it has {inputs}", inputs=", ".join(map(str, self.inputs)))
             raise SignatureError(msg)
         return self.inputs[0]
 
@@ -148,7 +153,9 @@ class Signature(FrozenModel):
         """
         if unknown := [axis for axis in sizes if axis not in self.free_axes]:
             allowed = ", ".join(self.free_axes) or "none"
-            msg = f"the network has no free axis {', '.join(unknown)}; free are: {allowed}"
+            msg = gettext(
+                "the network has no free axis {unknown}; free are: {allowed}", unknown=", ".join(unknown), allowed=allowed
+            )
             raise SignatureError(msg)
         new = {axis: AxisSizes(size, size, size) if isinstance(size, int) else size for axis, size in sizes.items()}
         return self.model_copy(update={"sizes": {**self.sizes, **new}})
@@ -167,7 +174,7 @@ class Signature(FrozenModel):
             return self.sizes[axis].typical
         if axis == BATCH:
             return 1
-        msg = f"the size of the free axis {axis!r} is unknown; set it, for example {axis}=128"
+        msg = gettext("the size of the free axis {axis!r} is unknown; set it, for example {axis}=128", axis=axis)
         raise SignatureError(msg)
 
     def shape_of(self, spec: TensorSpec, sizes: Mapping[str, int] = NO_SIZES) -> tuple[int, ...]:

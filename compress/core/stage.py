@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from compress.core.entries import Tables
 from compress.core.fact import Fact
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import BenchmarkRow, Curve, Metric, Metrics, Quantity, StageRecord
@@ -71,7 +72,7 @@ class Candidate:
     def network(self) -> nn.Module:
         """The torch module of a `torch` candidate; do not change it in place."""
         if self.module is None:
-            msg = "this candidate is an ONNX file; a stage that needs torch must declare accepts = 'torch'"
+            msg = gettext("this candidate is an ONNX file; a stage that needs torch must declare accepts = 'torch'")
             raise TypeError(msg)
         return self.module
 

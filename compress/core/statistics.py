@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr, stdtrit
 
 from compress.core.bootstrap import TAIL, Vector, as_vector
+from compress.core.language import gettext
 
 Z = 1.959963984540054
 """97.5 % quantile of the normal distribution, for two-sided 95 % intervals."""
@@ -38,7 +39,7 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
         ValueError: There are no samples, or more successes than samples.
     """
     if total < 1 or not 0 <= successes <= total:
-        msg = f"needs 0 ≤ successes ≤ total and total ≥ 1, got {successes} of {total}"
+        msg = gettext("needs 0 ≤ successes ≤ total and total ≥ 1, got {successes} of {total}", successes=successes, total=total)
         raise ValueError(msg)
     from scipy.stats import binomtest  # the import takes half a second, and only this function needs it
 
@@ -72,10 +73,12 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> tuple[float, float, float]:
     """
     first, second = as_vector(a), as_vector(b)
     if first.shape != second.shape:
-        msg = f"paired scores need the same samples, got {first.size} and {second.size} scores"
+        msg = gettext(
+            "paired scores need the same samples, got {size} and {second_size} scores", size=first.size, second_size=second.size
+        )
         raise ValueError(msg)
     if min(first.min(), second.min()) < 0 or max(first.max(), second.max()) > 1:
-        msg = "scores must be in [0, 1]"
+        msg = gettext("scores must be in [0, 1]")
         raise ValueError(msg)
     d = first - second
     n = d.size + 2
@@ -112,7 +115,7 @@ def chance_agreement(pairs: Mapping[tuple[int, int], int]) -> float | None:
 
 def _check_quantile(q: float) -> None:
     if not 0 < q < 1:
-        msg = f"q is a fraction between 0 and 1, such as 0.99 for p99; got {q}"
+        msg = gettext("q is a fraction between 0 and 1, such as 0.99 for p99; got {q}", q=q)
         raise ValueError(msg)
 
 

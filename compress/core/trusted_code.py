@@ -14,6 +14,7 @@ from types import ModuleType
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import CompressError, TrustError, nearest
+from compress.core.language import gettext
 from compress.core.object_fingerprint import is_library_file
 from compress.core.user_path import user_path
 
@@ -37,7 +38,12 @@ def load_function(reference: str, base: Path, trust_code: bool) -> Callable[...,
     function: Callable[..., object] | None = getattr(module, name, None)
     if function is None or not callable(function):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        msg = f"{source_file(reference, base)} has no function {name!r}: {nearest(name, functions)}"
+        msg = gettext(
+            "{source_file} has no function {name!r}: {hint}",
+            source_file=source_file(reference, base),
+            name=name,
+            hint=nearest(name, functions),
+        )
         raise CompressError(msg)
     return function
 
@@ -46,7 +52,11 @@ def load_module(reference: str, base: Path, trust_code: bool) -> ModuleType:
     """Import the file of `FILE.py:FUNCTION`; see `load_function`."""
     file = source_file(reference, base)
     if not trust_code:
-        msg = f"python:{reference} would run the code in {file}; read it, then allow it with --trust-code"
+        msg = gettext(
+            "python:{reference} would run the code in {file}; read it, then allow it with --trust-code",
+            reference=reference,
+            file=file,
+        )
         raise TrustError(msg)
     return _import(file)
 
@@ -59,11 +69,16 @@ def source_file(reference: str, base: Path) -> Path:
     """
     path, _, name = reference.rpartition(":")
     if not path.endswith(".py") or not name.isidentifier():
-        msg = f"write user code as python:FILE.py:FUNCTION, got python:{reference}"
+        msg = gettext("write user code as python:FILE.py:FUNCTION, got python:{reference}", reference=reference)
         raise CompressError(msg)
     file = user_path(path, base).absolute()
     if not file.is_file():
-        msg = f"no such file: {file} (python:{reference}; relative paths start from {base.absolute()})"
+        msg = gettext(
+            "no such file: {file} (python:{reference}; relative paths start from {base})",
+            file=file,
+            reference=reference,
+            base=base.absolute(),
+        )
         raise CompressError(msg)
     return file
 
@@ -168,7 +183,7 @@ def _import(file: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        msg = f"{file} cannot be imported as Python"
+        msg = gettext("{file} cannot be imported as Python", file=file)
         raise CompressError(msg)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -177,7 +192,7 @@ def _import(file: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        msg = f"{file} failed while it was imported: {type(error).__name__}: {error}"
+        msg = gettext("{file} failed while it was imported: {kind}: {error}", file=file, kind=type(error).__name__, error=error)
         raise CompressError(msg) from error
     return module
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from compress.core.errors import CompressError
+from compress.core.language import gettext
 
 NAME_BYTES, PATH_BYTES = 255, 4095
 """Longest name and path, in bytes, of common file systems."""
@@ -38,4 +39,10 @@ def user_path(text: str | Path, base: Path | None = None) -> Path:
 
 def _refused(text: str | Path, reason: str) -> CompressError:
     shown = ascii(str(text))
-    return CompressError(f"{shown if len(shown) <= 60 else f'{shown[:57]}…'} cannot be a path: {reason}; use another path")
+    return CompressError(
+        gettext(
+            "{text} cannot be a path: {reason}; use another path",
+            text=shown if len(shown) <= 60 else f"{shown[:57]}…",
+            reason=reason,
+        )
+    )

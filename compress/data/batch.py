@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +97,11 @@ def select_rows(tensors: Tensors, index: slice | Tensor) -> Tensors:
 
 def _only(tensors: Tensors, kind: str) -> Tensor:
     if len(tensors) != 1:
-        msg = f"this needs a network with one of its {kind}; the data has {', '.join(tensors) or 'none'}"
+        msg = gettext(
+            "this needs a network with one of its {kind}; the data has {tensors}",
+            kind=kind,
+            tensors=", ".join(tensors) or "none",
+        )
         raise DataError(msg)
     return next(iter(tensors.values()))
 

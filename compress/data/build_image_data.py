@@ -11,6 +11,7 @@ from torch import Tensor
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import Resize, image_spec
 from compress.data.augment import AUGMENTATIONS, EvaluationTransform
 from compress.data.image_split import ImageArrays, ImageSplit, ImageTransforms, Reader
@@ -136,6 +137,11 @@ def _withheld(train: Reader, settings: DataSettings) -> Indices | None:
 
 def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSettings) -> None:
     if len(classes) < 2:
-        msg = f"{settings.source} has {len(classes)} class ({', '.join(classes)}); a classifier needs two or more"
+        msg = gettext(
+            "{source} has {count} class ({classes}); a classifier needs two or more",
+            source=settings.source,
+            count=len(classes),
+            classes=", ".join(classes),
+        )
         raise DataError(msg)
     check_image_counts([len(reader.labels) for reader in readers], settings.source)

@@ -9,6 +9,7 @@ import numpy as np
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.image_split import ImageTransforms, Reader
@@ -77,10 +78,19 @@ def segmentation_spec(
 def _check(readers: Sequence[Reader], classes: Sequence[str], settings: DataSettings) -> None:
     source = settings.source
     if not 2 <= len(classes) <= MOST_CLASSES:
-        msg = f"{source} has {len(classes)} classes; masks have 2 to {MOST_CLASSES}, including the background"
+        msg = gettext(
+            "{source} has {count} classes; masks have 2 to {most_classes}, including the background",
+            source=source,
+            count=len(classes),
+            most_classes=MOST_CLASSES,
+        )
         raise DataError(msg)
     if settings.augment not in ("none", *MASK_AUGMENTATIONS):
         allowed = ", ".join(("none", *MASK_AUGMENTATIONS))
-        msg = f"augment {settings.augment!r} moves an image without its mask; for masks augment is one of: {allowed}"
+        msg = gettext(
+            "augment {augment!r} moves an image without its mask; for masks augment is one of: {allowed}",
+            augment=settings.augment,
+            allowed=allowed,
+        )
         raise DataError(msg)
     check_image_counts([len(reader.labels) for reader in readers], source)

@@ -22,6 +22,7 @@ from torch.utils.data import (
 )
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.object_fingerprint import fingerprint_object
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.augment import seed_of, seeded_transform
@@ -58,19 +59,26 @@ class LoaderSplit:
     def __init__(self, loader: DataLoader[object], name: str, layout: BatchLayout) -> None:
         self.name, self._loader, self.layout = name, loader, layout
         if not isinstance(loader, DataLoader):
-            msg = f"the {name} loader is {type(loader).__name__}; wrap the dataset: DataLoader(dataset, batch_size=64)"
+            msg = gettext(
+                "the {name} loader is {kind}; wrap the dataset: DataLoader(dataset, batch_size=64)",
+                name=name,
+                kind=type(loader).__name__,
+            )
             raise DataError(msg)
         if (
             isinstance(loader.dataset, IterableDataset)
             or loader.batch_sampler is None
             or not hasattr(loader.dataset, "__len__")
         ):
-            msg = f"the {name} loader cannot be read by index; give it a dataset with __len__ and __getitem__, and a batch size"
+            msg = gettext(
+                "the {name} loader cannot be read by index; give it a dataset with __len__ and __getitem__, and a batch size",
+                name=name,
+            )
             raise DataError(msg)
         self._dataset = self._own_dataset()
         self._steps, self._size = len(loader), _length(self._dataset)
         if self._steps == 0 or self._size == 0:
-            msg = f"the {name} loader gives no batches"
+            msg = gettext("the {name} loader gives no batches", name=name)
             raise DataError(msg)
         self.range = (0.0, 0.0)
         self.inputs, self.probed, self.fingerprint = self._probe()
@@ -81,7 +89,11 @@ class LoaderSplit:
         if isinstance(sampler, SubsetRandomSampler):
             return Subset(dataset, sorted(set(sampler.indices)))
         if self.name != "train" and not isinstance(sampler, (SequentialSampler, RandomSampler)):
-            msg = f"the {self.name} loader has a {type(sampler).__name__}; use a Subset of the dataset with its samples instead"
+            msg = gettext(
+                "the {name} loader has a {kind}; use a Subset of the dataset with its samples instead",
+                name=self.name,
+                kind=type(sampler).__name__,
+            )
             raise DataError(msg)
         return dataset
 
@@ -187,9 +199,11 @@ class LoaderSplit:
 
     def _refuse_shapes(self, shapes: Mapping[tuple[tuple[int, ...], ...], int]) -> None:
         listed = ", ".join(f"{' and '.join(map(str, shape))} at {index}" for shape, index in shapes.items())
-        msg = (
-            f"the {self.name} loader's samples have several shapes ({listed}); resize them in the dataset's transform, or name "
-            "the free axes and their sizes by `signature`"
+        msg = gettext(
+            "the {name} loader's samples have several shapes ({listed}); resize them in the dataset's transform, or name "
+            "the free axes and their sizes by `signature`",
+            name=self.name,
+            listed=listed,
         )
         raise DataError(msg)
 
@@ -221,7 +235,16 @@ class LoaderSplit:
     def _failure(self, error: Exception, where: str) -> DataError:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
         hint = "; convert images to tensors in the dataset's transform" if "PIL" in reason else ""
-        return DataError(f"the {self.name} loader fails {where}: {type(error).__name__}: {reason}{hint}")
+        return DataError(
+            gettext(
+                "the {name} loader fails {where}: {kind}: {reason}{hint}",
+                name=self.name,
+                where=where,
+                kind=type(error).__name__,
+                reason=reason,
+                hint=hint,
+            )
+        )
 
 
 def _length(value: object) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.trusted_code import code_hash
 from compress.data.interface import Data
@@ -37,7 +38,11 @@ def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -
     origin = parse_source(settings.source, base, trust_code=trust_code)
     if settings.labelled is not None and origin.name not in (*WITHHOLDS_LABELS, "distilled"):
         listed = ", ".join(WITHHOLDS_LABELS)
-        msg = f"{settings.source} keeps all its labels; leave `labelled` out, or use one of the sources that know it: {listed}"
+        msg = gettext(
+            "{source} keeps all its labels; leave `labelled` out, or use one of the sources that know it: {listed}",
+            source=settings.source,
+            listed=listed,
+        )
         raise DataError(msg)
     data: Data = lookup("data", origin.name).load()(settings, origin)
     return replace(data, settings=settings)
@@ -47,7 +52,7 @@ def _file_hash(path: Path) -> str:
     try:
         return sha256(path)
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}; give the path of a file"
+        msg = gettext("cannot read {path}: {strerror}; give the path of a file", path=path, strerror=error.strerror)
         raise DataError(msg) from error
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import ImagePreprocessing, NetworkSpec, Resize
 from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.data.dataloader_split import LoaderSplit
@@ -84,11 +85,16 @@ def _layout(targets: tuple[TensorSpec, ...], signature: Signature | Sequence[str
         unsized = [axis for axis in signature.free_axes if axis not in signature.sizes and axis != BATCH]
         if unsized:
             axis = unsized[0]
-            msg = f"the signature has no sizes for the free axis {axis!r}; add sizes={{{axis!r}: (least, typical, most)}}"
+            msg = gettext(
+                "the signature has no sizes for the free axis {axis!r}; add sizes={{{axis!r}: (least, typical, most)}}",
+                axis=axis,
+            )
             raise DataError(msg)
         return BatchLayout(tuple(each.name for each in signature.inputs), targets, signature)
     if isinstance(signature, str) or not signature:
-        msg = f"signature is {signature!r}; give a Signature, or a list with the names of the inputs"
+        msg = gettext(
+            "signature is {signature!r}; give a Signature, or a list with the names of the inputs", signature=signature
+        )
         raise DataError(msg)
     return BatchLayout(tuple(signature), targets)
 
@@ -100,18 +106,26 @@ def _check_alike(splits: Sequence[LoaderSplit]) -> None:
     for split in splits[1:]:
         for spec, other in zip(first, split.inputs, strict=True):
             if spec.dtype != other.dtype:
-                msg = f"{split.name} loader gives {spec.name} as {other.dtype}, the train loader as {spec.dtype}"
-                raise DataError(f"{msg}; make them the same")
+                msg = gettext(
+                    "{name} loader gives {spec_name} as {dtype}, the train loader as {spec_dtype}",
+                    name=split.name,
+                    spec_name=spec.name,
+                    dtype=other.dtype,
+                    spec_dtype=spec.dtype,
+                )
+                raise DataError(gettext("{msg}; make them the same", msg=msg))
             if spec.shape != other.shape:
                 shapes = (other.sample_shape, spec.sample_shape)
-                msg = "{} loader gives samples of shape {}, the train loader {}; make them the same"
+                msg = gettext("{} loader gives samples of shape {}, the train loader {}; make them the same")
                 raise DataError(msg.format(split.name, *shapes))
 
 
 def _class_names(classes: Sequence[object], least: int) -> tuple[str, ...]:
     names = tuple(map(str, classes))
     if len(names) < least or len(set(names)) < len(names):
-        msg = f"classes are {', '.join(names) or 'none'}; a classifier needs two or more, with different names"
+        msg = gettext(
+            "classes are {names}; a classifier needs two or more, with different names", names=", ".join(names) or "none"
+        )
         raise DataError(msg)
     return names
 
@@ -145,11 +159,18 @@ def _equal_samples(splits: Sequence[LoaderSplit]) -> tuple[Fact, ...]:
 
 def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
     if not all(math.isfinite(value) and (name == "mean" or value > 0) for value in values):
-        msg = f"{name} is {tuple(values)}; it must be finite, and a standard deviation above 0"
+        msg = gettext(
+            "{name} is {values}; it must be finite, and a standard deviation above 0", name=name, values=tuple(values)
+        )
         raise DataError(msg)
     if len(values) == channels:
         return tuple(values)
     if len(set(values)) == 1:
         return (values[0],) * channels
-    msg = f"{name} has {len(values)} values, the images have {channels} channels; give one for each"
+    msg = gettext(
+        "{name} has {count} values, the images have {channels} channels; give one for each",
+        name=name,
+        count=len(values),
+        channels=channels,
+    )
     raise DataError(msg)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.signature import Signature, TensorSpec
 from compress.data.batch import INPUT, TARGET, Batch, Tensors
 
@@ -51,7 +52,11 @@ class BatchLayout:
         sizes = {len(values) if values.ndim else 0 for values in (*inputs.values(), *targets.values())}
         if len(sizes) > 1:
             counts = " and ".join(map(str, sorted(sizes)))
-            msg = f"the {loader} loader gives tensors of {counts} samples in one batch; make them the same"
+            msg = gettext(
+                "the {loader} loader gives tensors of {counts} samples in one batch; make them the same",
+                loader=loader,
+                counts=counts,
+            )
             raise DataError(msg)
         return Batch(
             {name: self._input(name, values, loader) for name, values in inputs.items()},
@@ -87,20 +92,34 @@ class BatchLayout:
     def _input(self, name: str, values: Tensor, loader: str) -> Tensor:
         what = f"{values.dtype} {tuple(values.shape)}"
         if self.inputs is None and (values.ndim != 4 or not values.is_floating_point()):
-            msg = (
-                f"the {loader} loader's inputs are {what}; expected float (N, C, H, W), normalised, or name inputs of another "
-                "kind by `signature`"
+            msg = gettext(
+                "the {loader} loader's inputs are {what}; expected float (N, C, H, W), normalised, or name inputs of another "
+                "kind by `signature`",
+                loader=loader,
+                what=what,
             )
             raise DataError(msg)
         spec = next((each for each in self.signature.inputs if each.name == name), None) if self.signature else None
         if spec is not None and not self._fits(spec, values):
-            msg = f"the {loader} loader's {name} is {what}; the signature says {spec}{self._sizes_of(spec)}"
+            msg = gettext(
+                "the {loader} loader's {name} is {what}; the signature says {spec}{sizes_of}",
+                loader=loader,
+                name=name,
+                what=what,
+                spec=spec,
+                sizes_of=self._sizes_of(spec),
+            )
             raise DataError(msg)
         if not values.is_floating_point():
             return values if spec is None else values.to(getattr(torch, spec.dtype))
         if not bool(torch.isfinite(values).all()):
             count = int((~torch.isfinite(values)).flatten(1).any(1).sum())
-            msg = f"the {loader} loader gives NaN or infinite values in {count} of {len(values)} samples; correct the data"
+            msg = gettext(
+                "the {loader} loader gives NaN or infinite values in {count} of {values_count} samples; correct the data",
+                loader=loader,
+                count=count,
+                values_count=len(values),
+            )
             raise DataError(msg)
         return values.to(torch.float32)
 
@@ -130,13 +149,27 @@ class BatchLayout:
         if spec.is_continuous != values.is_floating_point() or not spec.fits(tuple(values.shape), len(values)):
             kind = "float" if spec.is_continuous else "integer"
             shape = ", ".join(("N", *map(str, spec.shape[1:]))) + ("," if len(spec.shape) == 1 else "")
-            msg = f"the {loader} loader's {what} {values.dtype} {tuple(values.shape)}; expected {kind} ({shape})"
+            msg = gettext(
+                "the {loader} loader's {what} {dtype} {shape}; expected {kind} ({expected})",
+                loader=loader,
+                what=what,
+                dtype=values.dtype,
+                shape=tuple(values.shape),
+                kind=kind,
+                expected=shape,
+            )
             raise DataError(msg)
         if spec.values is not None and len(values):
             low, high = int(values.min()), int(values.max())
             if low < spec.values[0] or high > spec.values[1]:
                 classes = spec.values[1] + 1
-                msg = f"the {loader} loader's targets run from {low} to {high}, but there are {classes} classes (from 0)"
+                msg = gettext(
+                    "the {loader} loader's targets run from {low} to {high}, but there are {classes} classes (from 0)",
+                    loader=loader,
+                    low=low,
+                    high=high,
+                    classes=classes,
+                )
                 raise DataError(msg)
         return values.to(torch.float32 if spec.is_continuous else torch.int64)
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from compress.core.errors import DataError, nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry import lookup, names
 from compress.core.user_path import user_path
 
@@ -71,7 +72,11 @@ class DataSettings(FrozenModel):
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> Self:
         if self.validation + self.test >= 0.95:
-            msg = f"validation {self.validation} and test {self.test} leave less than 5 % for training; lower one of them"
+            msg = gettext(
+                "validation {validation} and test {test} leave less than 5 % for training; lower one of them",
+                validation=self.validation,
+                test=self.test,
+            )
             raise ValueError(msg)
         return self
 
@@ -138,13 +143,18 @@ def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSo
     """
     name, colon, argument = source.partition(":")
     if name not in names("data"):
-        msg = f"unknown data source {name!r}: {nearest(name, names('data'))}"
+        msg = gettext("unknown data source {name!r}: {hint}", name=name, hint=nearest(name, names("data")))
         raise DataError(msg)
     placeholder = lookup("data", name).options.get("argument")
     if placeholder and not argument:
-        msg = f"data source {source!r} lacks its argument: write {name}:{placeholder}"
+        msg = gettext(
+            "data source {source!r} lacks its argument: write {name}:{placeholder}",
+            source=source,
+            name=name,
+            placeholder=placeholder,
+        )
         raise DataError(msg)
     if colon and not placeholder:
-        msg = f"data source {name!r} takes no argument, got {argument!r}: write {name}"
+        msg = gettext("data source {name!r} takes no argument, got {argument!r}: write {name}", name=name, argument=argument)
         raise DataError(msg)
     return DataSource(name, argument, base, trust_code)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.data.stratified import Indices
 
 _NAMED = 5
@@ -43,9 +44,13 @@ def check_image_counts(counts: Sequence[int], source: str) -> None:
     """
     for name, count, least in zip(("training", "validation", "test"), counts, (2, 1, 1), strict=True):
         if count < least:
-            msg = (
-                f"{source}: {count} {name} images, at least {least} needed; "
-                "add images, raise `limit`, or change `validation` and `test`"
+            msg = gettext(
+                "{source}: {count} {name} images, at least {least} needed; "
+                "add images, raise `limit`, or change `validation` and `test`",
+                source=source,
+                count=count,
+                name=name,
+                least=least,
             )
             raise DataError(msg)
 

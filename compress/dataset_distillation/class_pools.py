@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.data.batch import Split
 
 
@@ -49,7 +50,9 @@ def gather_class_pools(split: Split, classes: Sequence[str], *, at_least: int, a
         DataError: One class only, or one with fewer labelled images than `at_least`.
     """
     if len(classes) < 2:
-        msg = f"dataset_distillation needs two classes or more, and the data has one ({', '.join(classes)})"
+        msg = gettext(
+            "dataset_distillation needs two classes or more, and the data has one ({classes})", classes=", ".join(classes)
+        )
         raise DataError(msg)
     inputs, labels = [], list[int]()
     selected = _select(split, len(classes), at_most, seed)
@@ -64,9 +67,11 @@ def gather_class_pools(split: Split, classes: Sequence[str], *, at_least: int, a
     if few:
         more = f" and {len(few) - 3} more classes" if len(few) > 3 else ""
         listed = ", ".join(few[:3]) + more
-        msg = (
-            f"dataset_distillation is asked for {at_least} images per class, and of labelled training images class {listed}; "
-            "lower images_per_class, or add labelled images"
+        msg = gettext(
+            "dataset_distillation is asked for {at_least} images per class, and of labelled training images class {listed}; "
+            "lower images_per_class, or add labelled images",
+            at_least=at_least,
+            listed=listed,
         )
         raise DataError(msg)
     return ClassPools(by_class, f"{split.fingerprint} {at_most} {seed}")

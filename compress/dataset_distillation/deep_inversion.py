@@ -13,6 +13,7 @@ from pydantic import Field
 
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.dataset_distillation.base import DatasetDistillationMethod
 
 if TYPE_CHECKING:
@@ -103,14 +104,16 @@ def find_batchnorms(network: nn.Module) -> list[_BatchNorm]:
     layers = [part for part in network.modules() if isinstance(part, _BatchNorm) and part.running_mean is not None]
     name = type(network).__name__
     if not layers:
-        msg = (
-            f"inversion reads the running means and variances of batch norms, and the network ({name}) has no batch norm that "
-            "keeps them; use a teacher with batch norms, or a method that uses data: gradient, distribution, trajectory"
+        msg = gettext(
+            "inversion reads the running means and variances of batch norms, and the network ({name}) has no batch norm that "
+            "keeps them; use a teacher with batch norms, or a method that uses data: gradient, distribution, trajectory",
+            name=name,
         )
         raise CompressError(msg)
     if all(part.num_batches_tracked is not None and int(part.num_batches_tracked) == 0 for part in layers):
-        msg = (
-            f"inversion needs a trained network, and the batch norms of this one ({name}) have not seen a batch; train it first"
+        msg = gettext(
+            "inversion needs a trained network, and the batch norms of this one ({name}) have not seen a batch; train it first",
+            name=name,
         )
         raise CompressError(msg)
     return layers

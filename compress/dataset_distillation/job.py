@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.progress import Reporter
 from compress.dataset_distillation.class_pools import ClassPools
@@ -94,7 +95,7 @@ class SynthesisTask:
     def real_images(self) -> ClassPools:
         """The real images, for a method that declares `uses_real_images`."""
         if self.pools is None:
-            msg = "a method that uses real images must declare uses_real_images = True"
+            msg = gettext("a method that uses real images must declare uses_real_images = True")
             raise TypeError(msg)
         return self.pools
 
@@ -105,7 +106,9 @@ class SynthesisTask:
             CompressError: There is none.
         """
         if self.network is None:
-            msg = "this method needs a trained network; add `teacher: {source: …}` to the recipe, or write teacher: parent"
+            msg = gettext(
+                "this method needs a trained network; add `teacher: {source: …}` to the recipe, or write teacher: parent"
+            )
             raise CompressError(msg)
         return self.network
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from compress.core.entries import integer, items, mapping
 from compress.core.errors import TrainingError
+from compress.core.language import gettext
 from compress.core.sentences import render
 from compress.dataset_distillation.job import SynthesisTask, SyntheticSet
 from compress.train.checkpoints import Checkpoints, as_tensor
@@ -134,7 +135,9 @@ def _step(loss: Tensor, optimizer: torch.optim.Optimizer, label: str, index: int
     """One step of the optimizer; returns the loss before it."""
     value = float(loss.detach())
     if not math.isfinite(value):
-        msg = f"{label}: the loss is {value} at update {index}; try a lower lr in `method`"
+        msg = gettext(
+            "{label}: the loss is {value} at update {index}; try a lower lr in `method`", label=label, value=value, index=index
+        )
         raise TrainingError(msg)
     optimizer.zero_grad()
     torch.autograd.backward(loss)

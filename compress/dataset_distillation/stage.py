@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.errors import CompressError
+from compress.core.language import gettext
 from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.dataset_distillation.base import DatasetDistillationMethod
@@ -65,10 +66,16 @@ class DatasetDistillation(Stage):
     def _check_combination(self) -> Self:
         if self.method.needs_network and self.teacher == "none":
             name = name_of("synthesis", self.method)
-            msg = f"{name} reads a trained network, and teacher is none; use teacher: teacher (the recipe's) or parent"
+            msg = gettext(
+                "{name} reads a trained network, and teacher is none; use teacher: teacher (the recipe's) or parent", name=name
+            )
             raise ValueError(msg)
         if self.pool < self.images_per_class:
-            msg = f"pool {self.pool} holds fewer images than images_per_class {self.images_per_class}; raise it"
+            msg = gettext(
+                "pool {pool} holds fewer images than images_per_class {images_per_class}; raise it",
+                pool=self.pool,
+                images_per_class=self.images_per_class,
+            )
             raise ValueError(msg)
         return self
 
@@ -104,11 +111,16 @@ class DatasetDistillation(Stage):
 
         teachers = (candidate,) if self.teacher == "parent" else () if self.teacher == "none" else context.teachers
         if not teachers and self.asks_teacher:
-            msg = "the recipe has no teacher for dataset_distillation; add `teacher: {source: …}`, or write teacher: parent"
+            msg = gettext(
+                "the recipe has no teacher for dataset_distillation; add `teacher: {source: …}`, or write teacher: parent"
+            )
             raise CompressError(msg)
         for teacher in teachers:
             if teacher.spec.classes != context.data.spec.classes:
-                msg = f"the teacher's classes ({', '.join(teacher.spec.classes[:4])} …) are not the data's, in its order"
+                msg = gettext(
+                    "the teacher's classes ({classes} …) are not the data's, in its order",
+                    classes=", ".join(teacher.spec.classes[:4]),
+                )
                 raise CompressError(msg)
         return tuple(copy.deepcopy(teacher.network()).eval() for teacher in teachers)
 

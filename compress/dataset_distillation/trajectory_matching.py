@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.language import gettext
 from compress.dataset_distillation.base import OptimizedImages
 
 if TYPE_CHECKING:
@@ -54,9 +55,13 @@ class TrajectoryMatching(OptimizedImages):
     @model_validator(mode="after")
     def _check_epochs(self) -> Self:
         if self.start + self.ahead > self.epochs:
-            msg = (
-                f"a student that starts at epoch {self.start} and covers {self.ahead} needs experts of "
-                f"{self.start + self.ahead} epochs, and they have {self.epochs}; raise epochs, or lower start or ahead"
+            msg = gettext(
+                "a student that starts at epoch {start} and covers {ahead} needs experts of "
+                "{needed} epochs, and they have {epochs}; raise epochs, or lower start or ahead",
+                start=self.start,
+                ahead=self.ahead,
+                needed=self.start + self.ahead,
+                epochs=self.epochs,
             )
             raise ValueError(msg)
         return self

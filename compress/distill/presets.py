@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from compress.core.language import gettext
 from compress.core.registry_field import name_of
 from compress.train.curriculum.settings import Curriculum
 from compress.train.loss_term import LossTerm
@@ -38,8 +39,10 @@ def check_funmatch(losses: Sequence[LossTerm], curriculum: Curriculum) -> None:
     """
     for term in losses:
         if term.weight > 0 and (term.uses_labels or not term.needs):
-            msg = f"mode `funmatch` matches the teacher without labels, but losses name `{name_of('loss', term)}`"
-            raise ValueError(f"{msg}; write losses that use only the teacher, or leave `losses` out")
+            msg = gettext(
+                "mode `funmatch` matches the teacher without labels, but losses name `{name_of}`", name_of=name_of("loss", term)
+            )
+            raise ValueError(gettext("{msg}; write losses that use only the teacher, or leave `losses` out", msg=msg))
     if not (curriculum.mixup or curriculum.cutmix):
-        msg = "mode `funmatch` mixes images, but curriculum.mixup and cutmix are 0; leave them out, or the mode"
+        msg = gettext("mode `funmatch` mixes images, but curriculum.mixup and cutmix are 0; leave them out, or the mode")
         raise ValueError(msg)

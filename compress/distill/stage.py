@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.atomic_files import write_with
+from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField, name_of
@@ -70,12 +71,17 @@ class Distill(Stage, Training):
     def _check_combination(self) -> Self:
         if self.curriculum.mixes and not self.teacher.supports_mixing:
             name = name_of("teacher", self.teacher)
-            msg = f"teacher `{name}` needs unmixed images, but mixup, cutmix or erase is on; use `snapshot`, or turn them off"
+            msg = gettext(
+                "teacher `{name}` needs unmixed images, but mixup, cutmix or erase is on; use `snapshot`, or turn them off",
+                name=name,
+            )
             raise ValueError(msg)
         unmixed = [name_of("loss", term) for term in self.losses if term.needs_unmixed and term.weight > 0]
         if self.curriculum.mixes and unmixed:
-            msg = f"loss `{unmixed[0]}` with a memory needs unmixed images, but mixup, cutmix or erase is on"
-            raise ValueError(f"{msg}; leave `memory` out, or turn them off")
+            msg = gettext(
+                "loss `{unmixed}` with a memory needs unmixed images, but mixup, cutmix or erase is on", unmixed=unmixed[0]
+            )
+            raise ValueError(gettext("{msg}; leave `memory` out, or turn them off", msg=msg))
         if self.mode == "funmatch":
             check_funmatch(self.losses, self.curriculum)
         return self

@@ -11,6 +11,7 @@ from compress.backends import onnx_files
 from compress.backends.compare_on_split import CollectedOutputs, collect_outputs
 from compress.core.entries import Row
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.export.parity import SAMPLES, FormOutputs, ParityTable
@@ -77,9 +78,14 @@ def compare_with_outside(network: Path, inside: Path, spec: NetworkSpec, context
     answers = FormOutputs(f"{post.name} in the graph", collect_outputs(inside, validation, task, limit=SAMPLES))
     parity = pairs.add(reference, answers, limit)
     if parity.top1 is not None and parity.top1 < LEAST_AGREEMENT:
-        msg = (
-            f"{post.name} in the graph of {inside.name} gives other results than outside: {parity.top1:.1%} are in both, "
-            f"allowed is {LEAST_AGREEMENT:.0%} or more on {parity.samples} validation samples; set `postprocessing: outside`"
+        msg = gettext(
+            "{name} in the graph of {inside_name} gives other results than outside: {top1:.1%} are in both, "
+            "allowed is {least_agreement:.0%} or more on {samples} validation samples; set `postprocessing: outside`",
+            name=post.name,
+            inside_name=inside.name,
+            top1=parity.top1,
+            least_agreement=LEAST_AGREEMENT,
+            samples=parity.samples,
         )
         raise ConversionError(msg)
     return pairs.rows

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from compress.backends.runner_protocol import Array
 from compress.core.entries import Row
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
@@ -160,10 +161,18 @@ def check(
     allowed = absolute + relative * parity.scale
     if parity.max_abs > allowed:
         divergence = f"; {where(allowed / (parity.scale or 1.0))}" if where else ""
-        msg = (
-            f"{what}: outputs differ by up to {parity.max_abs:.3g}, allowed is {allowed:.3g} "
-            f"({absolute:g} + {relative:g} × {parity.scale:.3g}){_top_class_note(parity)}{divergence}; "
-            "raise the tolerance only if this agreement suffices"
+        msg = gettext(
+            "{what}: outputs differ by up to {max_abs:.3g}, allowed is {allowed:.3g} "
+            "({absolute:g} + {relative:g} × {scale:.3g}){top_class_note}{divergence}; "
+            "raise the tolerance only if this agreement suffices",
+            what=what,
+            max_abs=parity.max_abs,
+            allowed=allowed,
+            absolute=absolute,
+            relative=relative,
+            scale=parity.scale,
+            top_class_note=_top_class_note(parity),
+            divergence=divergence,
         )
         raise ConversionError(msg)
 
@@ -180,8 +189,12 @@ def check_top1(parity: OutputAgreement, *, least: float, what: str, where: Calla
     """
     if parity.top1 is not None and parity.top1 < least:
         divergence = where(0.5 * parity.max_abs / (parity.scale or 1.0))
-        msg = (
-            f"{what}{_top_class_note(parity)}, at least {least:.1%} is required; {divergence}; "
-            "keep that layer in float (keep_float), calibrate on more samples, or lower tolerance.top1"
+        msg = gettext(
+            "{what}{top_class_note}, at least {least:.1%} is required; {divergence}; "
+            "keep that layer in float (keep_float), calibrate on more samples, or lower tolerance.top1",
+            what=what,
+            top_class_note=_top_class_note(parity),
+            least=least,
+            divergence=divergence,
         )
         raise ConversionError(msg)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from compress.backends.onnx_files import read_metadata
 from compress.core.entries import items
 from compress.core.errors import ConversionError, DataError, TrustError
+from compress.core.language import gettext
 from compress.core.network_spec import ImagePreprocessing, NetworkSpec
 from compress.core.registry import lookup, names
 from compress.core.signature import Signature
@@ -58,7 +59,11 @@ def run_artifact(artifact: Path, source: Path, *, trust_code: bool = False) -> I
     """
     folder = find_artifact(artifact)
     if not trust_code and not is_own_script(folder):
-        msg = f"{folder / SCRIPT} is not the script that compress writes for {MODEL}; check it, then run with --trust-code"
+        msg = gettext(
+            "{folder} is not the script that compress writes for {model}; check it, then run with --trust-code",
+            folder=folder / SCRIPT,
+            model=MODEL,
+        )
         raise TrustError(msg)
     inputs = _inputs(source)
     for path in inputs:
@@ -68,7 +73,9 @@ def run_artifact(artifact: Path, source: Path, *, trust_code: bool = False) -> I
                 command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
             )
         except subprocess.TimeoutExpired as error:
-            msg = f"{folder / SCRIPT} takes longer than {TIMEOUT_S:.0f} s on {path}"
+            msg = gettext(
+                "{folder} takes longer than {timeout_s:.0f} s on {path}", folder=folder / SCRIPT, timeout_s=TIMEOUT_S, path=path
+            )
             raise ConversionError(msg) from error
         title = path.name if len(inputs) > 1 else ""
         yield ArtifactOutput(title, process.stdout + process.stderr, process.returncode != 0)
@@ -86,9 +93,18 @@ def find_artifact(path: Path) -> Path:
     if len(folders) == 1:
         return folders[0]
     if folders:
-        msg = f"{path} has artifacts for {', '.join(folder.name for folder in folders)}; give the folder of one of them"
+        msg = gettext(
+            "{path} has artifacts for {folders}; give the folder of one of them",
+            path=path,
+            folders=", ".join(folder.name for folder in folders),
+        )
         raise ConversionError(msg)
-    msg = f"{path} contains no artifact ({SCRIPT} and {MODEL}); give reports/NAME/HASH/artifacts/DEVICE or the run directory"
+    msg = gettext(
+        "{path} contains no artifact ({script} and {model}); give reports/NAME/HASH/artifacts/DEVICE or the run directory",
+        path=path,
+        script=SCRIPT,
+        model=MODEL,
+    )
     raise ConversionError(msg)
 
 
@@ -120,7 +136,9 @@ def read_spec(path: Path) -> NetworkSpec:
             preprocessing=ImagePreprocessing(**image) if image else None,
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
-        msg = f"{path} has no metadata of compress ({type(error).__name__}); give an artifact of a run"
+        msg = gettext(
+            "{path} has no metadata of compress ({kind}); give an artifact of a run", path=path, kind=type(error).__name__
+        )
         raise ConversionError(msg) from error
 
 
@@ -130,6 +148,6 @@ def _inputs(source: Path) -> list[Path]:
     suffixes = SUFFIXES | {".npz", ".npy"}
     files = sorted(path for path in source.glob("*") if path.suffix.lower() in suffixes) if source.is_dir() else []
     if not files:
-        msg = f"{source} is neither a file nor a folder with images or .npz files; give one of them"
+        msg = gettext("{source} is neither a file nor a folder with images or .npz files; give one of them", source=source)
         raise DataError(msg)
     return files

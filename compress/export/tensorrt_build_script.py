@@ -13,6 +13,7 @@ from compress.backends import onnx_files
 from compress.backends.tensorrt_engine import BATCHES, free_shapes
 from compress.core.atomic_files import atomic_write, write_text, write_with
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import AxisSizes
 from compress.export.infer_script import engine_script
@@ -99,7 +100,7 @@ def release_of(release: str | None) -> tuple[int, int]:
     major, _, minor = release.partition(".")
     version = int(major), int(minor.partition(".")[0] or 0)
     if version < OLDEST:
-        msg = f"no script can be written for TensorRT {release}: supported are 8.5 and later"
+        msg = gettext("no script can be written for TensorRT {release}: supported are 8.5 and later", release=release)
         raise ConversionError(msg)
     return version
 

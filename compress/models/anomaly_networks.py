@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.core.language import gettext
+
 STRIDES = (4, 8, 16)
 """Of the levels that are compared, as in Wang et al. 2021."""
 SMALLEST_NORM = 1e-6
@@ -58,7 +60,7 @@ class ConvLevels(nn.Module):
     ) -> None:
         super().__init__()
         if width < 1:
-            msg = f"width {width}; it is over 0"
+            msg = gettext("width {width}; it is over 0", width=width)
             raise ValueError(msg)
         depths = [stride.bit_length() - 1 for stride in strides]
         widths = [width * 2**depth for depth in range(depths[-1])]
@@ -108,7 +110,11 @@ class BackboneLevels(nn.Module):
         sizes = _strides_of(layers, image)
         last = {size: index for index, size in enumerate(sizes)}
         if missing := [stride for stride in strides if stride not in last]:
-            msg = f"it has no features of stride {', '.join(map(str, missing))} but of {', '.join(map(str, last))}"
+            msg = gettext(
+                "it has no features of stride {missing} but of {last}",
+                missing=", ".join(map(str, missing)),
+                last=", ".join(map(str, last)),
+            )
             raise ValueError(msg)
         ends = [last[stride] + 1 for stride in strides]
         self.parts = nn.ModuleList(nn.Sequential(*layers[start:end]) for start, end in zip([0, *ends[:-1]], ends, strict=True))
@@ -130,7 +136,9 @@ def _layers_in_a_row(network: nn.Module) -> list[nn.Module]:
     names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
     if all(isinstance(getattr(network, name, None), nn.Module) for name in names):
         return [getattr(network, name) for name in names]
-    msg = f"the layers of {type(network).__name__} are not known; use a torchvision MobileNet, EfficientNet or ResNet"
+    msg = gettext(
+        "the layers of {kind} are not known; use a torchvision MobileNet, EfficientNet or ResNet", kind=type(network).__name__
+    )
     raise ValueError(msg)
 
 
@@ -169,7 +177,7 @@ class AnomalyNetwork(nn.Module):
     def __init__(self, reference: nn.Module, students: Sequence[nn.Module], *, counts_statistics: bool = False) -> None:
         super().__init__()
         if not students:
-            msg = "there are no students; give one or more"
+            msg = gettext("there are no students; give one or more")
             raise ValueError(msg)
         self.reference = _Frozen(reference, counts_statistics=counts_statistics)
         self.students = nn.ModuleList(students)

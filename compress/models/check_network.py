@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from compress.core.errors import ModelError, message_line
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.plain_weights import copy_with_plain_weights
 from compress.tasks.flat_outputs import flat_outputs, run_flat
@@ -116,24 +117,32 @@ def check_each_alone(network: nn.Module, inputs: tuple[Tensor, ...], name: str) 
     raw = network(*inputs)
     together, again, first = flat_outputs(raw), run_flat(network, inputs), network(*samples[0])
     if isinstance(first, Tensor) and isinstance(raw, Tensor) and first.shape != raw[:1].shape:
-        msg = (
-            f"{name} gives one sample an output of shape {tuple(first.shape)} where {tuple(raw[:1].shape)} is needed; keep "
-            "the batch dimension, for example by flatten(1) in place of squeeze()"
+        msg = gettext(
+            "{name} gives one sample an output of shape {shape} where {needed} is needed; keep "
+            "the batch dimension, for example by flatten(1) in place of squeeze()",
+            name=name,
+            shape=tuple(first.shape),
+            needed=tuple(raw[:1].shape),
         )
         raise ModelError(msg)
     limit = TOLERANCE * float(together.nan_to_num(0.0, 0.0, 0.0).abs().max())
     if (difference := _difference(together, again)) > limit:
-        msg = (
-            f"{name} gives the same images different outputs each time (by up to {difference:.3g}) in eval mode; let it draw "
-            "no random numbers there, for example F.dropout(x, training=self.training)"
+        msg = gettext(
+            "{name} gives the same images different outputs each time (by up to {difference:.3g}) in eval mode; let it draw "
+            "no random numbers there, for example F.dropout(x, training=self.training)",
+            name=name,
+            difference=difference,
         )
         raise ModelError(msg)
     alone = torch.cat([flat_outputs(first), *(run_flat(network, sample) for sample in samples[1:])])
     if (difference := _difference(together, alone)) > limit:
         layers = ", ".join(_batch_dependent(network)) or "a layer that computes over the batch dimension"
-        msg = (
-            f"{name} gives an image alone another output than in a batch (by up to {difference:.3g}), because of {layers}: its "
-            "accuracy in batches would not be that on a device; use running statistics or another normalisation"
+        msg = gettext(
+            "{name} gives an image alone another output than in a batch (by up to {difference:.3g}), because of {layers}: its "
+            "accuracy in batches would not be that on a device; use running statistics or another normalisation",
+            name=name,
+            difference=difference,
+            layers=layers,
         )
         raise ModelError(msg)
 
@@ -152,26 +161,36 @@ def smallest_size(module: nn.Module, channels: int, above: int) -> int | None:
 
 def _check_kind(module: object, name: str) -> None:
     if not isinstance(module, nn.Module):
-        msg = f"{name} is {type(module).__name__}; a network must be a torch.nn.Module"
+        msg = gettext("{name} is {kind}; a network must be a torch.nn.Module", name=name, kind=type(module).__name__)
         raise ModelError(msg)
     parts = list(module.modules())
     if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
-        msg = f"{name} is scripted or traced, so its layers cannot be changed; use the original nn.Module"
+        msg = gettext("{name} is scripted or traced, so its layers cannot be changed; use the original nn.Module", name=name)
         raise ModelError(msg)
     if any(type(part).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")) for part in parts):
-        msg = f"{name} is already quantized; use the float network"
+        msg = gettext("{name} is already quantized; use the float network", name=name)
         raise ModelError(msg)
     tensors = [*module.named_parameters(), *module.named_buffers()]
     if lazy := [key for key, tensor in tensors if is_lazy(tensor)]:
-        msg = f"{name} has parameters without a shape ({', '.join(lazy[:4])}); run a batch through it first"
+        msg = gettext(
+            "{name} has parameters without a shape ({lazy}); run a batch through it first", name=name, lazy=", ".join(lazy[:4])
+        )
         raise ModelError(msg)
     if meta := [key for key, tensor in tensors if tensor.is_meta]:
-        msg = f"{name} has parameters without values, on device meta ({', '.join(meta[:4])}); load its weights first"
+        msg = gettext(
+            "{name} has parameters without values, on device meta ({meta}); load its weights first",
+            name=name,
+            meta=", ".join(meta[:4]),
+        )
         raise ModelError(msg)
     if other := sorted(
         {str(value.dtype) for _, value in tensors if value.is_floating_point() and value.dtype != torch.float32}
     ):
-        msg = f"{name} has weights of type {', '.join(other)}; stages work on float32, so call .float() on it"
+        msg = gettext(
+            "{name} has weights of type {other}; stages work on float32, so call .float() on it",
+            name=name,
+            other=", ".join(other),
+        )
         raise ModelError(msg)
 
 
@@ -185,7 +204,11 @@ def _check_shapes(network: nn.Module, spec: NetworkSpec, name: str, advice: Advi
     try:
         network(*spec.signature.example(1, seed=None).values())
     except Exception as error:
-        msg = f"{name} accepts two samples but not one, as a device runs it: {message_line(error)}"
+        msg = gettext(
+            "{name} accepts two samples but not one, as a device runs it: {error}",
+            name=name,
+            error=message_line(error),
+        )
         raise ModelError(msg) from error
 
 
@@ -195,7 +218,12 @@ def _check_outputs(outputs: object, spec: NetworkSpec, name: str, advice: Advice
     if len(expected) == 1 and (not isinstance(outputs, Tensor) or outputs.ndim != len(expected[0].shape)):
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         needed = (2, *expected[0].shape[1:])
-        msg = f"{name} answers a batch of 2 with {shape}; it must give one tensor ({', '.join(map(str, needed))})"
+        msg = gettext(
+            "{name} answers a batch of 2 with {shape}; it must give one tensor ({needed})",
+            name=name,
+            shape=shape,
+            needed=", ".join(map(str, needed)),
+        )
         raise ModelError(msg)
     for output, values in zip(expected, name_outputs(outputs, spec.output_names).values(), strict=True):
         shape = tuple(values.shape)
@@ -203,9 +231,21 @@ def _check_outputs(outputs: object, spec: NetworkSpec, name: str, advice: Advice
             continue
         if len(output.shape) == len(shape) and output.shape[1] == len(spec.classes) != shape[1]:
             remedy = advice.classes.format(actual=shape[1], needed=len(spec.classes))
-            msg = f"class-count mismatch: {name} answers for {shape[1]} classes, the data has {len(spec.classes)}; {remedy}"
+            msg = gettext(
+                "class-count mismatch: {name} answers for {shape} classes, the data has {count}; {remedy}",
+                name=name,
+                shape=shape[1],
+                count=len(spec.classes),
+                remedy=remedy,
+            )
             raise ModelError(msg)
-        msg = f"{name} gives {output.name} of shape {shape} for 2 samples; the data needs {output}"
+        msg = gettext(
+            "{name} gives {output_name} of shape {shape} for 2 samples; the data needs {output}",
+            name=name,
+            output_name=output.name,
+            shape=shape,
+            output=output,
+        )
         raise ModelError(msg)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from compress.core.atomic_files import write_with
 from compress.core.errors import ModelError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.models import module_replacement as parts
 from compress.models.pruned_attention import checkpoint_type, restore_pruned_forwards
 
@@ -206,10 +207,13 @@ def _tensors(module: nn.Module, reference: nn.Module) -> tuple[dict[str, Tensor]
 def _refuse(what: str, names: Iterable[str]) -> None:
     differing = sorted(names)
     if differing:
-        msg = (
-            f"cannot save this network: {len(differing)} {what} differ from a freshly built network in more than shapes and "
-            f"numbers: {_list_first(differing)}; a stage may prune layers or replace one by ReLU, ReLU6 or Identity, but not "
-            "add or replace them otherwise"
+        msg = gettext(
+            "cannot save this network: {count} {what} differ from a freshly built network in more than shapes and "
+            "numbers: {differing}; a stage may prune layers or replace one by ReLU, ReLU6 or Identity, but not "
+            "add or replace them otherwise",
+            count=len(differing),
+            what=what,
+            differing=_list_first(differing),
         )
         raise ModelError(msg)
 
@@ -220,12 +224,12 @@ def _list_first(names: Sequence[str]) -> str:
 
 def _opened(path: Path) -> safe_open:
     if not path.is_file():
-        msg = f"no checkpoint {path}"
+        msg = gettext("no checkpoint {path}", path=path)
         raise ModelError(msg)
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        msg = f"{path} is not a readable safetensors file ({error}); make it anew"
+        msg = gettext("{path} is not a readable safetensors file ({error}); make it anew", path=path, error=error)
         raise ModelError(msg) from error
 
 
@@ -233,12 +237,18 @@ def _read(path: Path) -> tuple[Layout, dict[str, Tensor]]:
     with _opened(path) as file:
         text = (file.metadata() or {}).get(KEY)
         if text is None:
-            msg = f"{path} was not written by compress; as weights alone it can be used as source: 'file:{path}'"
+            msg = gettext(
+                "{path} was not written by compress; as weights alone it can be used as source: 'file:{path}'", path=path
+            )
             raise ModelError(msg)
         try:
             layout = Layout.model_validate_json(text)
         except ValidationError as error:
-            msg = f"{path} holds a damaged description of its structure ({error.errors()[0]['msg']}); make it anew"
+            msg = gettext(
+                "{path} holds a damaged description of its structure ({msg}); make it anew",
+                path=path,
+                msg=error.errors()[0]["msg"],
+            )
             raise ModelError(msg) from error
         # Cloned: a tensor inside the file's buffer lies at an odd address, where kernels round the last bit otherwise.
         return layout, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # not a mapping

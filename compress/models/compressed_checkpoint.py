@@ -13,6 +13,7 @@ from torch import nn
 
 from compress.core.atomic_files import atomic_write
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 
 SPARSE_FRACTION = 0.25
 """Smallest fraction of zeros for compression; dense float32 weights hardly shrink."""
@@ -57,6 +58,6 @@ def decompressed(path: Path) -> Iterator[Path]:
             with gzip.open(packed) as source, unpacked.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
         except (OSError, EOFError) as error:
-            msg = f"{packed} is damaged ({error}); run the stage again"
+            msg = gettext("{packed} is damaged ({error}); run the stage again", packed=packed, error=error)
             raise ModelError(msg) from error
         yield unpacked

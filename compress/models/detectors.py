@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.core.language import gettext
+
 PRIOR = 0.01
 """Score of every class at the start, so that background does not dominate the first steps (arXiv:1708.02002, section 4.1)."""
 DetectorOutputs = tuple[Tensor, Tensor, Tensor]
@@ -49,7 +51,11 @@ class SmallDetector(nn.Module):
     ) -> None:
         super().__init__()
         if any(side % 16 for side in size):
-            msg = f"this detector takes images whose sides are multiples of 16 pixels, not {size[0]}×{size[1]}"
+            msg = gettext(
+                "this detector takes images whose sides are multiples of 16 pixels, not {size}×{width}",
+                size=size[0],
+                width=size[1],
+            )
             raise ValueError(msg)
         self.stem = _convolution(channels, width, stride=2)
         self.stage4 = _stage(width, width, depth)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.registry import lookup, names
 from compress.core.trusted_code import code_hash
@@ -101,7 +102,11 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, b
 
     kind, rest = split_source(settings.source)
     if kind not in names("model"):
-        msg = f"unknown model source {settings.source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
+        msg = gettext(
+            "unknown model source {source!r}: {hint}, each followed by `:` and a name",
+            source=settings.source,
+            hint=nearest(kind, names("model")),
+        )
         raise ModelError(msg)
     draft: UnfittedModel = lookup("model", kind).load()(rest, settings, spec, task=task, base=base, trust_code=trust_code)
     module, unwrapped = unwrap_network(draft.module)
@@ -149,19 +154,19 @@ def onnx_hash(path: Path) -> str:
         beside = [sha256(file) for file in sorted(path.parent.glob(f"{path.name}*data")) if file.is_file()]
         return "+".join([sha256(path), *beside])
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}; give the path of an ONNX file"
+        msg = gettext("cannot read {path}: {strerror}; give the path of an ONNX file", path=path, strerror=error.strerror)
         raise ModelError(msg) from error
 
 
 def _hash(name: str, base: Path) -> str:
     path = user_path(name, base)
     if not path.is_file():
-        msg = f"no file {path}; relative paths in a recipe start from {base}"
+        msg = gettext("no file {path}; relative paths in a recipe start from {base}", path=path, base=base)
         raise ModelError(msg)
     try:
         return sha256(path)
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
+        msg = gettext("cannot read {path}: {strerror}", path=path, strerror=error.strerror)
         raise ModelError(msg) from error
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 
 
 def first_convolution(module: nn.Module) -> tuple[str, nn.Conv2d] | None:
@@ -69,9 +70,11 @@ def fit_classes(module: nn.Module, old: int, classes: int) -> list[Fact]:
         return []
     last = last_layer(module, old)
     if last is None:
-        msg = (
-            f"class-count mismatch: the data has {classes} classes, and no layer of the network has {old} outputs to replace; "
-            "check args.num_classes"
+        msg = gettext(
+            "class-count mismatch: the data has {classes} classes, and no layer of the network has {old} outputs to replace; "
+            "check args.num_classes",
+            classes=classes,
+            old=old,
         )
         raise ModelError(msg)
     name, layer = last

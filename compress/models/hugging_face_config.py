@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.errors import MissingPackageError, ModelError, TrustError, message_line
+from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
 from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
 from compress.core.user_path import user_path
@@ -102,7 +103,11 @@ def read_config(name: str, settings: ModelSettings, base: Path, *, trust_code: b
     except Exception as error:  # transformers and its hub raise errors of many kinds
         raise unreadable(name, base, error) from error
     if unknown := [key for key in changes if not hasattr(config, key)]:
-        msg = f"hf:{name} has no setting {', '.join(unknown)}; args may change entries of its config.json"
+        msg = gettext(
+            "hf:{name} has no setting {unknown}; args may change entries of its config.json",
+            name=name,
+            unknown=", ".join(unknown),
+        )
         raise ModelError(msg)
     config.update(changes)
     return config
@@ -120,13 +125,24 @@ def unreadable(name: str, base: Path, error: Exception) -> ModelError | TrustErr
     """What to tell where a checkpoint cannot be read."""
     reason = message_line(error)
     if "trust_remote_code" in str(error):
-        return TrustError(f"hf:{name} brings code of its own; read it, then allow it with --trust-code")
+        return TrustError(gettext("hf:{name} brings code of its own; read it, then allow it with --trust-code", name=name))
     folder = user_path(name, base)
     if folder.is_dir():
-        return ModelError(f"{folder} holds no readable checkpoint of transformers ({reason}); save one with save_pretrained")
+        return ModelError(
+            gettext(
+                "{folder} holds no readable checkpoint of transformers ({reason}); save one with save_pretrained",
+                folder=folder,
+                reason=reason,
+            )
+        )
     return ModelError(
-        f"there is no folder {folder}, and the hub gives no {name!r} ({reason}); without a network, give a folder that "
-        "save_pretrained wrote"
+        gettext(
+            "there is no folder {folder}, and the hub gives no {name!r} ({reason}); without a network, give a folder that "
+            "save_pretrained wrote",
+            folder=folder,
+            name=name,
+            reason=reason,
+        )
     )
 
 
@@ -144,7 +160,11 @@ def is_image_classifier(config: PretrainedConfig, name: str) -> bool:
         return True
     if config.model_type in TEXTS or "AutoModelForSequenceClassification" in mapped:
         return False
-    msg = f"hf:{name} is a {config.model_type}, which classifies neither images nor text; give a classifier"
+    msg = gettext(
+        "hf:{name} is a {model_type}, which classifies neither images nor text; give a classifier",
+        name=name,
+        model_type=config.model_type,
+    )
     raise ModelError(msg)
 
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from compress.core.errors import ModelError, nearest
+from compress.core.language import gettext
 
 
 def match_modules(module: nn.Module, globs: Sequence[str]) -> frozenset[str]:
@@ -38,6 +39,8 @@ def check_globs(globs: Iterable[str], module: nn.Module) -> None:
 def _matched(field: str, glob: str, names: Sequence[str]) -> list[str]:
     matched = [name for name in names if fnmatchcase(name, glob)]
     if not matched:
-        msg = f"{field} {glob!r} matches no module of this network: {nearest(glob, names)}"
+        msg = gettext(
+            "{field} {glob!r} matches no module of this network: {hint}", field=field, glob=glob, hint=nearest(glob, names)
+        )
         raise ModelError(msg)
     return matched

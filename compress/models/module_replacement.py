@@ -13,6 +13,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.core.language import gettext
+
 ReplaceablePart = Literal["identity", "relu", "relu6"]
 PARTS: Mapping[ReplaceablePart, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
 FUNCTIONS: Mapping[ReplaceablePart, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
@@ -31,7 +33,7 @@ def part_named(name: str) -> ReplaceablePart:
     for part in PARTS:
         if part == name:
             return part
-    msg = f"there is no part {name!r} to put in another's place; there are {', '.join(PARTS)}"
+    msg = gettext("there is no part {name!r} to put in another's place; there are {parts}", name=name, parts=", ".join(PARTS))
     raise ValueError(msg)
 
 

@@ -13,6 +13,7 @@ from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from compress.core.errors import ModelError, message_line
 from compress.core.fact import Fact
+from compress.core.language import gettext
 
 
 def copy_with_plain_weights(module: nn.Module) -> tuple[nn.Module, tuple[Fact, ...]]:
@@ -44,7 +45,11 @@ def copy_with_plain_weights(module: nn.Module) -> tuple[nn.Module, tuple[Fact, .
     except ModelError:
         raise
     except Exception as error:  # copying runs the network's code, which may raise any error
-        msg = f"the network cannot be copied: {type(error).__name__}: {error}; keep computed tensors out of its attributes"
+        msg = gettext(
+            "the network cannot be copied: {kind}: {error}; keep computed tensors out of its attributes",
+            kind=type(error).__name__,
+            error=error,
+        )
         raise ModelError(msg) from error
     network = network.cpu().eval()
     for name, part in list(network.named_modules()):
@@ -110,7 +115,12 @@ def _remove_hook(part: nn.Module, weight: str, hook: object, path: str) -> None:
 
 def _irreplaceable(path: str, origin: object, error: Exception) -> ModelError:
     return ModelError(
-        f"{path} is computed by {_name(origin)} and cannot be written as a plain weight: {message_line(error)}; remove it first"
+        gettext(
+            "{path} is computed by {name} and cannot be written as a plain weight: {error}; remove it first",
+            path=path,
+            name=_name(origin),
+            error=message_line(error),
+        )
     )
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from compress.core.errors import ModelError, message_line, nearest
 from compress.core.fact import Fact
+from compress.core.language import gettext
 
 WRAPPERS = (
     "state_dict",
@@ -73,8 +74,10 @@ def read_file(path: Path) -> object:
         reason = message_line(error)
         if "TorchScript archives" in str(error):
             reason = "it is a TorchScript archive; save the weights: torch.save(torch.jit.load(PATH).state_dict(), NEW_PATH)"
-        msg = (
-            f"{path} is not a readable weights file ({reason}); allowed: .safetensors, or .pt/.pth from torch.save(state_dict)"
+        msg = gettext(
+            "{path} is not a readable weights file ({reason}); allowed: .safetensors, or .pt/.pth from torch.save(state_dict)",
+            path=path,
+            reason=reason,
         )
         raise ModelError(msg) from error
 
@@ -116,7 +119,12 @@ def find_state_dict(content: object, entry: str | None, path: Path) -> tuple[dic
     )
     if not state:
         kind = type(content).__name__
-        msg = f"{path.name} holds no state dict (found {kind}); allowed: a state dict, bare or under one of {WRAPPERS}"
+        msg = gettext(
+            "{name} holds no state dict (found {kind}); allowed: a state dict, bare or under one of {wrappers}",
+            name=path.name,
+            kind=kind,
+            wrappers=WRAPPERS,
+        )
         raise ModelError(msg)
     return state, notes
 
@@ -136,7 +144,7 @@ def _entry(content: object, entry: str, path: Path) -> object:
         if own := {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}:
             return own
     entries = [str(key) for key in content if isinstance(content[key], Mapping)] if isinstance(content, Mapping) else []
-    msg = f"{path.name} has no state dict under {entry!r}: {nearest(entry, entries)}"
+    msg = gettext("{name} has no state dict under {entry!r}: {hint}", name=path.name, entry=entry, hint=nearest(entry, entries))
     raise ModelError(msg)
 
 
@@ -172,7 +180,11 @@ def _prefix(state: Mapping[str, Tensor], expected: Sequence[str], path: Path) ->
     usual = [prefix for prefix in known if prefix in best]
     if not usual and len(best) > 1:
         listed = ", ".join(prefix.rstrip(".") for prefix in best)
-        msg = f"{path.name} holds several networks with these names: {listed}; set weights to one of them"
+        msg = gettext(
+            "{name} holds several networks with these names: {listed}; set weights to one of them",
+            name=path.name,
+            listed=listed,
+        )
         raise ModelError(msg)
     return next(iter((*usual, *best)), "")
 
@@ -192,7 +204,12 @@ def to_float32(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path
     if other := [
         f"{key} ({str(state[key].dtype).removeprefix('torch.')})" for key in floats if state[key].dtype not in _FLOATS
     ]:
-        msg = f"{path.name} holds {len(other)} weights that are no plain floats ({first_few(other)}); give the float network"
+        msg = gettext(
+            "{name} holds {count} weights that are no plain floats ({other}); give the float network",
+            name=path.name,
+            count=len(other),
+            other=first_few(other),
+        )
         raise ModelError(msg)
     kinds = [state[key].dtype for key in floats]
     notes = [

@@ -21,6 +21,7 @@ from compress import __version__
 from compress.core.atomic_files import write_text, write_with
 from compress.core.errors import ModelError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.run_directory import SHIPPED_NETWORK
 from compress.core.user_path import user_path
@@ -113,10 +114,10 @@ def read_description(folder: Path) -> NetworkDescription:
     try:
         return NetworkDescription.model_validate_json(path.read_bytes())
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
+        msg = gettext("cannot read {path}: {strerror}", path=path, strerror=error.strerror)
         raise ModelError(msg) from error
     except ValidationError as error:
-        msg = f"{path} is no description of a network ({error.errors()[0]['msg']}); make it anew"
+        msg = gettext("{path} is no description of a network ({msg}); make it anew", path=path, msg=error.errors()[0]["msg"])
         raise ModelError(msg) from error
 
 
@@ -144,9 +145,11 @@ def portable_architecture(settings: ModelSettings, base: Path) -> ModelSettings:
 def _place(folder: Path) -> Path:
     place = next((path for path in (folder, folder / SHIPPED_NETWORK) if (path / DESCRIPTION).is_file()), None)
     if place is None:
-        msg = (
-            f"{folder} holds no {DESCRIPTION}; give the folder of a stage that leaves a torch network, such as 02-prune, or a "
-            "run directory with an export stage"
+        msg = gettext(
+            "{folder} holds no {description}; give the folder of a stage that leaves a torch network, such as 02-prune, or a "
+            "run directory with an export stage",
+            folder=folder,
+            description=DESCRIPTION,
         )
         raise ModelError(msg)
     return place
@@ -156,9 +159,12 @@ def _build(description: NetworkDescription, folder: Path, base: Path, *, trust_c
     from compress.models.factory import build_model
 
     if description.architecture is None:
-        msg = (
-            f"the network in {folder} was built in Python, as {description.class_name}: pass the network before compression as "
-            f"`reference`, or run {PROGRAM} where there is one, which needs no code: torch.export.load(PATH).module()"
+        msg = gettext(
+            "the network in {folder} was built in Python, as {class_name}: pass the network before compression as "
+            "`reference`, or run {program} where there is one, which needs no code: torch.export.load(PATH).module()",
+            folder=folder,
+            class_name=description.class_name,
+            program=PROGRAM,
         )
         raise ModelError(msg)
     architecture = description.architecture.without_weights()  # so that a description downloads nothing

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.core.language import gettext
+
 
 class SmallSegmenter(nn.Module):
     """Residual encoder of `depth` resolutions and a decoder that adds them up, as in feature pyramids (arXiv:1612.03144).
@@ -22,7 +24,7 @@ class SmallSegmenter(nn.Module):
     def __init__(self, num_classes: int, in_channels: int = 3, width: int = 16, depth: int = 4) -> None:
         super().__init__()
         if width < 1 or not 1 <= depth <= 6:
-            msg = f"width {width} and depth {depth}; use width above 0 and depth from 1 to 6"
+            msg = gettext("width {width} and depth {depth}; use width above 0 and depth from 1 to 6", width=width, depth=depth)
             raise ValueError(msg)
         widths = [width * 2**level for level in range(depth)]
         self.stem = _conv(in_channels, width, stride=2)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compress.core.errors import nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry import names
 from compress.core.stage import Form
 from compress.train.settings import Training
@@ -29,13 +30,19 @@ def _checked(source: str) -> str:
     """The source, if its form is valid; whether the network exists is checked when it is built."""
     kind, rest = split_source(source)
     if kind not in names("model"):
-        msg = f"unknown model source {source!r}: {nearest(kind, names('model'))}, each followed by `:` and a name"
+        msg = gettext(
+            "unknown model source {source!r}: {hint}, each followed by `:` and a name",
+            source=source,
+            hint=nearest(kind, names("model")),
+        )
         raise ValueError(msg)
     if not rest:
-        msg = f"{source!r} names no network; write `{kind}:` and a name, such as `torchvision:resnet18`"
+        msg = gettext(
+            "{source!r} names no network; write `{kind}:` and a name, such as `torchvision:resnet18`", source=source, kind=kind
+        )
         raise ValueError(msg)
     if kind == "python" and not all(rest.rpartition(":")[::2]):
-        msg = f"{source!r} names no function; write `python:FILE.py:FUNCTION`"
+        msg = gettext("{source!r} names no function; write `python:FILE.py:FUNCTION`", source=source)
         raise ValueError(msg)
     return source
 
@@ -101,20 +108,28 @@ class ModelSettings(FrozenModel):
     def _goes_together(self) -> Self:
         is_file, is_hf = self.source.startswith("file:"), self.source.startswith("hf:")
         if is_file and self.architecture is None:
-            msg = "a `file:` source needs the network of its weights: add `architecture`, such as `torchvision:resnet50`"
+            msg = gettext(
+                "a `file:` source needs the network of its weights: add `architecture`, such as `torchvision:resnet50`"
+            )
             raise ValueError(msg)
         if self.architecture is not None and (not is_file or self.architecture.startswith("file:")):
-            msg = "`architecture` goes with a `file:` source, and is itself torchvision:, timm:, hf: or python:"
+            msg = gettext("`architecture` goes with a `file:` source, and is itself torchvision:, timm:, hf: or python:")
             raise ValueError(msg)
         _ = self.reference  # its faults are those of this block
         if self.form == "onnx" and (self.args or self.small_stem):
-            msg = "an ONNX file is not modified: leave out `args` and `small_stem`"
+            msg = gettext("an ONNX file is not modified: leave out `args` and `small_stem`")
             raise ValueError(msg)
         if self.weights is not None and self.source.partition(":")[0] not in ("torchvision", "timm", "hf", "file"):
-            msg = "`weights` goes with torchvision:, timm:, hf: and file:; for a file of your own use source `file:PATH`"
+            msg = gettext(
+                "`weights` goes with torchvision:, timm:, hf: and file:; for a file of your own use source `file:PATH`"
+            )
             raise ValueError(msg)
         if is_hf and self.weights not in (None, FRESH):
-            msg = f"`weights` of an `hf:` source is left out, for its own, or {FRESH}; got {self.weights!r}"
+            msg = gettext(
+                "`weights` of an `hf:` source is left out, for its own, or {fresh}; got {weights!r}",
+                fresh=FRESH,
+                weights=self.weights,
+            )
             raise ValueError(msg)
         return self
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from compress.core.checksums import CHECKSUMS, has_checksum, read_checksums
 from compress.core.errors import StoreError
+from compress.core.language import gettext
 from compress.core.run_directory import LOCK, PARTIAL, STAGE_FOLDERS
 
 
@@ -51,7 +52,7 @@ def check_run(run: Path) -> RunCheck:
         except ValueError:
             unreadable.append((prefix / CHECKSUMS).as_posix())
     if not sums:
-        msg = f"{run} has no {CHECKSUMS}; use a run directory such as reports/NAME/HASH"
+        msg = gettext("{run} has no {checksums}; use a run directory such as reports/NAME/HASH", run=run, checksums=CHECKSUMS)
         raise StoreError(msg)
     intact = {name for name, digest in sums.items() if has_checksum(run / name, digest)}
     damaged = {*sums, *unreadable} - intact

@@ -23,6 +23,7 @@ from compress.core.atomic_files import sha256
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.format_quantity import difference_unit
+from compress.core.language import gettext
 from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
@@ -87,13 +88,25 @@ def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
         outputs = name_outputs(candidate.module(*inputs), candidate.spec.output_names)
     for output, values in zip(candidate.spec.signature.outputs, outputs.values(), strict=True):
         if not output.fits(tuple(values.shape), batch=count):
-            msg = f"after {stage} the network gives {output.name} of shape {tuple(values.shape)} where {output} is needed"
+            msg = gettext(
+                "after {stage} the network gives {name} of shape {shape} where {output} is needed",
+                stage=stage,
+                name=output.name,
+                shape=tuple(values.shape),
+                output=output,
+            )
             raise ModelError(msg)
     if undefined := int((~torch.isfinite(flat_outputs(outputs)).all(1)).sum()):
         reason = "lower its learning rate, or check the weights"
         if not all(torch.isfinite(values).all() for values in inputs if values.is_floating_point()):
             reason = "the samples have such values: check how the data are read and normalised"
-        msg = f"after {stage} the network's outputs are not finite numbers for {undefined} of {count} samples; {reason}"
+        msg = gettext(
+            "after {stage} the network's outputs are not finite numbers for {undefined} of {count} samples; {reason}",
+            stage=stage,
+            undefined=undefined,
+            count=count,
+            reason=reason,
+        )
         raise ModelError(msg)
     with torch.random.fork_rng(devices=[]):
         check_each_alone(candidate.module, inputs, f"after {stage} the network")

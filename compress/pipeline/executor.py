@@ -11,6 +11,7 @@ from compress.core.environment import environment, is_main, versions, world_size
 from compress.core.errors import StoreError
 from compress.core.fact import Fact
 from compress.core.format_quantity import format_stage_line
+from compress.core.language import gettext
 from compress.core.memory_errors import name_memory_errors
 from compress.core.progress import Reporter
 from compress.core.record import StageRecord
@@ -188,7 +189,7 @@ class PipelineExecutor(RunState):
         self._barrier()
         record = self.directory.own(pending.index, pending.name, pending.key)
         if record is None:
-            msg = f"the first process left no finished {pending.name}; its own message says why"
+            msg = gettext("the first process left no finished {name}; its own message says why", name=pending.name)
             raise StoreError(msg)
         return record
 

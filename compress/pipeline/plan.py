@@ -17,6 +17,7 @@ from compress.config.start_form import why_not_trainable
 from compress.config.task_requirements import with_task_losses
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
+from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
@@ -153,7 +154,7 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
     given = given_file(model, Path.cwd()) if isinstance(model, str) else None
     stage = needs_torch(stages)
     if given is not None and stage and (reason := why_not_trainable(given, stage)):
-        raise RecipeError(f"pipeline {name!r}", [ValidationIssue(reason, "model")])
+        raise RecipeError(gettext("pipeline {name!r}", name=name), [ValidationIssue(reason, "model")])
     data = data_for_task(data, task, given, converted=bool(stage))
     stages = tuple(with_task_losses(stage, task) for stage in stages)
     check_requirements(name, task, data, stages)
@@ -219,5 +220,7 @@ def _validate(
         *checks.check_metric_limits(chain, budget, task),
     ]
     if issues:
-        raise RecipeError(f"pipeline {name!r}", [ValidationIssue(message, format_path(path)) for path, message in issues])
+        raise RecipeError(
+            gettext("pipeline {name!r}", name=name), [ValidationIssue(message, format_path(path)) for path, message in issues]
+        )
     return devices.rename(stages, budget, resolved, Path.cwd())

@@ -10,6 +10,7 @@ from compress.config.yaml_writer import dump
 from compress.core.atomic_files import write_text
 from compress.core.checksums import CHECKSUMS, changed_files, hash_files, read_checksums, write_checksums
 from compress.core.errors import StoreError
+from compress.core.language import gettext
 from compress.core.progress import Reporter
 from compress.core.run_directory import ARTIFACTS, RECORD, copy_files, remove_half_written
 from compress.core.run_record import RunRecord
@@ -85,7 +86,12 @@ def rerender_report(run: Path, out: Path | None) -> tuple[Path, ...]:
     try:
         report = write(record, out or folder, folder)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # the record may be from elsewhere
-        msg = f"the values of {path} cannot be drawn: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        msg = gettext(
+            "the values of {path} cannot be drawn: {kind}: {split}",
+            path=path,
+            kind=type(error).__name__,
+            split=" ".join(str(error).split())[:200],
+        )
         raise StoreError(msg) from error
     if out is None and (folder / CHECKSUMS).exists():
         write_checksums(folder, read_checksums(folder) | hash_files(folder, report))

@@ -11,6 +11,7 @@ from compress.backends.check_file import check_onnx_file
 from compress.core.checksums import CHECKSUMS, changed_files
 from compress.core.errors import ConversionError, StoreError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Metrics, StageRecord
 from compress.core.run_directory import RECORD, STAGE_FOLDERS
 from compress.core.sentences import render
@@ -72,18 +73,28 @@ def quantize_report(
     known: dict[str, Fact] = {}
     notes: tuple[str, ...] = ()
     if not path.exists():
-        msg = f"{path} does not exist; use a quantized ONNX file, or a run directory such as reports/NAME/HASH"
+        msg = gettext(
+            "{path} does not exist; use a quantized ONNX file, or a run directory such as reports/NAME/HASH", path=path
+        )
         raise ConversionError(msg)
     if path.is_dir() or (parent is None and _stage(path.parent) is not None):
         folder = path if path.is_dir() else path.parent
         record, folder = _quantize_of(folder)
         if (folder / CHECKSUMS).exists() and (changed := changed_files(folder)):
-            raise StoreError(f"{folder}: {', '.join(changed)} changed after it was written; run the recipe again")
+            raise StoreError(
+                gettext(
+                    "{folder}: {changed} changed after it was written; run the recipe again",
+                    folder=folder,
+                    changed=", ".join(changed),
+                )
+            )
         path = path if path.is_file() else folder / FILE
         parent = parent or _parent_of(folder)
         known, notes = known_reasons(record.skipped), tuple(render(note) for note in record.notes if note.code == ACCEPTANCE)
     if parent is None:
-        msg = f"the float file of {path} is unknown; name it with --float FLOAT.onnx, or use the run directory"
+        msg = gettext(
+            "the float file of {path} is unknown; name it with --float FLOAT.onnx, or use the run directory", path=path
+        )
         raise ConversionError(msg)
     for file in (Path(parent), path):
         check_onnx_file(file)
@@ -110,7 +121,10 @@ def _quantize_of(folder: Path) -> tuple[StageRecord, Path]:
         return own, folder
     finished = [(record, path) for path in _stages(folder) if (record := _stage(path)) is not None]
     if not finished:
-        msg = f"{folder} has no finished quantize stage; use a run directory such as reports/NAME/HASH of a recipe with one"
+        msg = gettext(
+            "{folder} has no finished quantize stage; use a run directory such as reports/NAME/HASH of a recipe with one",
+            folder=folder,
+        )
         raise StoreError(msg)
     return finished[-1]
 
@@ -129,7 +143,11 @@ def _parent_of(folder: Path) -> Path:
         name = None if manifest is None else manifest.get("files", {}).get("onnxruntime")
         if manifest is not None and manifest.get("form") == "torch" and name:
             return earlier / str(name)
-    msg = f"the float file that {folder / FILE} was made from is not in {folder.parent}; name it with --float FLOAT.onnx"
+    msg = gettext(
+        "the float file that {folder} was made from is not in {parent}; name it with --float FLOAT.onnx",
+        folder=folder / FILE,
+        parent=folder.parent,
+    )
     raise StoreError(msg)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compress.core.checksums import CHECKSUMS, changed_files, has_checksum, read_checksums
 from compress.core.errors import StoreError
+from compress.core.language import gettext
 from compress.core.run_directory import ARTIFACTS, RECORD
 from compress.core.run_record import RunRecord
 
@@ -29,11 +30,21 @@ def read_record(run: Path) -> RunRecord:
         sums = read_checksums(path.parent) if (path.parent / CHECKSUMS).exists() else {}
         record = RunRecord.load(path)
     except OSError as error:
-        raise StoreError(f"no record at {path}: {error.strerror}; give a run directory such as reports/NAME/HASH") from error
+        raise StoreError(
+            gettext(
+                "no record at {path}: {strerror}; give a run directory such as reports/NAME/HASH",
+                path=path,
+                strerror=error.strerror,
+            )
+        ) from error
     except ValueError as error:  # damaged checksums, bytes that are no text, or pydantic's ValidationError
-        raise StoreError(f"{path} is not a run's record: {' '.join(str(error).split())[:200]}") from error
+        raise StoreError(
+            gettext("{path} is not a run's record: {split}", path=path, split=" ".join(str(error).split())[:200])
+        ) from error
     if RECORD in sums and not has_checksum(path, sums[RECORD]):
-        raise StoreError(f"{path} was changed since it was written; run its recipe again, which writes it anew")
+        raise StoreError(
+            gettext("{path} was changed since it was written; run its recipe again, which writes it anew", path=path)
+        )
     return record
 
 
@@ -50,5 +61,8 @@ def check_artifacts(run: Path) -> None:
         return
     changed = [name for name in changed_files(run) if name.startswith((f"{ARTIFACTS}/", CHECKSUMS))]
     if changed:
-        msg = f"{run / changed[0]} is missing or was changed since it was measured; run its recipe again, which writes it anew"
+        msg = gettext(
+            "{run} is missing or was changed since it was measured; run its recipe again, which writes it anew",
+            run=run / changed[0],
+        )
         raise StoreError(msg)

@@ -13,6 +13,7 @@ import numpy as np
 from compress.core.atomic_files import write_text, write_with
 from compress.core.entries import mapping
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metrics, StageRecord
 from compress.core.stage import Candidate, Context, Form, Outcome
@@ -136,7 +137,7 @@ class StageOutput:
         if not read_manifest(self.folder).get("same"):
             return self
         if self.previous is None:
-            msg = f"{self.folder / MANIFEST} points before the start of the chain"
+            msg = gettext("{folder} points before the start of the chain", folder=self.folder / MANIFEST)
             raise ValueError(msg)
         return self.previous.origin
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from compress.config.key_path import format_path
 from compress.config.task_requirements import check_task
 from compress.core.errors import DataError, RecipeError, ValidationIssue
+from compress.core.language import gettext
 from compress.core.registry_field import name_of
 from compress.core.stage import Stage
 from compress.tasks.anomaly import Anomaly
@@ -45,7 +46,9 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
     if not isinstance(task, Outputs):
         return data
     if given is None:
-        msg = "task outputs compares with an ONNX file at the start of the chain: use model source onnx:PATH, or another task"
+        msg = gettext(
+            "task outputs compares with an ONNX file at the start of the chain: use model source onnx:PATH, or another task"
+        )
         raise DataError(msg)
     from compress.backends.reference_targets import with_reference_targets
     from compress.models.sources.onnx_file import check_contents
@@ -66,7 +69,9 @@ def _good_parts(train: Split, task: Anomaly) -> Split:
         return train
     good = train.of_class(task.good_index)
     if not len(good):
-        msg = "task anomaly trains on good parts, and the training split has none; add some, or name their class as `good`"
+        msg = gettext(
+            "task anomaly trains on good parts, and the training split has none; add some, or name their class as `good`"
+        )
         raise DataError(msg)
     return good
 
@@ -80,7 +85,7 @@ def check_requirements(name: str, task: Task, data: Data, stages: Sequence[Stage
     blocks = [(("stages", index, name_of("stage", stage)), stage) for index, stage in enumerate(stages)]
     issues = [ValidationIssue(message, format_path(path)) for path, message in check_task(task, blocks, data.spec)]
     if issues:
-        raise RecipeError(f"pipeline {name!r}", issues)
+        raise RecipeError(gettext("pipeline {name!r}", name=name), issues)
 
 
 def check_targets(task: Task, data: Data) -> None:

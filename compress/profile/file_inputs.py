@@ -19,6 +19,7 @@ from compress.backends.file_signature import read_signature
 from compress.backends.runner_protocol import Array, Feeds, feed_shapes
 from compress.backends.typical_sizes import candidate_sizes
 from compress.core.errors import DataError, SignatureError
+from compress.core.language import gettext
 from compress.core.signature import BATCH, NO_SIZES, Signature
 from compress.profile.input_shapes import Shape, SizeRange, fit_shapes
 
@@ -80,15 +81,21 @@ def load_feeds(path: Path) -> dict[str, Array]:
     try:
         file = np.load(path, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
-            msg = f"{path} contains one array without a name; save inputs with numpy.savez(path, NAME=array)"
+            msg = gettext("{path} contains one array without a name; save inputs with numpy.savez(path, NAME=array)", path=path)
             raise DataError(msg)
         with file:
             arrays = {name: np.ascontiguousarray(file[name]) if file[name].ndim else file[name] for name in file.files}
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}; give an .npz file of named arrays"
+        msg = gettext(
+            "cannot read {path}: {strerror}; give an .npz file of named arrays", path=path, strerror=error.strerror or error
+        )
         raise DataError(msg) from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        msg = f"{path} is not an .npz file of numbers ({error}); save inputs with numpy.savez(path, NAME=array)"
+        msg = gettext(
+            "{path} is not an .npz file of numbers ({error}); save inputs with numpy.savez(path, NAME=array)",
+            path=path,
+            error=error,
+        )
         raise DataError(msg) from error
     return arrays
 
@@ -125,9 +132,13 @@ def plan_inputs(path: Path, *, shapes: Mapping[str, Shape] = NOT_GIVEN, arrays: 
         if "Non-zero status code" not in result.refusal and "INVALID_ARGUMENT" not in result.refusal:
             return candidates[0]  # the file cannot be loaded; the measurement reports why
         tried = "; ".join(", ".join(f"{axis} {sizes.signature.size(axis)}" for axis in missing) for sizes in candidates)
-        msg = (
-            f"{path}: it runs at no typical size of its free axes (tried {tried}); give a size, "
-            f"for example --shape {_example(candidates[0])} ({result.refusal[-300:]})"
+        msg = gettext(
+            "{path}: it runs at no typical size of its free axes (tried {tried}); give a size, "
+            "for example --shape {example} ({refusal})",
+            path=path,
+            tried=tried,
+            example=_example(candidates[0]),
+            refusal=result.refusal[-300:],
         )
         raise SignatureError(msg)
     return candidates[result.ran]
@@ -148,10 +159,18 @@ def _array_shapes(signature: Signature, arrays: Feeds, path: Path) -> dict[str, 
     specs = {spec.name: spec for spec in signature.inputs}
     if unknown := [name for name in arrays if name not in specs]:
         inputs = "; ".join(map(str, signature.inputs))
-        msg = f"{path} has no input {', '.join(map(repr, unknown))}; it has {inputs}"
+        msg = gettext(
+            "{path} has no input {unknown}; it has {inputs}", path=path, unknown=", ".join(map(repr, unknown)), inputs=inputs
+        )
         raise DataError(msg)
     for name, array in arrays.items():
         if array.dtype.name != specs[name].dtype:
-            msg = f"array {name!r} is {array.dtype.name}, but the input of {path} is {specs[name]}; convert it with .astype"
+            msg = gettext(
+                "array {name!r} is {dtype_name}, but the input of {path} is {specs}; convert it with .astype",
+                name=name,
+                dtype_name=array.dtype.name,
+                path=path,
+                specs=specs[name],
+            )
             raise DataError(msg)
     return {name: array.shape for name, array in arrays.items()}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from compress.core.errors import SignatureError
+from compress.core.language import gettext
 from compress.core.signature import Signature, TensorSpec
 
 SIZE = re.compile(r"(\d{1,9})(?:\.\.(\d{1,9}))?")
@@ -59,10 +60,10 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, Shape]:
         parts = rest.lower().replace("×", "x").split("x") if rest else []
         matches = [SIZE.fullmatch(part) for part in parts]
         if not (colon and name) or not all(matches):
-            msg = f"{text!r:.80} is not the shape of an input; {FORM}"
+            msg = gettext("{text!r:.80} is not the shape of an input; {form}", text=text, form=FORM)
             raise SignatureError(msg)
         if name in shapes:
-            msg = f"input {name!r} has two shapes; give only one"
+            msg = gettext("input {name!r} has two shapes; give only one", name=name)
             raise SignatureError(msg)
         shapes[name] = tuple(_size(match, text) for match in matches if match)
     return shapes
@@ -71,7 +72,11 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, Shape]:
 def _size(match: re.Match[str], text: str) -> Size:
     least, most = int(match[1]), int(match[2] or match[1])
     if least < 1 or most < least:
-        msg = f"{text!r:.80} has a size of {match[0]}; sizes must be at least 1, and a range must increase, as 16..512"
+        msg = gettext(
+            "{text!r:.80} has a size of {match}; sizes must be at least 1, and a range must increase, as 16..512",
+            text=text,
+            match=match[0],
+        )
         raise SignatureError(msg)
     return least if match[2] is None else SizeRange(least, most)
 
@@ -91,14 +96,21 @@ def fit_shapes(signature: Signature, shapes: Mapping[str, Shape], network: str) 
     specs = {spec.name: spec for spec in signature.inputs}
     if unknown := [name for name in shapes if name not in specs]:
         inputs = "; ".join(map(str, signature.inputs))
-        msg = f"{network} has no input {', '.join(map(repr, unknown))}; it has {inputs}"
+        msg = gettext(
+            "{network} has no input {unknown}; it has {inputs}",
+            network=network,
+            unknown=", ".join(map(repr, unknown)),
+            inputs=inputs,
+        )
         raise SignatureError(msg)
     sizes: dict[str, Size] = {}
     for name, shape in shapes.items():
         _merge(sizes, specs[name], shape, network)
     ranges = {axis: size for axis, size in sizes.items() if isinstance(size, SizeRange)}
     if len(ranges) > 1:
-        msg = f"{network}: axes {', '.join(ranges)} have ranges; sweep one axis at a time"
+        msg = gettext(
+            "{network}: axes {ranges} have ranges; sweep one axis at a time", network=network, ranges=", ".join(ranges)
+        )
         raise SignatureError(msg)
     fixed = {axis: size for axis, size in sizes.items() if isinstance(size, int)}
     return AxisChoice(fixed, next(iter(ranges.items()), None))
@@ -108,15 +120,33 @@ def _merge(sizes: dict[str, Size], spec: TensorSpec, shape: Sequence[Size], netw
     """Add the sizes of the free axes of one input to `sizes`."""
     shape_text = "×".join(map(str, shape)) or "scalar"
     if len(shape) != len(spec.shape):
-        msg = f"{network}: shape {shape_text} has {len(shape)} axes, but the input has {len(spec.shape)}: {spec}"
+        msg = gettext(
+            "{network}: shape {shape_text} has {count} axes, but the input has {shape_count}: {spec}",
+            network=network,
+            shape_text=shape_text,
+            count=len(shape),
+            shape_count=len(spec.shape),
+            spec=spec,
+        )
         raise SignatureError(msg)
     for axis, size in zip(spec.shape, shape, strict=True):
         if isinstance(axis, int) and axis != size:
-            msg = f"{network}: shape {shape_text} does not fit input {spec}: its size of {axis} is fixed"
+            msg = gettext(
+                "{network}: shape {shape_text} does not fit input {spec}: its size of {axis} is fixed",
+                network=network,
+                shape_text=shape_text,
+                spec=spec,
+                axis=axis,
+            )
             raise SignatureError(msg)
         if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
-            msg = (
-                f"{network}: axis {axis!r} of input {spec} has sizes {sizes[axis]} and {size}; "
-                "axes of the same name must have the same size"
+            msg = gettext(
+                "{network}: axis {axis!r} of input {spec} has sizes {sizes} and {size}; "
+                "axes of the same name must have the same size",
+                network=network,
+                axis=axis,
+                spec=spec,
+                sizes=sizes[axis],
+                size=size,
             )
             raise SignatureError(msg)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -22,6 +23,6 @@ def parse_duration(text: str) -> float:
     if not parts and re.fullmatch(r"\d+(?:\.\d+)?", plain):
         seconds, rest = float(plain), ""
     if rest or not seconds > 0:
-        msg = f"{text!r} is not a duration; write 90s, 10m, 1h or 1h30m, longer than 0"
+        msg = gettext("{text!r} is not a duration; write 90s, 10m, 1h or 1h30m, longer than 0", text=text)
         raise DeviceError(msg)
     return seconds

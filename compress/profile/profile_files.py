@@ -12,6 +12,7 @@ from compress.backends.runner_protocol import Feeds, pinned
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import BenchmarkRow
 from compress.core.sentences import render, render_subject
@@ -60,7 +61,11 @@ def profile_files(
             reached or used.
     """
     if not paths or not devices:
-        msg = f"nothing to profile: {len(paths)} files on {len(devices)} devices; give at least one of each"
+        msg = gettext(
+            "nothing to profile: {count} files on {devices_count} devices; give at least one of each",
+            count=len(paths),
+            devices_count=len(devices),
+        )
         raise DeviceError(msg)
     reporter = reporter or NullReporter()
     rows = [_read_trtexec(path, reporter) for path in paths if path.is_dir()]

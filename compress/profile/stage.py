@@ -18,6 +18,7 @@ from compress.config.devices import Device, fingerprint, load_device
 from compress.core.entries import Row, Tables
 from compress.core.errors import CompressError, DeviceError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
@@ -170,7 +171,7 @@ def files_for(device: Device, candidate: Candidate, context: Context) -> dict[st
     artifact = candidate.file_for(device.runtime) if candidate.files else None
     if artifact is None:
         if context.to_onnx is None:
-            msg = "a torch candidate is profiled as ONNX, but this context has no to_onnx"
+            msg = gettext("a torch candidate is profiled as ONNX, but this context has no to_onnx")
             raise TypeError(msg)
         artifact = context.to_onnx(candidate)
     if context.float_file is not None and context.float_file.resolve() != artifact.resolve():

@@ -19,6 +19,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, Va
 
 from compress.core.entries import Row
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, Quantity
 from compress.core.statistics import drifting_percentile_interval
 from compress.profile.benchmark_rows import latencies
@@ -110,7 +111,7 @@ def read_times(path: Path) -> EngineRuns:
     """
     runs = _read(path, _RUNS)
     if not runs:
-        msg = f"{path} contains no run; run build_engine.sh again"
+        msg = gettext("{path} contains no run; run build_engine.sh again", path=path)
         raise DeviceError(msg)
     parts = {name: np.array([getattr(run, name) for run in runs]) for name in PARTS}
     ends = max(max(run.end_compute_ms, run.end_d2h_ms) for run in runs)
@@ -194,7 +195,9 @@ def _read(path: Path, adapter: TypeAdapter[T]) -> T:
     try:
         return _validate(path, adapter, path.read_bytes())
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}; build_engine.sh writes it beside the engine"
+        msg = gettext(
+            "cannot read {path}: {strerror}; build_engine.sh writes it beside the engine", path=path, strerror=error.strerror
+        )
         raise DeviceError(msg) from error
 
 
@@ -204,8 +207,16 @@ def _validate(path: Path, adapter: TypeAdapter[T], content: bytes | list[dict[st
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
-            msg = f"{path} is not JSON: {first['msg']}; it may be truncated: run build_engine.sh again"
+            msg = gettext(
+                "{path} is not JSON: {msg}; it may be truncated: run build_engine.sh again", path=path, msg=first["msg"]
+            )
         else:
             key = ".".join(map(str, first["loc"])) or "the file"
-            msg = f"{path} is not what trtexec exports: {key}: {first['msg']}, got {str(first['input'])[:80]!r}"
+            msg = gettext(
+                "{path} is not what trtexec exports: {key}: {msg}, got {input!r}",
+                path=path,
+                key=key,
+                msg=first["msg"],
+                input=str(first["input"])[:80],
+            )
         raise DeviceError(msg) from error

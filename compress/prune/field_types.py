@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from compress.core.language import gettext
+
 _MINUTES = 60
 _LARGEST = 32
 _PATTERN = re.compile(r"^([1-9]\d?)(:|x)([1-9]\d?)$")
@@ -21,14 +23,23 @@ def _read_ratios(value: object) -> object:
     try:
         table = json.loads(Path(value).read_text(encoding="utf-8"))
     except OSError as error:
-        msg = f"cannot read the ceilings in {value!r}: {error.strerror}; write the file with: compress sensitivity RECIPE"
+        msg = gettext(
+            "cannot read the ceilings in {value!r}: {strerror}; write the file with: compress sensitivity RECIPE",
+            value=value,
+            strerror=error.strerror,
+        )
         raise ValueError(msg) from error
     except ValueError as error:
-        msg = f"{value!r} is not JSON: {error}; write the file with: compress sensitivity RECIPE"
+        msg = gettext(
+            "{value!r} is not JSON: {error}; write the file with: compress sensitivity RECIPE", value=value, error=error
+        )
         raise ValueError(msg) from error
     if isinstance(table, dict) and isinstance(table.get("max_ratio"), dict):
         return table["max_ratio"]
-    msg = f"{value!r} has no 'max_ratio' with a ceiling for each layer; write the file with: compress sensitivity RECIPE"
+    msg = gettext(
+        "{value!r} has no 'max_ratio' with a ceiling for each layer; write the file with: compress sensitivity RECIPE",
+        value=value,
+    )
     raise ValueError(msg)
 
 
@@ -42,10 +53,14 @@ def _read_pattern(value: object) -> str:
     text = f"{value // _MINUTES}:{value % _MINUTES}" if type(value) is int else str(value)
     match = _PATTERN.match(text)
     if not match or int(match[1]) > _LARGEST or int(match[3]) > _LARGEST:
-        msg = f"a pattern is N:M such as '2:4' or a block such as '1x4', with numbers from 1 to {_LARGEST}, got {value!r}"
+        msg = gettext(
+            "a pattern is N:M such as '2:4' or a block such as '1x4', with numbers from 1 to {largest}, got {value!r}",
+            largest=_LARGEST,
+            value=value,
+        )
         raise ValueError(msg)
     if match[2] == ":" and int(match[1]) >= int(match[3]):
-        msg = f"pattern {text!r} removes nothing: N must be smaller than M in N:M; write for example '2:4'"
+        msg = gettext("pattern {text!r} removes nothing: N must be smaller than M in N:M; write for example '2:4'", text=text)
         raise ValueError(msg)
     return text
 
@@ -75,6 +90,10 @@ def parse_block(pattern: str) -> tuple[int, int]:
 def _split(pattern: str, separator: str) -> tuple[int, int]:
     first, match, second = _read_pattern(pattern).partition(separator)
     if not match:
-        msg = f"expected a pattern such as {'2:4' if separator == ':' else '1x4'}, got {pattern!r}"
+        msg = gettext(
+            "expected a pattern such as {example}, got {pattern!r}",
+            example="2:4" if separator == ":" else "1x4",
+            pattern=pattern,
+        )
         raise ValueError(msg)
     return int(first), int(second)

@@ -10,6 +10,7 @@ from torch import nn
 from compress.backends.run_split import run_split
 from compress.core.entries import Row, integer, number
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.stage import Candidate, Context
 from compress.models.count_macs import count_network
@@ -149,7 +150,7 @@ def _widths(part: nn.Module) -> tuple[int, int]:
         return part.out_channels, part.in_channels
     if isinstance(part, nn.Linear):
         return part.out_features, part.in_features
-    msg = f"{type(part).__name__} is neither a convolution nor a linear layer"
+    msg = gettext("{kind} is neither a convolution nor a linear layer", kind=type(part).__name__)
     raise TypeError(msg)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.train.settings import Training
@@ -82,7 +83,12 @@ class Schedule(FrozenModel):
         for name, kinds in kinds_by_parameter.items():
             if getattr(self, name, None) is not None and name not in parameters:
                 owners = " or ".join(map(repr, kinds))
-                msg = f"schedule kind {self.kind!r} has no {name}, which belongs to {owners}; leave it out or change the kind"
+                msg = gettext(
+                    "schedule kind {kind!r} has no {name}, which belongs to {owners}; leave it out or change the kind",
+                    kind=self.kind,
+                    name=name,
+                    owners=owners,
+                )
                 raise ValueError(msg)
         return self
 
@@ -139,10 +145,18 @@ class SparseTraining(Training):
     def _parameters_fit(self) -> Self:
         names = [name for name in PICKS if getattr(self, name) is not None]
         if names and self.kind != "greg2":
-            msg = f"sparse_training: {names[0]} belongs to kind greg2, and kind is {self.kind}; leave it out, or use kind greg2"
+            msg = gettext(
+                "sparse_training: {names} belongs to kind greg2, and kind is {kind}; leave it out, or use kind greg2",
+                names=names[0],
+                kind=self.kind,
+            )
             raise ValueError(msg)
         if self.kind == "greg2" and self.pick("pick_ceiling") > self.ceiling:
-            msg = f"pick_ceiling {self.pick('pick_ceiling'):g} is above ceiling {self.ceiling:g}; set it to at most the ceiling"
+            msg = gettext(
+                "pick_ceiling {pick:g} is above ceiling {ceiling:g}; set it to at most the ceiling",
+                pick=self.pick("pick_ceiling"),
+                ceiling=self.ceiling,
+            )
             raise ValueError(msg)
         return self
 

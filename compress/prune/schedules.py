@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 
 
 def _check(t: int, n: int) -> None:
     if n < 1 or not 0 <= t <= n:
-        msg = f"step t = {t} of n = {n} is outside the schedule; use n of at least 1 and t from 0 to n"
+        msg = gettext("step t = {t} of n = {n} is outside the schedule; use n of at least 1 and t from 0 to n", t=t, n=n)
         raise ValueError(msg)
 
 

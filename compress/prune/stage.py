@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from compress.config.devices import fingerprint, load_device
 from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
@@ -69,7 +70,11 @@ class Target(FrozenModel):
     def _exactly_one(self) -> Self:
         measures = [name for name in MEASURES if getattr(self, name) is not None]
         if len(measures) != 1:
-            msg = f"a pruning target is exactly one of {', '.join(MEASURES)}, got {' and '.join(measures) or 'none'}"
+            msg = gettext(
+                "a pruning target is exactly one of {measures}, got {given}",
+                measures=", ".join(MEASURES),
+                given=" and ".join(measures) or "none",
+            )
             raise ValueError(msg)
         return self
 
@@ -171,19 +176,27 @@ class Prune(Stage):
         if self.target.measure not in measures:
             rows = entries("granularity")
             fitting = [row.name for row in rows if self.target.measure in row.options.get("measures", MEASURES)]
-            msg = (
-                f"target {self.target.measure} does not fit granularity {self.granularity!r}, which takes "
-                f"{' or '.join(measures)}; change the target, or use granularity {' or '.join(map(repr, fitting))}"
+            msg = gettext(
+                "target {measure} does not fit granularity {granularity!r}, which takes "
+                "{measures}; change the target, or use granularity {fitting}",
+                measure=self.target.measure,
+                granularity=self.granularity,
+                measures=" or ".join(measures),
+                fitting=" or ".join(map(repr, fitting)),
             )
             raise ValueError(msg)
         if self.granularity == "layer" and self.importance != "magnitude":
-            msg = (
+            msg = gettext(
                 "granularity 'layer' ranks blocks by the change of the outputs, not by importance; "
-                f"leave importance {self.importance!r} out"
+                "leave importance {importance!r} out",
+                importance=self.importance,
             )
             raise ValueError(msg)
         if self.ranking == "erk" and self.granularity not in ("weight", "block"):
-            msg = f"ranking 'erk' is for weights or blocks, and granularity is {self.granularity!r}; use global or local"
+            msg = gettext(
+                "ranking 'erk' is for weights or blocks, and granularity is {granularity!r}; use global or local",
+                granularity=self.granularity,
+            )
             raise ValueError(msg)
         return self
 
@@ -198,12 +211,19 @@ class Prune(Stage):
         if self.granularity == "n:m":
             n, m = parse_n_m(self.shape)
             if abs((self.target.sparsity or 0.0) - (1 - n / m)) > 1e-6:
-                msg = f"pattern {self.shape} removes {1 - n / m:g} of the weights; write target: {{sparsity: {1 - n / m:g}}}"
+                msg = gettext(
+                    "pattern {shape} removes {n:g} of the weights; write target: {{sparsity: {n:g}}}",
+                    shape=self.shape,
+                    n=1 - n / m,
+                )
                 raise ValueError(msg)
         elif self.granularity == "block":
             parse_block(self.shape)
         elif self.pattern is not None:
-            msg = f"pattern belongs to granularity 'n:m' or 'block'; leave it out with granularity {self.granularity!r}"
+            msg = gettext(
+                "pattern belongs to granularity 'n:m' or 'block'; leave it out with granularity {granularity!r}",
+                granularity=self.granularity,
+            )
             raise ValueError(msg)
         return self
 

@@ -11,6 +11,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.exporter_parity import parity_inputs
 from compress.backends.parity_records import check_parity_once
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.stage import Candidate, Context
 
 MIN_OPSET = 13
@@ -28,7 +29,11 @@ def load_quantizable(path: Path, candidate: Candidate, context: Context) -> ir.M
     model = onnx_files.load(path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < MIN_OPSET:
-        msg = f"the network has ONNX opset {opset}, but quantization needs opset {MIN_OPSET} or later; export it again"
+        msg = gettext(
+            "the network has ONNX opset {opset}, but quantization needs opset {min_opset} or later; export it again",
+            opset=opset,
+            min_opset=MIN_OPSET,
+        )
         raise ConversionError(msg)
     onnx_files.check_finite(model)
     if candidate.module is not None:

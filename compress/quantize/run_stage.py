@@ -19,6 +19,7 @@ from compress.core.atomic_files import write_with
 from compress.core.entries import Tables
 from compress.core.environment import is_main
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Curve, Metrics
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
@@ -89,7 +90,7 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     runtimes = runtimes_to_build(context.targets)
     schemes.check_runtimes(scheme, target_runtimes(context.targets))
     if context.to_onnx is None:
-        msg = "a network is quantized from its ONNX file, but this context has no to_onnx"
+        msg = gettext("a network is quantized from its ONNX file, but this context has no to_onnx")
         raise TypeError(msg)
     source = context.to_onnx(candidate)
     model = load_quantizable(source, candidate, context)

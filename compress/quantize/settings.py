@@ -10,6 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.metric_limits import MetricLimits
 from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryName, name_of
@@ -110,7 +111,11 @@ class MixedPrecisionSettings(MetricLimits):
         budgets = [*self.limits, *self.cost_limits]
         if len(budgets) > 1:
             allowed = f"the loss of the metric, {', '.join(COSTS)}"
-            msg = f"mixed allows one budget of {allowed}; remove all but one of {', '.join(budgets)}"
+            msg = gettext(
+                "mixed allows one budget of {allowed}; remove all but one of {budgets}",
+                allowed=allowed,
+                budgets=", ".join(budgets),
+            )
             raise ValueError(msg)
         return self
 
@@ -139,13 +144,17 @@ class QATSettings(FinetuneSettings):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.precision in ("bf16", "fp16"):
-            msg = f"recover.precision {self.precision} is too coarse for fake quantization; remove it, float32 is used"
+            msg = gettext(
+                "recover.precision {precision} is too coarse for fake quantization; remove it, float32 is used",
+                precision=self.precision,
+            )
             raise ValueError(msg)
         unavailable = [name_of("loss", term) for term in self.losses if {"features", "input_gradient"} & set(term.needs)]
         if unavailable and self.teacher != "none":
-            msg = (
-                f"recover.losses: {', '.join(unavailable)} needs inner features, which the exported graph that is trained here "
-                "does not have; use losses of the outputs, such as response and task"
+            msg = gettext(
+                "recover.losses: {unavailable} needs inner features, which the exported graph that is trained here "
+                "does not have; use losses of the outputs, such as response and task",
+                unavailable=", ".join(unavailable),
             )
             raise ValueError(msg)
         return self
@@ -199,12 +208,17 @@ class PTQSettings(FrozenModel):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.weights.iterations != WeightSettings().iterations and not self.weights.takes_iterations:
-            msg = f"weights.iterations applies to rounding: adaround or brecq, not {self.weights.rounding}; remove it"
+            msg = gettext(
+                "weights.iterations applies to rounding: adaround or brecq, not {rounding}; remove it",
+                rounding=self.weights.rounding,
+            )
             raise ValueError(msg)
         if lookup("rounding", self.weights.rounding).options.get("blockwise") and self.bias_correction != "none":
-            msg = (
-                f"bias_correction: {self.bias_correction} is redundant, because rounding: {self.weights.rounding} already "
-                "minimises the error of the outputs, their means included; remove one of them"
+            msg = gettext(
+                "bias_correction: {bias_correction} is redundant, because rounding: {rounding} already "
+                "minimises the error of the outputs, their means included; remove one of them",
+                bias_correction=self.bias_correction,
+                rounding=self.weights.rounding,
             )
             raise ValueError(msg)
         return self

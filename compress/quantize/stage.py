@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.language import gettext
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.quantize.settings import (
     AcceptanceSettings,
@@ -73,10 +74,17 @@ class Quantize(Stage):
         }
         options = sorted(name for name, default in static.items() if getattr(self, name) != default)
         if self.scheme not in ("auto", "int8") and options:
-            msg = f"{', '.join(options)} is for static int8, but scheme is {self.scheme}; remove it or write scheme: int8"
+            msg = gettext(
+                "{options} is for static int8, but scheme is {scheme}; remove it or write scheme: int8",
+                options=", ".join(options),
+                scheme=self.scheme,
+            )
             raise ValueError(msg)
         if self.recover is not None and (rounding := self.ptq.weights.rounding) != "nearest":
-            msg = f"recover changes the weights, which undoes ptq.weights.rounding: {rounding}; remove one of them"
+            msg = gettext(
+                "recover changes the weights, which undoes ptq.weights.rounding: {rounding}; remove one of them",
+                rounding=rounding,
+            )
             raise ValueError(msg)
         return self
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from compress.config.devices import fingerprint
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.substitute.operator_kinds import ACTIVATIONS, OPERATOR_KINDS, SQUEEZE_EXCITE
@@ -82,7 +83,7 @@ class Substitute(Stage):
     @model_validator(mode="after")
     def _has_something_to_do(self) -> Self:
         if not any(self.successor(kind) for kind in OPERATOR_KINDS):
-            msg = (
+            msg = gettext(
                 "nothing is to be replaced: activations is none, squeeze_excite and depthwise are keep; "
                 "set one of them, or leave the stage out"
             )
@@ -92,7 +93,10 @@ class Substitute(Stage):
     @model_validator(mode="after")
     def _kernel_is_for_shrinking(self) -> Self:
         if self.kernel != "least_squares" and self.depthwise == "keep":
-            msg = f"kernel {self.kernel!r} is how depthwise convolutions shrink, and depthwise is 'keep'; leave one of them out"
+            msg = gettext(
+                "kernel {kernel!r} is how depthwise convolutions shrink, and depthwise is 'keep'; leave one of them out",
+                kernel=self.kernel,
+            )
             raise ValueError(msg)
         return self
 

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,11 @@ def trace(network: nn.Module, inputs: Tensor) -> CallTrace:
         with torch.no_grad(), _recording_modules(network, call_trace, running), _RecordFunctions(call_trace, running):
             network(inputs)
     except Exception as error:  # whatever the user's network raises
-        msg = f"the network cannot be traced, last module entered {running[-1] or 'the network itself'!r}: {error}"
+        msg = gettext(
+            "the network cannot be traced, last module entered {running!r}: {error}",
+            running=running[-1] or "the network itself",
+            error=error,
+        )
         raise ModelError(msg.splitlines()[0]) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

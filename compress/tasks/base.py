@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from compress.core.errors import DataError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import TensorSpec
@@ -203,9 +204,12 @@ class Task(ABC):
         own = spec.signature.outputs
         if [(output.name, len(output.shape)) for output in own] != [(each.name, len(each.shape)) for each in expected]:
             kinds = [", ".join(map(str, outputs)) or "nothing" for outputs in (expected, own)]
-            msg = (
-                f"task {self.name} is for networks that give {kinds[0]}; these data are for networks that give {kinds[1]}: "
-                "choose the task that fits the data, or other data"
+            msg = gettext(
+                "task {name} is for networks that give {kinds}; these data are for networks that give {data_kinds}: "
+                "choose the task that fits the data, or other data",
+                name=self.name,
+                kinds=kinds[0],
+                data_kinds=kinds[1],
             )
             raise DataError(msg)
         self.check_spec(spec)
@@ -260,9 +264,13 @@ class Task(ABC):
             advice = "choose the task that fits the data, or other data"
             if len(other_types) == len(misfits):
                 advice = f"convert {', '.join(f'{target.name} to {target.dtype}' for target in other_types)}"
-            msg = (
-                f"task {self.name} needs targets {', '.join(map(str, expected))}; the data give {given or 'none'} for "
-                f"{batch.size} samples: {advice}"
+            msg = gettext(
+                "task {name} needs targets {expected}; the data give {given} for {size} samples: {advice}",
+                name=self.name,
+                expected=", ".join(map(str, expected)),
+                given=given or "none",
+                size=batch.size,
+                advice=advice,
             )
             raise DataError(msg)
 

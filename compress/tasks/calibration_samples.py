@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.data.batch import Batch, Split
 
 Sample: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
@@ -80,5 +81,5 @@ def _sample(batch: Batch, index: int) -> Sample:
 
 def _check(split: Split) -> None:
     if len(split) == 0:
-        msg = "there are no samples to calibrate on; the training split is empty"
+        msg = gettext("there are no samples to calibrate on; the training split is empty")
         raise ConversionError(msg)

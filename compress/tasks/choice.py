@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from compress.core.errors import CompressError, message_line
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry import Entry, lookup
 from compress.core.registry_field import RegistryField
 from compress.tasks.base import NoOptions, Task
@@ -40,11 +41,20 @@ class TaskChoice(FrozenModel):
         try:
             task = kind(**dict(self.options))
         except TypeError as error:
-            msg = f"task {self.name}: {kind.__name__} does not take its own settings {', '.join(dict(self.options))}: {error}"
+            msg = gettext(
+                "task {name}: {kind_name} does not take its own settings {options}: {error}",
+                name=self.name,
+                kind_name=kind.__name__,
+                options=", ".join(dict(self.options)),
+                error=error,
+            )
             raise CompressError(msg) from error
         if absent := [name for name in kind.settings.model_fields if not hasattr(task, name)]:
-            msg = (
-                f"task {self.name}: {kind.__name__} keeps no attribute {', '.join(absent)}, as it must for each of its settings"
+            msg = gettext(
+                "task {name}: {kind_name} keeps no attribute {absent}, as it must for each of its settings",
+                name=self.name,
+                kind_name=kind.__name__,
+                absent=", ".join(absent),
             )
             raise CompressError(msg)
         return task
@@ -71,7 +81,7 @@ class TaskChoice(FrozenModel):
         try:
             return adapter.validate_python(source, context={"base": base, "trust_code": trust_code})
         except ValidationError as error:
-            msg = f"task {source!r} cannot be used: {error.errors()[0]['msg']}"
+            msg = gettext("task {source!r} cannot be used: {msg}", source=source, msg=error.errors()[0]["msg"])
             raise CompressError(msg) from error
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from compress.core.errors import DataError
 from compress.core.format_quantity import format_value
+from compress.core.language import gettext
 from compress.core.record import Metric
 from compress.data.batch import TARGET, Tensors
 from compress.tasks.metric import Scores
@@ -95,7 +96,7 @@ class DefectMetric:
         """
         good = PartScores.of(scores).good
         if not len(good):
-            msg = (
+            msg = gettext(
                 "the validation split has no good part to choose the threshold on; give it some, or name their class as `good`"
             )
             raise DataError(msg)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from compress.core.errors import CompressError, DataError, nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metrics, Quantity
 from compress.tasks.base import Task
@@ -65,7 +66,11 @@ class DefectTask(Task):
 
     def __init__(self, good: str | None = None, fpr: float = FPR) -> None:
         if not 0 < fpr < 1:
-            msg = f"{self.name} has a rate of false alarms (fpr) of {fpr:g}; it must be over 0 and under 1, such as 0.05"
+            msg = gettext(
+                "{name} has a rate of false alarms (fpr) of {fpr:g}; it must be over 0 and under 1, such as 0.05",
+                name=self.name,
+                fpr=fpr,
+            )
             raise CompressError(msg)
         self.good, self.fpr = good, fpr
         self._use_class(0)
@@ -145,7 +150,9 @@ class DefectTask(Task):
             needed = f"{parts_needed(self.fpr)} good parts or more are needed to hold this rate of false alarms"
             point["warning"] = f"chosen on {len(parts.good)} good parts; {needed}"
         if not np.isfinite(float(point["threshold"])):
-            msg = "the network gives good parts scores that are not finite, so that there is no threshold; train it further"
+            msg = gettext(
+                "the network gives good parts scores that are not finite, so that there is no threshold; train it further"
+            )
             raise DataError(msg)
         return point
 
@@ -159,9 +166,18 @@ class DefectTask(Task):
     def _find_good(self, classes: Sequence[str]) -> int:
         name = self.good or (GOOD if GOOD in classes else next(iter(classes), GOOD))
         if name not in classes:
-            msg = f"{self.name}: no class {name!r} of good parts in the data: {nearest(name, classes)}"
+            msg = gettext(
+                "{name}: no class {good!r} of good parts in the data: {hint}",
+                name=self.name,
+                good=name,
+                hint=nearest(name, classes),
+            )
             raise DataError(msg)
         if len(classes) < 2:
-            msg = f"{self.name} needs a class of defective parts beside {name!r}, that of good ones; the data has one class"
+            msg = gettext(
+                "{name} needs a class of defective parts beside {good!r}, that of good ones; the data has one class",
+                name=self.name,
+                good=name,
+            )
             raise DataError(msg)
         return list(classes).index(name)

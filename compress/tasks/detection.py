@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import Tensors
@@ -90,7 +91,10 @@ class Detection(Task):
         """
         inputs = spec.signature.inputs
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or any(isinstance(axis, str) for axis in inputs[0].shape[1:]):
-            msg = f"detection needs one image of a fixed size, (batch, C, H, W); the data has {', '.join(map(str, inputs))}"
+            msg = gettext(
+                "detection needs one image of a fixed size, (batch, C, H, W); the data has {inputs}",
+                inputs=", ".join(map(str, inputs)),
+            )
             raise DataError(msg)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 
 
 def run_flat(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -34,7 +35,9 @@ def flat_outputs(outputs: object) -> Tensor:
         return outputs.flatten(1) if outputs.ndim > 2 else outputs
     tensors = [tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None] for tensor in _float_tensors(outputs)]
     if not tensors:
-        msg = f"the network returns {type(outputs).__name__} without a float tensor; it must return tensors (N, …)"
+        msg = gettext(
+            "the network returns {kind} without a float tensor; it must return tensors (N, …)", kind=type(outputs).__name__
+        )
         raise ModelError(msg)
     return torch.cat(tensors, dim=1)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import Tensors
@@ -111,7 +112,7 @@ class Detected(Task):
         Raises:
             ModelError: Always.
         """
-        msg = "a file whose graph ends in non-maximum suppression has no logits to distil; use the network without it"
+        msg = gettext("a file whose graph ends in non-maximum suppression has no logits to distil; use the network without it")
         raise ModelError(msg)
 
 

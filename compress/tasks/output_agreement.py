@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.record import Quantity
 
 
@@ -59,12 +60,21 @@ def compare_outputs(reference: np.ndarray, other: np.ndarray) -> OutputAgreement
         ConversionError: The shapes differ, there are no samples, or values are not finite.
     """
     if reference.shape != other.shape or reference.ndim < 2 or reference.size == 0:
-        msg = f"outputs of shape {reference.shape} and {other.shape} cannot be compared; both must be (N, K, …) with N, K ≥ 1"
+        msg = gettext(
+            "outputs of shape {shape} and {other_shape} cannot be compared; both must be (N, K, …) with N, K ≥ 1",
+            shape=reference.shape,
+            other_shape=other.shape,
+        )
         raise ConversionError(msg)
     for name, values in (("reference", reference), ("exported", other)):
         if not np.isfinite(values).all():
             rows = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
-            msg = f"the {name} network gives values that are not finite for {rows} of {len(values)} samples"
+            msg = gettext(
+                "the {name} network gives values that are not finite for {rows} of {count} samples",
+                name=name,
+                rows=rows,
+                count=len(values),
+            )
             raise ConversionError(msg)
     a, b = reference.astype(np.float64), other.astype(np.float64)
     difference = np.abs(a - b)

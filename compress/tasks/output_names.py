@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.data.batch import Tensors
 
 
@@ -27,11 +28,17 @@ def name_outputs(outputs: object, names: Sequence[str]) -> Tensors:
     elif isinstance(outputs, (tuple, list)):
         named = dict(zip(names, outputs, strict=False))
     else:
-        msg = f"the network returns {type(outputs).__name__}; it must return tensors: {', '.join(names)}"
+        msg = gettext(
+            "the network returns {kind}; it must return tensors: {names}", kind=type(outputs).__name__, names=", ".join(names)
+        )
         raise ModelError(msg)
     tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     if len(tensors) < len(names):
         missing = ", ".join(name for name in names if name not in tensors)
-        msg = f"the network returns no tensor for {missing}; it must return, in this order: {', '.join(names)}"
+        msg = gettext(
+            "the network returns no tensor for {missing}; it must return, in this order: {names}",
+            missing=missing,
+            names=", ".join(names),
+        )
         raise ModelError(msg)
     return tensors

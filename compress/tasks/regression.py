@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from compress.core.errors import CompressError, DataError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
@@ -176,7 +177,12 @@ class Regression(Task):
     def __init__(self, error: Error = "squared", period: float | None = None) -> None:
         if error not in get_args(Error) or not (period is None or period > 0):
             errors = ", ".join(get_args(Error))
-            msg = f"regression has error {error!r} and period {period}; use one of {errors}, and a period above 0"
+            msg = gettext(
+                "regression has error {error!r} and period {period}; use one of {errors}, and a period above 0",
+                error=error,
+                period=period,
+                errors=errors,
+            )
             raise CompressError(msg)
         self.error, self.period = error, period
         # the metrics use the period of the task
@@ -197,7 +203,9 @@ class Regression(Task):
             DataError: There are none.
         """
         if not spec.classes:
-            msg = "regression needs the names of its values as the classes of the data, such as ['age']; there are none"
+            msg = gettext(
+                "regression needs the names of its values as the classes of the data, such as ['age']; there are none"
+            )
             raise DataError(msg)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:  # noqa: ARG002

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from compress.core.atomic_files import sha256, write_text, write_with
 from compress.core.entries import State, mapping
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.object_fingerprint import fingerprint_object
 from compress.train.history import History
 
@@ -58,7 +59,7 @@ def as_tensor(value: object, name: str) -> Tensor:
         TypeError: It is something else; `name` is its place in the state.
     """
     if not isinstance(value, Tensor):
-        msg = f"{name!r} must be a tensor, not {type(value).__name__}"
+        msg = gettext("{name!r} must be a tensor, not {kind}", name=name, kind=type(value).__name__)
         raise TypeError(msg)
     return value
 
@@ -72,7 +73,11 @@ def tensors_of(state: State, name: str) -> dict[str, Tensor]:
     entries = mapping(state, name)
     tensors = {key: value for key, value in entries.items() if isinstance(value, Tensor)}
     if len(tensors) < len(entries):
-        msg = f"{name!r} must hold tensors alone; not a tensor: {', '.join(sorted(entries.keys() - tensors.keys()))}"
+        msg = gettext(
+            "{name!r} must hold tensors alone; not a tensor: {entries}",
+            name=name,
+            entries=", ".join(sorted(entries.keys() - tensors.keys())),
+        )
         raise TypeError(msg)
     return tensors
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from compress.core.environment import world_size
 from compress.core.errors import DeviceError, TrainingError, nearest
+from compress.core.language import gettext
 from compress.data.batch import Batch
 
 Value = TypeVar("Value")
@@ -31,13 +32,15 @@ def resolve_device(name: str) -> str:
         DeviceError: The name is unknown, or this machine has no such device.
     """
     if name not in DEVICES:
-        msg = f"unknown device {name!r}: {nearest(name, DEVICES)}"
+        msg = gettext("unknown device {name!r}: {hint}", name=name, hint=nearest(name, DEVICES))
         raise DeviceError(msg)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return next(device for device, is_available in available.items() if is_available)
     if not available[name]:
-        msg = f"device {name!r} is not available on this machine, or torch does not find it; use --device auto or cpu"
+        msg = gettext(
+            "device {name!r} is not available on this machine, or torch does not find it; use --device auto or cpu", name=name
+        )
         raise DeviceError(msg)
     return name
 
@@ -51,7 +54,7 @@ def resolve_precision(name: str, device: str) -> str:
         TrainingError: float16 on a CPU, where accelerate silently uses float32.
     """
     if name == "fp16" and device == "cpu":
-        msg = "precision 'fp16' needs a GPU; on a CPU use precision auto, no or bf16"
+        msg = gettext("precision 'fp16' needs a GPU; on a CPU use precision auto, no or bf16")
         raise TrainingError(msg)
     if name != "auto":
         return name

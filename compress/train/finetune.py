@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from compress.core.errors import CompressError
+from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.stage import Context
 from compress.train.checkpoints import network_hash
@@ -97,6 +98,6 @@ def _teachers(settings: FinetuneSettings, parent: nn.Module, context: Context) -
     if settings.teacher != "teacher":
         return (parent,)
     if not context.teachers:
-        msg = "recover.teacher is 'teacher', but the recipe has no `teacher:`; add one, or use parent or none"
+        msg = gettext("recover.teacher is 'teacher', but the recipe has no `teacher:`; add one, or use parent or none")
         raise CompressError(msg)
     return tuple(candidate.network() for candidate in context.teachers)

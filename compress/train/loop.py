@@ -20,6 +20,7 @@ from compress.backends.run_split import run_split
 from compress.core.entries import State, mapping
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import Bar, NullReporter, Reporter
 from compress.train.checkpoints import Checkpoints, clone_state, fingerprint_with_hook, hook_state, restore_hook, tensors_of
 from compress.train.distributed import accelerated, broadcast_weights, run_on_main
@@ -79,7 +80,10 @@ def fit(
         module.eval()
         return history
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        msg = f"{label}: all parameters are frozen (requires_grad=False), so none is trained; unfreeze some, or set epochs: 0"
+        msg = gettext(
+            "{label}: all parameters are frozen (requires_grad=False), so none is trained; unfreeze some, or set epochs: 0",
+            label=label,
+        )
         raise TrainingError(msg)
     training = plan.training
     with accelerated(device, training.precision) as accelerator, preserve_rng(accelerator.device):
@@ -148,9 +152,13 @@ class _Loop:
             )
         info = self.train_step.task.metric_info
         if math.isnan(metric):
-            msg = (
-                f"{self.files.label}: the {info.label} of {len(self.data.validation)} validation samples is not a number "
-                f"after epoch {self.progress.epoch + 1}: none of them has what it counts, such as a class or a box; give others"
+            msg = gettext(
+                "{label}: the {info_label} of {count} validation samples is not a number "
+                "after epoch {epoch}: none of them has what it counts, such as a class or a box; give others",
+                label=self.files.label,
+                info_label=info.label,
+                count=len(self.data.validation),
+                epoch=self.progress.epoch + 1,
             )
             raise TrainingError(msg)
         if (
@@ -178,8 +186,10 @@ class _Loop:
             bar.advance(1, self._bar_text(losses))
         losses += self._read_losses(unread, len(losses))
         if not losses:
-            msg = (
-                f"{self.files.label}: epoch {epoch + 1} has no batch; check that the data source yields samples in every epoch"
+            msg = gettext(
+                "{label}: epoch {epoch} has no batch; check that the data source yields samples in every epoch",
+                label=self.files.label,
+                epoch=epoch + 1,
             )
             raise TrainingError(msg)
         return sum(losses) / len(losses)

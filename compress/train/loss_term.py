@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -132,7 +133,7 @@ class LossInputs:
             TypeError: The term does not declare it.
         """
         if self.teacher_logits is None:
-            msg = "a term that uses teacher logits must declare needs = ('teacher_logits',)"
+            msg = gettext("a term that uses teacher logits must declare needs = ('teacher_logits',)")
             raise TypeError(msg)
         return self.teacher_logits
 

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.registry_field import name_of
 from compress.data.batch import Batch, Tensors
 from compress.train.curriculum.loss_balancing import LossBalancer
@@ -139,8 +140,11 @@ class TrainStep:
         except RuntimeError as error:
             if not self.needs_input_gradient or "derivative for" not in str(error):
                 raise
-            msg = f"loss `jacobian` needs second derivatives of the student, which a layer does not have in torch ({error})"
-            raise TrainingError(f"{msg}; leave the loss out, or use a student without this layer") from error
+            msg = gettext(
+                "loss `jacobian` needs second derivatives of the student, which a layer does not have in torch ({error})",
+                error=error,
+            )
+            raise TrainingError(gettext("{msg}; leave the loss out, or use a student without this layer", msg=msg)) from error
 
     def _average_loss_module_gradients(self) -> None:
         """Average the gradients of loss modules over the processes, as `data_parallel` does for the network."""
@@ -161,7 +165,9 @@ class TrainStep:
         if self.teacher is not None:
             if teacher.logits is not None and teacher.logits.shape != rows.logits.shape:
                 shapes = f"logits of the teacher are {tuple(teacher.logits.shape)}, of the student {tuple(rows.logits.shape)}"
-                raise TrainingError(f"{shapes}; use networks whose outputs are the classes of the data, in their order")
+                raise TrainingError(
+                    gettext("{shapes}; use networks whose outputs are the classes of the data, in their order", shapes=shapes)
+                )
             self.teacher.after_batch(on_device, rows.logits.detach())
         return self.weighted_loss.loss(on_device, outputs, rows, activations, teacher, mixed, progress)
 

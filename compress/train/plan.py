@@ -10,6 +10,7 @@ from functools import cached_property
 from torch import nn
 
 from compress.core.errors import TrainingError
+from compress.core.language import gettext
 from compress.core.registry_field import name_of
 from compress.data.interface import Data
 from compress.tasks.base import Task
@@ -54,14 +55,22 @@ class TrainingPlan:
             TrainingError: There is no batch or no term with a weight above 0, or a term needs a teacher and there is none.
         """
         if self.data.train.batches(self.training.batch_size) < 1:
-            msg = f"the training split has {len(self.data.train)} samples, and a batch needs at least 2; use more data"
+            msg = gettext(
+                "the training split has {count} samples, and a batch needs at least 2; use more data",
+                count=len(self.data.train),
+            )
             raise TrainingError(msg)
         with_teacher = [name_of("loss", term) for term in self.active_terms if term.needs]
         if with_teacher and self.teacher is None:
-            msg = f"loss {with_teacher[0]!r} needs a teacher and there is none; add `teacher:` to the recipe or use only `task`"
+            msg = gettext(
+                "loss {with_teacher!r} needs a teacher and there is none; add `teacher:` to the recipe or use only `task`",
+                with_teacher=with_teacher[0],
+            )
             raise TrainingError(msg)
         if not self.active_terms:
-            msg = f"none of the {len(self.terms)} loss terms has a weight above 0; set the weight of at least one"
+            msg = gettext(
+                "none of the {count} loss terms has a weight above 0; set the weight of at least one", count=len(self.terms)
+            )
             raise TrainingError(msg)
 
     def fingerprint(self, module: nn.Module) -> str:

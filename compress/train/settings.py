@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Field
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField
 from compress.train.loss_term import LossTerm
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 def _weighted(losses: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:
     """Refuse a list without a positive weight."""
     if not any(term.weight > 0 for term in losses):
-        msg = f"losses has {len(losses)} entries and none with a weight above 0; add one, such as `- task: {{weight: 1.0}}`"
+        msg = gettext(
+            "losses has {count} entries and none with a weight above 0; add one, such as `- task: {{weight: 1.0}}`",
+            count=len(losses),
+        )
         raise ValueError(msg)
     return losses
 

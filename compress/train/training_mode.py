@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError, TrainingError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.tasks.base import Task
 from compress.tasks.output_names import name_outputs
@@ -27,21 +28,25 @@ def check_training_mode(network: nn.Module, spec: NetworkSpec, task: Task) -> in
         try:
             outputs = copy.deepcopy(network).cpu().train()(*example)
         except Exception as error:  # any error of the network's code
-            msg = (
-                f"the network runs in eval mode but not in training mode: {type(error).__name__}: {error}; "
-                "correct its code, or use another network"
+            msg = gettext(
+                "the network runs in eval mode but not in training mode: {kind}: {error}; "
+                "correct its code, or use another network",
+                kind=type(error).__name__,
+                error=error,
             )
             raise TrainingError(msg) from error
     try:
         named = name_outputs(outputs, task.output_names)
     except ModelError as error:
-        msg = f"in training mode {error}"
+        msg = gettext("in training mode {error}", error=error)
         raise TrainingError(msg) from error
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         evaluated = task.forward(copy.deepcopy(network).cpu().eval(), spec.signature.example(2))
     for name, values in named.items():
         if values.shape != evaluated[name].shape:
             shapes = f"{tuple(values.shape)} for two samples, and {tuple(evaluated[name].shape)} in eval mode"
-            msg = f"in training mode the network returns {name} of shape {shapes}; both must be equal"
+            msg = gettext(
+                "in training mode the network returns {name} of shape {shapes}; both must be equal", name=name, shapes=shapes
+            )
             raise TrainingError(msg)
     return max(0, len(outputs) - len(named)) if isinstance(outputs, (tuple, list)) else 0

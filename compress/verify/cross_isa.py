@@ -15,6 +15,7 @@ import torch
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DeviceError, nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.tasks.output_agreement import compare_outputs
 from compress.verify import agent
@@ -79,11 +80,11 @@ def verify(
     from compress.backends import onnx_session
 
     if isa not in ISAS:
-        msg = f"unknown instruction set {isa!r}: {nearest(isa, ISAS)}"
+        msg = gettext("unknown instruction set {isa!r}: {hint}", isa=isa, hint=nearest(isa, ISAS))
         raise DeviceError(msg)
     inputs = samples.values
     if len(inputs) == 0:
-        msg = "there are no inputs; give at least one"
+        msg = gettext("there are no inputs; give at least one")
         raise ConversionError(msg)
     machine = native() if isa == "native" else aarch64(processor)
     try:
@@ -92,7 +93,7 @@ def verify(
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise
-        msg = f"{model} does not run on inputs of shape {inputs.shape}: {error}"
+        msg = gettext("{model} does not run on inputs of shape {shape}: {error}", model=model, shape=inputs.shape, error=error)
         raise ConversionError(msg) from error
     outputs, facts = run_on_machine(machine, model, inputs, timeout_s)
     detail = f"{machine.title} against this machine, {samples.origin}"
@@ -134,10 +135,21 @@ def run_on_machine(machine: Machine, model: Path, inputs: Array, timeout_s: floa
             )
         except subprocess.TimeoutExpired as error:
             hint = "give fewer samples or a longer timeout"
-            msg = f"{machine.title}: {len(inputs)} samples take longer than {timeout_s:g} s; {hint}"
+            msg = gettext(
+                "{title}: {count} samples take longer than {timeout_s:g} s; {hint}",
+                title=machine.title,
+                count=len(inputs),
+                timeout_s=timeout_s,
+                hint=hint,
+            )
             raise DeviceError(msg) from error
         except OSError as error:
-            msg = f"{machine.title}: cannot start {machine.command[0]}: {error.strerror}"
+            msg = gettext(
+                "{title}: cannot start {command}: {strerror}",
+                title=machine.title,
+                command=machine.command[0],
+                strerror=error.strerror,
+            )
             raise DeviceError(msg) from error
         if process.returncode != 0:
             raise _failure(machine, model, process.returncode, process.stderr)
@@ -148,18 +160,36 @@ def _failure(machine: Machine, model: Path, status: int, stderr: str) -> Convers
     """The error for an exit status other than 0."""
     last = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "no message")[:500]
     if status == agent.REFUSED:
-        return ConversionError(f"{machine.title}: ONNX Runtime cannot run {model}: {last}")
+        return ConversionError(
+            gettext("{title}: ONNX Runtime cannot run {model}: {last}", title=machine.title, model=model, last=last)
+        )
     signal_number = -status if status < 0 else status - 128
     if signal_number == signal.SIGILL:
         return DeviceError(
-            f"{machine.title}: illegal instruction: a kernel uses an instruction that the processor or the emulator lacks; try "
-            f"a newer emulator; if it fails too, the device will fail as well ({last})"
+            gettext(
+                "{title}: illegal instruction: a kernel uses an instruction that the processor or the emulator lacks; try "
+                "a newer emulator; if it fails too, the device will fail as well ({last})",
+                title=machine.title,
+                last=last,
+            )
         )
     if signal_number == signal.SIGKILL:
-        return DeviceError(f"{machine.title}: the process was killed, probably because memory ran out; give fewer samples")
+        return DeviceError(
+            gettext("{title}: the process was killed, probably because memory ran out; give fewer samples", title=machine.title)
+        )
     if signal_number in {member.value for member in signal.Signals}:
-        return DeviceError(f"{machine.title}: crashed with {signal.Signals(signal_number).name} while running {model} ({last})")
-    return DeviceError(f"{machine.title}: failed with exit status {status}: {last}")
+        return DeviceError(
+            gettext(
+                "{title}: crashed with {name} while running {model} ({last})",
+                title=machine.title,
+                name=signal.Signals(signal_number).name,
+                model=model,
+                last=last,
+            )
+        )
+    return DeviceError(
+        gettext("{title}: failed with exit status {status}: {last}", title=machine.title, status=status, last=last)
+    )
 
 
 def _agreement(expected: Array, outputs: Array, detail: str) -> Metrics:

@@ -14,6 +14,7 @@ from pydantic import Field
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DataError, message_line
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import Resize
 from compress.data.batch import Tensors
 
@@ -61,7 +62,7 @@ def load_samples(
     from compress.backends.check_file import check_onnx_file
 
     if recipe is not None and images:
-        msg = "both a recipe and images are given; give only one of them"
+        msg = gettext("both a recipe and images are given; give only one of them")
         raise DataError(msg)
     check_onnx_file(model)
     session = onnx_session.create_session(model)
@@ -85,11 +86,18 @@ def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[in
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
         types = ", ".join(f"{value.name}: {value.type}" for value in inputs)
-        msg = f"{model} has inputs {{{types}}}; only networks with one float input can be verified"
+        msg = gettext(
+            "{model} has inputs {{{types}}}; only networks with one float input can be verified", model=model, types=types
+        )
         raise ConversionError(msg)
     shape = inputs[0].shape
     if not shape or not all(isinstance(size, int) for size in shape[1:]):
-        msg = f"{model}: input {inputs[0].name!r} has shape {shape}; only the batch may be free: export with fixed sizes"
+        msg = gettext(
+            "{model}: input {name!r} has shape {shape}; only the batch may be free: export with fixed sizes",
+            model=model,
+            name=inputs[0].name,
+            shape=shape,
+        )
         raise ConversionError(msg)
     return tuple(shape[1:])
 
@@ -104,7 +112,12 @@ def _from_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code:
     plan = from_recipe(source, trust_code=trust_code)
     data = plan.load_data()
     if data.spec.shape != shape:
-        msg = f"{recipe} has inputs of {data.spec.shape}, but the model has {shape}; give the recipe of the model"
+        msg = gettext(
+            "{recipe} has inputs of {shape}, but the model has {model_shape}; give the recipe of the model",
+            recipe=recipe,
+            shape=data.spec.shape,
+            model_shape=shape,
+        )
         raise DataError(msg)
     positions = evenly_spaced(len(data.test), count)
     parts, start = [], 0
@@ -126,11 +139,14 @@ def _from_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, meta
     from compress.data.decode_image import MODES
 
     if len(shape) != 3 or shape[0] not in MODES:
-        msg = f"images need a network with input (1 to 4, height, width), this one has {shape}: omit the images to use noise"
+        msg = gettext(
+            "images need a network with input (1 to 4, height, width), this one has {shape}: omit the images to use noise",
+            shape=shape,
+        )
         raise DataError(msg)
     files = [file for path in paths for file in _image_files(path)]
     if not files:
-        msg = f"no images in {', '.join(map(str, paths))}; give image files, or folders with images"
+        msg = gettext("no images in {paths}; give image files, or folders with images", paths=", ".join(map(str, paths)))
         raise DataError(msg)
     selected = [files[index] for index in evenly_spaced(len(files), count)]
     preprocessing = _Preprocessing.of(metadata, shape[0])
@@ -173,11 +189,17 @@ class _Preprocessing(FrozenModel):
             preprocessing = cls.model_validate({**values, "resize": "squash" if resize is None else resize})
         except (KeyError, ValueError, RecursionError) as error:  # a ValidationError is a ValueError
             reason = message_line(error)
-            msg = f"the file's metadata on images cannot be read ({reason}); export it again, or omit the images"
+            msg = gettext(
+                "the file's metadata on images cannot be read ({reason}); export it again, or omit the images", reason=reason
+            )
             raise DataError(msg) from error
         if not len(preprocessing.mean) == len(preprocessing.std) == channels:
             counts = f"{len(preprocessing.mean)} means and {len(preprocessing.std)} standard deviations"
-            msg = f"the file's metadata has {counts} for {channels} channels; export it again, or omit the images"
+            msg = gettext(
+                "the file's metadata has {counts} for {channels} channels; export it again, or omit the images",
+                counts=counts,
+                channels=channels,
+            )
             raise DataError(msg)
         return preprocessing
 
@@ -197,7 +219,7 @@ def _image_files(path: Path) -> Iterator[Path]:
     elif path.exists():
         yield path
     else:
-        msg = f"there is no image file or folder {path}"
+        msg = gettext("there is no image file or folder {path}", path=path)
         raise DataError(msg)
 
 
@@ -209,6 +231,6 @@ def _read(path: Path, shape: tuple[int, ...], resize: Resize) -> Array:
     try:
         image = resize_image(open_image(path, channels), height, width, resize)
     except (OSError, ValueError) as error:
-        msg = f"{path} is not a readable image: {error}"
+        msg = gettext("{path} is not a readable image: {error}", path=path, error=error)
         raise DataError(msg) from error
     return np.asarray(image, dtype=np.float64).reshape(height, width, channels).transpose(2, 0, 1) / 255.0

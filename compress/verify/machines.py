@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from compress.core.errors import DeviceError, nearest
+from compress.core.language import gettext
 
 QEMU = ("qemu-aarch64-static", "qemu-aarch64")
 PYTHON = "usr/bin/python3.11"
@@ -85,15 +86,24 @@ def aarch64(processor: str = DEFAULT_PROCESSOR) -> Machine:
         DeviceError: The processor is unknown, there is no emulator, or it is not set up for this version of ONNX Runtime.
     """
     if processor not in PROCESSORS:
-        msg = f"unknown processor {processor!r}: {nearest(processor, PROCESSORS)}"
+        msg = gettext("unknown processor {processor!r}: {hint}", processor=processor, hint=nearest(processor, PROCESSORS))
         raise DeviceError(msg)
     base, required = cache_folder(), metadata.version("onnxruntime")
     installed = installed_version(base)
     if installed is None:
-        msg = f"emulation of aarch64 is not set up in {base}; {HOW_TO_SET_UP} (about 45 MB to download, once)"
+        msg = gettext(
+            "emulation of aarch64 is not set up in {base}; {how_to_set_up} (about 45 MB to download, once)",
+            base=base,
+            how_to_set_up=HOW_TO_SET_UP,
+        )
         raise DeviceError(msg)
     if installed != required:
-        msg = f"emulation of aarch64 is set up with ONNX Runtime {installed}, but this machine has {required}; {HOW_TO_SET_UP}"
+        msg = gettext(
+            "emulation of aarch64 is set up with ONNX Runtime {installed}, but this machine has {required}; {how_to_set_up}",
+            installed=installed,
+            required=required,
+            how_to_set_up=HOW_TO_SET_UP,
+        )
         raise DeviceError(msg)
     return emulated(base, processor)
 
@@ -118,7 +128,9 @@ def emulator() -> str:
     """
     path = next((path for name in QEMU if (path := shutil.which(name))), None)
     if path is None:
-        msg = f"emulating aarch64 needs {QEMU[0]}, which is not on PATH; {INSTALL_QEMU}"
+        msg = gettext(
+            "emulating aarch64 needs {qemu}, which is not on PATH; {install_qemu}", qemu=QEMU[0], install_qemu=INSTALL_QEMU
+        )
         raise DeviceError(msg)
     return path
 

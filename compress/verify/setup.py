@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import BusyError, DeviceError, StoreError
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.verify.machines import (
     DEFAULT_PROCESSOR,
@@ -64,7 +65,7 @@ def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
         StoreError: The cache folder is not writable, or the disk is full.
     """
     if isa != "aarch64":
-        msg = f"nothing to set up for {isa!r}; only aarch64 needs a setup"
+        msg = gettext("nothing to set up for {isa!r}; only aarch64 needs a setup", isa=isa)
         raise DeviceError(msg)
     report = (reporter or NullReporter()).line
     base, version = cache_folder(), metadata.version("onnxruntime")
@@ -77,10 +78,14 @@ def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
         with FileLock(base.with_name(base.name + ".lock"), blocking=False):
             _build(base.with_name(base.name + ".partial"), base, version, report)
     except Timeout as error:
-        msg = f"another process is setting up {base}; wait for it to end"
+        msg = gettext("another process is setting up {base}; wait for it to end", base=base)
         raise BusyError(msg) from error
     except OSError as error:
-        msg = f"cannot write {base}: {error.strerror or error}; free some space, or set COMPRESS_CACHE to another folder"
+        msg = gettext(
+            "cannot write {base}: {strerror}; free some space, or set COMPRESS_CACHE to another folder",
+            base=base,
+            strerror=error.strerror or error,
+        )
         raise StoreError(msg) from error
     report(f"aarch64 is set up with ONNX Runtime {version}: {base}")
     return base
@@ -90,10 +95,16 @@ def _require_tools() -> None:
     emulator()
     missing = [name for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
     if missing:
-        msg = f"the setup of aarch64 needs {' and '.join(missing)} of Debian or Ubuntu; run it on such a system"
+        msg = gettext(
+            "the setup of aarch64 needs {missing} of Debian or Ubuntu; run it on such a system", missing=" and ".join(missing)
+        )
         raise DeviceError(msg)
     if not KEYRING.exists():
-        msg = f"{KEYRING} is missing, so Debian's packages cannot be checked; {INSTALL_QEMU} debian-archive-keyring"
+        msg = gettext(
+            "{keyring} is missing, so Debian's packages cannot be checked; {install_qemu} debian-archive-keyring",
+            keyring=KEYRING,
+            install_qemu=INSTALL_QEMU,
+        )
         raise DeviceError(msg)
 
 
@@ -186,7 +197,12 @@ def _newest(folder: Path, pattern: str) -> Path:
     """The newest file; an earlier setup may have downloaded an older version."""
     files = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
     if not files:
-        msg = f"{folder} contains no {pattern} although its download succeeded; remove {folder.parent} and set up again"
+        msg = gettext(
+            "{folder} contains no {pattern} although its download succeeded; remove {parent} and set up again",
+            folder=folder,
+            pattern=pattern,
+            parent=folder.parent,
+        )
         raise DeviceError(msg)
     return files[-1]
 
@@ -210,5 +226,5 @@ def _call(command: Sequence[str], action: str, *, folder: Path, network: bool = 
     errors = [line for line in lines if line.startswith(("E:", "ERROR"))] or lines
     reason = "; ".join(errors[-ERROR_LINES:]) or f"exit status {process.returncode} of {shlex.join(command[:4])}"
     hint = "; check the network and run the same command again, which continues the download" if network else ""
-    msg = f"{action} failed: {reason.rstrip('.')}{hint}"
+    msg = gettext("{action} failed: {reason}{hint}", action=action, reason=reason.rstrip("."), hint=hint)
     raise DeviceError(msg)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from compress.core.errors import nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 
 HOST = r"^[A-Za-z0-9_:\[][\w.@:%\[\]-]*$"
 """Host names without blanks, shell characters and a leading dash, which OpenSSH would read as an option."""
@@ -59,9 +60,15 @@ class Ssh(FrozenModel):
             key, equals, value = option.partition("=")
             if not equals or key.lower() not in known:
                 hint = nearest(key, ALLOWED)
-                msg = f"{option!r} is not an allowed Key=Value of a profile (put other options into ~/.ssh/config); {hint}"
+                msg = gettext(
+                    "{option!r} is not an allowed Key=Value of a profile (put other options into ~/.ssh/config); {hint}",
+                    option=option,
+                    hint=hint,
+                )
                 raise ValueError(msg)
             if key.lower() in ROUTES and not PLAIN.fullmatch(value):
-                msg = f"{option!r}: only letters, digits and . @ : , % _ - / [ ] are allowed in {key}"
+                msg = gettext(
+                    "{option!r}: only letters, digits and . @ : , % _ - / [ ] are allowed in {key}", option=option, key=key
+                )
                 raise ValueError(msg)
         return options

@@ -16,6 +16,7 @@ from compress.config.pydantic_messages import findings, loose_numbers
 from compress.config.yaml_lines import Document, parse_mapping, read_text
 from compress.config.yaml_nodes import DEVICE_PROFILE, UnreadableError
 from compress.core.errors import CompressError, DeviceError, ValidationIssue, nearest
+from compress.core.language import gettext, ngettext
 from compress.core.user_path import user_path
 
 
@@ -61,7 +62,9 @@ def load_device(name: str, base: Path | None = None) -> Device:
         if name in _aliases(path):
             return _complete(_read(path))
     known = set(by_name).union(*(_aliases(path) for path in by_name.values()))
-    msg = f"unknown device {name!a:.60}: {nearest(name, known)}; or the path of a profile, `something.yaml`"
+    msg = gettext(
+        "unknown device {name!a:.60}: {hint}; or the path of a profile, `something.yaml`", name=name, hint=nearest(name, known)
+    )
     raise DeviceError(msg)
 
 
@@ -111,7 +114,12 @@ def _parse(path: Path) -> Document:
     try:
         return _document(read_text(path))
     except OSError as error:
-        msg = f"cannot read the device profile {path}: {error.strerror}; known by name: {', '.join(device_names())}"
+        msg = gettext(
+            "cannot read the device profile {path}: {strerror}; known by name: {device_names}",
+            path=path,
+            strerror=error.strerror,
+            device_names=", ".join(device_names()),
+        )
         raise DeviceError(msg) from error
     except UnreadableError as error:
         raise _refused(path, [error.issue]) from error
@@ -136,11 +144,17 @@ def _read(path: Path) -> Device:
     if issues:
         raise _refused(path, issues)
     if device.name != path.stem:
-        msg = f"{path}: name is {device.name!r} but the file is {path.name}; name the file {device.name}.yaml"
+        msg = gettext(
+            "{path}: name is {name!r} but the file is {path_name}; name the file {name}.yaml",
+            path=path,
+            name=device.name,
+            path_name=path.name,
+        )
         raise DeviceError(msg)
     return device
 
 
 def _refused(path: Path, issues: list[ValidationIssue]) -> DeviceError:
     lines = "\n".join(f"  {issue}" for issue in sorted(issues, key=lambda issue: issue.line or 0))
-    return DeviceError(f"{path}: {len(issues)} fault{'s' * (len(issues) != 1)}\n{lines}")
+    count = ngettext("{number} fault", "{number} faults", len(issues))
+    return DeviceError(f"{path}: {count}\n{lines}")

@@ -11,6 +11,7 @@ from compress.config.devices.connection import Ssh
 from compress.config.devices.detect_hardware import Hardware
 from compress.core.errors import nearest
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.record import Arrival
 from compress.core.registry import entries
 from compress.core.registry_field import RegistryName
@@ -73,7 +74,12 @@ class Peaks(FrozenModel):
         for name, unit in UNITS.items():
             figure: SourcedValue | None = getattr(self, name)
             if figure is not None and figure.unit != unit:
-                msg = f"{name} needs unit {unit}, got {figure.unit!r}; convert the value and write unit: {unit}"
+                msg = gettext(
+                    "{name} needs unit {unit}, got {figure_unit!r}; convert the value and write unit: {unit}",
+                    name=name,
+                    unit=unit,
+                    figure_unit=figure.unit,
+                )
                 raise ValueError(msg)
         return self
 
@@ -101,7 +107,9 @@ class Efficiency(FrozenModel):
         if figure is None:
             return None
         if figure.value > 1.0 or figure.unit != "fraction":
-            msg = f"a fraction in (0, 1] with unit: fraction is expected, got {figure.value} {figure.unit}"
+            msg = gettext(
+                "a fraction in (0, 1] with unit: fraction is expected, got {value} {unit}", value=figure.value, unit=figure.unit
+            )
             raise ValueError(msg)
         return figure
 
@@ -200,7 +208,11 @@ class Device(FrozenModel):
     @classmethod
     def _check_name(cls, name: str) -> str:
         if name == SHIPPED_NETWORK.name:
-            msg = f"{SHIPPED_NETWORK} holds the torch network of a run, so no device can be called {name}; choose another name"
+            msg = gettext(
+                "{shipped_network} holds the torch network of a run, so no device can be called {name}; choose another name",
+                shipped_network=SHIPPED_NETWORK,
+                name=name,
+            )
             raise ValueError(msg)
         return name
 
@@ -213,8 +225,10 @@ class Device(FrozenModel):
             with_provider = not colon or (rows.get(family, {}).get("providers") and re.fullmatch("[a-z]+", provider))
             if family not in rows or not with_provider:
                 hint = nearest(name, [f"{row}:cuda" if options.get("providers") else row for row, options in rows.items()])
-                msg = (
-                    f"{name!r} is not a runtime: {hint}; an execution provider, such as qnn or coreml, may follow onnxruntime:"
+                msg = gettext(
+                    "{name!r} is not a runtime: {hint}; an execution provider, such as qnn or coreml, may follow onnxruntime:",
+                    name=name,
+                    hint=hint,
                 )
                 raise ValueError(msg)
         return runtimes
@@ -225,6 +239,9 @@ class Device(FrozenModel):
         missing = [f"peaks.{name}" for name in needed if getattr(self.peaks, name) is None]
         missing += ["efficiency"] if self.efficiency is None else []
         if self.connection is None and missing:
-            msg = f"a device without a connection is estimated, which needs {', '.join(missing)}: each {{value, unit, source}}"
+            msg = gettext(
+                "a device without a connection is estimated, which needs {missing}: each {{value, unit, source}}",
+                missing=", ".join(missing),
+            )
             raise ValueError(msg)
         return self

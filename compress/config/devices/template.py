@@ -8,6 +8,7 @@ from pathlib import Path
 from compress.config.devices import device_names, load_device
 from compress.core.atomic_files import write_text
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 
 NAME = re.compile(r"[a-z0-9_]{1,64}")
 TEXT = """\
@@ -89,14 +90,22 @@ def write_template(name: str, folder: Path = Path("devices")) -> Path:
         StoreError: The folder is not writable.
     """
     if not NAME.fullmatch(name):
-        msg = f"{name!a:.60} cannot name a device: write up to 64 lower-case letters, digits and underscores, such as my_board"
+        msg = gettext(
+            "{name!a:.60} cannot name a device: write up to 64 lower-case letters, digits and underscores, such as my_board",
+            name=name,
+        )
         raise DeviceError(msg)
     path = folder / f"{name}.yaml"
     if path.exists():
-        msg = f"{path} already exists and was not changed; choose another name, or edit it"
+        msg = gettext("{path} already exists and was not changed; choose another name, or edit it", path=path)
         raise DeviceError(msg)
     if owner := _owner(name):
-        msg = f"{name!r} already names the profile {owner}; choose another name, or write {path} yourself to override it"
+        msg = gettext(
+            "{name!r} already names the profile {owner}; choose another name, or write {path} yourself to override it",
+            name=name,
+            owner=owner,
+            path=path,
+        )
         raise DeviceError(msg)
     write_text(path, TEXT.format(name=name))
     return path

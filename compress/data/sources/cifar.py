@@ -15,6 +15,7 @@ import torch
 from torchvision import datasets
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.user_path import user_path
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
@@ -66,10 +67,16 @@ def _open(dataset: type[datasets.CIFAR10], root: Path, train: bool) -> datasets.
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             return dataset(root, train=train, download=True)
     except (OSError, RuntimeError) as error:
-        msg = (
-            f"{dataset.__name__} is not in {root} and cannot be downloaded ({error}): on a machine with a network, get "
-            f"{dataset.url} and unpack it there as {root / dataset.base_folder}, or set COMPRESS_DATA to the folder that holds "
-            f"{dataset.base_folder}"
+        msg = gettext(
+            "{name} is not in {root} and cannot be downloaded ({error}): on a machine with a network, get "
+            "{url} and unpack it there as {folder}, or set COMPRESS_DATA to the folder that holds "
+            "{base_folder}",
+            name=dataset.__name__,
+            root=root,
+            error=error,
+            url=dataset.url,
+            folder=root / dataset.base_folder,
+            base_folder=dataset.base_folder,
         )
         raise DataError(msg) from error
 

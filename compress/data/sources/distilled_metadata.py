@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from compress.core.errors import DataError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.data.settings import DataSettings
 
 FILE = "distilled.safetensors"
@@ -49,7 +50,11 @@ def distilled_file(path: Path) -> Path:
     """
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
-        msg = f"no distilled set at {file}; use the folder of a dataset_distillation stage, or the {FILE} in it"
+        msg = gettext(
+            "no distilled set at {file}; use the folder of a dataset_distillation stage, or the {metadata} in it",
+            file=file,
+            metadata=FILE,
+        )
         raise DataError(msg)
     return file
 
@@ -67,8 +72,10 @@ def read_metadata(path: Path) -> DistilledMetadata:
             header = json.loads(opened.read(min(length, LONGEST)))
         return DistilledMetadata.model_validate_json(header["__metadata__"]["about"])
     except (OSError, struct.error, ValueError, KeyError, TypeError, ValidationError) as error:
-        msg = (
-            f"{file} is not a distilled set, or is damaged ({type(error).__name__}); create it again with dataset_distillation"
+        msg = gettext(
+            "{file} is not a distilled set, or is damaged ({kind}); create it again with dataset_distillation",
+            file=file,
+            kind=type(error).__name__,
         )
         raise DataError(msg) from error
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from compress.core.atomic_files import write_with
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
@@ -96,12 +97,16 @@ def read(path: Path) -> DistilledSet:
             DistilledMetadata.model_validate_json(metadata["about"]),
         )
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        msg = (
-            f"{file} is not a distilled set, or is damaged ({type(error).__name__}); create it again with dataset_distillation"
+        msg = gettext(
+            "{file} is not a distilled set, or is damaged ({kind}); create it again with dataset_distillation",
+            file=file,
+            kind=type(error).__name__,
         )
         raise DataError(msg) from error
     if metadata.get("sum") != contents_hash(images, targets, soft):
-        msg = f"{file}: its images or labels changed after it was written; create it again with dataset_distillation"
+        msg = gettext(
+            "{file}: its images or labels changed after it was written; create it again with dataset_distillation", file=file
+        )
         raise DataError(msg)
     return distilled
 
@@ -128,9 +133,11 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
 
     behind: Data = sources.load_data(source, base=origin.base, trust_code=origin.trust_code)
     if behind.spec != distilled.spec or behind.train.fingerprint != distilled.about.fingerprint:
-        msg = (
-            f"{settings.source} was made from {source.source}, which has changed since (other images, classes or versions of "
-            "the packages that read them); make the set again, or train on the data set itself"
+        msg = gettext(
+            "{source} was made from {source_source}, which has changed since (other images, classes or versions of "
+            "the packages that read them); make the set again, or train on the data set itself",
+            source=settings.source,
+            source_source=source.source,
         )
         raise DataError(msg)
     train = distilled.split(augmented=settings.augment != "none", seed=settings.seed, rows=rows)
@@ -151,10 +158,17 @@ def _fits(distilled: DistilledSet, settings: DataSettings) -> None:
     if (spec.height, spec.width, spec.channels) != (*settings.size, settings.channels):
         sides = spec.height if spec.height == spec.width else [spec.height, spec.width]
         size = f"image_size: {sides}, channels: {spec.channels}"
-        msg = f"{settings.source} holds images of {spec.height} × {spec.width} with {spec.channels} channels; write {size}"
+        msg = gettext(
+            "{source} holds images of {height} × {width} with {channels} channels; write {size}",
+            source=settings.source,
+            height=spec.height,
+            width=spec.width,
+            channels=spec.channels,
+            size=size,
+        )
         raise DataError(msg)
     if settings.labelled is not None:
-        msg = f"{settings.source}: every image of a distilled set has its label; leave `labelled` out"
+        msg = gettext("{source}: every image of a distilled set has its label; leave `labelled` out", source=settings.source)
         raise DataError(msg)
 
 
@@ -164,9 +178,10 @@ def _alone(distilled: DistilledSet, settings: DataSettings, rows: Tensor) -> Dat
     rest, test = stratified_hold_out(labels, settings.test, settings.seed)
     train, validation = stratified_hold_out(labels[rest], settings.validation, settings.seed)
     if min(len(test), len(validation)) == 0:
-        msg = (
-            f"{settings.source} was made without a data set and has too few images to hold some out for validation and test; "
-            "make it with 4 images per class or more"
+        msg = gettext(
+            "{source} was made without a data set and has too few images to hold some out for validation and test; "
+            "make it with 4 images per class or more",
+            source=settings.source,
         )
         raise DataError(msg)
 

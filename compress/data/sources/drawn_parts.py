@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.data.augment import seed_of
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
@@ -51,9 +52,14 @@ def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001
     height, width = settings.size
     needed, free = sum(counts.values()) * height * width, psutil.virtual_memory().available
     if needed > free / 2:
-        msg = (
-            f"drawn_parts: {sum(counts.values())} images of {height} × {width} need "
-            f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; lower `samples` or `image_size`"
+        msg = gettext(
+            "drawn_parts: {counts} images of {height} × {width} need "
+            "{needed:.1f} GiB, {free:.1f} GiB are free; lower `samples` or `image_size`",
+            counts=sum(counts.values()),
+            height=height,
+            width=width,
+            needed=needed / 2**30,
+            free=free / 2**30,
         )
         raise DataError(msg)
     train, validation, test = (draw_split(split, count, settings) for split, count in counts.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"))
 LARGEST = 10_000
@@ -20,11 +21,13 @@ def find_images(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        msg = f"{path} does not exist; use the path of an image or a folder with images"
+        msg = gettext("{path} does not exist; use the path of an image or a folder with images", path=path)
         raise DataError(msg)
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
-        msg = f"{path} holds no image ({', '.join(sorted(SUFFIXES))}); give a folder with images"
+        msg = gettext(
+            "{path} holds no image ({suffixes}); give a folder with images", path=path, suffixes=", ".join(sorted(SUFFIXES))
+        )
         raise DataError(msg)
     return files[:LARGEST]
 

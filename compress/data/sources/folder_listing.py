@@ -15,6 +15,7 @@ from pathlib import Path
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif"})
 SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
@@ -48,20 +49,25 @@ def find_splits(root: Path) -> dict[str, Path]:
         DataError: The folder is missing or empty, or has another folder beside `train`.
     """
     if not root.is_dir():
-        msg = f"no such image folder: {root}; use imagefolder:PATH with PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
+        msg = gettext(
+            "no such image folder: {root}; use imagefolder:PATH with PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg", root=root
+        )
         raise DataError(msg)
     folders = _folders(root)
     if not folders:
-        msg = f"{printable(root)} holds no folders; expected PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg"
+        msg = gettext("{root} holds no folders; expected PATH/train/CLASS/*.jpg or PATH/CLASS/*.jpg", root=printable(root))
         raise DataError(msg)
     splits = folders_by_split(root, folders, lambda folder: bool(_folders(folder)))  # a class may be called train
     if "train" not in splits:
         return {"all": root}
     others = [folder.name for folder in folders if folder not in splits.values()]
     if others:
-        msg = (
-            f"{printable(root)} has {splits['train'].name}/ and beside it {_some(others)}; "
-            f"expected only {', '.join(SPLIT_FOLDERS)}; rename or move the rest"
+        msg = gettext(
+            "{root} has {name}/ and beside it {others}; expected only {split_folders}; rename or move the rest",
+            root=printable(root),
+            name=splits["train"].name,
+            others=_some(others),
+            split_folders=", ".join(SPLIT_FOLDERS),
         )
         raise DataError(msg)
     return {name: splits[name] for name in SPLIT_FOLDERS if name in splits}
@@ -84,7 +90,13 @@ def folders_by_split(root: Path, folders: Iterable[Path], is_split: Callable[[Pa
         if name is None or not is_split(folder):
             continue
         if name in splits:
-            msg = f"{printable(root)} has two folders for {name}: {splits[name].name} and {folder.name}; move one elsewhere"
+            msg = gettext(
+                "{root} has two folders for {name}: {splits_name} and {folder_name}; move one elsewhere",
+                root=printable(root),
+                name=name,
+                splits_name=splits[name].name,
+                folder_name=folder.name,
+            )
             raise DataError(msg)
         splits[name] = folder
     return splits
@@ -111,7 +123,9 @@ def list_classes(root: Path, files: FileWalk) -> tuple[FolderListing, tuple[Fact
     """
     classes = tuple(folder.name for folder in _folders(root))
     if odd := [name for name in classes if printable(name) != name]:
-        msg = f"{printable(root)}: the name of class folder {printable(odd[0])} is not UTF-8; rename it"
+        msg = gettext(
+            "{root}: the name of class folder {odd} is not UTF-8; rename it", root=printable(root), odd=printable(odd[0])
+        )
         raise DataError(msg)
     images: list[Path] = []
     labels: list[int] = []
@@ -132,7 +146,12 @@ def list_classes(root: Path, files: FileWalk) -> tuple[FolderListing, tuple[Fact
             empty.append(folder)
     if empty:
         suffixes = ", ".join(sorted(SUFFIXES))
-        msg = f"{printable(root)}: no images in class {_some(empty)}; add some ({suffixes}) or remove the folder"
+        msg = gettext(
+            "{root}: no images in class {empty}; add some ({suffixes}) or remove the folder",
+            root=printable(root),
+            empty=_some(empty),
+            suffixes=suffixes,
+        )
         raise DataError(msg)
     return FolderListing(classes, tuple(images), tuple(labels)), tuple(skipped)
 
@@ -147,9 +166,14 @@ def check_same_classes(train: FolderListing, other: FolderListing, name: str, ro
     extra = [label for label in other.classes if label not in train.classes]
     if missing or extra:
         differences = [f"lacks {_some(missing)}"] * bool(missing) + [f"has besides {_some(extra)}"] * bool(extra)
-        msg = (
-            f"{root}: train has {len(train.classes)} classes and {name} {len(other.classes)}; "
-            f"{name} {' and '.join(differences)}; make the class folders the same"
+        msg = gettext(
+            "{root}: train has {count} classes and {name} {classes_count}; "
+            "{name} {differences}; make the class folders the same",
+            root=root,
+            count=len(train.classes),
+            name=name,
+            classes_count=len(other.classes),
+            differences=" and ".join(differences),
         )
         raise DataError(msg)
 
@@ -186,7 +210,7 @@ def describe(file: Path) -> str:
     try:
         status = file.stat()
     except OSError as error:
-        msg = f"cannot read {printable(file)}: {error.strerror}"
+        msg = gettext("cannot read {file}: {strerror}", file=printable(file), strerror=error.strerror)
         raise DataError(msg) from error
     return f"{status.st_size} {status.st_mtime_ns}"
 
@@ -260,7 +284,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        msg = f"cannot read the folder {printable(folder)}: {error.strerror}"
+        msg = gettext("cannot read the folder {folder}: {strerror}", folder=printable(folder), strerror=error.strerror)
         raise DataError(msg) from error
 
 

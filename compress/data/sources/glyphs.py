@@ -28,6 +28,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.data.augment import seed_of
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
@@ -103,7 +104,11 @@ def _masters(name: str, size: int) -> Tensor:
     """All characters of one font, white on black, uint8 (62, size, size), on a common baseline."""
     file = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
     if not file.is_file():
-        msg = f"matplotlib {mpl.__version__} does not ship the font {file}; reinstall matplotlib, or use another data source"
+        msg = gettext(
+            "matplotlib {version} does not ship the font {file}; reinstall matplotlib, or use another data source",
+            version=mpl.__version__,
+            file=file,
+        )
         raise DataError(msg)
     font = ImageFont.truetype(file, round(0.75 * size))
     drawn = []
@@ -146,8 +151,13 @@ def _affine(uniform: Callable[[float, float], Tensor]) -> Tensor:
 def _check_memory(count: int, size: Size) -> None:
     needed, free = count * math.prod(size), psutil.virtual_memory().available
     if needed > free / 2:
-        msg = (
-            f"glyphs: {count} images of {size[0]} × {size[1]} need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; "
-            "lower `samples` or `image_size`"
+        msg = gettext(
+            "glyphs: {count} images of {size} × {width} need {needed:.1f} GiB, {free:.1f} GiB are free; "
+            "lower `samples` or `image_size`",
+            count=count,
+            size=size[0],
+            width=size[1],
+            needed=needed / 2**30,
+            free=free / 2**30,
         )
         raise DataError(msg)

@@ -26,6 +26,7 @@ from torch import Tensor
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.data.augment import image_tensor
 from compress.data.build_image_data import build_image_data
 from compress.data.decode_image import convert_image, open_image
@@ -101,7 +102,11 @@ class ImageFiles:
         try:
             return image_tensor(open_image(self.files[index], self.channels))
         except (OSError, ValueError) as error:
-            msg = f"cannot decode {printable(self.files[index])}: {_reason(error)}; replace or remove it"
+            msg = gettext(
+                "cannot decode {files}: {reason}; replace or remove it",
+                files=printable(self.files[index]),
+                reason=_reason(error),
+            )
             raise DataError(msg) from error
 
 
@@ -182,7 +187,12 @@ def _check_files(files: Sequence[Path]) -> None:
     if faults:
         more = [f"  and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
         listed = "\n".join([*faults[:_NAMED], *more])
-        msg = f"{len(faults)} of {len(files)} image files cannot be decoded; replace or remove them:\n{listed}"
+        msg = gettext(
+            "{count} of {files_count} image files cannot be decoded; replace or remove them:\n{listed}",
+            count=len(faults),
+            files_count=len(files),
+            listed=listed,
+        )
         raise DataError(msg)
 
 
@@ -206,7 +216,9 @@ def _has_second_frame(file: Path) -> bool:
 def _refuse_size(image: Image.Image) -> None:
     """Refuse an image of so many pixels that decoding it may take all memory, before it is decoded."""
     if image.width * image.height > LARGEST:
-        msg = f"{image.width} × {image.height} pixels, more than {LARGEST:,}"
+        msg = gettext(
+            "{width} × {height} pixels, more than {largest:,}", width=image.width, height=image.height, largest=LARGEST
+        )
         raise ValueError(msg)
 
 

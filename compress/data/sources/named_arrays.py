@@ -15,6 +15,7 @@ import torch
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.data.batch import TARGET
@@ -37,7 +38,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     labels = next((name for name in arrays if name.lower() in TARGETS), None)
     targets = {} if labels is None else {TARGET: torch.from_numpy(arrays[labels])}
     if not inputs:
-        msg = f"{origin.path} holds targets alone; give an array for each input of the network, by its name"
+        msg = gettext("{path} holds targets alone; give an array for each input of the network, by its name", path=origin.path)
         raise DataError(msg)
     count = len(next(iter(inputs.values())))
     read, digest = read_rows(inputs, targets), sha256(origin.path)
@@ -83,21 +84,33 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files} if hasattr(archive, "files") else {}
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}; give the path of an .npz file"
+        msg = gettext(
+            "cannot read {path}: {strerror}; give the path of an .npz file", path=path, strerror=error.strerror or error
+        )
         raise DataError(msg) from error
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        msg = f"{path} is not a NumPy archive of plain arrays ({error}); write it with numpy.savez(path, name=array, …)"
+        msg = gettext(
+            "{path} is not a NumPy archive of plain arrays ({error}); write it with numpy.savez(path, name=array, …)",
+            path=path,
+            error=error,
+        )
         raise DataError(msg) from error
     if not arrays:
-        msg = f"{path} holds no named arrays; write it with numpy.savez(path, name=array, …)"
+        msg = gettext("{path} holds no named arrays; write it with numpy.savez(path, name=array, …)", path=path)
         raise DataError(msg)
     if odd := [name for name, array in arrays.items() if array.dtype.kind not in KINDS or array.ndim == 0]:
         described = ", ".join(f"{name}: {arrays[name].dtype} {arrays[name].shape}" for name in odd)
-        msg = f"{path} holds {described}; arrays are numbers with the samples along the first axis"
+        msg = gettext(
+            "{path} holds {described}; arrays are numbers with the samples along the first axis", path=path, described=described
+        )
         raise DataError(msg)
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1 or 0 in counts.values():
         described = ", ".join(f"{name}: {count}" for name, count in counts.items())
-        msg = f"{path} holds different numbers of samples, or none ({described}); the first axis of every array counts samples"
+        msg = gettext(
+            "{path} holds different numbers of samples, or none ({described}); the first axis of every array counts samples",
+            path=path,
+            described=described,
+        )
         raise DataError(msg)
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}

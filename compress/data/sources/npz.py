@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.data.augment import seed_of
@@ -91,7 +92,12 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     for part, name in zip(parts, SPLITS, strict=True):
         inputs = {key: _tensor(part[key]) for key in names if key in part}
         if [values.shape[1:] for values in inputs.values()] != [parts[0][key].shape[1:] for key in names]:
-            msg = f"{path}: the {name} split has other inputs than the train split; give all the arrays {', '.join(names)}"
+            msg = gettext(
+                "{path}: the {name} split has other inputs than the train split; give all the arrays {names}",
+                path=path,
+                name=name,
+                names=", ".join(names),
+            )
             raise DataError(msg)
         splits.append(ArraySplit(inputs, _target(part[TARGET])))
     signature = Signature(
@@ -120,16 +126,28 @@ def _read(path: Path) -> Arrays:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
-        msg = f"cannot read {path}: {reason}; give an .npz file of numbers (np.savez), or a folder with one for each of"
-        raise DataError(f"{msg} {', '.join(SPLITS)}") from error
+        msg = gettext(
+            "cannot read {path}: {reason}; give an .npz file of numbers (np.savez), or a folder with one for each of",
+            path=path,
+            reason=reason,
+        )
+        raise DataError(gettext("{msg} {splits}", msg=msg, splits=", ".join(SPLITS))) from error
     inputs = [name for name in arrays if name not in (TARGET, CLASSES)]
     if TARGET not in arrays or not inputs:
-        msg = f"{path} has the arrays {', '.join(arrays) or 'none'}; it needs `target` and at least one input"
+        msg = gettext(
+            "{path} has the arrays {arrays}; it needs `target` and at least one input",
+            path=path,
+            arrays=", ".join(arrays) or "none",
+        )
         raise DataError(msg)
     lengths = {name: len(arrays[name]) if arrays[name].ndim else 0 for name in (*inputs, TARGET)}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
-        msg = f"{path}: the arrays hold different numbers of samples, or none ({counts}); the samples are the first axis"
+        msg = gettext(
+            "{path}: the arrays hold different numbers of samples, or none ({counts}); the samples are the first axis",
+            path=path,
+            counts=counts,
+        )
         raise DataError(msg)
     for name in (*inputs, TARGET):
         _check_numbers(path, name, arrays[name])
@@ -138,10 +156,10 @@ def _read(path: Path) -> Arrays:
 
 def _check_numbers(path: Path, name: str, values: np.ndarray) -> None:
     if values.dtype.kind not in "fiub":
-        msg = f"{path}: {name} is {values.dtype}; arrays hold numbers"
+        msg = gettext("{path}: {name} is {dtype}; arrays hold numbers", path=path, name=name, dtype=values.dtype)
         raise DataError(msg)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        msg = f"{path}: {name} has NaN or infinite values; correct the data"
+        msg = gettext("{path}: {name} has NaN or infinite values; correct the data", path=path, name=name)
         raise DataError(msg)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import Resize, image_spec
 from compress.data.batch import INPUT, Tensors
 from compress.data.decode_image import open_image, resize_image
@@ -64,8 +65,10 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
 def _per_channel(settings: DataSettings, own: tuple[float, ...] | None, default: tuple[float, ...]) -> tuple[float, ...]:
     values = own if own is not None else default if settings.channels == 3 else (sum(default) / 3,)
     if len(values) != settings.channels:
-        msg = (
-            f"data.mean and data.std have {len(values)} values, and images have {settings.channels} channels; give one for each"
+        msg = gettext(
+            "data.mean and data.std have {count} values, and images have {channels} channels; give one for each",
+            count=len(values),
+            channels=settings.channels,
         )
         raise DataError(msg)
     return values
@@ -76,7 +79,7 @@ def _pixels(path: Path, channels: int, height: int, width: int) -> Tensor:
     try:
         image = resize_image(open_image(path, channels), height, width, RESIZE)
     except (OSError, ValueError) as error:
-        msg = f"{path}: {error}"
+        msg = gettext("{path}: {error}", path=path, error=error)
         raise DataError(msg) from error
     array = np.asarray(image, np.float32).reshape(height, width, channels).transpose(2, 0, 1) / np.float32(255)
     return torch.from_numpy(np.ascontiguousarray(array))

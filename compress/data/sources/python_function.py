@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.network_spec import Resize
 from compress.core.trusted_code import load_function
 from compress.data.augment import EvaluationTransform, image_tensor
@@ -52,7 +53,11 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     if isinstance(result, Data):
         return result
     if not isinstance(result, tuple) or len(result) != 4:
-        msg = f"{settings.source} returned {type(result).__name__}; expected a Data or (train, validation, test, classes)"
+        msg = gettext(
+            "{source} returned {kind}; expected a Data or (train, validation, test, classes)",
+            source=settings.source,
+            kind=type(result).__name__,
+        )
         raise DataError(msg)
     *datasets, classes = result
     names = [str(name) for name in classes]
@@ -71,12 +76,19 @@ def _read(dataset: LabelledImages, what: str, classes: int, settings: DataSettin
     for index in range(len(dataset)):
         image, label = dataset[index]
         if not 0 <= int(label) < classes:
-            msg = f"{what}[{index}]: label {int(label)}, but there are {classes} classes (0 to {classes - 1})"
+            msg = gettext(
+                "{what}[{index}]: label {label}, but there are {classes} classes (0 to {last})",
+                what=what,
+                index=index,
+                label=int(label),
+                classes=classes,
+                last=classes - 1,
+            )
             raise DataError(msg)
         images.append(transform(_tensor(image, f"{what}[{index}]", settings.channels)))
         labels.append(int(label))
     if not images:
-        msg = f"{what}: no samples"
+        msg = gettext("{what}: no samples", what=what)
         raise DataError(msg)
     return torch.stack(_alike(images)), np.asarray(labels, dtype=np.int64)
 
@@ -87,12 +99,16 @@ def _tensor(image: object, what: str, channels: int) -> Tensor:
         try:
             return image_tensor(convert_image(image, 1 if is_grey else 3))
         except (ValueError, OSError) as error:
-            msg = f"{what}: {error}"
+            msg = gettext("{what}: {error}", what=what, error=error)
             raise DataError(msg) from error
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] in (1, 3):
         return rgb_to_grey(image[None])[0] if channels == 1 and image.shape[0] == 3 else image
     description = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-    msg = f"{what}: {description}; an image is a uint8 tensor (C, H, W) with C 1 or 3, or a Pillow image"
+    msg = gettext(
+        "{what}: {description}; an image is a uint8 tensor (C, H, W) with C 1 or 3, or a Pillow image",
+        what=what,
+        description=description,
+    )
     raise DataError(msg)
 
 

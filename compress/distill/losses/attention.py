@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.distill.losses.features import mean_over_pairs, mean_squared_error
 from compress.distill.losses.projectors import match_resolution
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
@@ -70,7 +71,12 @@ class AttentionTransfer(LossTerm):
         """Refuse layers whose outputs have no height and width."""
         for layers in matched:
             if len(layers.student_shape) != 3 or len(layers.teacher_shape) != 3:
-                raise ModelError(f"an activation map needs height and width, which {layers} lack; use attention_maps or hint")
+                raise ModelError(
+                    gettext(
+                        "an activation map needs height and width, which {layers} lack; use attention_maps or hint",
+                        layers=layers,
+                    )
+                )
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `attention_transfer`."""
@@ -95,7 +101,12 @@ class AttentionMaps(LossTerm):
         """Refuse layers with different numbers of tokens."""
         for layers in matched:
             if layers.student_shape[1:] != layers.teacher_shape[1:]:
-                raise ModelError(f"attention over different numbers of tokens: {layers}; use networks with patches of one size")
+                raise ModelError(
+                    gettext(
+                        "attention over different numbers of tokens: {layers}; use networks with patches of one size",
+                        layers=layers,
+                    )
+                )
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `attention_divergence` and `mean_squared_error`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.distill.losses.features import mean_over_pairs
 from compress.distill.losses.projectors import build_projectors, project
 from compress.train.loss_term import NETWORK_OUTPUT, FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
@@ -64,7 +65,9 @@ class ChannelWise(LossTerm):
         """Projectors; refuses layers whose outputs have no height and width."""
         for layers in matched:
             if len(layers.student_shape) != 3 or len(layers.teacher_shape) != 3:
-                raise ModelError(f"channels need height and width, which {layers} lack; use response or hint")
+                raise ModelError(
+                    gettext("channels need height and width, which {layers} lack; use response or hint", layers=layers)
+                )
         return build_projectors(matched)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from compress.core.environment import world_size
 from compress.core.errors import TrainingError
+from compress.core.language import gettext
 from compress.data.batch import Batch
 
 NO_CLASS = -1
@@ -111,10 +112,13 @@ class MemoryBank(nn.Module):
 
     def _samples(self, batch: Batch) -> Tensor:
         if world_size() > 1:
-            msg = f"a `memory` works in one process only, this launch has {world_size()}; run without accelerate launch"
+            msg = gettext(
+                "a `memory` works in one process only, this launch has {world_size}; run without accelerate launch",
+                world_size=world_size(),
+            )
             raise TrainingError(msg)
         samples = batch.samples
         if samples is None:
-            msg = "a `memory` needs numbered samples, and this data source does not number them; leave `memory` out"
+            msg = gettext("a `memory` needs numbered samples, and this data source does not number them; leave `memory` out")
             raise TrainingError(msg)
         return samples.to(self.vectors.device)

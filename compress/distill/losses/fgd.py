@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.data.detection_targets import BOXES, CLASSES
 from compress.distill.losses.projectors import build_projectors, match_resolution
 from compress.tasks.capability import Capability
@@ -155,7 +156,11 @@ class Fgd(LossTerm):
 
         for layers in matched:
             if len(layers.student_shape) != 3 or len(layers.teacher_shape) != 3:
-                raise ModelError(f"fgd compares maps with height and width, which {layers} lack; name layers of the neck")
+                raise ModelError(
+                    gettext(
+                        "fgd compares maps with height and width, which {layers} lack; name layers of the neck", layers=layers
+                    )
+                )
         projectors = build_projectors(matched)
         blocks = [_context_block(layers.teacher_shape[0]) for layers in matched for _ in range(2)]
         return nn.ModuleList([*projectors, *blocks])

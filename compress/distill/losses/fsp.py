@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.distill.losses.features import mean_over_pairs
 from compress.distill.losses.projectors import build_projectors, project
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
@@ -68,9 +69,13 @@ class Fsp(LossTerm):
         """
         for layers in matched:
             if len(layers.student_shape) != 3 or len(layers.teacher_shape) != 3:
-                raise ModelError(f"an FSP matrix needs layers whose outputs are maps (C, H, W), got {layers}")
+                raise ModelError(
+                    gettext("an FSP matrix needs layers whose outputs are maps (C, H, W), got {layers}", layers=layers)
+                )
             if sum(other.teacher_index == layers.teacher_index for other in matched) < 2:
-                raise ModelError(f"an FSP matrix needs two layers or more, got only {layers}; name another")
+                raise ModelError(
+                    gettext("an FSP matrix needs two layers or more, got only {layers}; name another", layers=layers)
+                )
         return build_projectors(matched)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from compress.core.language import gettext
 from compress.tasks.capability import Capability
 from compress.train.loss_term import LossInputs, LossTerm, Need
 
@@ -42,7 +43,7 @@ class Jacobian(LossTerm):
         from compress.train.teachers.online import input_gradient
 
         if inputs.teacher_gradient is None:
-            msg = "a term that uses the input gradient must declare needs = ('input_gradient',)"
+            msg = gettext("a term that uses the input gradient must declare needs = ('input_gradient',)")
             raise TypeError(msg)
         c = inputs.require_teacher_logits().argmax(dim=1)
         return jacobian(input_gradient(inputs.student_logits, c, inputs.batch.input, keep_graph=True), inputs.teacher_gradient)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.train.loss_term import LossInputs, MatchedLayers
 
 if TYPE_CHECKING:
@@ -74,9 +75,18 @@ def check_same_kind(layers: MatchedLayers) -> None:
     if len(small) != len(large) or not 1 <= len(small) <= 3:
         kinds = {1: "a vector", 2: "tokens", 3: "maps"}
         shapes = f"{kinds.get(len(small), 'neither')} and {kinds.get(len(large), 'neither')}"
-        raise ModelError(f"no projector joins {layers}: {shapes}; name layers of one kind")
+        raise ModelError(
+            gettext("no projector joins {layers}: {shapes}; name layers of one kind", layers=layers, shapes=shapes)
+        )
     if len(small) == 2 and small[0] != large[0]:
-        raise ModelError(f"no projector joins {layers}: {small[0]} and {large[0]} tokens; name layers with equal numbers")
+        raise ModelError(
+            gettext(
+                "no projector joins {layers}: {small} and {large} tokens; name layers with equal numbers",
+                layers=layers,
+                small=small[0],
+                large=large[0],
+            )
+        )
 
 
 def check_equal_widths(matched: Sequence[MatchedLayers]) -> None:
@@ -89,4 +99,9 @@ def check_equal_widths(matched: Sequence[MatchedLayers]) -> None:
         check_same_kind(layers)
         small, large = layers.student_shape, layers.teacher_shape
         if (small[0], len(small)) != (large[0], len(large)) or (len(small) < 3 and small != large):
-            raise ModelError(f"{layers} differ in width; use `hint`, which learns a projector, or name layers of equal width")
+            raise ModelError(
+                gettext(
+                    "{layers} differ in width; use `hint`, which learns a projector, or name layers of equal width",
+                    layers=layers,
+                )
+            )

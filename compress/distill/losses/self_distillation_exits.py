@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.distill.losses.features import mean_over_pairs
 from compress.distill.losses.label_smoothing import label_smoothing
 from compress.distill.losses.response import response
@@ -67,7 +68,9 @@ class SelfDistillationExits(LossTerm):
         from torch import nn
 
         if not matched:
-            msg = "self-distillation exits need two layers or more whose outputs are maps or tokens; name layers with `layers:`"
+            msg = gettext(
+                "self-distillation exits need two layers or more whose outputs are maps or tokens; name layers with `layers:`"
+            )
             raise ModelError(msg)
         widths = [layers.student_shape[0] if len(layers.student_shape) == 3 else layers.student_shape[-1] for layers in matched]
         return nn.ModuleList(nn.Linear(width, layers.teacher_shape[0]) for width, layers in zip(widths, matched, strict=True))

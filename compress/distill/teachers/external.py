@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from compress.core.atomic_files import sha256, write_with
 from compress.core.errors import DataError, MissingPackageError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.data.batch import Batch, Split
@@ -69,8 +70,12 @@ def check_probabilities(probabilities: Tensor, samples: int, classes: tuple[str,
     """
     if probabilities.shape != (samples, len(classes)):
         shape = "×".join(map(str, probabilities.shape))
-        msg = (
-            f"{what}: soft labels of shape {shape}, needed {samples} samples × {len(classes)} classes; make them for this data"
+        msg = gettext(
+            "{what}: soft labels of shape {shape}, needed {samples} samples × {count} classes; make them for this data",
+            what=what,
+            shape=shape,
+            samples=samples,
+            count=len(classes),
         )
         raise DataError(msg)
     values = probabilities.to(torch.float32)
@@ -78,7 +83,12 @@ def check_probabilities(probabilities: Tensor, samples: int, classes: tuple[str,
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         total = f"{float(values[row].sum()):.4g}"
-        msg = f"{what}: row {row} holds no probabilities (its sum is {total}); give values of 0 and more that sum to 1"
+        msg = gettext(
+            "{what}: row {row} holds no probabilities (its sum is {total}); give values of 0 and more that sum to 1",
+            what=what,
+            row=row,
+            total=total,
+        )
         raise DataError(msg)
     return values
 
@@ -100,15 +110,23 @@ class FileSoftLabels(Teacher):
 
     def __init__(self, path: Path, split: Split, classes: tuple[str, ...]) -> None:
         if not path.is_file():
-            msg = f"no soft labels at {path}; write them with compress.distill.teachers.external.write_soft_labels"
+            msg = gettext(
+                "no soft labels at {path}; write them with compress.distill.teachers.external.write_soft_labels", path=path
+            )
             raise DataError(msg)
         values, about = _read(path)
         labels = check_probabilities(values, len(split), classes, str(path))
         if about.get("contents") != sample_fingerprint(split):
-            msg = f"{path} was made for other data (its fingerprint differs from the training split's); make it for this data"
+            msg = gettext(
+                "{path} was made for other data (its fingerprint differs from the training split's); make it for this data",
+                path=path,
+            )
             raise DataError(msg)
         if _classes(about.get("classes", "")) != list(classes):
-            msg = f"{path} names other classes, or in another order, than the data; write its columns in the data's order"
+            msg = gettext(
+                "{path} names other classes, or in another order, than the data; write its columns in the data's order",
+                path=path,
+            )
             raise DataError(msg)
         self.key = f"labels {sha256(path)}"
         self._logits = labels.clamp(min=SMALLEST).log()
@@ -120,7 +138,7 @@ class FileSoftLabels(Teacher):
             DataError: The data source does not number its samples.
         """
         if batch.samples is None:
-            msg = "soft labels from a file need numbered samples, and this data source does not number them"
+            msg = gettext("soft labels from a file need numbered samples, and this data source does not number them")
             raise DataError(msg)
         return self._logits[batch.samples.cpu()].to(batch.device)
 
@@ -139,7 +157,7 @@ class DatasetSoftLabels(FileSoftLabels):
     def __init__(self, split: Split, classes: tuple[str, ...]) -> None:
         soft: Tensor | None = getattr(split, "soft", None)
         if soft is None:
-            msg = (
+            msg = gettext(
                 "teacher `distilled` needs a distilled training set, and this data is none; put a stage "
                 "dataset_distillation before, or train on `data: {source: distilled:PATH}`"
             )
@@ -225,13 +243,20 @@ def _rows(column: ChunkedArray) -> NDArray[np.float32]:
     values = np.array(whole.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)  # a copy: arrow's is read-only
     lengths = np.asarray(whole.value_lengths().to_numpy(zero_copy_only=False)) if len(whole) else np.zeros(0)
     if len(np.unique(lengths)) > 1:
-        msg = "rows of different lengths"
+        msg = gettext("rows of different lengths")
         raise ValueError(msg)
     return values.reshape(len(whole), -1) if len(whole) else values.reshape(0, 0)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path} holds no soft labels named {NAME!r} ({type(error).__name__}); write it with write_soft_labels")
+    return DataError(
+        gettext(
+            "{path} holds no soft labels named {name!r} ({kind}); write it with write_soft_labels",
+            path=path,
+            name=NAME,
+            kind=type(error).__name__,
+        )
+    )
 
 
 def _arrow() -> tuple[ModuleType, ModuleType]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.entries import State, integer, mapping
+from compress.core.language import gettext
 from compress.data.batch import Batch, Tensors
 from compress.data.interface import Data
 from compress.distill.losses.response import response
@@ -95,6 +96,6 @@ class Peers(Teacher):
 
     def _started_optimizer(self) -> torch.optim.Optimizer:
         if self._optimizer is None:
-            msg = "call `before_training` first"
+            msg = gettext("call `before_training` first")
             raise RuntimeError(msg)
         return self._optimizer

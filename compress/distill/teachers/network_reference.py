@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from compress.core.language import gettext
+
 SOURCE_KINDS = ("torchvision", "timm", "python")
 
 
@@ -13,7 +15,9 @@ def check_reference(source: str) -> str:
     """The source itself, if it names a network that can be built with random weights."""
     kind, _, name = source.partition(":")
     if kind not in SOURCE_KINDS or not name or (kind == "python" and not all(name.rpartition(":")[::2])):
-        msg = f"{source!r} names no network; write torchvision:NAME, timm:NAME or python:FILE.py:FUNCTION"
+        msg = gettext(
+            "{source!r} names no network; write torchvision:NAME, timm:NAME or python:FILE.py:FUNCTION", source=source
+        )
         raise ValueError(msg)
     return source
 

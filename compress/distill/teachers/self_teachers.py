@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 from compress.core.entries import State, mapping
 from compress.core.environment import world_size
 from compress.core.errors import TrainingError
+from compress.core.language import gettext
 from compress.core.stage import Context
 from compress.data.batch import Batch
 from compress.models.settings import ModelSettings
@@ -105,7 +106,7 @@ class MovingAverageTeacher(Teacher):
 
     def _averaged(self) -> AveragedModel:
         if self._average is None:
-            msg = "call `before_training` first"
+            msg = gettext("call `before_training` first")
             raise RuntimeError(msg)
         return self._average
 
@@ -162,7 +163,9 @@ class EnsembleTeacher(Teacher):
 
     def _samples(self, batch: Batch) -> Tensor:
         if batch.samples is None:
-            msg = "teacher `ensemble` needs numbered samples, and this data source does not number them; use `snapshot`"
+            msg = gettext(
+                "teacher `ensemble` needs numbered samples, and this data source does not number them; use `snapshot`"
+            )
             raise TrainingError(msg)
         return batch.samples.to(self._sums.device)
 
@@ -174,7 +177,11 @@ def require_single_process(name: str) -> None:
         TrainingError: Several processes train.
     """
     if world_size() > 1:
-        msg = f"teacher {name!r} works in one process only, this launch has {world_size()}; run without accelerate launch"
+        msg = gettext(
+            "teacher {name!r} works in one process only, this launch has {world_size}; run without accelerate launch",
+            name=name,
+            world_size=world_size(),
+        )
         raise TrainingError(msg)
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from compress.core.atomic_files import sha256
 from compress.core.errors import CompressError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.stage import Candidate, Context
 from compress.core.user_path import user_path
 from compress.distill.teachers.network_reference import NetworkReference
@@ -92,7 +93,7 @@ class RecipeTeacher(TeacherConfig):
         from compress.train.finetune import cached_teacher
 
         if not context.teachers:
-            msg = "distill needs a teacher and the recipe has none; add `teacher: {source: …}`, or use `train` instead"
+            msg = gettext("distill needs a teacher and the recipe has none; add `teacher: {source: …}`, or use `train` instead")
             raise CompressError(msg)
         for index, teacher in enumerate(context.teachers):
             check_same_classes(teacher.spec.classes, candidate.spec.classes, f"teacher {index}")
@@ -280,9 +281,20 @@ def check_same_classes(teacher: tuple[str, ...], student: tuple[str, ...], name:
         CompressError: Another number of classes, or another order.
     """
     if len(teacher) != len(student):
-        msg = f"{name} has {len(teacher)} classes, the student {len(student)}; both must have the data's classes, in its order"
+        msg = gettext(
+            "{name} has {count} classes, the student {student_count}; both must have the data's classes, in its order",
+            name=name,
+            count=len(teacher),
+            student_count=len(student),
+        )
         raise CompressError(msg)
     for index, (a, b) in enumerate(zip(teacher, student, strict=True)):
         if a != b:
-            msg = f"{name} has class {a!r} at index {index} where the student has {b!r}; bring both into the data's order"
+            msg = gettext(
+                "{name} has class {a!r} at index {index} where the student has {b!r}; bring both into the data's order",
+                name=name,
+                a=a,
+                index=index,
+                b=b,
+            )
             raise CompressError(msg)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models import fit_to_data
 from compress.models.anomaly_networks import AnomalyNetwork, BackboneLevels, ConvLevels
@@ -51,18 +52,32 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
         ModelError: Unknown name, arguments that it does not take, or a reference without features of these strides.
     """
     if name != NAME:
-        msg = f"there is no anomaly network {name!r}; write anomaly:{NAME}, and choose the reference by args.reference"
+        msg = gettext(
+            "there is no anomaly network {name!r}; write anomaly:{known}, and choose the reference by args.reference",
+            name=name,
+            known=NAME,
+        )
         raise ModelError(msg)
     try:
         arguments = AnomalyArguments.model_validate(settings.args)
     except ValidationError as error:
         first = error.errors()[0]
-        msg = f"anomaly:{name}: args.{'.'.join(map(str, first['loc']))}: {first['msg']}; it takes {_fields()}"
+        msg = gettext(
+            "anomaly:{name}: args.{loc}: {msg}; it takes {fields}",
+            name=name,
+            loc=".".join(map(str, first["loc"])),
+            msg=first["msg"],
+            fields=_fields(),
+        )
         raise ModelError(msg) from error
     if any(stride not in (2**power for power in range(1, 7)) for stride in arguments.strides) or list(
         arguments.strides
     ) != sorted(set(arguments.strides)):
-        msg = f"anomaly:{name}: strides {list(arguments.strides)}; they are powers of 2 from 2 to 64, ascending, such as [4, 8]"
+        msg = gettext(
+            "anomaly:{name}: strides {strides}; they are powers of 2 from 2 to 64, ascending, such as [4, 8]",
+            name=name,
+            strides=list(arguments.strides),
+        )
         raise ModelError(msg)
     reference, notes = _reference(arguments, spec, base, trust_code=trust_code)
     with torch.no_grad():
@@ -82,7 +97,9 @@ def _reference(
     try:
         return BackboneLevels(draft.module, _example(spec), arguments.strides), notes
     except (ValueError, RuntimeError) as error:
-        msg = f"{arguments.reference.source} cannot be the reference of an anomaly network: {error}"
+        msg = gettext(
+            "{source} cannot be the reference of an anomaly network: {error}", source=arguments.reference.source, error=error
+        )
         raise ModelError(msg) from error
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models import fit_to_data as head
 from compress.models.factory import UnfittedModel
@@ -134,9 +135,10 @@ def _pretrained(
             )
     except Exception as error:  # likewise
         if isinstance(error, OSError) and "safetensors" in str(error):
-            msg = (
-                f"hf:{name} holds no model.safetensors; weights are read from safetensors alone: load it once in transformers "
-                "and save_pretrained, or set weights: fresh"
+            msg = gettext(
+                "hf:{name} holds no model.safetensors; weights are read from safetensors alone: load it once in transformers "
+                "and save_pretrained, or set weights: fresh",
+                name=name,
             )
             raise ModelError(msg) from error
         raise unreadable(name, base, error) from error
@@ -151,7 +153,12 @@ def _loading_notes(name: str, network: nn.Module, report: Mapping[str, Iterable[
     missing, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     body = f"{getattr(network, 'base_model_prefix', '')}."
     if inside := [key for key in missing if key.startswith(body)]:
-        msg = f"hf:{name} lacks {len(inside)} weights of its network ({first_few(inside)}); save the whole network"
+        msg = gettext(
+            "hf:{name} lacks {count} weights of its network ({inside}); save the whole network",
+            name=name,
+            count=len(inside),
+            inside=first_few(inside),
+        )
         raise ModelError(msg)
     notes = [Fact.of("models.fresh_head", name, count=len(missing), first=first_few(missing))] if missing else []
     if unused:
@@ -171,8 +178,13 @@ def _fit_size(config: PretrainedConfig, name: str, spec: NetworkSpec, *, has_wei
     if size is None or size == needed or not hasattr(config, "patch_size") or not hasattr(config, "hidden_size"):
         return
     if has_weights:
-        msg = (
-            f"hf:{name} is for images of {size[0]}×{size[1]} pixels, the data has {needed[0]}×{needed[1]}; set data.image_size"
+        msg = gettext(
+            "hf:{name} is for images of {size}×{width} pixels, the data has {needed}×{needed_width}; set data.image_size",
+            name=name,
+            size=size[0],
+            width=size[1],
+            needed=needed[0],
+            needed_width=needed[1],
         )
         raise ModelError(msg)
     config.image_size = needed[0] if needed[0] == needed[1] else list(needed)

@@ -15,6 +15,7 @@ from compress.backends.feeds import batch_samples, make_batches
 from compress.backends.file_signature import read_signature
 from compress.core.errors import CompressError, ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.core.stage import Context
@@ -74,7 +75,12 @@ def converted_spec(path: Path, spec: NetworkSpec) -> NetworkSpec:
         own = {wanted[0].name: signature.inputs[0]}
     if own.keys() != {each.name for each in wanted}:
         listed, present = ", ".join(own), ", ".join(each.name for each in wanted)
-        msg = f"{path} takes {listed}, and the data gives {present}; give an array for each input of the network, and no other"
+        msg = gettext(
+            "{path} takes {listed}, and the data gives {present}; give an array for each input of the network, and no other",
+            path=path,
+            listed=listed,
+            present=present,
+        )
         raise ConversionError(msg)
     inputs = tuple(_input(path, own[each.name], each) for each in wanted)
     outputs = spec.signature.outputs or tuple(_with_batch(each) for each in signature.outputs)
@@ -84,9 +90,11 @@ def converted_spec(path: Path, spec: NetworkSpec) -> NetworkSpec:
 
 def _input(path: Path, own: TensorSpec, wanted: TensorSpec) -> TensorSpec:
     if len(wanted.shape) == len(own.shape) + 1:
-        msg = (
-            f"{path} takes input {own.name!r} without an axis of samples, so that it runs one sample at a time and cannot be "
-            "trained in batches; leave the stages that train out"
+        msg = gettext(
+            "{path} takes input {name!r} without an axis of samples, so that it runs one sample at a time and cannot be "
+            "trained in batches; leave the stages that train out",
+            path=path,
+            name=own.name,
         )
         raise ConversionError(msg)
     return wanted.model_copy(update={"name": own.name, "values": wanted.values or own.values})
@@ -125,9 +133,12 @@ def check_converted(path: Path, network: nn.Module, context: Context) -> tuple[F
         raise ConversionError(_not_in_batches(path, f"outputs of shape {outputs.shape} in place of {expected.shape}"))
     agreement = compare_outputs(expected, outputs)
     if agreement.max_abs > ABSOLUTE + RELATIVE * agreement.scale:
-        msg = (
-            f"{path} as a torch network gives other outputs than the file (by up to {agreement.max_abs:.3g} of "
-            f"{agreement.scale:.3g}), so that it cannot be trained: leave the stages that train out"
+        msg = gettext(
+            "{path} as a torch network gives other outputs than the file (by up to {max_abs:.3g} of "
+            "{scale:.3g}), so that it cannot be trained: leave the stages that train out",
+            path=path,
+            max_abs=agreement.max_abs,
+            scale=agreement.scale,
         )
         raise ConversionError(msg)
     if not isinstance(context.task, Outputs):

@@ -23,6 +23,7 @@ from compress.backends.read_graph import all_nodes
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Candidate, Context
 from compress.tasks.output_agreement import compare_outputs
@@ -72,13 +73,17 @@ def check_contents(path: Path) -> None:
     nodes = list(all_nodes(model.graph))
     local = {function.domain for function in model.functions}
     if custom := sorted({f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in STANDARD_DOMAINS | local}):
-        msg = f"{path} has custom operators ({', '.join(custom)}), which ONNX Runtime lacks; export it without them"
+        msg = gettext(
+            "{path} has custom operators ({custom}), which ONNX Runtime lacks; export it without them",
+            path=path,
+            custom=", ".join(custom),
+        )
         raise ConversionError(msg)
     if integers := _integer_evidence(model, nodes):
-        msg = f"{path} is already quantized ({integers}); use the float file"
+        msg = gettext("{path} is already quantized ({integers}); use the float file", path=path, integers=integers)
         raise ConversionError(msg)
     if not any(tensor.data_type in FLOAT_TYPES and len(tensor.dims) > 1 for tensor in _constants(model.graph)):
-        msg = f"{path} has no float weights of two or more axes, so that there is nothing to compress"
+        msg = gettext("{path} has no float weights of two or more axes, so that there is nothing to compress", path=path)
         raise ConversionError(msg)
 
 
@@ -155,7 +160,13 @@ def prepare_model(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, t
         try:
             model = onnx.version_converter.convert_version(model, OPSET)
         except Exception as error:  # the converter raises RuntimeError and its own errors
-            msg = f"{name} has ONNX opset {opset}, and onnx cannot convert it to {OPSET}: {error}; export it with 13 or later"
+            msg = gettext(
+                "{name} has ONNX opset {opset}, and onnx cannot convert it to {newest}: {error}; export it with 13 or later",
+                name=name,
+                opset=opset,
+                newest=OPSET,
+                error=error,
+            )
             raise ConversionError(msg) from error
         notes.append(Fact.of("models.opset_converted", name, before=opset, after=OPSET))
     if inner := _inner_weights(model.graph):
@@ -205,11 +216,19 @@ def _check_same(path: Path, prepared: Path, samples: list[dict[str, Array]]) -> 
             if not type(error).__module__.startswith("onnxruntime"):
                 raise
             shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in feeds.items())
-            msg = f"{path} does not run on the data ({shapes}): {str(error).splitlines()[0]}; use inputs of its shapes"
+            msg = gettext(
+                "{path} does not run on the data ({shapes}): {splitlines}; use inputs of its shapes",
+                path=path,
+                shapes=shapes,
+                splitlines=str(error).splitlines()[0],
+            )
             raise ConversionError(msg) from error
         agreement = compare_outputs(*outputs)
         if agreement.max_abs > 1e-4 + 1e-3 * agreement.scale:
-            msg = f"the outputs of {path} differ after the conversion of its operators; export it with ONNX opset 13 or later"
+            msg = gettext(
+                "the outputs of {path} differ after the conversion of its operators; export it with ONNX opset 13 or later",
+                path=path,
+            )
             raise ConversionError(msg)
 
 

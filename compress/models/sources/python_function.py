@@ -9,6 +9,7 @@ from torch import nn
 
 from compress.core.entries import integer
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.trusted_code import load_function
 from compress.models.factory import UnfittedModel
@@ -31,10 +32,16 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     try:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
-        msg = f"python:{name}{inspect.signature(function)} cannot be called with {sorted(arguments)}: {error}; see args"
+        msg = gettext(
+            "python:{name}{signature} cannot be called with {arguments}: {error}; see args",
+            name=name,
+            signature=inspect.signature(function),
+            arguments=sorted(arguments),
+            error=error,
+        )
         raise ModelError(msg) from error
     module = function(**arguments)
     if not isinstance(module, nn.Module):
-        msg = f"python:{name} must return a torch.nn.Module, it returned {type(module).__name__}"
+        msg = gettext("python:{name} must return a torch.nn.Module, it returned {kind}", name=name, kind=type(module).__name__)
         raise ModelError(msg)
     return UnfittedModel(module, integer({"num_classes": outputs, **settings.args}, "num_classes"))

@@ -10,6 +10,7 @@ from torch import nn
 
 from compress.core.entries import integer
 from compress.core.errors import ModelError, nearest
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.segmenters import SmallSegmenter
@@ -28,12 +29,17 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
         ModelError: Unknown name, or arguments that it does not take.
     """
     if name not in SEGMENTERS:
-        msg = f"there is no segmenter {name!r}: {nearest(name, SEGMENTERS)}"
+        msg = gettext("there is no segmenter {name!r}: {hint}", name=name, hint=nearest(name, SEGMENTERS))
         raise ModelError(msg)
     arguments: dict[str, object] = {"num_classes": len(spec.classes), "in_channels": spec.channels} | settings.args
     try:
         module = SEGMENTERS[name](**arguments)
     except (TypeError, ValueError, RuntimeError) as error:
-        msg = f"segmenter:{name} cannot be built with {arguments}: {error}; see model.args"
+        msg = gettext(
+            "segmenter:{name} cannot be built with {arguments}: {error}; see model.args",
+            name=name,
+            arguments=arguments,
+            error=error,
+        )
         raise ModelError(msg) from error
     return UnfittedModel(module, integer(arguments, "num_classes"))

@@ -9,6 +9,7 @@ from torch import nn
 from compress.core.entries import integer
 from compress.core.errors import MissingPackageError, ModelError, nearest
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
@@ -35,10 +36,16 @@ def build(
     except ImportError as error:
         raise MissingPackageError("timm", "timm", f"the network timm:{name}") from error
     if not timm.is_model(name):
-        msg = f"timm has no network {name!r}: {nearest(name.partition('.')[0].lower(), timm.list_models())}"
+        msg = gettext(
+            "timm has no network {name!r}: {hint}", name=name, hint=nearest(name.partition(".")[0].lower(), timm.list_models())
+        )
         raise ModelError(msg)
     if settings.weights not in (None, "DEFAULT"):
-        msg = f"timm weights are DEFAULT or left out, not {settings.weights!r}; a tag stands in the name: timm:{name}.a1_in1k"
+        msg = gettext(
+            "timm weights are DEFAULT or left out, not {weights!r}; a tag stands in the name: timm:{name}.a1_in1k",
+            weights=settings.weights,
+            name=name,
+        )
         raise ModelError(msg)
     arguments: dict[str, object] = {"num_classes": spec.head_size or len(spec.classes), "in_chans": spec.channels}
     config = timm.get_pretrained_cfg(name)
@@ -56,12 +63,19 @@ def _created(name: str, pretrained: bool, arguments: dict[str, object]) -> nn.Mo
     try:
         module: nn.Module = timm.create_model(name, pretrained=pretrained, **arguments)
     except OSError as error:
-        msg = (
-            f"cannot download the weights of timm:{name} ({error}); without a network, use source: 'file:PATH' with "
-            f"architecture: 'timm:{name}', or leave `weights` out for fresh ones"
+        msg = gettext(
+            "cannot download the weights of timm:{name} ({error}); without a network, use source: 'file:PATH' with "
+            "architecture: 'timm:{name}', or leave `weights` out for fresh ones",
+            name=name,
+            error=error,
         )
         raise ModelError(msg) from error
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        msg = f"timm:{name} cannot be built with {arguments}: {error}; see model.args and data.image_size"
+        msg = gettext(
+            "timm:{name} cannot be built with {arguments}: {error}; see model.args and data.image_size",
+            name=name,
+            arguments=arguments,
+            error=error,
+        )
         raise ModelError(msg) from error
     return module

@@ -16,6 +16,7 @@ from torchvision.models import maxvit, vision_transformer
 from compress.core.entries import integer
 from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
@@ -86,10 +87,10 @@ def _refuse_unknown(name: str, task: Task) -> None:
         kind = "no plain classification network (detection, video and quantized ones are not)"
         if own or name in models.list_models(module=models):
             kind = f"a network for {own or 'classification'}"
-        msg = f"torchvision:{name} is {kind}, and the task is {task.name}"
+        msg = gettext("torchvision:{name} is {kind}, and the task is {task_name}", name=name, kind=kind, task_name=task.name)
     else:
-        msg = f"torchvision has no network {name!r}"
-    raise ModelError(f"{msg}: {nearest(name.lower(), known)}")
+        msg = gettext("torchvision has no network {name!r}", name=name)
+    raise ModelError(gettext("{msg}: {hint}", msg=msg, hint=nearest(name.lower(), known)))
 
 
 def _builder(name: str, arguments: dict[str, object], spec: NetworkSpec) -> tuple[Callable[..., nn.Module], tuple[Fact, ...]]:
@@ -115,9 +116,15 @@ def _builder(name: str, arguments: dict[str, object], spec: NetworkSpec) -> tupl
 def _refuse_unfit_patches(name: str, spec: NetworkSpec, patch: int) -> None:
     if spec.height != spec.width or spec.height % patch:
         lower = max(patch, spec.height // patch * patch)
-        msg = (
-            f"torchvision:{name} cuts patches of {patch} pixels, which {spec.height}×{spec.width} pixels cannot be; "
-            f"set data.image_size to {lower} or {lower + patch}, or args.patch_size to a divisor of the image size"
+        msg = gettext(
+            "torchvision:{name} cuts patches of {patch} pixels, which {height}×{width} pixels cannot be; "
+            "set data.image_size to {lower} or {higher}, or args.patch_size to a divisor of the image size",
+            name=name,
+            patch=patch,
+            height=spec.height,
+            width=spec.width,
+            lower=lower,
+            higher=lower + patch,
         )
         raise ModelError(msg)
 
@@ -137,7 +144,12 @@ def _called(name: str, builder: Callable[..., nn.Module], arguments: dict[str, o
     try:
         return builder(**arguments)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        msg = f"torchvision:{name} cannot be built with {arguments}: {error}; see model.args"
+        msg = gettext(
+            "torchvision:{name} cannot be built with {arguments}: {error}; see model.args",
+            name=name,
+            arguments=arguments,
+            error=error,
+        )
         raise ModelError(msg) from error
 
 
@@ -162,6 +174,13 @@ def _pretrained(name: str, settings: ModelSettings, spec: NetworkSpec) -> Unfitt
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        msg = f"the weights {weights} of torchvision:{name} do not fit args {settings.args} at {spec.height} pixels: {error}"
+        msg = gettext(
+            "the weights {weights} of torchvision:{name} do not fit args {args} at {height} pixels: {error}",
+            weights=weights,
+            name=name,
+            args=settings.args,
+            height=spec.height,
+            error=error,
+        )
         raise ModelError(msg) from error
     return UnfittedModel(module, len(entry.meta["categories"]), (*notes, *normalisation_facts(entry, spec)))

@@ -20,6 +20,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from compress.core.errors import ModelError, nearest
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.anchor_detectors import AnchorDetector, FcosDetector
 from compress.models.detectors import PRIOR
@@ -53,7 +54,7 @@ def _pyramid(backbone: str, fpn_channels: int = 256) -> BackboneWithFPN:
     """A ResNet with a feature pyramid of strides 8 to 128, no layer and no batch norm frozen."""
     network = models.get_model(backbone, weights=None)
     if not isinstance(network, models.ResNet):
-        msg = f"backbone {backbone!r} is no ResNet"
+        msg = gettext("backbone {backbone!r} is no ResNet", backbone=backbone)
         raise TypeError(msg)
     inputs = [network.inplanes // 4, network.inplanes // 2, network.inplanes]
     layers = {"layer2": "0", "layer3": "1", "layer4": "2"}
@@ -125,7 +126,9 @@ def _with_pyramid(
             )
             return wrapper(detector, size, channels=channels)
         if weights_backbone is not None or trainable_backbone_layers is not None:
-            msg = "weights_backbone and trainable_backbone_layers are for torchvision's own backbone; leave one of both out"
+            msg = gettext(
+                "weights_backbone and trainable_backbone_layers are for torchvision's own backbone; leave one of both out"
+            )
             raise ValueError(msg)
         pyramid = _pyramid(backbone or "resnet50", fpn_channels)
         return wrapper(of_backbone(pyramid, classes), size, channels=channels)
@@ -181,29 +184,56 @@ def build_detector(
         ModelError: Unknown or refused name, weights, or arguments that do not fit.
     """
     if name in REFUSED:
-        msg = f"{source}:{name} cannot take part: {REFUSED[name]}: {', '.join(builders)}"
+        msg = gettext(
+            "{source}:{name} cannot take part: {refused}: {builders}",
+            source=source,
+            name=name,
+            refused=REFUSED[name],
+            builders=", ".join(builders),
+        )
         raise ModelError(msg)
     if name not in builders:
-        msg = f"there is no detector {name!r}: {nearest(name, builders)}"
+        msg = gettext("there is no detector {name!r}: {hint}", name=name, hint=nearest(name, builders))
         raise ModelError(msg)
     if settings.weights is not None:
-        msg = (
-            f"{source}:{name} takes no weights, and {settings.weights!r} is given: those of torchvision are for the classes of "
-            "COCO; leave weights out, or give args.weights_backbone for a backbone with weights"
+        msg = gettext(
+            "{source}:{name} takes no weights, and {weights!r} is given: those of torchvision are for the classes of "
+            "COCO; leave weights out, or give args.weights_backbone for a backbone with weights",
+            source=source,
+            name=name,
+            weights=settings.weights,
         )
         raise ModelError(msg)
     try:
         module = builders[name](len(spec.classes), (spec.height, spec.width), channels=spec.channels, **settings.args)
     except OSError as error:  # URLError: weights of the backbone
-        msg = f"cannot download what {source}:{name} with {settings.args} needs ({error}); leave weights_backbone out"
+        msg = gettext(
+            "cannot download what {source}:{name} with {args} needs ({error}); leave weights_backbone out",
+            source=source,
+            name=name,
+            args=settings.args,
+            error=error,
+        )
         raise ModelError(msg) from error
     except (TypeError, ValueError) as error:
-        msg = f"{source}:{name} cannot be built with {settings.args} for {spec.height}×{spec.width} pixels: {error}"
+        msg = gettext(
+            "{source}:{name} cannot be built with {args} for {height}×{width} pixels: {error}",
+            source=source,
+            name=name,
+            args=settings.args,
+            height=spec.height,
+            width=spec.width,
+            error=error,
+        )
         raise ModelError(msg) from error
     return UnfittedModel(module, 0)
 
 
 def _refuse_grey(name: str, channels: int) -> None:
     if channels != 3:
-        msg = f"torchvision's {name} takes images of 3 channels, the data has {channels}; set data.channels to 3"
+        msg = gettext(
+            "torchvision's {name} takes images of 3 channels, the data has {channels}; set data.channels to 3",
+            name=name,
+            channels=channels,
+        )
         raise ModelError(msg)

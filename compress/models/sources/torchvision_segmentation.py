@@ -7,6 +7,7 @@ from torchvision.models import segmentation
 
 from compress.core.entries import integer
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.segmenters import MapsToLogits
@@ -34,7 +35,13 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec) -> UnfittedMode
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        msg = f"the weights {weights} of torchvision:{name} do not fit args {settings.args}: {error}"
+        msg = gettext(
+            "the weights {weights} of torchvision:{name} do not fit args {args}: {error}",
+            weights=weights,
+            name=name,
+            args=settings.args,
+            error=error,
+        )
         raise ModelError(msg) from error
     return UnfittedModel(module, classes, normalisation_facts(entry, spec))
 
@@ -43,10 +50,20 @@ def _construct(name: str, arguments: dict[str, object]) -> MapsToLogits:
     try:
         return MapsToLogits(models.get_model_builder(name)(**arguments))
     except OSError as error:  # URLError: weights of the backbone
-        msg = f"cannot download what torchvision:{name} with {arguments} needs ({error}); leave weights_backbone out"
+        msg = gettext(
+            "cannot download what torchvision:{name} with {arguments} needs ({error}); leave weights_backbone out",
+            name=name,
+            arguments=arguments,
+            error=error,
+        )
         raise ModelError(msg) from error
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        msg = f"torchvision:{name} cannot be built with {arguments}: {error}; see model.args"
+        msg = gettext(
+            "torchvision:{name} cannot be built with {arguments}: {error}; see model.args",
+            name=name,
+            arguments=arguments,
+            error=error,
+        )
         raise ModelError(msg) from error
 
 

@@ -7,6 +7,7 @@ from torchvision import models
 
 from compress.core.errors import ModelError, nearest
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 
 
@@ -22,7 +23,12 @@ def find_weights(name: str, weights: str) -> models.WeightsEnum:
     """
     choices = models.get_model_weights(name)
     if weights not in choices.__members__:
-        msg = f"torchvision:{name} has no weights {weights!r}: {nearest(weights.upper(), choices.__members__)}"
+        msg = gettext(
+            "torchvision:{name} has no weights {weights!r}: {hint}",
+            name=name,
+            weights=weights,
+            hint=nearest(weights.upper(), choices.__members__),
+        )
         raise ModelError(msg)
     return choices[weights]
 
@@ -36,10 +42,14 @@ def download_weights(name: str, entry: models.WeightsEnum) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a broken download is a RuntimeError
-        msg = (
-            f"cannot download the weights of torchvision:{name} ({error}); without a network, fetch {entry.url} elsewhere and "
-            f"use source: 'file:PATH' with architecture: 'torchvision:{name}' and args: {{num_classes: "
-            f"{len(entry.meta['categories'])}}}, or leave `weights` out for fresh ones"
+        msg = gettext(
+            "cannot download the weights of torchvision:{name} ({error}); without a network, fetch {url} elsewhere and "
+            "use source: 'file:PATH' with architecture: 'torchvision:{name}' and args: {{num_classes: "
+            "{count}}}, or leave `weights` out for fresh ones",
+            name=name,
+            error=error,
+            url=entry.url,
+            count=len(entry.meta["categories"]),
         )
         raise ModelError(msg) from error
     return state

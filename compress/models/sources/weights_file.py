@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.user_path import user_path
 from compress.models import checkpoint
@@ -30,7 +31,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     """
     path = user_path(name, base)
     if not path.is_file():
-        msg = f"no weights file {path}; relative paths in a recipe start from {base}"
+        msg = gettext("no weights file {path}; relative paths in a recipe start from {base}", path=path, base=base)
         raise ModelError(msg)
     architecture = settings.without_weights()
     draft = construct_model(architecture, spec, task=task, base=base, trust_code=trust_code)
@@ -88,7 +89,11 @@ def _put(draft: UnfittedModel, state: Mapping[str, Tensor], path: Path, classes:
         ),
     ]
     if faults:
-        msg = f"{path.name} does not fit its architecture: {'; '.join(faults)}; check architecture, args and small_stem"
+        msg = gettext(
+            "{name} does not fit its architecture: {faults}; check architecture, args and small_stem",
+            name=path.name,
+            faults="; ".join(faults),
+        )
         raise ModelError(msg)
 
 
@@ -105,9 +110,12 @@ def _refuse_other_head(
     last = head.last_layer(draft.module, draft.classes)
     if last and all(key.rpartition(".")[0] == last[0] for key in shapes):
         held = state[f"{last[0]}.weight"].shape[0]
-        msg = (
-            f"class-count mismatch: checkpoint {path.name} has {held} classes, the data has {classes}; to keep its body and "
-            f"give it a fresh head, set args: {{num_classes: {held}}}, otherwise use the data that it was trained on"
+        msg = gettext(
+            "class-count mismatch: checkpoint {name} has {held} classes, the data has {classes}; to keep its body and "
+            "give it a fresh head, set args: {{num_classes: {held}}}, otherwise use the data that it was trained on",
+            name=path.name,
+            held=held,
+            classes=classes,
         )
         raise ModelError(msg)
 

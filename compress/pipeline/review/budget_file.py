@@ -11,6 +11,7 @@ from compress.config.yaml_lines import Document, parse_mapping, read_text
 from compress.config.yaml_nodes import DocumentKind, UnreadableError
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, StoreError, ValidationIssue
+from compress.core.language import gettext
 
 KIND = DocumentKind("budget", "accuracy_drop, size_mb and latency_ms")
 KEY = "budget"
@@ -29,7 +30,7 @@ def read_budget(path: Path) -> Budget:
     try:
         document = parse_mapping(read_text(path), KIND)
     except OSError as error:
-        raise StoreError(f"cannot read the budget {path}: {error.strerror}") from error
+        raise StoreError(gettext("cannot read the budget {path}: {strerror}", path=path, strerror=error.strerror)) from error
     except UnreadableError as error:
         raise RecipeError(str(path), [error.issue]) from error
     nested = KEY in document.tree

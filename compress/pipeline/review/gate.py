@@ -8,6 +8,7 @@ from typing import Literal
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, StoreError, ValidationIssue
 from compress.core.format_quantity import difference_unit, display_unit, format_quantity, format_with_provenance
+from compress.core.language import gettext
 from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import allowed_words, explain, limit_words
 from compress.core.verdict import Check
@@ -78,10 +79,16 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
         RecipeError: The budget does not fit the run's task.
     """
     if record.smoke:
-        raise StoreError(f"the run {record.name!r} is of toy size (--smoke); its numbers mean nothing: run it without --smoke")
+        raise StoreError(
+            gettext(
+                "the run {name!r} is of toy size (--smoke); its numbers mean nothing: run it without --smoke", name=record.name
+            )
+        )
     limits = budget or own_budget(record)
     if limits is None and baseline is None:
-        raise StoreError("the recipe of the run has no budget; give one with --budget, or a run to compare with by --against")
+        raise StoreError(
+            gettext("the recipe of the run has no budget; give one with --budget, or a run to compare with by --against")
+        )
     findings: list[Finding] = []
     if limits is not None:
         findings += (_limit(record, check) for check in judge_record(record, limits).checks)
@@ -104,7 +111,9 @@ def own_budget(record: RunRecord) -> Budget | None:
     try:
         return Budget.model_validate(limits)
     except ValueError as error:
-        message = f"the run's own budget cannot be read: {' '.join(str(error).split())[:200]}; give one with --budget"
+        message = gettext(
+            "the run's own budget cannot be read: {split}; give one with --budget", split=" ".join(str(error).split())[:200]
+        )
         raise RecipeError(record.name, [ValidationIssue(message)]) from error
 
 

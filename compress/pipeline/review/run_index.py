@@ -15,6 +15,7 @@ from pathlib import Path
 
 from compress import __version__
 from compress.core.errors import CompressError, StoreError
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.run_directory import RECORD
 from compress.core.run_record import RunRecord
@@ -87,7 +88,9 @@ def read_runs(folder: Path, *, rebuild: bool = False) -> tuple[RunRow, ...]:
         StoreError: The folder is not there, or the index cannot be written.
     """
     if not folder.is_dir():
-        raise StoreError(f"no folder {folder}; give the folder of all runs, as in --out (default: reports)")
+        raise StoreError(
+            gettext("no folder {folder}; give the folder of all runs, as in --out (default: reports)", folder=folder)
+        )
     index = folder / INDEX
     try:
         index.parent.mkdir(exist_ok=True)
@@ -99,7 +102,7 @@ def read_runs(folder: Path, *, rebuild: bool = False) -> tuple[RunRow, ...]:
             index.unlink(missing_ok=True)
             return _update(index, folder)
     except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"cannot write the index {index}: {error}") from error
+        raise StoreError(gettext("cannot write the index {index}: {error}", index=index, error=error)) from error
 
 
 def _update(index: Path, folder: Path) -> tuple[RunRow, ...]:

@@ -17,6 +17,7 @@ from compress.config.devices.detect_hardware import Hardware
 from compress.core.atomic_files import write_text
 from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 
 FORMAT = 2
 """Version of the file format; raised when the meaning of the coefficients changes."""
@@ -138,7 +139,7 @@ def runtime() -> str:
             return f"onnxruntime {metadata.version(package)}"
         except metadata.PackageNotFoundError:
             continue
-    msg = "a calibration needs ONNX Runtime, which is not installed: pip install onnxruntime"
+    msg = gettext("a calibration needs ONNX Runtime, which is not installed: pip install onnxruntime")
     raise DeviceError(msg)
 
 
@@ -184,10 +185,13 @@ def load(path: Path) -> Calibration:
     try:
         return Calibration.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        msg = f"cannot read the calibration {path}: {error.strerror}"
+        msg = gettext("cannot read the calibration {path}: {strerror}", path=path, strerror=error.strerror)
         raise DeviceError(msg) from error
     except (ValidationError, UnicodeDecodeError) as error:
-        msg = f"{path} is not a calibration that this version reads; delete it and run `compress devices calibrate` again"
+        msg = gettext(
+            "{path} is not a calibration that this version reads; delete it and run `compress devices calibrate` again",
+            path=path,
+        )
         raise DeviceError(msg) from error
 
 

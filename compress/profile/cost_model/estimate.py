@@ -21,6 +21,7 @@ from pathlib import Path
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.profile.cost_model import calibration_file
 from compress.profile.cost_model.calibration_file import Calibration
@@ -112,7 +113,11 @@ def calibrated_estimate(calibration: Calibration, work: Sequence[OperatorWork]) 
     for item in work:
         rates = calibration.rates.get(operator_class(item))
         if rates is None:
-            msg = f"the calibration has no coefficients for {operator_class(item)} operators ({item.name}); calibrate again"
+            msg = gettext(
+                "the calibration has no coefficients for {operator_class} operators ({name}); calibrate again",
+                operator_class=operator_class(item),
+                name=item.name,
+            )
             raise DeviceError(msg)
         arithmetic, traffic = item.operations * rates.operation_ns, item.elements * rates.element_ns
         parts = {"arithmetic": arithmetic, "bandwidth": traffic, "overhead": rates.overhead_ns}

@@ -30,6 +30,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.core.network_spec import INPUT, image_spec
 from compress.core.progress import NullReporter, Reporter
 from compress.profile.cost_model.calibration_file import (
@@ -117,10 +118,17 @@ def calibrate(
     """
     processor = this_processor(device.hardware if device.connection == "local" else None)
     if processor is None:
-        msg = f"{device.name!r} is not this machine; install compress there and run `compress devices calibrate host`"
+        msg = gettext(
+            "{name!r} is not this machine; install compress there and run `compress devices calibrate host`", name=device.name
+        )
         raise DeviceError(msg)
     if device.runtime != "onnxruntime" or device.kind != "cpu":
-        msg = f"{device.name!r} runs {device.runtime} on a {device.kind}; only ONNX Runtime on a CPU can be calibrated"
+        msg = gettext(
+            "{name!r} runs {runtime} on a {kind}; only ONNX Runtime on a CPU can be calibrated",
+            name=device.name,
+            runtime=device.runtime,
+            kind=device.kind,
+        )
         raise DeviceError(msg)
     start = time.monotonic()
     samples: list[NetworkSample] = []

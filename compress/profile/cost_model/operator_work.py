@@ -18,6 +18,7 @@ from onnx import numpy_helper, shape_inference
 
 from compress.backends.read_graph import read_graph
 from compress.core.errors import ConversionError, DeviceError
+from compress.core.language import gettext
 
 Kind = Literal["dense", "grouped", "depthwise", "other"]
 Number = Literal["float", "int8"]
@@ -68,11 +69,13 @@ def operator_work(path: Path) -> tuple[OperatorWork, ...]:
         graph = at_batch_one(load(path)).graph
         return tuple(GraphWork(graph, shapes_in(graph), path).work())
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
+        msg = gettext("cannot read {path}: {strerror}", path=path, strerror=error.strerror)
         raise ConversionError(msg) from error
     except (IndexError, KeyError, ValueError, shape_inference.InferenceError) as error:
-        msg = (
-            f"{path}: the work of its operators cannot be counted: inputs or attributes of one of them are malformed ({error})"
+        msg = gettext(
+            "{path}: the work of its operators cannot be counted: inputs or attributes of one of them are malformed ({error})",
+            path=path,
+            error=error,
         )
         raise DeviceError(msg) from error
 
@@ -90,7 +93,7 @@ def load(path: Path) -> onnx.ModelProto:
     """
     model = read_graph(path)
     if not model.graph.node:
-        msg = f"cannot read {path} as ONNX: its graph has no nodes"
+        msg = gettext("cannot read {path} as ONNX: its graph has no nodes", path=path)
         raise ConversionError(msg)
     return model
 
@@ -232,7 +235,11 @@ class GraphWork:
         if shape is None or any(size <= 0 for size in shape):
             if name in self.shapes and self.shapes[name] == ():
                 return ()
-            msg = f"{self.path}: the shape of {name!r} is unknown at batch 1; export with fixed sizes to estimate the latency"
+            msg = gettext(
+                "{path}: the shape of {name!r} is unknown at batch 1; export with fixed sizes to estimate the latency",
+                path=self.path,
+                name=name,
+            )
             raise DeviceError(msg)
         return shape
 

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, TypeVar
 from compress.config.devices import Device
 from compress.config.devices.profile_schema import Efficiency, SourcedValue
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.profile.cost_model.operator_work import Number, OperatorWork, bytes_of
 
 T = TypeVar("T")
@@ -84,6 +85,11 @@ def required(value: T | None, device: Device, key: str, reason: str = "") -> T:
     """
     if value is None:
         why = f" ({reason})" if reason else ""
-        msg = f"device {device.name!r} has no {key}, which the estimate needs; add it to its profile with unit and source{why}"
+        msg = gettext(
+            "device {name!r} has no {key}, which the estimate needs; add it to its profile with unit and source{why}",
+            name=device.name,
+            key=key,
+            why=why,
+        )
         raise DeviceError(msg)
     return value

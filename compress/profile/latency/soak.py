@@ -16,6 +16,7 @@ import numpy as np
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, zero_feeds
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.profile.latency.interleave import warm_up
 from compress.profile.latency.machine_sensors import MachineSensors
@@ -52,7 +53,7 @@ def soak(
         DeviceError: `seconds` is not positive.
     """
     if not seconds > 0:
-        msg = f"the duration of a soak test must be more than 0 s, got {seconds:g} s"
+        msg = gettext("the duration of a soak test must be more than 0 s, got {seconds:g} s", seconds=seconds)
         raise DeviceError(msg)
     sensors, memory = sensors or MachineSensors(), resident or _resident()
     count = int(np.clip(seconds, MIN_WINDOWS, MAX_WINDOWS))

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import theilslopes
 
+from compress.core.language import gettext
+
 CONFIDENCE = 0.95
 
 FEWEST = 5
@@ -33,7 +35,11 @@ def theil_sen(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float] | None:
     """
     times, values = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if times.shape != values.shape or times.ndim != 1 or (np.diff(times) <= 0).any():
-        msg = f"needs two series of one length, the first increasing; got shapes {times.shape} and {values.shape}"
+        msg = gettext(
+            "needs two series of one length, the first increasing; got shapes {shape} and {values_shape}",
+            shape=times.shape,
+            values_shape=values.shape,
+        )
         raise ValueError(msg)
     if len(times) < FEWEST:
         return None

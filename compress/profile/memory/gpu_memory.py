@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.profile.power.nvml import device_handle, open_library
 
@@ -72,7 +73,7 @@ def _open_nvml() -> tuple[ModuleType, object]:
         return library, device_handle(library)
     except library.NVMLError as error:
         library.nvmlShutdown()
-        msg = f"no NVIDIA GPU is visible ({error})"
+        msg = gettext("no NVIDIA GPU is visible ({error})", error=error)
         raise DeviceError(msg) from error
 
 

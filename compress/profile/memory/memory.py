@@ -18,6 +18,7 @@ from onnx.external_data_helper import ExternalDataInfo
 from compress.backends.read_graph import all_nodes, read_graph
 from compress.backends.runner_protocol import Array, feed_shapes
 from compress.core.errors import ConversionError, DeviceError
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.profile.memory import gpu_memory as memory_gpu
 
@@ -105,11 +106,21 @@ def _run_probe(
             output, errors = process.communicate(timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             process.kill()
-            msg = f"memory of {path} was not measured: {runs} runs took longer than {TIMEOUT_S} s"
+            msg = gettext(
+                "memory of {path} was not measured: {runs} runs took longer than {timeout_s} s",
+                path=path,
+                runs=runs,
+                timeout_s=TIMEOUT_S,
+            )
             raise DeviceError(msg) from error
     if process.returncode != 0:
         why = "it was killed, probably because memory ran out" if process.returncode < 0 else errors.strip()[-300:]
-        msg = f"memory of {path} was not measured: the process that ran it ended with {process.returncode}; {why}"
+        msg = gettext(
+            "memory of {path} was not measured: the process that ran it ended with {returncode}; {why}",
+            path=path,
+            returncode=process.returncode,
+            why=why,
+        )
         raise DeviceError(msg)
     return Footprint(**json.loads(output.splitlines()[-1])), gpu
 
@@ -171,7 +182,11 @@ def sizes(path: Path) -> dict[str, Quantity]:
     """
     files = parts(path)
     if missing := [str(part) for part in files if not part.is_file()]:
-        msg = f"cannot measure {path}: its external data is missing: keep {', '.join(missing)} beside the .onnx file"
+        msg = gettext(
+            "cannot measure {path}: its external data is missing: keep {missing} beside the .onnx file",
+            path=path,
+            missing=", ".join(missing),
+        )
         raise ConversionError(msg)
     return {
         "size_bytes": Quantity.measured(sum(file.stat().st_size for file in files), "bytes", "file size"),

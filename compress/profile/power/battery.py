@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.profile.power.base import number_in, text_in
 
 SUPPLIES = Path("/sys/class/power_supply")
@@ -64,7 +65,10 @@ class Battery:
         states = {battery.name: text_in(battery / "status") for battery in self._batteries}
         if "Discharging" not in states.values():
             state_text = ", ".join(f"{name} is {state or 'in an unknown state'}" for name, state in states.items())
-            msg = f"{state_text}: unplug the charger; the gauge reports the power drawn only while the battery discharges"
+            msg = gettext(
+                "{state_text}: unplug the charger; the gauge reports the power drawn only while the battery discharges",
+                state_text=state_text,
+            )
             raise DeviceError(msg)
         return sum(_watts(battery) for battery in self._batteries if states[battery.name] == "Discharging")
 

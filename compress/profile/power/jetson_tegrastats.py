@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, field
 
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.profile.power.jetson_ina3221 import board_rails, describe_rails
 
 INTERVAL_MS = 100
@@ -70,11 +71,13 @@ class Tegrastats:
         threading.Thread(target=self._follow, args=(self._process, self._first_line), daemon=True).start()
         if not self._first_line.wait(PATIENCE_S) or not self._latest:
             self.stop()
-            msg = f"it printed no rails within {PATIENCE_S:g} s"
+            msg = gettext("it printed no rails within {patience_s:g} s", patience_s=PATIENCE_S)
             raise DeviceError(msg)
         if not board_rails(self._latest):
             self.stop()
-            msg = f"it prints the rails {', '.join(self._latest)}, none of which supplies the whole board"
+            msg = gettext(
+                "it prints the rails {latest}, none of which supplies the whole board", latest=", ".join(self._latest)
+            )
             raise DeviceError(msg)
 
     def read(self) -> float:
@@ -84,7 +87,7 @@ class Tegrastats:
             DeviceError: The tool has ended.
         """
         if self._process is None or self._process.poll() is not None:
-            msg = f"it ended with {None if self._process is None else self._process.returncode}"
+            msg = gettext("it ended with {code}", code=None if self._process is None else self._process.returncode)
             raise DeviceError(msg)
         return sum(self._latest[name] for name in board_rails(self._latest))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 
 MILLI = 1e-3
 
@@ -77,12 +78,12 @@ class Nvml:
             self._handle = device_handle(library)
         except library.NVMLError as error:
             self.stop()
-            msg = f"no NVIDIA GPU is visible ({error})"
+            msg = gettext("no NVIDIA GPU is visible ({error})", error=error)
             raise DeviceError(msg) from error
 
     def _call(self, name: str) -> float | str:
         if self._library is None:
-            msg = "NVML is not open; call `start` before `read`"
+            msg = gettext("NVML is not open; call `start` before `read`")
             raise DeviceError(msg)
         try:
             value = getattr(self._library, name)(self._handle)
@@ -100,12 +101,12 @@ def open_library() -> ModuleType:
     try:
         import pynvml
     except ImportError as error:
-        msg = "the package nvidia-ml-py is not installed: pip install nvidia-ml-py"
+        msg = gettext("the package nvidia-ml-py is not installed: pip install nvidia-ml-py")
         raise DeviceError(msg) from error
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        msg = f"the NVIDIA driver is not available ({error})"
+        msg = gettext("the NVIDIA driver is not available ({error})", error=error)
         raise DeviceError(msg) from error
     library: ModuleType = pynvml
     return library

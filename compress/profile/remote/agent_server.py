@@ -25,6 +25,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.core.language import gettext
 from compress.profile.remote.agent_bootstrap import FULL, MARK
 from compress.profile.remote.agent_sensors import cpu_name
 
@@ -109,7 +110,7 @@ class AgentServer:
     def _open(self, path: Path) -> FileIO:
         """Open a new file without buffer, so that `write` reports errors at once."""
         if self.folder not in Path(os.path.normpath(path)).parents:
-            msg = f"{path} is outside the folder {self.folder}"
+            msg = gettext("{path} is outside the folder {folder}", path=path, folder=self.folder)
             raise PermissionError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("wb", buffering=0)

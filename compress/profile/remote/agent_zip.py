@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).parents[3]
 MODULES = (
     "compress/config/devices/cpu_info.py",
+    "compress/core/language.py",
     "compress/core/errors.py",
     "compress/core/memory_errors.py",
     "compress/core/bootstrap.py",

@@ -12,6 +12,7 @@ from compress.backends.read_graph import graph_inputs, read_graph
 from compress.backends.runner_protocol import Array, Feeds, zero_arrays
 from compress.config.devices import Device
 from compress.core.errors import ConversionError, DeviceError
+from compress.core.language import gettext
 from compress.profile.memory import memory
 from compress.profile.remote.messages import OnnxruntimeOrder, RunSettings, TrtexecOrder
 from compress.profile.remote.trtexec import ROUNDS
@@ -66,7 +67,11 @@ def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, devi
         }
         return Job(sent, arrays, order)
     if device.runtime != "tensorrt":
-        msg = f"{device.name}: {device.runtime} is not measured over SSH; `runtime:` may be onnxruntime or tensorrt there"
+        msg = gettext(
+            "{name}: {runtime} is not measured over SSH; `runtime:` may be onnxruntime or tensorrt there",
+            name=device.name,
+            runtime=device.runtime,
+        )
         raise DeviceError(msg)
     inputs = feeds if feeds is not None else {name: _zeros(path, settings["batch"]) for name, path in files.items()}
     arrays, paths = _name_inputs({name: inputs[name] for name in files}, "bin")
@@ -137,7 +142,11 @@ def _parts(path: Path) -> list[Path]:
     """
     files = memory.parts(path)
     if missing := [str(part) for part in files if not part.is_file()]:
-        msg = f"cannot send {path}: its external data is missing: keep {', '.join(missing)} beside the .onnx file"
+        msg = gettext(
+            "cannot send {path}: its external data is missing: keep {missing} beside the .onnx file",
+            path=path,
+            missing=", ".join(missing),
+        )
         raise ConversionError(msg)
     return files
 
@@ -181,5 +190,9 @@ def _zeros(path: Path, batch: int) -> dict[str, Array]:
     try:
         return zero_arrays(_inputs(path), batch)
     except ValueError as error:
-        msg = f"{path}: {error}; only the batch dimension may be free: export with fixed sizes to profile the file"
+        msg = gettext(
+            "{path}: {error}; only the batch dimension may be free: export with fixed sizes to profile the file",
+            path=path,
+            error=error,
+        )
         raise DeviceError(msg) from error

@@ -27,6 +27,7 @@ from typing import Self, overload
 from compress.config.devices import Device
 from compress.core.atomic_files import sha256
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.profile.remote import ssh
 from compress.profile.remote.agent_bootstrap import MARK
 from compress.profile.remote.agent_zip import agent, loader
@@ -91,7 +92,10 @@ class RemoteSession:
             )
         except OSError as error:
             self._stderr.close()
-            msg = f"OpenSSH's client does not start ({error.strerror}): install it, on Debian with `apt install openssh-client`"
+            msg = gettext(
+                "OpenSSH's client does not start ({strerror}): install it, on Debian with `apt install openssh-client`",
+                strerror=error.strerror,
+            )
             raise DeviceError(msg) from error
         assert self._process.stdin is not None  # noqa: S101  for the type checker
         os.set_blocking(self._process.stdin.fileno(), False)
@@ -113,7 +117,7 @@ class RemoteSession:
     def facts(self) -> AgentFacts:
         """Description of the device by the agent."""
         if self._facts is None:
-            msg = f"{self.name} is not connected: use the session in a with block"
+            msg = gettext("{name} is not connected: use the session in a with block", name=self.name)
             raise RuntimeError(msg)
         return self._facts
 
@@ -176,7 +180,13 @@ class RemoteSession:
         facts = self._facts = self._receive("hello", deadline, "starting")["hello"]
         expected, actual = self.where.architecture, facts["architecture"]
         if expected is not None and expected != actual:
-            msg = f"{self.name}: wrong architecture: the profile says {expected}, the device says {actual} ({facts['system']})"
+            msg = gettext(
+                "{name}: wrong architecture: the profile says {expected}, the device says {actual} ({system})",
+                name=self.name,
+                expected=expected,
+                actual=actual,
+                system=facts["system"],
+            )
             raise DeviceError(msg)
 
     def _receive(self, expected: str | tuple[str, ...], deadline: float, doing: str) -> Message:
@@ -190,13 +200,19 @@ class RemoteSession:
             try:
                 message = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise DeviceError(f"{self.name}: {self._late(doing)}") from None
+                raise DeviceError(gettext("{name}: {late}", name=self.name, late=self._late(doing))) from None
             if message is None:
-                raise DeviceError(f"{self.name}: {self._ended(doing)}")
+                raise DeviceError(gettext("{name}: {ended}", name=self.name, ended=self._ended(doing)))
             if "error" in message:
-                raise DeviceError(f"{self.name}: {ssh.agent_fault(self.device, self.where, message, self._uname)}")
+                raise DeviceError(
+                    gettext(
+                        "{name}: {agent_fault}",
+                        name=self.name,
+                        agent_fault=ssh.agent_fault(self.device, self.where, message, self._uname),
+                    )
+                )
             if "done" in message and "done" not in kinds:
-                raise DeviceError(f"{self.name}: {ssh.worker_crash(message)}")
+                raise DeviceError(gettext("{name}: {worker_crash}", name=self.name, worker_crash=ssh.worker_crash(message)))
             if any(kind in message for kind in kinds):
                 return message
 

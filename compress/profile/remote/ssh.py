@@ -8,6 +8,7 @@ import shlex
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.profile.remote.messages import Message
 
 NO_PYTHON, NO_CONNECTION = 97, 255
@@ -62,7 +63,11 @@ def ssh_connection(device: Device) -> Ssh:
     """
     if isinstance(device.connection, Ssh):
         return device.connection
-    msg = f"{device.name} has no SSH connection: its profile has `connection: {device.connection}`; give {{ssh: HOST}}"
+    msg = gettext(
+        "{name} has no SSH connection: its profile has `connection: {connection}`; give {{ssh: HOST}}",
+        name=device.name,
+        connection=device.connection,
+    )
     raise DeviceError(msg)
 
 

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.core.language import gettext
+
 if TYPE_CHECKING:
     from compress.core.record import Metrics
     from compress.profile.remote.messages import FileResult, QuantityFields, Series, TrtexecOrder
@@ -50,7 +52,7 @@ def find_trtexec(path: str | None) -> str:
     candidates = (str(Path(path).expanduser()),) if path else ("trtexec", *USUAL)
     program = next((executable for candidate in candidates if (executable := shutil.which(candidate))), None)
     if program is None:
-        msg = f"looked for {', '.join(candidates)}"
+        msg = gettext("looked for {candidates}", candidates=", ".join(candidates))
         raise NoTrtexec(msg)
     return program
 
@@ -89,7 +91,12 @@ def measure(order: TrtexecOrder, progress: Callable[[float], None]) -> dict[str,
     path = find_trtexec(order["trtexec"])
     release = version(path)
     if release[0].isdigit() and int(release.split(".")[0]) < OLDEST:
-        msg = f"TensorRT {release} at {path} is too old: strongly typed networks through trtexec need {OLDEST}.0"
+        msg = gettext(
+            "TensorRT {release} at {path} is too old: strongly typed networks through trtexec need {oldest}.0",
+            release=release,
+            path=path,
+            oldest=OLDEST,
+        )
         raise Refused(msg)
     names, folder = list(order["build"]), Path.cwd()
     gpu = ""
@@ -212,7 +219,7 @@ def _run(command: list[str], folder: Path, allowed: tuple[int, ...] = (0,)) -> s
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
     except OSError as error:
-        msg = f"{command[0]} does not start: {error.strerror}"
+        msg = gettext("{command} does not start: {strerror}", command=command[0], strerror=error.strerror)
         raise Refused(msg) from error
     text = done.stdout.decode(errors="replace")
     if done.returncode not in allowed:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.prune.criteria.base import (
     LAYERS,
     Importance,
@@ -40,7 +41,9 @@ def apoz(seed: int = 0) -> Importance:  # noqa: ARG001
     def collect(module: nn.Module, data: ScoringData) -> None:
         fractions.update(_means(module, data, lambda x: (x != 0).to(torch.float64)))
         if all(bool((fraction == 1).all()) for fraction in fractions.values()):
-            msg = "importance 'apoz' counts zeros, and no activation of this network is ever zero; use 'activation' or 'taylor'"
+            msg = gettext(
+                "importance 'apoz' counts zeros, and no activation of this network is ever zero; use 'activation' or 'taylor'"
+            )
             raise ModelError(msg)
 
     return Importance(channels=lambda _, group: _mean_over_readers(group, fractions), weights=refuse_weights, collect=collect)
@@ -79,7 +82,7 @@ def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
         layer = name.rpartition(".")[0]
         key = name if name.endswith("in_proj_weight") else layer
         if key not in norms:
-            msg = f"{name} has no input norms; call collect first"
+            msg = gettext("{name} has no input norms; call collect first", name=name)
             raise ValueError(msg)
         return w.detach().abs() * per_input(norms[key], w, transposed=layer in transposed)
 
@@ -108,7 +111,7 @@ def _mean_over_readers(group: Group, means: dict[str, Tensor]) -> Tensor | None:
     """Mean over the layers that read a channel; None where no layer with recorded inputs reads it."""
     parts = layers_of(group)
     if not means:
-        msg = "no activations were collected; call collect first"
+        msg = gettext("no activations were collected; call collect first")
         raise ValueError(msg)
     for name, part in parts.items():
         part._importance = means[name].float()

@@ -10,6 +10,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from compress.core.language import gettext
 from compress.data.batch import Batch
 from compress.prune.graph_types import ChannelScores, Group
 from compress.tasks.base import Task
@@ -68,13 +69,13 @@ class Importance:
 
 def refuse_weights(name: str, w: Tensor) -> Tensor:
     """For a method without scores of single weights; validation refuses such recipes before a run."""
-    msg = f"{name} {tuple(w.shape)}: this importance scores channels, not single weights"
+    msg = gettext("{name} {shape}: this importance scores channels, not single weights", name=name, shape=tuple(w.shape))
     raise TypeError(msg)
 
 
 def refuse_channels(root: str, group: Group) -> Tensor | None:  # noqa: ARG001
     """For a method without scores of channels; validation refuses such recipes before a run."""
-    msg = f"{root}: this importance scores single weights, not channels"
+    msg = gettext("{root}: this importance scores single weights, not channels", root=root)
     raise TypeError(msg)
 
 
@@ -83,7 +84,7 @@ def scores_by_name(scores: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tens
 
     def weights(name: str, w: Tensor) -> Tensor:
         if name not in scores:
-            msg = f"{name} {tuple(w.shape)} has no score; call collect first"
+            msg = gettext("{name} {shape} has no score; call collect first", name=name, shape=tuple(w.shape))
             raise ValueError(msg)
         return scores[name]
 

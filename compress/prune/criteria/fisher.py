@@ -18,6 +18,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from compress.core.language import gettext
 from compress.prune.criteria.base import LAYERS, Importance, Layer, ScoringData, refuse_weights
 from compress.prune.criteria.gradients import accumulate_gradients, per_sample_gradients
 from compress.prune.graph_types import Group
@@ -112,7 +113,7 @@ def input_gate_gradient(part: Layer) -> Tensor:
     """Gradient of a gate on each input of a convolution or linear layer, from the gradient of its weight, (in_channels,)."""
     weight = part.weight
     if weight.grad is None:
-        msg = f"a {type(part).__name__} holds no gradient; call backward first"
+        msg = gettext("a {kind} holds no gradient; call backward first", kind=type(part).__name__)
         raise ValueError(msg)
     product = (weight * weight.grad).detach()
     if getattr(part, "transposed", False):

@@ -9,6 +9,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from compress.backends.eval_mode import all_require_grad
+from compress.core.language import gettext
 from compress.data.batch import Batch
 from compress.prune.criteria.base import Importance, ScoringData
 from compress.tasks.base import Task
@@ -50,7 +51,7 @@ def hessian(seed: int = 0) -> Importance:  # noqa: ARG001
 
 def _gradient(name: str, w: Tensor) -> Tensor:
     if w.grad is None:
-        msg = f"{name} has no gradient; call collect first"
+        msg = gettext("{name} has no gradient; call collect first", name=name)
         raise ValueError(msg)
     return w.grad
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.prune.criteria.base import Importance, ScoringData, refuse_channels, scores_by_name, working_copy
 from compress.tasks.flat_outputs import run_flat
 
@@ -83,7 +84,10 @@ def _scores(module: nn.Module, x: tuple[Tensor, ...], weights: dict[str, nn.Para
     }
     strongest = max(float(s.max()) for s in scores.values())
     if not (torch.isfinite(flow) and 0 < strongest < float("inf")):
-        msg = f"the synaptic flow of this network is {float(flow.detach()):g}, so synflow has no scores; use 'snip' or 'grasp'"
+        msg = gettext(
+            "the synaptic flow of this network is {flow:g}, so synflow has no scores; use 'snip' or 'grasp'",
+            flow=float(flow.detach()),
+        )
         raise ModelError(msg)
     return scores
 

@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.prune.criteria.base import LAYERS, Layer
 from compress.prune.schedule_settings import SparseTraining
@@ -90,7 +91,11 @@ def build_penalty(settings: SparseTraining, module: nn.Module, protected: frozen
         tensors = list(prunable(module, protected).values())
     if not tensors:
         layers = "batch norms with a scale" if acts_on == "batch norm" else "convolutions and linear layers"
-        msg = f"sparse_training: {settings.kind} acts on {layers}, and this network has none unprotected; use another kind"
+        msg = gettext(
+            "sparse_training: {kind} acts on {layers}, and this network has none unprotected; use another kind",
+            kind=settings.kind,
+            layers=layers,
+        )
         raise ModelError(msg)
     penalty: Callable[[Iterable[Tensor]], Tensor] = entry.load()
     return SparsityPenalty.of(settings, lambda: settings.lam * penalty(tensors))

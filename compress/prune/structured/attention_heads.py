@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.pruned_attention import POSITIONED, restore_pruned_forwards
 from compress.prune.criteria import Importance
@@ -161,7 +162,9 @@ def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor 
 def _known(part: nn.Module, name: str) -> HeadLayout:
     layout = layout_of(part)
     if layout is None:
-        msg = f"{name} ({type(part).__name__}) is not an attention module with a known layout of heads"
+        msg = gettext(
+            "{name} ({kind}) is not an attention module with a known layout of heads", name=name, kind=type(part).__name__
+        )
         raise TypeError(msg)
     return layout
 
@@ -183,7 +186,7 @@ def remove_heads(module: nn.Module, name: str, indices: Sequence[int]) -> None:
     heads = layout.count(part)
     remaining = torch.tensor([head for head in range(heads) if head not in set(indices)])
     if not len(remaining):
-        msg = f"{name} has {heads} heads, and all would be removed; keep at least one"
+        msg = gettext("{name} has {heads} heads, and all would be removed; keep at least one", name=name, heads=heads)
         raise ValueError(msg)
     width = part.get_parameter(layout.outer).shape[1]
     for key, dim, times in layout.parameters(part):

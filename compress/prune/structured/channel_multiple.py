@@ -14,6 +14,7 @@ from torch import nn
 from compress.config.devices import Device
 from compress.core.entries import Row
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.count_macs import count_network
@@ -89,9 +90,12 @@ def benchmark_multiples(
             networks[multiple] = pruned.module
     if not networks:
         first = next(iter(failures.values()))
-        msg = (
-            f"round_to: measure: with no multiple of {', '.join(map(str, CANDIDATES))} this network reaches the target "
-            f"(with {CANDIDATES[0]}: {first}); use a larger target"
+        msg = gettext(
+            "round_to: measure: with no multiple of {candidates} this network reaches the target "
+            "(with {smallest}: {first}); use a larger target",
+            candidates=", ".join(map(str, CANDIDATES)),
+            smallest=CANDIDATES[0],
+            first=first,
         )
         raise ModelError(msg)
     timings, _ = meter.time({str(multiple): module for multiple, module in networks.items()})

@@ -17,6 +17,7 @@ from torch import nn
 from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
 from compress.core.sentences import render
@@ -102,7 +103,10 @@ class ChannelPruner:
         self.skipped = (*_skips(work, all_groups, reasons, self.protected), *skipped_heads)
         if not self.prunable and not self.heads:
             listed = "; ".join(sorted({render(fact) for fact in self.skipped})) or "it has no convolution and no linear layer"
-            msg = f"no channel of this network can be pruned: {listed}. Protect less, lower round_to or use granularity: weight"
+            msg = gettext(
+                "no channel of this network can be pruned: {listed}. Protect less, lower round_to or use granularity: weight",
+                listed=listed,
+            )
             raise ModelError(msg)
 
     def _reason(self, group: groups.ChannelGroup, projections: frozenset[str]) -> Fact | None:

@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.prune.graph_types import Graph, Group
 from compress.prune.structured.tolerant_graph import INSTEAD, LAYERS, first_line, no_depth_warning
 
@@ -77,7 +78,12 @@ class Watchdog:
         """
         if time.thread_time() > self.deadline:
             limit = f"{self.seconds:.0f} s of processor time"
-            msg = f"the dependency graph of the channels is not complete after {limit}, at {layer!r}. {INSTEAD}"
+            msg = gettext(
+                "the dependency graph of the channels is not complete after {limit}, at {layer!r}. {instead}",
+                limit=limit,
+                layer=layer,
+                instead=INSTEAD,
+            )
             raise ModelError(msg)
 
 
@@ -199,6 +205,6 @@ def remove_channels(module: nn.Module, graph: Graph, picks: Mapping[str, Sequenc
         group = channels_of(graph, module.get_submodule(root), channels)
         if not graph.check_pruning_group(group):
             reason = f"removing {len(channels)} channels of {root!r} removes all channels of a layer"
-            msg = f"{reason}; lower max_ratio or protect it"
+            msg = gettext("{reason}; lower max_ratio or protect it", reason=reason)
             raise ModelError(msg)
         group.prune(record_history=False)

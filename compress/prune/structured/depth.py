@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from compress.core.entries import Row
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.module_globs import check_globs, match_modules
 from compress.models.pruned_attention import empty_shape, is_skipped, restore_pruned_forwards
@@ -202,7 +203,9 @@ class BlockPruner:
         if not self.prunable or not self.max_drops:
             no_block = "it has no residual block and no stack of transformer layers whose removal keeps shapes"
             reason = "all its blocks are protected" if excluded else no_block
-            msg = f"no block of this network can be dropped: {reason}; use granularity: channel, or protect less"
+            msg = gettext(
+                "no block of this network can be dropped: {reason}; use granularity: channel, or protect less", reason=reason
+            )
             raise ModelError(msg)
         self.dense = 1.0 if measure in TIMED else self.cost(parent)
         self.sizes = {name: sum(p.numel() for p in parent.get_submodule(name).parameters()) for name in self.prunable}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.prune.graph_types import Graph, Group
 from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
@@ -209,10 +210,17 @@ def check_forward(module: nn.Module, spec: NetworkSpec) -> None:
             outputs = module(*spec.signature.example(2).values())
         except Exception as error:  # any error of the user's network at its new shape
             reason = f"{type(error).__name__}: {error}"
-            msg = f"the pruned network fails at {last_module[0]!r} ({reason}); exclude this layer with protect: {last_module}"
+            msg = gettext(
+                "the pruned network fails at {last_module!r} ({reason}); exclude this layer with protect: {layers}",
+                last_module=last_module[0],
+                reason=reason,
+                layers=last_module,
+            )
             raise ModelError(msg) from error
     for output, values in zip(spec.signature.outputs, name_outputs(outputs, spec.output_names).values(), strict=True):
         if not output.fits(tuple(values.shape), batch=2):
             shape, expected = tuple(values.shape), (2, *output.sample_shape)
-            msg = f"the pruned network returns an output of shape {shape}, expected {expected}"
-            raise ModelError(f"{msg}; exclude its output layer with protect")
+            msg = gettext(
+                "the pruned network returns an output of shape {shape}, expected {expected}", shape=shape, expected=expected
+            )
+            raise ModelError(gettext("{msg}; exclude its output layer with protect", msg=msg))

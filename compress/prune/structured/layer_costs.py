@@ -11,6 +11,7 @@ from torch import nn
 
 from compress.config.devices import Device
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.count_macs import count_network
 from compress.profile.compare_networks import exported, module_latency_ms
@@ -80,6 +81,8 @@ def layer_times(module: nn.Module, spec: NetworkSpec, device: Device, *, seconds
     names = {name for name, _ in module.named_modules() if name}
     times = {name: ms for name, ms in latencies.items() if name in names and ms > 0}
     if not times:
-        msg = f"no time on {device.name} belongs to a layer, so cost_aware: latency cannot divide by it; leave it out"
+        msg = gettext(
+            "no time on {name} belongs to a layer, so cost_aware: latency cannot divide by it; leave it out", name=device.name
+        )
         raise DeviceError(msg)
     return times

@@ -17,6 +17,7 @@ from torch_pruning.dependency import index_mapping
 
 from compress.backends.eval_mode import all_require_grad
 from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.prune.graph_types import Dependency, Graph, Group, HybridIndex, Node, PruningFunction
 
@@ -91,7 +92,7 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
                 members.append((dep, mapped))
                 stack.append((dep, mapped))
                 if len(members) > limit:
-                    raise NotFollowedError("the group of channels is unbounded, as in a recurrence")
+                    raise NotFollowedError(gettext("the group of channels is unbounded, as in a recurrence"))
         return self._merge(members)
 
     def _check_range(self, dep: Dependency, indices: Sequence[HybridIndex]) -> None:
@@ -100,7 +101,7 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
         is_out = self.is_out_channel_pruning_fn(dep.handler)
         width = (self.get_out_channels if is_out else self.get_in_channels)(dep.target)
         if not all(0 <= index.idx < width for index in indices):
-            msg = f"indices are outside {self._module2name[dep.target.module]!r}"
+            msg = gettext("indices are outside {module2name!r}", module2name=self._module2name[dep.target.module])
             raise NotFollowedError(msg)
 
     def _merge(self, members: Sequence[tuple[Dependency, Sequence[HybridIndex]]]) -> Group:
@@ -185,9 +186,11 @@ def build_graph(module: nn.Module, spec: NetworkSpec) -> Graph:
                 verbose=False,
             )
         except Exception as error:  # any failure inside the user's network or the tracer
-            msg = (
-                f"the network cannot be traced for channel pruning, last module entered {last_module[0]!r}: "
-                f"{first_line(error)}. {INSTEAD}"
+            msg = gettext(
+                "the network cannot be traced for channel pruning, last module entered {last_module!r}: {error}. {instead}",
+                last_module=last_module[0],
+                error=first_line(error),
+                instead=INSTEAD,
             )
             raise ModelError(msg) from error
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from compress.core.language import gettext
+
 _HALVINGS = 100
 
 
@@ -36,7 +38,7 @@ def erk_densities(
         ValueError: The density is outside (0, 1].
     """
     if not 0 < density <= 1:
-        msg = f"density {density} is outside (0, 1]; it is the fraction of weights to keep"
+        msg = gettext("density {density} is outside (0, 1]; it is the fraction of weights to keep", density=density)
         raise ValueError(msg)
     n = {name: prod(shape) for name, shape in shapes.items()}
     raw = {name: sum(shape) / prod(shape) for name, shape in shapes.items()}

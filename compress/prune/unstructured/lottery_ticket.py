@@ -19,6 +19,7 @@ from compress.core.atomic_files import write_with
 from compress.core.entries import State, integer, number
 from compress.core.errors import TrainingError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Metric
 
 
@@ -71,7 +72,7 @@ def read_weights(path: Path, step: int, steps: int) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        msg = f"cannot read the weights of step {step} for rewinding from {path.name}"
+        msg = gettext("cannot read the weights of step {step} for rewinding from {name}", step=step, name=path.name)
         if step > steps:
             msg += f": the dense training has {steps} steps; set rewind to at most {steps}, or train for more epochs"
         else:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
@@ -91,7 +92,11 @@ class NMPruner:
         if len(self.skipped) == len(shapes):
             fact = next(iter(self.skipped), None)
             reason = f"{fact.subject}: {render(fact)}" if fact else "it has no convolution and no linear layer"
-            msg = f"no layer of this network fits pattern {pattern}: {reason}; protect less, or use granularity: weight"
+            msg = gettext(
+                "no layer of this network fits pattern {pattern}: {reason}; protect less, or use granularity: weight",
+                pattern=pattern,
+                reason=reason,
+            )
             raise ModelError(msg)
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
@@ -156,7 +157,9 @@ class UnstructuredPruner:
         if not sizes:
             first = next(iter(indivisible.values()), None)
             reason = render(first) if first else "every convolution and linear layer is protected"
-            msg = f"no weight of this network can be pruned: {reason}; protect less, or use granularity: weight"
+            msg = gettext(
+                "no weight of this network can be pruned: {reason}; protect less, or use granularity: weight", reason=reason
+            )
             raise ModelError(msg)
         self.prunable = sum(sizes.values())
         self.parameters = sum(p.numel() for p in parent.parameters())

@@ -12,6 +12,7 @@ from compress.backends import onnx_files
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import CompressError, ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Metrics
 from compress.profile.layers.layer_times import measure
 from compress.profile.layers.tables import Rows
@@ -114,15 +115,26 @@ def known_reasons(skipped: Iterable[Fact]) -> dict[str, Fact]:
 def _check(before: onnx.ModelProto, after: onnx.ModelProto, parent: Path, quantized: Path) -> None:
     if not is_quantized(after):
         reason = "it has no Q/DQ pairs, integer operators or half-precision weights"
-        msg = f"{quantized} is not quantized: {reason}; give a file that a quantize stage wrote"
+        msg = gettext(
+            "{quantized} is not quantized: {reason}; give a file that a quantize stage wrote",
+            quantized=quantized,
+            reason=reason,
+        )
         raise ConversionError(msg)
     if is_quantized(before):
-        msg = f"{parent} is quantized itself; give the float file that {quantized.name} was quantized from"
+        msg = gettext(
+            "{parent} is quantized itself; give the float file that {name} was quantized from",
+            parent=parent,
+            name=quantized.name,
+        )
         raise ConversionError(msg)
     names = [{original_node_name(node.name) for node in model.graph.node if node.name} for model in (before, after)]
     if not names[0] & names[1]:
-        msg = (
-            f"{parent} is not the float parent of {quantized}: they have no node name in common; give the float file that "
-            f"{quantized.name} was quantized from"
+        msg = gettext(
+            "{parent} is not the float parent of {quantized}: they have no node name in common; give the float file that "
+            "{name} was quantized from",
+            parent=parent,
+            quantized=quantized,
+            name=quantized.name,
         )
         raise ConversionError(msg)

@@ -12,6 +12,7 @@ from compress.backends import onnx_session
 from compress.backends.feeds import feeds_size
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.calibration.range_estimators import ActivationHistogram
 
@@ -44,7 +45,7 @@ def observe(
         ConversionError: There are no batches, or an activation is not finite; the message names the first such tensor.
     """
     if not batches:
-        msg = "there are no samples for calibration: the training split is empty"
+        msg = gettext("there are no samples for calibration: the training split is empty")
         raise ConversionError(msg)
     inputs = {value.name for value in model.graph.inputs}
     computed = [name for name in names if name not in inputs]
@@ -74,8 +75,10 @@ def _update(histograms: Histograms, arrays: Mapping[str, np.ndarray], *, countin
 def _check_finite(histograms: Histograms) -> None:
     for name, histogram in histograms.items():
         if histogram.exceptional:
-            msg = (
-                f"activation {name!r} has {histogram.exceptional} values that are not finite on the calibration samples; "
-                "check the weights of the network and the normalisation of the data"
+            msg = gettext(
+                "activation {name!r} has {exceptional} values that are not finite on the calibration samples; "
+                "check the weights of the network and the normalisation of the data",
+                name=name,
+                exceptional=histogram.exceptional,
             )
             raise ConversionError(msg)

@@ -28,6 +28,7 @@ from compress.backends.feeds import InputShapes, fixed_batch, group_samples, inp
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.data.batch import Batch
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
@@ -159,11 +160,11 @@ def _stack(samples: Sequence[Feeds], shapes: InputShapes) -> Batch:
     """
     feeds = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
     if whole := whole_inputs(feeds[0], shapes):
-        msg = f"samples cannot be stacked: {', '.join(sorted(whole))} of the network has no batch axis"
+        msg = gettext("samples cannot be stacked: {whole} of the network has no batch axis", whole=", ".join(sorted(whole)))
         raise ConversionError(msg)
     stacked = group_samples(feeds, len(feeds))
     if len(stacked) > 1:
-        msg = "samples cannot be stacked: they have different shapes"
+        msg = gettext("samples cannot be stacked: they have different shapes")
         raise ConversionError(msg)
     return Batch({name: torch.from_numpy(array) for name, array in stacked[0].items()}, {})
 

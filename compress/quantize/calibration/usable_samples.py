@@ -11,6 +11,7 @@ from compress.backends import onnx_session
 from compress.backends.feeds import feeds_size, is_continuous, make_batches
 from compress.backends.runner_protocol import Array, Feeds
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 
 
 def samples_with_finite_outputs(model: ir.Model, samples: Sequence[Feeds], batch: int) -> list[Feeds]:
@@ -28,17 +29,26 @@ def samples_with_finite_outputs(model: ir.Model, samples: Sequence[Feeds], batch
     """
     floats = [[array for array in sample.values() if is_continuous(array)] for sample in samples]
     if damaged := sum(not all(np.isfinite(array).all() for array in arrays) for arrays in floats):
-        msg = f"{damaged} of {len(samples)} calibration samples have values that are not finite; check how the data are read"
+        msg = gettext(
+            "{damaged} of {count} calibration samples have values that are not finite; check how the data are read",
+            damaged=damaged,
+            count=len(samples),
+        )
         raise ConversionError(msg)
     if all(arrays and all(_is_constant(array) for array in arrays) for arrays in floats):
-        msg = f"all {len(samples)} calibration samples are constant; check how the data are read and normalised"
+        msg = gettext(
+            "all {count} calibration samples are constant; check how the data are read and normalised", count=len(samples)
+        )
         raise ConversionError(msg)
     session = onnx_session.create_session(model, threads=0)
     batches = make_batches(samples, model, batch)
     sizes = [1] * len(batches) if len(batches) == len(samples) else map(feeds_size, batches)
     finite = [row for feeds, size in zip(batches, sizes, strict=True) for row in _finite_rows(session.run(None, feeds), size)]
     if not any(finite):
-        msg = f"the float network has no finite outputs for any of {len(samples)} calibration samples; check its weights"
+        msg = gettext(
+            "the float network has no finite outputs for any of {count} calibration samples; check its weights",
+            count=len(samples),
+        )
         raise ConversionError(msg)
     return [sample for sample, usable in zip(samples, finite, strict=True) if usable]
 

@@ -24,6 +24,7 @@ from compress.backends import onnx_session
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.ptq.brecq import BlockProblem, brecq
 from compress.quantize.ptq.partition_blocks import ReconstructionBlock, partition_blocks
@@ -184,7 +185,7 @@ def fisher_diagonal(model: ir.Model, name: str, z: Tensor, *, seed: int = 0) -> 
         values = part.clone().requires_grad_()
         logits = tail(values)
         if logits.ndim != 2 or logits.shape[1] < 2:
-            msg = f"outputs of shape {tuple(logits.shape)} are not class scores (N, K)"
+            msg = gettext("outputs of shape {shape} are not class scores (N, K)", shape=tuple(logits.shape))
             raise ConversionError(msg)
         probabilities = torch.softmax(logits.detach(), 1)
         classes = torch.multinomial(probabilities, 1, generator=generator)

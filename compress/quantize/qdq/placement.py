@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose weights are quantized."""
@@ -106,7 +107,11 @@ def match_keep_float(model: ir.Model, globs: tuple[str, ...]) -> tuple[str, ...]
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):
             weighted = [str(node.name) for node in model.graph if node.op_type in WEIGHTED]
-            msg = f"keep_float: {glob!r} matches no node; nodes with weights are {', '.join(weighted[:20])}"
+            msg = gettext(
+                "keep_float: {glob!r} matches no node; nodes with weights are {weighted}",
+                glob=glob,
+                weighted=", ".join(weighted[:20]),
+            )
             raise ConversionError(msg)
     return tuple(name for name in names if any(fnmatchcase(name, glob) for glob in globs))
 

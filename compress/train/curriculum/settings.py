@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from compress.tasks.capability import Capability
@@ -49,7 +50,11 @@ class Curriculum(FrozenModel):
     @model_validator(mode="after")
     def _temperatures_in_order(self) -> Self:
         if self.lowest >= self.highest:
-            msg = f"lowest temperature {self.lowest:g} must be below the highest, {self.highest:g}; change one of them"
+            msg = gettext(
+                "lowest temperature {lowest:g} must be below the highest, {highest:g}; change one of them",
+                lowest=self.lowest,
+                highest=self.highest,
+            )
             raise ValueError(msg)
         return self
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compress.backends.eval_mode import eval_mode
 from compress.core.errors import ModelError, nearest
+from compress.core.language import gettext
 from compress.train.features.hooks import HookSpec, capture, first_tensor, has_attention_map
 from compress.train.loss_term import NETWORK_OUTPUT, FeatureKind
 
@@ -74,14 +75,27 @@ class LayerCatalog:
         if isinstance(layer, int):
             if not -len(candidates) <= layer < len(candidates):
                 names = ", ".join(candidate.hook.name for candidate in candidates) or "none"
-                msg = f"the {self.role} has no layer with index {layer} for {kind}; it has {len(candidates)}: {names}"
+                msg = gettext(
+                    "the {role} has no layer with index {layer} for {kind}; it has {count}: {names}",
+                    role=self.role,
+                    layer=layer,
+                    kind=kind,
+                    count=len(candidates),
+                    names=names,
+                )
                 raise ModelError(msg)
             return candidates[layer]
         allowed = {candidate.hook.name: candidate for candidate in candidates} if kind == "attention" else self.layers
         if layer == NETWORK_OUTPUT and layer not in allowed and kind == "maps":
             return LayerInfo(HookSpec(""), self.output_shape)
         if layer not in allowed:
-            msg = f"the {self.role} has no layer {layer!r} for {kind}: {nearest(layer, allowed)}"
+            msg = gettext(
+                "the {role} has no layer {layer!r} for {kind}: {hint}",
+                role=self.role,
+                layer=layer,
+                kind=kind,
+                hint=nearest(layer, allowed),
+            )
             raise ModelError(msg)
         return self._read_as_map(allowed[layer]) if kind == "maps" else allowed[layer]
 
@@ -212,9 +226,13 @@ def match_layers(student: LayerCatalog, teacher: LayerCatalog, kind: FeatureKind
             raise ModelError(_no_candidate(catalog, kind))
     first_student, first_teacher = students[0], teachers[0]
     if kind == "maps" and len(first_student.shape) != len(first_teacher.shape):
-        msg = (
-            f"layers cannot be matched automatically: the student's {first_student.hook.name} has shape {first_student.shape}, "
-            f"the teacher's {first_teacher.hook.name} {first_teacher.shape}; name layers of the same kind, or use rkd_distance"
+        msg = gettext(
+            "layers cannot be matched automatically: the student's {name} has shape {shape}, "
+            "the teacher's {hook_name} {first_teacher_shape}; name layers of the same kind, or use rkd_distance",
+            name=first_student.hook.name,
+            shape=first_student.shape,
+            hook_name=first_teacher.hook.name,
+            first_teacher_shape=first_teacher.shape,
         )
         raise ModelError(msg)
     if kind == "maps" and len(first_student.shape) == 3:

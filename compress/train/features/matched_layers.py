@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from compress.core.entries import Row
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.registry_field import name_of
 from compress.train.features.discover_layers import LayerCatalog, LayerInfo, match_layers
 from compress.train.features.hooks import Activations, HookSpec
@@ -95,7 +96,7 @@ class FeatureMatcher:
             target = student.get(pair.student) if no_teacher else teachers[pair.teacher_index].get(pair.teacher)
             if pair.student not in student or target is None:
                 names = f"layer {pair.student.name!r} of the student or {pair.teacher.name!r} of the teacher"
-                raise ModelError(f"{names} did not run in this step; name other layers")
+                raise ModelError(gettext("{names} did not run in this step; name other layers", names=names))
             target = target.detach() if no_teacher else target
             features.append(MatchedFeatures(student[pair.student].float(), target.float(), pair.teacher_index))
         return tuple(features)
@@ -157,7 +158,7 @@ def _prepare(term: LossTerm, matched: Sequence[MatchedLayers], samples: int) -> 
     try:
         return term.prepare(matched, samples)
     except ModelError as error:
-        msg = f"loss {name_of('loss', term)!r}: {error}"
+        msg = gettext("loss {name_of!r}: {error}", name_of=name_of("loss", term), error=error)
         raise ModelError(msg) from error
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.errors import TrainingError
+from compress.core.language import gettext
 from compress.core.registry_field import name_of
 from compress.data.augment import seed_of
 from compress.data.batch import Batch
@@ -121,8 +122,10 @@ def build_feature_matcher(module: nn.Module, plan: TrainingPlan, device: torch.d
     if teacher is not None and (online := online_terms(terms)):
         networks = teacher.networks(device)
         if not networks:
-            msg = f"loss {name_of('loss', online[0])!r} needs the teacher's network, but this teacher has none"
-            raise TrainingError(f"{msg}; use losses on logits, such as `response`")
+            msg = gettext(
+                "loss {name_of!r} needs the teacher's network, but this teacher has none", name_of=name_of("loss", online[0])
+            )
+            raise TrainingError(gettext("{msg}; use losses on logits, such as `response`", msg=msg))
     matcher = FeatureMatcher(terms, module, networks, inputs, len(data.train))
     if curriculum.temperature == "learned":
         matcher.loss_modules["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)

@@ -15,6 +15,7 @@ import torch
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import image_spec
 from compress.data.augment import image_tensor
 from compress.data.decode_image import open_image
@@ -89,13 +90,18 @@ class AnnotatedImages:
         try:
             image = image_tensor(open_image(file.path, self.channels))
         except (OSError, ValueError) as error:
-            msg = f"cannot decode {printable(file.path)}: {error}; replace or remove it"
+            msg = gettext("cannot decode {path}: {error}; replace or remove it", path=printable(file.path), error=error)
             raise DataError(msg) from error
         if tuple(image.shape[:0:-1]) != file.size:
             width, height = file.size
-            msg = (
-                f"{printable(file.path)} is {image.shape[2]}×{image.shape[1]} pixels, its annotation says {width}×{height}; "
-                "use the annotation of this image"
+            msg = gettext(
+                "{path} is {image_width}×{image_height} pixels, its annotation says {width}×{height}; use the annotation of "
+                "this image",
+                path=printable(file.path),
+                image_width=image.shape[2],
+                image_height=image.shape[1],
+                width=width,
+                height=height,
             )
             raise DataError(msg)
         boxes = torch.tensor(file.boxes, dtype=torch.float32).reshape(-1, 4)
@@ -154,7 +160,9 @@ def _refuse(faults: Sequence[str], what: tuple[str, str], remedy: str) -> None:
     if faults:
         more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
         listed = "\n  ".join([*faults[:_NAMED], *more])
-        msg = f"{len(faults)} {what[len(faults) > 1]}; {remedy}:\n  {listed}"
+        msg = gettext(
+            "{count} {what}; {remedy}:\n  {listed}", count=len(faults), what=what[len(faults) > 1], remedy=remedy, listed=listed
+        )
         raise DataError(msg)
 
 
@@ -202,17 +210,31 @@ def build_detection_data(
         DataError: A split is empty or has no box, there is no class, or the augmentation does not support boxes.
     """
     if not classes:
-        msg = f"{settings.source} names no class; a detector needs one or more"
+        msg = gettext("{source} names no class; a detector needs one or more", source=settings.source)
         raise DataError(msg)
     if settings.augment not in ("none", *AUGMENTATIONS):
-        msg = f"augment: {settings.augment} does not move boxes; use none, {' or '.join(AUGMENTATIONS)}"
+        msg = gettext(
+            "augment: {augment} does not move boxes; use none, {augmentations}",
+            augment=settings.augment,
+            augmentations=" or ".join(AUGMENTATIONS),
+        )
         raise DataError(msg)
     for name, reader in zip(("training", "validation", "test"), readers, strict=True):
         if len(reader) < 1 + (name == "training"):
-            msg = f"{settings.source}: {len(reader)} {name} images; add images, or change `limit`, `validation` and `test`"
+            msg = gettext(
+                "{source}: {count} {name} images; add images, or change `limit`, `validation` and `test`",
+                source=settings.source,
+                count=len(reader),
+                name=name,
+            )
             raise DataError(msg)
         if reader.most_boxes == 0:
-            msg = f"{settings.source}: the {len(reader)} {name} images have no box at all; a split needs at least one"
+            msg = gettext(
+                "{source}: the {count} {name} images have no box at all; a split needs at least one",
+                source=settings.source,
+                count=len(reader),
+                name=name,
+            )
             raise DataError(msg)
     augmented = AUGMENTATIONS.get(settings.augment)
     size, workers = settings.size, settings.workers

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.detection.annotations import AnnotatedFile, Box, build_from_files
@@ -36,14 +37,14 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         else {"train": path}
     )
     if "train" not in files:
-        msg = f"{printable(path)} has no train.json; give that folder one, or write coco:FILE.json"
+        msg = gettext("{path} has no train.json; give that folder one, or write coco:FILE.json", path=printable(path))
         raise DataError(msg)
     parts = {name: read_coco(file) for name, file in files.items()}
     classes = parts["train"][1]
     for name, (_, own) in parts.items():
         if own != classes:
             differ = f"the categories {', '.join(own)}, train.json {', '.join(classes)}"
-            msg = f"{printable(files[name])} has {differ}; make them equal"
+            msg = gettext("{files} has {differ}; make them equal", files=printable(files[name]), differ=differ)
             raise DataError(msg)
     return build_from_files({name: each for name, (each, _) in parts.items()}, classes, settings)
 
@@ -63,11 +64,20 @@ def read_coco(path: Path) -> tuple[tuple[AnnotatedFile, ...], tuple[str, ...]]:
             for entry in content["images"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = f"{printable(path)} is not COCO: {type(error).__name__} {error}; it needs images, annotations and categories"
+        msg = gettext(
+            "{path} is not COCO: {kind} {error}; it needs images, annotations and categories",
+            path=printable(path),
+            kind=type(error).__name__,
+            error=error,
+        )
         raise DataError(msg) from error
     numbers = {number for number, _, _ in images}
     if unknown := sorted(set(objects) - numbers):
-        msg = f"{printable(path)} annotates image {unknown[0]}, which is not among its images; add it or remove the annotation"
+        msg = gettext(
+            "{path} annotates image {unknown}, which is not among its images; add it or remove the annotation",
+            path=printable(path),
+            unknown=unknown[0],
+        )
         raise DataError(msg)
     files = tuple(
         AnnotatedFile(
@@ -85,13 +95,15 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        msg = f"cannot read {printable(path)}: {error.strerror}"
+        msg = gettext("cannot read {path}: {strerror}", path=printable(path), strerror=error.strerror)
         raise DataError(msg) from error
     except (ValueError, RecursionError) as error:
-        msg = f"{printable(path)} is not JSON: {error}"
+        msg = gettext("{path} is not JSON: {error}", path=printable(path), error=error)
         raise DataError(msg) from error
     if not isinstance(content, dict):
-        msg = f"{printable(path)} is not COCO: it holds a {type(content).__name__} in place of an object"
+        msg = gettext(
+            "{path} is not COCO: it holds a {kind} in place of an object", path=printable(path), kind=type(content).__name__
+        )
         raise DataError(msg)
     return content
 
@@ -105,9 +117,13 @@ def _objects(annotations: Any, classes: dict[int, int], path: Path) -> dict[int,
         category = int(entry["category_id"])
         if category not in classes:
             known = ", ".join(map(str, classes)) or "none"
-            msg = (
-                f"{printable(path)} has an annotation of category {category} in image {entry['image_id']}, which is not among "
-                f"its categories {known}; add the category or remove the annotation"
+            msg = gettext(
+                "{path} has an annotation of category {category} in image {image_id}, which is not among "
+                "its categories {known}; add the category or remove the annotation",
+                path=printable(path),
+                category=category,
+                image_id=entry["image_id"],
+                known=known,
             )
             raise DataError(msg)
         x, y, width, height = _box(entry, path)
@@ -119,8 +135,11 @@ def _box(entry: Any, path: Path) -> tuple[float, float, float, float]:
     try:
         x, y, width, height = map(float, entry["bbox"])
     except (TypeError, ValueError) as error:
-        msg = (
-            f"{printable(path)} has the bbox {entry['bbox']} in image {entry['image_id']}; write x, y, width, height in pixels"
+        msg = gettext(
+            "{path} has the bbox {bbox} in image {image_id}; write x, y, width, height in pixels",
+            path=printable(path),
+            bbox=entry["bbox"],
+            image_id=entry["image_id"],
         )
         raise DataError(msg) from error
     return x, y, width, height

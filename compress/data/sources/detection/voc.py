@@ -15,6 +15,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from compress.core.errors import DataError, nearest
+from compress.core.language import gettext
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.detection.annotations import AnnotatedFile, Box, build_from_files
@@ -51,11 +52,11 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     """
     root = origin.path
     if not root.is_dir():
-        msg = f"no folder {printable(root)}"
+        msg = gettext("no folder {root}", root=printable(root))
         raise DataError(msg)
     images = [read_voc(file) for file in sorted(root.rglob("*.xml"))]
     if not images:
-        msg = f"{printable(root)} holds no XML files; voc:PATH reads one for each image"
+        msg = gettext("{root} holds no XML files; voc:PATH reads one for each image", root=printable(root))
         raise DataError(msg)
     classes = _classes(root, images)
     splits = _splits(root, images)
@@ -73,7 +74,9 @@ def _classes(root: Path, images: Sequence[VocImage]) -> tuple[str, ...]:
         for name in image.names:
             if name not in classes:
                 unknown = f"the class {name!r}, which classes.txt does not list"
-                msg = f"{printable(image.file)} names {unknown}: {nearest(name, classes)}"
+                msg = gettext(
+                    "{file} names {unknown}: {hint}", file=printable(image.file), unknown=unknown, hint=nearest(name, classes)
+                )
                 raise DataError(msg)
     return classes
 
@@ -91,7 +94,11 @@ def _splits(root: Path, images: Sequence[VocImage]) -> dict[str, list[VocImage]]
             else []
         )
         if missing := [name for name in names if name not in by_name]:
-            msg = f"{printable(path)} lists {missing[0]!r}, for which there is no XML file; add it or remove the line"
+            msg = gettext(
+                "{path} lists {missing!r}, for which there is no XML file; add it or remove the line",
+                path=printable(path),
+                missing=missing[0],
+            )
             raise DataError(msg)
         splits[split] = [by_name[name] for name in names]
     return splits
@@ -118,7 +125,13 @@ def read_voc(path: Path) -> VocImage:
         image = values["annotation/filename"]
     except (KeyError, ValueError) as error:
         needs = "it needs filename, size and objects with name and bndbox"
-        msg = f"{printable(path)} is not of Pascal VOC: {type(error).__name__} {error}; {needs}"
+        msg = gettext(
+            "{path} is not of Pascal VOC: {kind} {error}; {needs}",
+            path=printable(path),
+            kind=type(error).__name__,
+            error=error,
+            needs=needs,
+        )
         raise DataError(msg) from error
     return VocImage(path, Path(image).name, size, boxes, names)
 
@@ -134,7 +147,7 @@ def _parse(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        msg = f"cannot read {printable(path)}: {error.strerror}"
+        msg = gettext("cannot read {path}: {strerror}", path=printable(path), strerror=error.strerror)
         raise DataError(msg) from error
     values: dict[str, str] = {}
     objects: list[dict[str, str]] = []
@@ -158,7 +171,7 @@ def _parse(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
         texts.pop()
 
     def refuse(*arguments: object) -> None:  # noqa: ARG001
-        msg = f"{printable(path)} declares a document type or an entity; annotations need none: remove it"
+        msg = gettext("{path} declares a document type or an entity; annotations need none: remove it", path=printable(path))
         raise DataError(msg)
 
     parser = expat.ParserCreate()
@@ -167,6 +180,6 @@ def _parse(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
     try:
         parser.Parse(content, True)
     except expat.ExpatError as error:
-        msg = f"{printable(path)} is not XML: {error}"
+        msg = gettext("{path} is not XML: {error}", path=printable(path), error=error)
         raise DataError(msg) from error
     return values, objects

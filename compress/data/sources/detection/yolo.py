@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.detection.annotations import AnnotatedFile, Box, build_from_files
@@ -35,7 +36,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     root = origin.path
     images = root / "images"
     if not images.is_dir():
-        msg = f"{printable(root)} has no folder images/; yolo:PATH reads PATH/images/ and PATH/labels/"
+        msg = gettext("{root} has no folder images/; yolo:PATH reads PATH/images/ and PATH/labels/", root=printable(root))
         raise DataError(msg)
     classes = read_classes(root)
     folders = {name: images / name for name in SPLITS if (images / name).is_dir()}
@@ -61,15 +62,22 @@ def read_classes(root: Path) -> tuple[str, ...]:
             content = YAML(typ="safe", pure=True).load(described.read_text(encoding="utf-8"))
             names = content.get("names") if isinstance(content, dict) else None
     except (OSError, ValueError, YAMLError) as error:
-        msg = f"cannot read the class names of {printable(root)}: {error}"
+        msg = gettext("cannot read the class names of {root}: {error}", root=printable(root), error=error)
         raise DataError(msg) from error
     if isinstance(names, dict):
         if sorted(names) != list(range(len(names))):
-            msg = f"names in {printable(described)} has the numbers {sorted(names)}; write 0 to {len(names) - 1}"
+            msg = gettext(
+                "names in {described} has the numbers {names}; write 0 to {count}",
+                described=printable(described),
+                names=sorted(names),
+                count=len(names) - 1,
+            )
             raise DataError(msg)
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
-        msg = f"{printable(root)} names no classes; add classes.txt, one name a line, or data.yaml with names"
+        msg = gettext(
+            "{root} names no classes; add classes.txt, one name a line, or data.yaml with names", root=printable(root)
+        )
         raise DataError(msg)
     return tuple(map(str, names))
 
@@ -88,7 +96,11 @@ def _refuse_orphans(root: Path) -> None:
         label for label in sorted((root / "labels").rglob("*.txt")) if label not in images and label.name != "classes.txt"
     ]
     if orphans:
-        msg = f"{len(orphans)} label files have no image ({printable(orphans[0])} is one); add the images or remove the labels"
+        msg = gettext(
+            "{count} label files have no image ({orphans} is one); add the images or remove the labels",
+            count=len(orphans),
+            orphans=printable(orphans[0]),
+        )
         raise DataError(msg)
 
 
@@ -99,7 +111,7 @@ def _annotated(image: Path, root: Path, classes: int) -> AnnotatedFile:
             if opened.getexif().get(0x0112, 1) > 4:  # the sides are swapped where it is made upright
                 width, height = height, width
     except Exception as error:  # what Pillow raises for a damaged file depends on its format
-        msg = f"cannot decode {printable(image)}: {error}; replace or remove it"
+        msg = gettext("cannot decode {image}: {error}; replace or remove it", image=printable(image), error=error)
         raise DataError(msg) from error
     label = _label_path(image, root)
     lines = label.read_text(encoding="utf-8", errors="replace").splitlines() if label.is_file() else []
@@ -118,10 +130,17 @@ def _object(line: str, size: tuple[int, int], classes: int, where: str) -> tuple
             raise ValueError
         number, (x, y, width, height) = int(parts[0]), map(float, parts[1:])
     except ValueError as error:
-        msg = f"{where} is {line.strip()[:80]!r}; write: class x y width height, as fractions of the image"
+        msg = gettext(
+            "{where} is {line!r}; write: class x y width height, as fractions of the image", where=where, line=line.strip()[:80]
+        )
         raise DataError(msg) from error
     if not 0 <= number < classes:
-        msg = f"{where} names class {number}, and there are classes 0 to {classes - 1}; add its name or correct the line"
+        msg = gettext(
+            "{where} names class {number}, and there are classes 0 to {classes}; add its name or correct the line",
+            where=where,
+            number=number,
+            classes=classes - 1,
+        )
         raise DataError(msg)
     left, top = (x - width / 2) * size[0], (y - height / 2) * size[1]
     return (left, top, left + width * size[0], top + height * size[1]), number

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.data.sources.folder_listing import SUFFIXES, FileWalk, files_hash, folders_by_split, printable
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
@@ -39,7 +40,7 @@ def list_splits(root: Path) -> tuple[dict[str, Pairs], tuple[Fact, ...]]:
         DataError: Missing folder, an image without a mask, a mask without an image, or two images of one name.
     """
     if not root.is_dir():
-        msg = f"no such folder: {root}; give masks:PATH with {LAYOUT}"
+        msg = gettext("no such folder: {root}; give masks:PATH with {layout}", root=root, layout=LAYOUT)
         raise DataError(msg)
     folders = _find_folders(root)
     files = FileWalk(root)
@@ -61,11 +62,19 @@ def read_classes(root: Path) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        msg = f"cannot read {printable(path)}: {reason}; write the name of class 0, 1, … of the masks on a line each"
+        msg = gettext(
+            "cannot read {path}: {reason}; write the name of class 0, 1, … of the masks on a line each",
+            path=printable(path),
+            reason=reason,
+        )
         raise DataError(msg) from error
     names = tuple(line.strip() for line in lines if line.strip())
     if double := sorted({name for name in names if names.count(name) > 1}):
-        msg = f"{printable(path)} names {', '.join(map(repr, double[:_LISTED]))} twice; give each class a name of its own"
+        msg = gettext(
+            "{path} names {double} twice; give each class a name of its own",
+            path=printable(path),
+            double=", ".join(map(repr, double[:_LISTED])),
+        )
         raise DataError(msg)
     return names
 
@@ -77,7 +86,7 @@ def masks_hash(root: Path) -> str:
         DataError: No such folder.
     """
     if not root.is_dir():
-        msg = f"no such folder: {root}; give masks:PATH with {LAYOUT}"
+        msg = gettext("no such folder: {root}; give masks:PATH with {layout}", root=root, layout=LAYOUT)
         raise DataError(msg)
     return files_hash(root)
 
@@ -87,7 +96,13 @@ def _find_folders(root: Path) -> dict[str, Path]:
         return {"all": root}
     folders = folders_by_split(root, sorted(path for path in root.iterdir() if path.is_dir()), _has_pair)
     if "train" not in folders:
-        msg = f"{printable(root)} holds no {IMAGES}/ and {MASKS}/ beside each other; expected {LAYOUT}"
+        msg = gettext(
+            "{root} holds no {images}/ and {masks}/ beside each other; expected {layout}",
+            root=printable(root),
+            images=IMAGES,
+            masks=MASKS,
+            layout=LAYOUT,
+        )
         raise DataError(msg)
     return folders
 
@@ -100,15 +115,21 @@ def _pair(folder: Path, files: FileWalk) -> tuple[Pairs, list[Fact]]:
     images, skipped = _by_name(folder / IMAGES, files)
     masks, also = _by_name(folder / MASKS, files)
     if alone := [name for name in images if name not in masks]:
-        msg = (
-            f"{printable(folder)}: {len(alone)} images have no mask ({_some(alone, images)}); "
-            f"add a mask of the same name in {MASKS}/, or remove the image"
+        msg = gettext(
+            "{folder}: {count} images have no mask ({images}); add a mask of the same name in {masks}/, or remove the image",
+            folder=printable(folder),
+            count=len(alone),
+            images=_some(alone, images),
+            masks=MASKS,
         )
         raise DataError(msg)
     if alone := [name for name in masks if name not in images]:
-        msg = (
-            f"{printable(folder)}: {len(alone)} masks have no image ({_some(alone, masks)}); "
-            f"add the image of the same name in {IMAGES}/, or remove the mask"
+        msg = gettext(
+            "{folder}: {count} masks have no image ({masks}); add the image of the same name in {images}/, or remove the mask",
+            folder=printable(folder),
+            count=len(alone),
+            masks=_some(alone, masks),
+            images=IMAGES,
         )
         raise DataError(msg)
     return tuple(MaskedFile(images[name], masks[name]) for name in sorted(images)), [*skipped, *also]
@@ -127,7 +148,13 @@ def _by_name(folder: Path, files: FileWalk) -> tuple[dict[str, Path], list[Fact]
         else:
             name = printable(file.relative_to(folder).with_suffix(""))
             if name in paths:
-                msg = f"{printable(folder)} has two files named {name!r}: {paths[name].name} and {file.name}; remove one"
+                msg = gettext(
+                    "{folder} has two files named {name!r}: {paths_name} and {file_name}; remove one",
+                    folder=printable(folder),
+                    name=name,
+                    paths_name=paths[name].name,
+                    file_name=file.name,
+                )
                 raise DataError(msg)
             paths[name] = file
     return paths, skipped

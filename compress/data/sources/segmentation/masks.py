@@ -24,6 +24,7 @@ from torch import Tensor
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.data.augment import image_tensor
 from compress.data.batch import IGNORED
 from compress.data.build_mask_data import build_mask_data
@@ -80,7 +81,9 @@ class MaskedFiles:
             image = image_tensor(open_image(pair.image, self.channels_of_image))
             mask = read_mask(pair.mask)
         except (OSError, ValueError) as error:
-            msg = f"cannot decode {printable(pair.image)} with its mask: {error}; replace or remove them"
+            msg = gettext(
+                "cannot decode {image} with its mask: {error}; replace or remove them", image=printable(pair.image), error=error
+            )
             raise DataError(msg) from error
         if image.shape[1:] != mask.shape:
             raise DataError(_other_size(pair, image.shape[:0:-1], mask.shape[::-1]))
@@ -127,13 +130,26 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     """
     with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
         if image.width * image.height > LARGEST:
-            raise ValueError(f"{image.width} × {image.height} pixels, more than {LARGEST:,}")
+            raise ValueError(
+                gettext(
+                    "{width} × {height} pixels, more than {largest:,}", width=image.width, height=image.height, largest=LARGEST
+                )
+            )
         if image.mode not in _MODES:
-            raise ValueError(f"a mask in mode {image.mode} has colours and no class numbers; save it as grey or palette PNG")
+            raise ValueError(
+                gettext(
+                    "a mask in mode {mode} has colours and no class numbers; save it as grey or palette PNG", mode=image.mode
+                )
+            )
         values = np.asarray(image)
     if values.min() < 0 or values.max() > IGNORED:
         raise ValueError(
-            f"class number {int(values.max())}; masks have numbers from 0 to {IGNORED - 1}, and {IGNORED} for none"
+            gettext(
+                "class number {largest}; masks have numbers from 0 to {ignored}, and {ignored_class} for none",
+                largest=int(values.max()),
+                ignored=IGNORED - 1,
+                ignored_class=IGNORED,
+            )
         )
     return values.astype(np.uint8)
 
@@ -169,7 +185,13 @@ def _check_masks(pairs: list[MaskedFile], classes: int) -> None:
         if faults:
             more = [f"  and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
             listed = "\n".join([*faults[:_NAMED], *more])
-            msg = f"{len(faults)} of {len(pairs)} {problem}:\n{listed}"
+            msg = gettext(
+                "{count} of {pairs_count} {problem}:\n{listed}",
+                count=len(faults),
+                pairs_count=len(pairs),
+                problem=problem,
+                listed=listed,
+            )
             raise DataError(msg)
 
 

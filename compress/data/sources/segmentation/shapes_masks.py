@@ -10,6 +10,7 @@ import torch
 
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.data.augment import seed_of
 from compress.data.build_image_data import channel_moments, rgb_to_grey
 from compress.data.build_mask_data import build_mask_data
@@ -61,8 +62,13 @@ def _check_memory(count: int, settings: DataSettings) -> None:
     needed = count * (settings.channels + 1) * height * width
     free = psutil.virtual_memory().available
     if needed > free / 2:
-        msg = (
-            f"shapes_masks: {count} scenes of {height} × {width} need {needed / 2**30:.1f} GiB, "
-            f"{free / 2**30:.1f} GiB are free; lower `samples` or `image_size`"
+        msg = gettext(
+            "shapes_masks: {count} scenes of {height} × {width} need {needed:.1f} GiB, "
+            "{free:.1f} GiB are free; lower `samples` or `image_size`",
+            count=count,
+            height=height,
+            width=width,
+            needed=needed / 2**30,
+            free=free / 2**30,
         )
         raise DataError(msg)

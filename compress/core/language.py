@@ -1,0 +1,72 @@
+"""Messages in the language of the user, from gettext catalogues.
+
+    gettext("{path} is not a file", path=path)
+
+The English text is the key; `compress/core/locale/zh.po` has the translations, and `zh.mo` is the same compiled.
+The language is that of `in_language`, or of the environment variable `COMPRESS_LANG`, which child processes inherit.
+A text without translation stays English.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
+
+VARIABLE = "COMPRESS_LANG"
+"""Environment variable with the language of the process."""
+LANGUAGES = ("en", "zh")
+
+_CATALOGUES = Path(__file__).with_name("locale")
+_chosen: ContextVar[str | None] = ContextVar("language", default=None)
+
+
+def language() -> str:
+    """The language in use: of `in_language`, else of the environment if there is a catalogue for it, else English."""
+    chosen = _chosen.get() or os.environ.get(VARIABLE, "en")
+    return chosen if chosen in LANGUAGES else "en"
+
+
+@contextmanager
+def in_language(name: str) -> Iterator[None]:
+    """Use a language inside a block, in this thread."""
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def gettext(message: str, /, **values: object) -> str:
+    """A message in the language in use.
+
+    Args:
+        message: The English message, a template of `str.format` if there are values.
+        values: The values of its fields.
+    """
+    text = _catalogue(language()).gettext(message) if message else message
+    return text.format(**values) if values else text
+
+
+def ngettext(singular: str, plural: str, number: int, /, **values: object) -> str:
+    """A message whose form depends on a number, by the plural rule of the language.
+
+    Args:
+        singular: English template for one, such as `"{number} file"`.
+        plural: English template for other numbers.
+        number: The number, also the value of the field `number`.
+        values: Values of further fields.
+    """
+    return _catalogue(language()).ngettext(singular, plural, number).format(number=number, **values)
+
+
+@lru_cache
+def _catalogue(name: str) -> NullTranslations:
+    if name == "en":
+        return NullTranslations()
+    with (_CATALOGUES / f"{name}.mo").open("rb") as file:
+        return GNUTranslations(file)
