@@ -36,7 +36,7 @@ from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
-from compress.backends.openvino_runner import OnnxRuntimeRunner as OpenVino
+from compress.backends.openvino_runner import OpenVinoRunner as OpenVino
 from compress.core.network_spec import image_spec
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import time_runners
