@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -193,12 +193,16 @@ def methods(family: Annotated[str | None, typer.Argument(help="Show only this fa
 
 
 @app.command()
-def schema(out: Annotated[Path | None, typer.Option(parser=user_path, help="Write to this file.")] = None) -> None:
-    """Print the JSON schema of recipes, for editors."""
+def schema(
+    of: Annotated[Literal["recipe", "record"], typer.Argument(metavar="[recipe|record]", help="What to describe.")] = "recipe",
+    out: Annotated[Path | None, typer.Option(parser=user_path, help="Write to this file.")] = None,
+) -> None:
+    """Print the JSON schema of recipes, for editors, or of run records, for programs that read them."""
     from compress.config.recipe import schema as recipe_schema
     from compress.core.atomic_files import write_text
+    from compress.pipeline.record_schema import record_schema
 
-    text = json.dumps(recipe_schema(), indent=1)
+    text = json.dumps(recipe_schema() if of == "recipe" else record_schema(), indent=1)
     if out is None:
         echo(text)
     else:

@@ -108,7 +108,14 @@ class Metric(FrozenModel):
 
 
 class Curve(FrozenModel):
-    """A series to draw, for example the loss over epochs."""
+    """A series to draw, for example the loss over epochs.
+
+    Attributes:
+        x_label: Quantity of the horizontal axis.
+        y_label: Quantity of the vertical axis.
+        x: Positions.
+        y: Values at the positions; None where there is none.
+    """
 
     x_label: str
     y_label: str

@@ -5,26 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+from pydantic import Field, model_validator
+
 from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric, Metrics, StageRecord
 from compress.core.verdict import Verdict
 
+FORMAT_VERSION = 1
+"""Version of the format of `record.json` that this package writes. It rises when a field changes its name or its meaning."""
+
 
 class RunRecord(FrozenModel):
     """A whole run, with everything that its report and its repetition need.
 
     Attributes:
+        format_version: Version of this format; 0 in a record that was written before the format had one.
+        name: Name of the run.
+        recipe: The resolved recipe, with all defaults.
+        recipe_text: The recipe as it was written; empty for a run from Python.
+        spec: Inputs, outputs, classes and preprocessing of the network.
+        data: Data settings, with fingerprints of the samples.
         metric: The deciding metric; None in older records.
         further_metrics: The other metrics of the task.
+        teacher: Record of the teacher, which is stage 0; None without a teacher.
         start: Metrics of the network before the first stage.
         skipped: Skipped files and samples of the data, with reasons.
         notes: Notes on building and exporting the starting network.
         warnings: The notes that are shown at the head of the report.
         smoke: Whether it was a smoke run, whose numbers are not valid results.
+        stages: Records of the stages, in order.
+        verdict: Comparison with the limits of the budget; None without a budget and for a smoke run.
+        environment: Processor, system and package versions of the machine that ran the stages.
+        started: Start of the first stage, ISO 8601 in UTC.
+        wall_time_s: Sum of the wall times of all stages, s; of a reused stage, that of the run that computed it.
     """
 
+    format_version: int = Field(default=0, ge=0, le=FORMAT_VERSION)
     name: str
     recipe: dict[str, object]
     recipe_text: str
@@ -43,6 +61,15 @@ class RunRecord(FrozenModel):
     environment: dict[str, str]
     started: str
     wall_time_s: float
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_version(cls, values: object) -> object:
+        version = values.get("format_version") if isinstance(values, dict) else None
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            msg = f"it has format {version} and this compress reads formats up to {FORMAT_VERSION}; install a newer compress"
+            raise ValueError(msg)
+        return values
 
     @property
     def every_stage(self) -> tuple[StageRecord, ...]:

@@ -18,7 +18,7 @@ from compress.core.record import StageRecord
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.run_directory import RunDirectory
-from compress.core.run_record import RunRecord
+from compress.core.run_record import FORMAT_VERSION, RunRecord
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.core.user_code_key import user_code_key
@@ -103,6 +103,7 @@ class PipelineExecutor(RunState):
         records = [output.record for output in (*self.teachers, *self.outputs)]
         start = self.outputs[0]
         return RunRecord(
+            format_version=FORMAT_VERSION,
             name=self.plan.name,
             recipe=self.plan.recipe,
             recipe_text=self.plan.recipe_text,

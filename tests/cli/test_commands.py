@@ -36,6 +36,7 @@ def recipe(tmp_path: Path) -> Path:
         ["--help"],
         ["validate", "resnet50_to_mobilenet"],
         ["schema"],
+        ["schema", "record"],
         ["methods"],
         ["devices", "list"],
         ["devices", "show", "jetson"],
@@ -177,6 +178,14 @@ def test_the_schema_is_json_and_names_every_stage():
     schema = json.loads(compress("schema").stdout)
     text = json.dumps(schema)
     assert all(f'"{name}"' in text for name in ("train", "distill", "prune", "quantize", "export", "profile"))
+
+
+def test_the_schema_of_a_record_goes_to_a_file_and_an_unknown_one_is_refused(tmp_path):
+    assert compress("schema", "record", "--out", tmp_path / "schema.json").returncode == 0
+    assert json.loads((tmp_path / "schema.json").read_text())["title"].startswith("compress run record")
+    done = compress("schema", "recepi")
+    assert done.returncode == 2
+    assert "not one of" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["y" * 300, "~nosuchuser/x"])

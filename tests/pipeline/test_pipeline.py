@@ -7,16 +7,18 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 
 import compress
 from compress.core.progress import NullReporter
 from compress.core.run_directory import RunDirectory
-from compress.core.run_record import RunRecord
+from compress.core.run_record import FORMAT_VERSION, RunRecord
 from compress.core.sentences import render
 from compress.pipeline.check_run import check_run
 from compress.pipeline.pipeline import Pipeline
+from compress.pipeline.record_schema import record_schema
 
 RECIPE = """\
 name: tiny
@@ -66,6 +68,8 @@ def test_every_stage_leaves_its_folder_record_and_model(finished):
 def test_the_record_is_whole_and_round_trips(finished):
     loaded = RunRecord.load(finished.folder / "record.json")
     assert loaded == finished.record
+    assert loaded.format_version == FORMAT_VERSION
+    jsonschema.validate(json.loads((finished.folder / "record.json").read_bytes()), record_schema())
     assert [stage.name for stage in loaded.stages] == ["distill", "prune", "quantize", "export", "profile"]
     distill = loaded.stages[0]
     assert distill.results["control_accuracy"].how == "measured"
