@@ -171,6 +171,7 @@ def check(
 app.command()(review.compare)
 app.command()(review.gate)
 app.command()(review.history)
+app.command()(review.card)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands on finished runs, from their records: `compare`, `gate`, `history`."""
+"""Commands on finished runs, from their records: `compare`, `gate`, `history`, `card`."""
 
 from __future__ import annotations
 
@@ -91,3 +91,20 @@ def history(
     page = out or folder / "history.html"
     write_text(page, render(read_runs(folder, rebuild=rebuild), folder))
     echo(page)
+
+
+def card(
+    run: RunPath,
+    out: Annotated[Path | None, typer.Option(parser=user_path, help="Output folder; RUN/card by default.")] = None,
+    license_id: Annotated[
+        str, typer.Option("--license", metavar="ID", help="Licence of the network by its SPDX identifier, such as Apache-2.0.")
+    ] = "",
+    base_model: Annotated[
+        str, typer.Option(metavar="NAME", help="Name on the Hugging Face hub of the network that the run started from.")
+    ] = "",
+) -> None:
+    """Write a Hugging Face model card and a CycloneDX bill of materials of a run, from its record."""
+    from compress.pipeline.card.write_card import write_card
+
+    for path in write_card(run, out, license_id=license_id, base_model=base_model):
+        echo(path)

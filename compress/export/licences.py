@@ -61,17 +61,38 @@ def licence_notes(runtime: str, data_source: str, earlier: Iterable[StageRecord]
     return tuple(notes)
 
 
-def package_licence(package: str) -> str:
-    """Licence in the metadata of an installed package, in one line."""
+class StatedLicence(NamedTuple):
+    """Licence in the metadata of an installed package.
+
+    Attributes:
+        version: Version of the package.
+        text: The licence on one line; empty where the package states none.
+        is_expression: Whether it is an SPDX expression.
+    """
+
+    version: str
+    text: str
+    is_expression: bool
+
+
+def stated_licence(package: str) -> StatedLicence | None:
+    """Licence that an installed package states; None where it is not installed."""
     try:
         about = metadata.metadata(package)
     except metadata.PackageNotFoundError:
-        return "must be checked: the package was not installed when this was written"
+        return None
     expression, field = ("".join(about.get_all(key) or ()) for key in ("License-Expression", "License"))
     classifiers = [entry.rpartition(" :: ")[2] for entry in about.get_all("Classifier") or () if entry.startswith("License ::")]
     short = field if len(field) <= SHORT and "\n" not in field else ""
-    licence = expression or short or ", ".join(classifiers)
-    return f"{licence}, from its metadata ({about['Version']})" if licence else CHECK
+    return StatedLicence(about["Version"], expression or short or ", ".join(classifiers), bool(expression))
+
+
+def package_licence(package: str) -> str:
+    """Licence in the metadata of an installed package, in one line, with its version."""
+    licence = stated_licence(package)
+    if licence is None:
+        return "must be checked: the package was not installed when this was written"
+    return f"{licence.text}, from its metadata ({licence.version})" if licence.text else CHECK
 
 
 def as_text(notes: Iterable[LicenceNote]) -> str:

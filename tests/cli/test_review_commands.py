@@ -1,4 +1,4 @@
-"""`compress gate` and `compress compare` as commands."""
+"""`compress gate`, `compress compare` and `compress card` as commands."""
 
 import json
 import shutil
@@ -78,3 +78,11 @@ def test_the_gate_refuses_a_run_whose_artifact_is_not_the_measured_one(tmp_path:
     is_refused = damage in ("changed", "missing")
     assert (done.exit_code != 0) == is_refused
     assert ("model.onnx is missing or was changed" in str(done.exception)) == is_refused
+
+
+def test_a_card_and_a_bill_are_written(tmp_path: Path) -> None:
+    done = run("card", EXAMPLE, "--out", str(tmp_path / "card"), "--license", "MIT")
+    assert done.exit_code == 0
+    assert [Path(line).name for line in done.stdout.split()] == ["README.md", "bom.cdx.json"]
+    assert "license: mit" in (tmp_path / "card" / "README.md").read_text(encoding="utf-8")
+    assert "no record at" in str(run("card", str(tmp_path)).exception)

@@ -1,0 +1,84 @@
+import pytest
+
+from compress.core.run_record import RunRecord
+from compress.pipeline.card.contents import (
+    artifact_files,
+    artifact_rows,
+    data_name,
+    short_source,
+    source_networks,
+    weaknesses,
+)
+
+
+def test_the_files_that_ship_are_those_of_the_export_by_device(example: RunRecord) -> None:
+    files = artifact_files(example)
+    export = next(stage for stage in example.stages if stage.name == "export")
+    assert set(files) == {"host", "mobile_cpu", "desktop_gpu", "jetson_orin_nano", "torch"}
+    assert files["host"]["model.onnx"] == export.files["artifacts/host/model.onnx"]
+    assert artifact_files(example.model_copy(update={"stages": ()})) == {}
+
+
+def test_rows_are_those_of_the_artifact_alone(example: RunRecord, record: RunRecord) -> None:
+    assert [row.device for row in artifact_rows(example)] == ["host", "mobile_cpu", "jetson_orin_nano", "desktop_gpu"]
+    assert {row.subject for row in artifact_rows(record)} == {"artifact"}
+
+
+@pytest.mark.parametrize(
+    ("source", "short"),
+    [
+        ("digits", "digits"),
+        ("imagefolder:/home/me/photos", "imagefolder:photos"),
+        ("imagefolder:/home/me/photos/", "imagefolder:photos"),
+        (r"npz:C:\data\x.npz", "npz:x.npz"),
+        ("torchvision:resnet18", "torchvision:resnet18"),
+        ("python:nets/a.py:network", "python:a.py:network"),
+    ],
+)
+def test_the_folders_of_this_machine_are_left_out(source: str, short: str, example: RunRecord) -> None:
+    assert short_source(source) == short
+    assert data_name(example.model_copy(update={"data": {"source": source}})) == short
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_pretrained", "hub_name"),
+    [
+        ({"source": "torchvision:resnet18", "weights": None}, False, ""),
+        ({"source": "torchvision:resnet18", "weights": "DEFAULT"}, True, ""),
+        ({"source": "timm:resnet18.a1_in1k", "weights": "DEFAULT"}, True, "timm/resnet18.a1_in1k"),
+        ({"source": "timm:resnet18.a1_in1k", "weights": None}, False, ""),
+        ({"source": "timm:resnet18", "weights": "DEFAULT"}, True, ""),
+        ({"source": "hf:models/vit", "weights": None}, True, ""),
+        ({"source": "hf:models/vit", "weights": "fresh"}, False, ""),
+        ({"source": "file:/x/last.ckpt", "architecture": "timm:resnet18"}, True, ""),
+        ({"settings": {"source": "onnx:model.onnx"}}, True, ""),
+    ],
+)
+def test_pretrained_networks_are_named(
+    settings: dict[str, object], is_pretrained: bool, hub_name: str, example: RunRecord
+) -> None:
+    changed = example.model_copy(update={"recipe": {"model": settings, "teacher": None}})
+    (network,) = source_networks(changed)
+    assert (network.role, network.pretrained, network.hub_name) == ("network", is_pretrained, hub_name)
+
+
+def test_teachers_follow_the_network(example: RunRecord) -> None:
+    assert [(each.role, each.source) for each in source_networks(example)] == [
+        ("network", "torchvision:mobilenet_v2"),
+        ("teacher", "torchvision:resnet50"),
+    ]
+
+
+def test_the_callers_own_network_is_named_by_its_class(example: RunRecord) -> None:
+    recipe = {"model": {"class": "nets.Mine"}, "teacher": []}
+    (network,) = source_networks(example.model_copy(update={"recipe": recipe}))
+    assert network.source == "the caller's own nets.Mine"
+
+
+def test_weaknesses_are_warnings_and_limits_that_are_not_met(example: RunRecord, record: RunRecord) -> None:
+    lines = list(weaknesses(example))
+    assert any(line.startswith("1 · distill: ") for line in lines)
+    assert any(line.startswith("2 · prune: ") for line in lines)
+    missed = [line for line in weaknesses(record) if "missed" in line or "not shown" in line]
+    assert len(missed) == sum(check.result != "met" for check in record.verdict.checks)  # type: ignore[union-attr]
+    assert next(weaknesses(example.model_copy(update={"smoke": True}))).startswith("smoke run")
