@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +44,10 @@ class RecordedOutputs:
     """Outputs of a network on a split.
 
     Attributes:
-        parts: Outputs and batch without inputs, in the order of the split.
+        parts: Outputs and batch, whose inputs may be left out, in the order of the split.
     """
 
-    parts: tuple[Part, ...]
+    parts: Iterable[Part]
 
 
 Part = tuple[Tensors, Batch]

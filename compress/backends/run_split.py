@@ -39,6 +39,7 @@ class SplitScores:
         chance: Accuracy of the same answers in random order, where that of the network is not significantly better; None where
             it is, and where outputs are no classes.
         constant: Whether all of several samples have the same outputs.
+        has_classes: Whether outputs are one class for each sample, so that `chance` is known.
     """
 
     scores: Array
@@ -50,6 +51,7 @@ class SplitScores:
     metrics: Mapping[str, float] = field(default_factory=dict)
     chance: float | None = None
     constant: bool = False
+    has_classes: bool = False
 
 
 def run_split(
@@ -106,6 +108,7 @@ def run_split(
         {name: value for name, value in values.items() if name == task.metric or name in further},
         chance_agreement(pairs) if pairs else None,
         constant and len(scores) > 1,
+        bool(pairs),
     )
 
 

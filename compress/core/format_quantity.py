@@ -24,6 +24,8 @@ METRIC_LABELS = {
     "control_{}": "test {} of the control (student trained alone)",
     "control_{}_validation": "validation {} of the control (student trained alone)",
     "{}_over_control": "gain of the test {} over the control",
+    "permuted_{}": "test {} of the outputs assigned to other samples",
+    "{}_over_permuted": "gain of the test {} over the outputs assigned to other samples",
     "{}_given": "validation {} of the input network",
     "{}_replaced": "validation {} after the replacements",
     "{}_recovered": "validation {} after recovery",
@@ -31,7 +33,7 @@ METRIC_LABELS = {
 }
 """Quantities of the deciding metric: pattern of the name → pattern of the label."""
 
-DIFFERENCES = ("{}_drop", "{}_rise", "{}_lost", "{}_over_control")
+DIFFERENCES = ("{}_drop", "{}_rise", "{}_lost", "{}_over_control", "{}_over_permuted")
 """Names that are differences: fractions are shown in percentage points, to distinguish them from relative changes."""
 
 LABELS = {

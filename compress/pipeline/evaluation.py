@@ -18,8 +18,8 @@ from torch import Tensor
 from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import parity_inputs
 from compress.backends.iterate_split import input_arrays
-from compress.backends.run_split import SplitScores
 from compress.core.atomic_files import sha256
+from compress.core.entries import Tables
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.format_quantity import difference_unit
@@ -28,15 +28,12 @@ from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
 from compress.models.check_network import check_each_alone
-from compress.pipeline.review.judge_record import USELESS
 from compress.pipeline.split_metrics import ONNX_RUNTIME, measure_control, measure_splits
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
-from compress.pipeline.verdict import is_chance
+from compress.pipeline.useless_network import useless_warning, warnings_of_same_bytes
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
-from compress.tasks.classification import ACCURACY
 from compress.tasks.flat_outputs import flat_outputs
-from compress.tasks.metric import ThresholdMetric
 from compress.tasks.metric_quantity import loss_of
 from compress.tasks.output_names import name_outputs
 
@@ -61,6 +58,7 @@ class Evaluation:
         results: Further quantities, including those on the test split, which a stage must not use.
         notes: Notes for the record.
         warnings: The notes that are shown at the head of the report.
+        tables: Rows by table name.
         scores: Per-sample scores on the test split, float32 (N,), which paired intervals need; None where not measured.
     """
 
@@ -68,6 +66,7 @@ class Evaluation:
     results: Metrics = field(default_factory=dict)
     notes: tuple[Fact, ...] = ()
     warnings: tuple[Fact, ...] = ()
+    tables: Tables = field(default_factory=dict)
     scores: np.ndarray | None = None
 
 
@@ -139,7 +138,7 @@ def evaluate_outcome(
             return Evaluation(pending.before)
         save_scores(scores, context.folder)
         metrics = pending.before | _drop(reference, scores, task)
-        return Evaluation(metrics, warnings=() if unchanged else _warnings_of_same_bytes(previous))
+        return Evaluation(metrics, warnings=() if unchanged else warnings_of_same_bytes(previous))
     file = candidate.artifact[1] if candidate.module is None else context.folder / FLOAT_ONNX
     if candidate.module is not None:
         split, options, cache = context.data.validation, context.onnx, context.cache
@@ -154,7 +153,7 @@ def evaluate_outcome(
     metrics = evaluation.metrics | _drop(reference, scores, task)
     control = measure_control(candidate, context, scores)
     warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric_info))
-    return Evaluation(metrics, evaluation.results | control, warnings, warnings, scores)
+    return Evaluation(metrics, evaluation.results | control, warnings, warnings, evaluation.tables, scores)
 
 
 def _drop(reference: StageOutput | None, scores: np.ndarray, task: Task) -> Metrics:
@@ -190,7 +189,7 @@ def evaluate_candidate(
         for name, result in (("test", measured.test), ("validation", measured.validation))
         if result.not_finite
     )
-    warnings += useless_warning(candidate, measured.test, measured.metrics[task.metric], task)
+    warnings += (*useless_warning(measured, candidate.spec.classes, task), *measured.warnings)
     metrics = dict(measured.metrics)
     if candidate.module is not None:
         metrics |= _counts(candidate.module, data)
@@ -202,34 +201,7 @@ def evaluate_candidate(
     results = dict(measured.results)
     if baseline:
         results["speedup_vs_before"] = speedup(timings["baseline"], timings["this"])
-    return Evaluation(metrics, results, warnings=warnings, scores=measured.test.scores)
-
-
-def useless_warning(candidate: Candidate, result: SplitScores, measured: Quantity, task: Task) -> tuple[Fact, ...]:
-    """A warning for a network that predicts one class for all test samples, or is not significantly better than chance.
-
-    Args:
-        candidate: The network.
-        result: Result on the test split. A class for all means nothing where a threshold decides.
-        measured: The deciding metric on the test split.
-        task: Task, for the chance level.
-    """
-    classes, samples = candidate.spec.classes, len(result.scores)
-    by_threshold = isinstance(task.deciding, ThresholdMetric)
-    if result.only_class is not None and classes and not by_threshold:
-        return (Fact.of("pipeline.one_class_for_all", classes[result.only_class], samples=samples),)
-    label, chance = task.metric_info.label, task.chance_level(classes, {**result.further, task.metric: result.scores})
-    if chance is None or not is_chance(measured, chance, task.metric_info):
-        chance = result.chance if task.metric == ACCURACY.name else None
-    if chance is None:
-        return (Fact.of("pipeline.constant_outputs", label, samples=samples),) if result.constant else ()
-    return (Fact.of("pipeline.at_chance", label, value=measured.value, chance=chance, samples=samples),)
-
-
-def _warnings_of_same_bytes(previous: StageOutput) -> tuple[Fact, ...]:
-    """Warnings of an earlier evaluation of the same file, which apply to every stage with this file."""
-    codes = (*USELESS, "pipeline.outputs_not_finite")
-    return tuple(warning for warning in previous.origin.record.warnings if warning.code in codes)
+    return Evaluation(metrics, results, warnings=warnings, tables=measured.tables, scores=measured.test.scores)
 
 
 def no_gain_warning(control: Metrics, metric: Metric) -> tuple[Fact, ...]:

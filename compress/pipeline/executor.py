@@ -232,7 +232,7 @@ class PipelineExecutor(RunState):
                 notes=(*notes, *pending.export_notes, *outcome.notes, *evaluation.notes, *saved),
                 warnings=(*pending.export_warnings, *outcome.warnings, *evaluation.warnings),
                 curves=outcome.curves,
-                tables=outcome.tables,
+                tables=outcome.tables | evaluation.tables,
                 seed=context.seed,
                 versions=versions(),
                 started=started.isoformat(timespec="seconds"),

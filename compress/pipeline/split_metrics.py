@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from compress.backends.iterate_split import RecordedOutputs, iterate_split
+from compress.backends.permuted_outputs import PermutedOutputs
 from compress.backends.run_split import SplitScores, run_split, with_threshold_of
-from compress.core.record import Metrics
+from compress.core.entries import Tables
+from compress.core.fact import Fact
+from compress.core.record import Metrics, Quantity
 from compress.core.stage import Candidate, Context
-from compress.tasks.defect_task import DefectTask
+from compress.tasks.classification import ACCURACY
 from compress.tasks.metric import ThresholdMetric
 from compress.tasks.metric_quantity import estimate, gain_of
 from compress.train.checkpoints import load_weights
@@ -33,12 +38,16 @@ class SplitMetrics(NamedTuple):
         results: Further quantities of the test split.
         test: Scores; the deciding metric is held against the threshold of the validation split, where it has one.
         validation: Likewise, by itself.
+        tables: Further tables of the test split.
+        warnings: Of the task, on the test split.
     """
 
     metrics: Metrics
     results: Metrics
     test: SplitScores
     validation: SplitScores
+    tables: Tables
+    warnings: tuple[Fact, ...]
 
 
 def measure_splits(candidate: Candidate, context: Context) -> SplitMetrics:
@@ -58,15 +67,57 @@ def measure_splits(candidate: Candidate, context: Context) -> SplitMetrics:
     else:
         runtime, network = candidate.artifact
         where = "ONNX Runtime" if runtime == ONNX_RUNTIME else f"{network.name} in {runtime}"
-    splits = {"test": context.data.test, "validation": context.data.validation}
-    results = {name: run_split(network, split, task, runtime=runtime, every_metric=True) for name, split in splits.items()}
-    validation = results["validation"]
-    test = with_threshold_of(validation, results["test"], task)
+    data = context.data
+    validation = run_split(network, data.validation, task, runtime=runtime, every_metric=True)
+    outputs = PermutedOutputs(len(data.test))
+    parts = outputs.watch(iterate_split(network, data.test, task, runtime=runtime))
+    test = with_threshold_of(validation, run_split(RecordedOutputs(parts), data.test, task, every_metric=True), task)
     metrics = _quantities(test, task, f"{where}, test split") | {
         f"{name}_validation": quantity for name, quantity in _quantities(validation, task, f"{where}, validation split").items()
     }
-    further = task.test_results(test.scores, classes, f"{where}, test split") if isinstance(task, DefectTask) else {}
-    return SplitMetrics(metrics, further, test, validation)
+    statistics = {**test.further, task.metric: test.scores}
+    further = task.further_results(statistics, classes, f"{where}, test split")
+    quantities = dict(further.quantities)
+    if not _has_own_chance(test, task, classes):
+        quantities |= _permuted(outputs, test, validation, task, where)
+    return SplitMetrics(metrics, quantities, test, validation, further.tables, further.warnings)
+
+
+def permuted_names(metric: str) -> tuple[str, str]:
+    """Names of the metric of outputs that are assigned to other samples, and of the gain over it."""
+    return f"permuted_{metric}", f"{metric}_over_permuted"
+
+
+def _has_own_chance(test: SplitScores, task: Task, classes: Sequence[str]) -> bool:
+    """Whether chance is known exactly: the accuracy of answers in random order, or the level of a metric with a threshold.
+
+    Recall at a rate of false alarms is also good for a permutation that finds most parts defective where most are.
+    """
+    if task.metric == ACCURACY.name and test.has_classes:
+        return True
+    statistics = {**test.further, task.metric: test.scores}
+    return isinstance(task.deciding, ThresholdMetric) and task.chance_level(classes, statistics) is not None
+
+
+def _permuted(
+    outputs: PermutedOutputs, test: SplitScores, validation: SplitScores, task: Task, where: str
+) -> dict[str, Quantity]:
+    """The deciding metric of outputs that are assigned to other test samples, and the gain of the network over it."""
+    metric = task.deciding
+    if (scored := outputs.scores(task, metric)) is None:
+        return {}
+    permuted = scored.permuted
+    if isinstance(metric, ThresholdMetric):
+        permuted = metric.with_threshold(permuted, metric.choose_threshold(validation.scores))
+    level, gain = permuted_names(task.metric)
+    count = len(permuted)
+    against = "its outputs assigned to other samples"
+    return {
+        level: estimate(
+            metric, permuted, f"{where}, {count} outputs assigned to other samples of the test split", bootstrap=False
+        ),
+        gain: gain_of(metric, permuted, test.scores[scored.rows], against),
+    }
 
 
 def _quantities(result: SplitScores, task: Task, where: str) -> Metrics:

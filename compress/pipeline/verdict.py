@@ -11,7 +11,7 @@ from compress.core.format_quantity import format_value
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
 from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan
-from compress.pipeline.review.judge_record import USELESS, losses_without_pairs, useless_checks
+from compress.pipeline.review.judge_record import losses_without_pairs, useless_checks, warning_checks
 from compress.pipeline.stage_output import StageOutput
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: StageOutput | None, task: Task) -> Verdict:
     """Check the budget.
 
-    If the budget has no limit on the deciding metric, a note says so, and a network that predicts one class for all samples or
-    is not better than chance does not pass.
+    If the budget has no limit on the deciding metric, a note says so. With any budget a network that predicts one class for all
+    samples or is not better than chance does not pass, nor one with a missed check among its warnings, see `warning_checks`.
 
     Args:
         budget: The limits.
@@ -41,16 +41,16 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
     )
     verdict = check_budget(budget, metrics=values, rows=_rows_of_the_artifact(outputs), limited=metrics)
     is_limited = any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics))
-    if is_limited and not verdict.passed:
-        return verdict
-    useless = useless_checks(metrics[0], after, _warnings(outputs))
-    if is_limited:
-        return Verdict(passed=not useless, checks=(*useless, *verdict.checks), notes=verdict.notes)
-    return Verdict(
-        passed=verdict.passed and not useless,
-        checks=(*useless, *verdict.checks),
-        notes=(Fact.of("pipeline.no_metric_limit", metrics[0].label, names=(metrics[0].loss_name, metrics[0].name)),),
-    )
+    notes = () if is_limited else (_no_metric_limit(metrics[0]),)
+    warnings = outputs[-1].origin.record.warnings
+    broken = warning_checks(metrics, warnings, budget)
+    if not is_limited or verdict.passed:  # else a missed limit on the metric says it already
+        broken = (*useless_checks(metrics[0], after, warnings), *broken)
+    return Verdict(passed=verdict.passed and not broken, checks=(*broken, *verdict.checks), notes=notes)
+
+
+def _no_metric_limit(metric: Metric) -> Fact:
+    return Fact.of("pipeline.no_metric_limit", metric.label, names=(metric.loss_name, metric.name))
 
 
 def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> StageOutput | None:
@@ -103,7 +103,7 @@ def _meaningless_loss(outputs: Sequence[StageOutput], reference: StageOutput | N
 def _recorded_chance(output: StageOutput) -> float | None:
     """The chance level that the evaluation of a network recorded, which may depend on the targets of the test split."""
     for warning in output.origin.record.warnings:
-        if warning.code == "pipeline.at_chance":
+        if warning.code in ("pipeline.at_chance", "pipeline.input_not_used"):
             level = warning.values["chance"]
             return float(level) if isinstance(level, int | float) else None
     return None
@@ -121,15 +121,10 @@ def _metrics_of_a_constant(outputs: Sequence[StageOutput], metrics: Sequence[Met
 
     If most samples have this class, such a network could pass.
     """
-    for warning in _warnings(outputs):
+    for warning in outputs[-1].origin.record.warnings:
         if warning.code == "pipeline.one_class_for_all":
             reason = f"the final network predicts the class {warning.subject!r} for all test samples"
             return {
                 name: Quantity.missing(metric.unit, reason) for metric in metrics for name in (metric.name, metric.loss_name)
             }
     return {}
-
-
-def _warnings(outputs: Sequence[StageOutput]) -> list[Fact]:
-    """Warnings that the final network is not useful."""
-    return [warning for warning in outputs[-1].origin.record.warnings if warning.code in USELESS]

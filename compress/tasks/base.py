@@ -17,6 +17,7 @@ from compress.core.record import Metric
 from compress.core.signature import TensorSpec
 from compress.data.batch import Batch, Split, Tensors
 from compress.tasks.capability import Capability
+from compress.tasks.further_results import FurtherResults
 from compress.tasks.infer_code import OUTPUTS, InferCode
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.output_names import name_outputs
@@ -240,6 +241,21 @@ class Task(ABC):
                 any may be missing.
         """
         return None
+
+    def further_results(
+        self,
+        statistics: Mapping[str, Scores],  # noqa: ARG002  # for subclasses
+        classes: Sequence[str],  # noqa: ARG002
+        where: str,  # noqa: ARG002
+    ) -> FurtherResults:
+        """What the test split shows beside the metrics, such as each column of a regression; by default nothing.
+
+        Args:
+            statistics: Of the task's metrics on the test split, by name; any that has no value may be missing.
+            classes: Class names.
+            where: What was measured on what.
+        """
+        return FurtherResults()
 
     def check_spec(self, spec: NetworkSpec) -> None:  # noqa: B027  # most tasks take whatever the data gives
         """Check that data of this specification fit the task.

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from compress.core.errors import CompressError, DataError, nearest
+from compress.core.fact import Fact
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
-from compress.core.record import Metrics, Quantity
+from compress.core.record import Quantity
 from compress.tasks.base import Task
 from compress.tasks.defect_metrics import Auroc, FalseAlarmRate, PartScores, RecallAtFpr
+from compress.tasks.further_results import FurtherResults
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.operating_point import parts_needed
 
@@ -101,16 +103,19 @@ class DefectTask(Task):
         """
         self._find_good(spec.classes)
 
-    def test_results(self, scores: Scores, classes: Sequence[str], where: str) -> Metrics:
-        """The threshold, and where there are several kinds of defects the recall of each with Wilson's interval.
+    def further_results(self, statistics: Mapping[str, Scores], classes: Sequence[str], where: str) -> FurtherResults:
+        """The threshold, the recall of each of several kinds of defects with Wilson's interval, and a warning of false alarms.
+
+        The warning is given where the whole Wilson interval of the false alarm rate is above the rate of the task.
 
         Args:
-            scores: Rows of the test split, with the threshold.
+            statistics: Those of the deciding metric, with the threshold, are used.
             classes: Class names.
             where: What was measured on what.
         """
         from compress.core.statistics import wilson
 
+        scores = statistics[self.metric]
         parts = PartScores.of(scores)
         detail = "chosen on good parts of the validation split"
         results = {"alarm_threshold": Quantity.measured(parts.threshold, "1", detail)}
@@ -126,7 +131,19 @@ class DefectTask(Task):
                     interval=wilson(hits, len(own)),
                     runs=len(own),
                 )
-        return results
+        return FurtherResults(results, warnings=self._false_alarms(scores, where))
+
+    def _false_alarms(self, scores: Scores, where: str) -> tuple[Fact, ...]:
+        from compress.core.verdict import Check
+        from compress.core.warned_check import warning_of
+        from compress.tasks.metric_quantity import estimate
+
+        info = self._alarms.info
+        rate = estimate(self._alarms, scores, where)
+        if rate.low is None or rate.low <= self.fpr:
+            return ()
+        check = Check(quantity=rate, passed=False, name=info.name, label=info.label, bound=self.fpr, unit=info.unit)
+        return (warning_of("tasks.false_alarms_over_rate", info.name, check),)
 
     def operating_point(self, scores: Scores, classes: Sequence[str]) -> dict[str, str | float]:
         """What ships as `threshold.json`.
@@ -159,9 +176,10 @@ class DefectTask(Task):
     def _use_class(self, index: int) -> None:
         self.good_index = index
         self._recall = RecallAtFpr(self.defect_score, index, self.fpr)
-        alarms, area = FalseAlarmRate(self.defect_score, index, self.fpr), Auroc(self.defect_score, index, self.fpr)
+        self._alarms = FalseAlarmRate(self.defect_score, index, self.fpr)
+        area = Auroc(self.defect_score, index, self.fpr)
         # They know the class of good parts and the rate of false alarms.
-        self.metrics = self.own_metrics(self._recall, alarms, area)  # type: ignore[misc]
+        self.metrics = self.own_metrics(self._recall, self._alarms, area)  # type: ignore[misc]
 
     def _find_good(self, classes: Sequence[str]) -> int:
         name = self.good or (GOOD if GOOD in classes else next(iter(classes), GOOD))

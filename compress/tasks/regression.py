@@ -16,6 +16,7 @@ from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import TARGET, UNLABELLED, Tensors
 from compress.tasks.base import Rows, Task
 from compress.tasks.capability import Capability
+from compress.tasks.further_results import FurtherResults
 from compress.tasks.infer_code import InferCode
 from compress.tasks.metric import RatioOfSums, Scores, TaskMetric
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 VALUES = "values"
 """Name of the output."""
-TRIED = 360
-"""Answers that are tried for the best constant of values with a period."""
 Error = Literal["squared", "absolute", "huber"]
 RMSE = Metric(name="rmse", label="RMSE", unit="1", higher_is_better=False)
 MAE = Metric(name="mae", label="mean absolute error", unit="1", higher_is_better=False)
@@ -86,7 +85,12 @@ class MeanError(RatioOfSums):
 
 
 class Determination:
-    """Coefficient of determination R² = 1 − Σ(ŷ − y)² / Σ(y − ȳ)², the mean over the values.
+    """Coefficient of determination R² = 1 − Σ(ŷ − y)² / Σ(y − c)², the mean over the values; c is the best constant answer.
+
+    That is the mean, and for values with a period the answer of the least squared error, see `constant_errors`.
+
+    Args:
+        period: Period of the values, or None.
 
     Attributes:
         info: Its description.
@@ -111,29 +115,15 @@ class Determination:
         """R² of these samples; NaN if all targets are equal."""
         import numpy as np
 
+        from compress.tasks.value_errors import constant_errors
+
         error, total, squares = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)
         spread = squares - total**2 / len(scores)
+        if self.period is not None:
+            targets = np.split(scores.astype(np.float64), 3, axis=1)[1]
+            spread = (constant_errors(targets, self.period) ** 2).sum(axis=0)
         varied = spread > 1e-12 * np.maximum(squares, 1e-300)
         return float((1 - error[varied] / spread[varied]).mean()) if varied.any() else float("nan")
-
-
-def constant_rmse(scores: Scores, period: float | None = None) -> float:
-    """The RMSE of one answer for all samples, the best there is: the mean of each value, so √(mean_v Var(y_v)).
-
-    Of values with a period it is the best of `TRIED` evenly spaced answers.
-
-    Args:
-        scores: Statistics of `Determination`, (N, 3V).
-        period: Of the values; None for none.
-    """
-    import numpy as np
-
-    _, targets, _ = np.split(scores.astype(np.float64), 3, axis=1)
-    if period is None:
-        return float(targets.var(axis=0).mean() ** 0.5)
-    answers = np.arange(TRIED) * (period / TRIED)
-    errors = [(((targets - answer + period / 2) % period - period / 2) ** 2).mean(axis=0) for answer in answers]
-    return float(np.min(errors, axis=0).mean() ** 0.5)
 
 
 class RegressionOptions(FrozenModel):
@@ -229,12 +219,26 @@ class Regression(Task):
 
     def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
         """The RMSE of one answer for all samples; P/√12, of evenly spread values with a period P, without statistics."""
+        from compress.tasks.value_errors import ValueErrors
+
         scores = statistics.get(R2.name)
         if scores is not None:
-            return constant_rmse(scores, self.period)
+            return float((ValueErrors.of(scores, self.period).constant ** 2).mean() ** 0.5)
         if self.metric in statistics:
             return 0.0  # R² has no value where all targets are equal: one answer has no error
         return None if self.period is None else self.period / 12**0.5
+
+    def further_results(self, statistics: Mapping[str, Scores], classes: Sequence[str], where: str) -> FurtherResults:
+        """The metrics of each of several values, and a warning for each that is no better than a constant; see `value_results`.
+
+        The constant is the median where the loss is the absolute error, else the mean, of the values of the test split.
+        """
+        from compress.tasks.value_errors import value_results
+
+        scores = statistics.get(R2.name)
+        if scores is None:
+            return FurtherResults()
+        return value_results(scores, classes, self.period, where, absolute=self.error == "absolute")
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:  # noqa: ARG002
         """The values; for values v with a period P the points (cos 2πv/P, sin 2πv/P) · P/2π."""

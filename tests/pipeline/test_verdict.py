@@ -1,5 +1,6 @@
 """The verdict on a run: which network and which reference it is about."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from compress.core.network_spec import image_spec
 from compress.core.record import BenchmarkRow, Quantity, StageRecord
 from compress.core.sentences import render
 from compress.core.sentences.limits import allowed_words, limit_words
+from compress.core.verdict import Check
+from compress.core.warned_check import warning_of
 from compress.pipeline.stage_output import StageOutput
 from compress.pipeline.verdict import is_chance, reach_verdict
 from compress.tasks.classification import ACCURACY, Classification
@@ -101,7 +104,7 @@ def test_a_budget_without_a_limit_on_the_metric_says_so(tmp_path):
     assert "set accuracy_drop or accuracy" in render(note)
 
 
-@pytest.mark.parametrize("code", ["pipeline.one_class_for_all", "pipeline.at_chance"])
+@pytest.mark.parametrize("code", ["pipeline.one_class_for_all", "pipeline.at_chance", "pipeline.input_not_used"])
 @pytest.mark.parametrize(("warned", "passed"), [("quantize", False), ("train", True)])
 def test_a_useless_network_fails_a_budget_that_limits_no_metric(tmp_path, code, warned, passed):
     outputs = chain(tmp_path, "start", "train", "quantize", "profile", warned=warned, code=code)
@@ -124,3 +127,16 @@ def test_a_network_at_chance_meets_no_limit_on_its_metric(tmp_path):
 def test_chance_is_what_the_worse_end_of_the_interval_does_not_beat(higher_is_better, interval, expected):
     metric = ACCURACY.model_copy(update={"higher_is_better": higher_is_better})
     assert is_chance(Quantity.measured(0.1, "fraction", interval=interval), 0.1, metric) is expected
+
+
+@pytest.mark.parametrize("budget", [Budget(latency_ms={"host": 1.0}), Budget(accuracy_drop=0.01), Budget(accuracy=0.99)])
+def test_a_value_no_better_than_a_constant_does_not_pass(tmp_path, budget):
+    outputs = chain(tmp_path, "start", "train", "quantize", "profile")
+    check = Check(quantity=Quantity.measured(0.02, "1"), passed=False, name="rmse_width", label="RMSE of width")
+    warning = warning_of("tasks.value_at_constant", "width", check, metric="RMSE", constant=0.01)
+    record = outputs[2].record.model_copy(update={"warnings": (warning,)})
+    outputs[2] = dataclasses.replace(outputs[2], record=record)
+    outputs[3] = dataclasses.replace(outputs[3], previous=outputs[2])
+    verdict = reach_verdict(budget, outputs, reference=outputs[1], task=TASK)
+    assert not verdict.passed
+    assert verdict.checks[0].label == "RMSE of width"

@@ -6,7 +6,9 @@ import torch
 
 from compress.core.errors import CompressError, DataError
 from compress.core.network_spec import image_spec
+from compress.core.sentences import render
 from compress.core.statistics import wilson
+from compress.core.warned_check import check_of
 from compress.tasks.anomaly import Anomaly
 from compress.tasks.inspection import Inspection
 
@@ -57,7 +59,7 @@ def test_results_have_the_threshold_and_the_recall_of_each_kind():
     statistics, kinds = rows(task)
     threshold = task.deciding.choose_threshold(statistics)
     held = task.deciding.with_threshold(statistics, threshold)
-    results = task.test_results(held, CLASSES, "test split")
+    results = task.further_results({task.metric: held}, CLASSES, "test split").quantities
     assert list(results) == ["alarm_threshold", "recall_crack", "recall_stain"]
     assert results["alarm_threshold"].value == pytest.approx(threshold)
     found = int((statistics[kinds == 2, 0] > threshold).sum())
@@ -83,3 +85,21 @@ def test_few_good_parts_are_pointed_out_and_infinite_scores_refused():
     statistics[:, 0] = math.nan
     with pytest.raises(DataError, match="not finite"):
         task.operating_point(statistics, CLASSES)
+
+
+@pytest.mark.parametrize(("alarms", "warned"), [(3, False), (6, False), (9, True), (30, True)])
+def test_more_false_alarms_than_the_rate_are_warned_of(alarms, warned):
+    task = Anomaly(fpr=0.05).for_spec(spec())
+    score = torch.cat([torch.full((alarms,), 2.0), torch.zeros(60 - alarms), torch.full((40,), 3.0)])
+    kinds = torch.tensor([1] * 60 + [0] * 40)
+    statistics = task.deciding.scores({"score": score}, {"target": kinds}).numpy()
+    held = task.deciding.with_threshold(statistics, 1.0)
+    warnings = task.further_results({task.metric: held}, CLASSES, "test split").warnings
+    low, high = wilson(alarms, 60)
+    assert bool(warnings) is warned is (low > 0.05)
+    if warned:
+        check = check_of(warnings[0])
+        assert (check.name, check.bound, check.result) == ("false_alarm_rate", 0.05, "missed")
+        assert check.quantity.value == alarms / 60
+        assert (check.quantity.low, check.quantity.high) == pytest.approx((low, high))
+        assert f"{alarms / 60:.2%} of 60 good test samples" in render(warnings[0])

@@ -19,13 +19,14 @@ from compress.core.sentences import (
     quantize,
     quantize_ptq,
     substitute,
+    tasks,
     train,
 )
 from compress.core.sentences.table import Sentence, Sentences
 
 ROOMS = (
     backends, data, dataset_distillation, export, models, pipeline, profile, prune, quantize, quantize_ptq,
-    substitute, train,
+    substitute, tasks, train,
 )  # fmt: skip
 SENTENCES: Sentences = {TEXT: "{text}", SKIPPED: "{reason}"}
 SUBJECTS: Sentences = {}

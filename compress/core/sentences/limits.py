@@ -8,6 +8,7 @@ from compress.core.format_quantity import difference_unit, format_interval, form
 from compress.core.record import Arrival
 from compress.core.sentences import render
 from compress.core.verdict import Check, Result
+from compress.core.warned_check import check_of
 
 ARRIVAL_WORDS: Mapping[Arrival, str] = {
     "back_to_back": "back to back",
@@ -31,7 +32,8 @@ def allowed_words(check: Check) -> str:
     if check.allowed:
         return check.allowed
     if check.bound is None:
-        return "better than chance"
+        at_constant = check.reason is not None and check.reason.code == "tasks.value_at_constant"
+        return "better than a constant" if at_constant else "better than chance"
     return f"{'≥' if check.is_lower_bound else '≤'} {format_value(check.bound, check.unit, exact=True)}"
 
 
@@ -40,7 +42,7 @@ def explain(check: Check) -> str:
     if check.explanation:
         return check.explanation
     if check.reason is not None:
-        return f"{render(check.reason)}; this fails a budget without a limit on the {check.label}"
+        return f"{render(check.reason)}; {_whom_it_fails(check)}"
     quantity = check.quantity
     if quantity.value is None or check.bound is None:
         return f"{limit_words(check)} could not be measured: {quantity.detail or 'no reason recorded'}: not passed"
@@ -56,6 +58,14 @@ def explain(check: Check) -> str:
     if check.is_within and not check.passed:
         text += "; the budget asks that the limit is shown to be kept (confidence: interval)"
     return text
+
+
+def _whom_it_fails(check: Check) -> str:
+    if check.reason is None or check_of(check.reason) is None:
+        return f"this fails a budget without a limit on the {check.label}"
+    if check.bound is None:
+        return "this fails every budget"
+    return f"this fails a budget that limits metrics and not the {check.label}"
 
 
 def _distance(value: float, bound: float, unit: str) -> str:

@@ -46,6 +46,11 @@ SENTENCES: Sentences = {
     "pipeline.constant_outputs": (
         "the network gives all {samples} test samples the same outputs, whatever its input: its {subject} means nothing"
     ),
+    "pipeline.input_not_used": (
+        "the network is not significantly better than its own outputs assigned to other samples: its {subject} is {value:.4g} "
+        "against {chance:.4g} on {samples} test samples (95 % interval of the gain {low:.4g} to {high:.4g}), so nothing shows "
+        "that it uses its input"
+    ),
     "pipeline.no_metric_limit": _no_metric_limit,
     "pipeline.no_gain_over_control": _no_gain_over_control,
     "pipeline.timed_alone": "timed after stage {index} · {subject}, in a session of its own, minutes apart from the other rows",

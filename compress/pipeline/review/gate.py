@@ -14,7 +14,7 @@ from compress.core.sentences.limits import allowed_words, explain, limit_words
 from compress.core.verdict import Check
 from compress.pipeline.report.outline import metric_of
 from compress.pipeline.review.compare_runs import QuantityChange, compare_quantities
-from compress.pipeline.review.judge_record import judge_record, recorded_useless_checks
+from compress.pipeline.review.judge_record import judge_record, recorded_warning_checks
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
     A limit is a breach where the budget does not pass it. A comparison is one where the run is worse than the baseline by more
     than the interval of the difference, or by more than 1 % where there is no interval; where a metric cannot be compared; and
     where the run lacks a figure that the baseline has. Times on other hardware are no breach: they say nothing. A network that
-    has learned nothing is a breach in any case.
+    has learned nothing, or a value that is no better than a constant, is a breach in any case.
 
     Args:
         record: The run.
@@ -93,7 +93,7 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
     if limits is not None:
         findings += (_limit(record, check) for check in judge_record(record, limits).checks)
     else:
-        findings += (_limit(record, check) for check in recorded_useless_checks(record))
+        findings += (_limit(record, check) for check in recorded_warning_checks(record))
     if baseline is not None:
         findings += map(_comparison, compare_quantities(baseline, record))
     return GateResult(record.name, tuple(findings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from compress.core.budget import Budget, check_budget
 from compress.core.errors import RecipeError, ValidationIssue
@@ -10,10 +10,16 @@ from compress.core.fact import Fact
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.verdict import Check, Verdict
+from compress.core.warned_check import check_of
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.tables import final_metrics
 
-USELESS = ("pipeline.one_class_for_all", "pipeline.at_chance", "pipeline.constant_outputs")
+USELESS = (
+    "pipeline.one_class_for_all",
+    "pipeline.at_chance",
+    "pipeline.constant_outputs",
+    "pipeline.input_not_used",
+)
 """Warnings on a network that has learned nothing, or lost it."""
 
 
@@ -36,13 +42,15 @@ def judge_record(record: RunRecord, budget: Budget) -> Verdict:
     shipped = final_metrics(record)
     values = shipped | _losses(record, shipped, metrics) | _meaningless_loss(record, metrics[0])
     verdict = check_budget(budget, metrics=values, rows=shipped_rows(record), limited=metrics)
-    useless = recorded_useless_checks(record)
-    return Verdict(passed=verdict.passed and not useless, checks=(*useless, *verdict.checks))
+    broken = recorded_warning_checks(record, budget)
+    return Verdict(passed=verdict.passed and not broken, checks=(*broken, *verdict.checks))
 
 
-def recorded_useless_checks(record: RunRecord) -> tuple[Check, ...]:
-    """The check of `useless_checks` on what ships."""
-    return useless_checks(deciding_metric(record), final_metrics(record), _warnings(record))
+def recorded_warning_checks(record: RunRecord, budget: Budget | None = None) -> tuple[Check, ...]:
+    """The checks of `useless_checks` and `warning_checks` on what ships."""
+    metrics, warnings = task_metrics(record), tuple(_warnings(record))
+    useless = useless_checks(metrics[0], final_metrics(record), warnings)
+    return (*useless, *warning_checks(metrics, warnings, budget))
 
 
 def task_metrics(record: RunRecord) -> tuple[Metric, ...]:
@@ -99,6 +107,23 @@ def useless_checks(metric: Metric, after: Metrics, warnings: Iterable[Fact]) -> 
     return tuple(
         Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=reason) for reason in reasons[:1]
     )
+
+
+def warning_checks(metrics: Sequence[Metric], warnings: Iterable[Fact], budget: Budget | None) -> tuple[Check, ...]:
+    """The missed checks that warnings carry, of bounds that the task sets; see `compress.core.warned_check`.
+
+    Where a budget can limit the quantity, it counts with a budget that limits metrics of the task, unless it limits this one.
+    Else it counts with every budget, such as the error of a value that is no better than a constant.
+
+    Args:
+        metrics: The metrics of the task.
+        warnings: On the stage that made the network.
+        budget: The limits; None for none.
+    """
+    limited = {limit.metric.name for limit in budget.metric_limits(metrics)} if budget else set()
+    names = {metric.name for metric in metrics}
+    checks = (check for warning in warnings if (check := check_of(warning)) is not None)
+    return tuple(check for check in checks if check.name not in names or (limited and check.name not in limited))
 
 
 def _losses(record: RunRecord, shipped: Metrics, metrics: tuple[Metric, ...]) -> Metrics:

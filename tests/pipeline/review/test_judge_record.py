@@ -7,9 +7,11 @@ from compress.core.errors import RecipeError
 from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
+from compress.core.sentences.limits import allowed_words, explain
 from compress.core.verdict import Check, Verdict
+from compress.core.warned_check import warning_of
 from compress.pipeline.review.gate import own_budget
-from compress.pipeline.review.judge_record import USELESS, has_changed_network, judge_record
+from compress.pipeline.review.judge_record import USELESS, has_changed_network, judge_record, recorded_warning_checks
 
 
 def test_the_own_budget_gives_the_recorded_verdict(example: RunRecord) -> None:
@@ -71,3 +73,51 @@ def test_rows_of_a_network_that_a_later_stage_changed_do_not_count(example: RunR
         example.model_copy(update={"stages": (*example.stages, quantize)}), Budget(latency_ms={"host": 10.0})
     )
     assert "was not profiled" in verdict.checks[0].quantity.detail
+
+
+def _warned(example: RunRecord, warning: Fact) -> RunRecord:
+    """The run with a warning on the stage that made what ships."""
+    index = max(number for number, stage in enumerate(example.stages) if has_changed_network(stage))
+    stages = [
+        stage.model_copy(update={"warnings": (warning,)}) if number == index else stage
+        for number, stage in enumerate(example.stages)
+    ]
+    return example.model_copy(update={"stages": tuple(stages)})
+
+
+def test_a_value_no_better_than_a_constant_fails_every_budget_and_is_named(example: RunRecord) -> None:
+    error = Quantity.measured(0.026, "1", interval=(0.024, 0.028), runs=200)
+    check = Check(quantity=error, passed=False, name="rmse_width", label="RMSE of width")
+    warning = warning_of("tasks.value_at_constant", "width", check, metric="RMSE", constant=0.01)
+    for budget in (Budget(size_mb=100.0), Budget(accuracy_drop=0.5)):
+        verdict = judge_record(_warned(example, warning), budget)
+        assert not verdict.passed
+        assert [each.label for each in verdict.checks if not each.passed] == ["RMSE of width"]
+    assert recorded_warning_checks(_warned(example, warning))[0].quantity == error
+    assert allowed_words(verdict.checks[0]) == "better than a constant"
+    assert explain(verdict.checks[0]).endswith(
+        "that of the best such answer 0.01, on 200 test samples; this fails every budget"
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "passed"),
+    [
+        (Budget(size_mb=100.0), True),
+        (Budget(accuracy_drop=0.5), False),
+        (Budget(calibration_error=0.5), True),
+        (Budget(calibration_error_rise=0.5), True),
+        (Budget(calibration_error=0.5, accuracy=0.1), True),
+    ],
+)
+def test_a_rate_that_a_budget_can_limit_counts_where_it_limits_metrics_but_not_this_one(
+    example: RunRecord, budget: Budget, passed: bool
+) -> None:
+    rate = Quantity.measured(0.2, "fraction", interval=(0.15, 0.26), runs=120)
+    name = "calibration_error"  # a metric of the example
+    check = Check(quantity=rate, passed=False, name=name, label="calibration error", bound=0.05, unit="fraction")
+    record = _warned(example, warning_of("tasks.false_alarms_over_rate", name, check))
+    verdict = judge_record(record, budget)
+    assert verdict.passed is passed
+    assert [(each.name, each.bound) for each in verdict.checks if not each.passed] == [(name, 0.05)] * (not passed)
+    assert recorded_warning_checks(record) == ()
