@@ -189,7 +189,7 @@ def evaluate_candidate(
         for name, result in (("test", measured.test), ("validation", measured.validation))
         if result.not_finite
     )
-    warnings += (*useless_warning(measured, candidate.spec.classes, task), *measured.warnings)
+    warnings += useless_warning(measured, candidate.spec.classes, task) or measured.warnings
     metrics = dict(measured.metrics)
     if candidate.module is not None:
         metrics |= _counts(candidate.module, data)

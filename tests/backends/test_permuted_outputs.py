@@ -10,6 +10,8 @@ from torch import Tensor
 from compress.backends.permuted_outputs import PermutedOutputs
 from compress.data.batch import Batch
 from compress.tasks.classification import Classification
+from compress.tasks.detection import Detection
+from compress.tasks.metric_quantity import gain_of
 from compress.tasks.regression import Regression
 
 
@@ -74,3 +76,25 @@ def test_fewer_than_two_samples_have_no_other(count: int) -> None:
     for _ in kept.watch(parts(torch.zeros(count, 1), torch.zeros(count, 1), 4)):
         pass
     assert kept.scores(task, task.deciding) is None
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_detector_of_the_usual_place_gains_nothing(looks: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres, jitter = 32 + 6 * torch.randn(80, 2, generator=generator), 6 * torch.randn(80, 2, generator=generator)
+    predicted = centres + 0.2 * jitter if looks else 32 + jitter
+    true, anchors = (torch.cat([each - 10, each + 10], dim=1)[:, None] for each in (centres, predicted))
+    outputs = {
+        "class_logits": torch.rand(80, 1, 1, generator=generator),
+        "boxes": torch.zeros(80, 1, 4),
+        "anchors": anchors,
+        "image_size": torch.full((80, 2), 64.0),
+    }
+    targets = {"boxes": true, "classes": torch.zeros(80, 1, dtype=torch.int64)}
+    task, kept = Detection(), PermutedOutputs(80)
+    for _ in kept.watch([(outputs, Batch({"image": torch.zeros(80, 1)}, targets))]):
+        pass
+    own = task.deciding.scores(outputs, targets).numpy()
+    gain = gain_of(task.deciding, kept.scores(task, task.deciding).permuted, own, "others")
+    assert task.deciding.value(own) > 0.05
+    assert (gain.low > 0.5) if looks else (gain.low < 0 < gain.high)
