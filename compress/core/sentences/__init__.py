@@ -1,4 +1,4 @@
-"""English sentences of facts, with one file per package.
+"""Sentences of facts, with one file per package, in the language in use.
 
 `SENTENCES` of a file maps the code of a fact to a template. The sentence of a skipped item is the reason only; its subject is
 shown beside it. `SUBJECTS` maps a code to a template where the subject needs more words (`bias correction of features.0`).
@@ -7,6 +7,7 @@ shown beside it. `SUBJECTS` maps a code to a template where the subject needs mo
 from __future__ import annotations
 
 from compress.core.fact import SKIPPED, TEXT, Fact
+from compress.core.language import gettext
 from compress.core.sentences import (
     backends,
     data,
@@ -47,7 +48,7 @@ def render_subject(fact: Fact) -> str:
 
 
 def _filled(sentence: Sentence, fact: Fact) -> str:
-    return sentence.format(subject=fact.subject, **fact.values) if isinstance(sentence, str) else sentence(fact)
+    return gettext(sentence, subject=fact.subject, **fact.values) if isinstance(sentence, str) else sentence(fact)
 
 
 def _generic(fact: Fact) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 
 def _branch_frozen(fact: Fact) -> str:
     lines = fact.values["lines"]
     positions = ", ".join(map(str, lines)) if isinstance(lines, (list, tuple)) else str(lines)
-    return (
-        f"a branch, number or size in the network depends on the content of its input ({positions}): the exported file may "
-        "contain that of the example input, and its outputs differ for other inputs"
+    return gettext(
+        "a branch, number or size in the network depends on the content of its input ({positions}): the exported file may "
+        "contain that of the example input, and its outputs differ for other inputs",
+        positions=positions,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
     "data.random_inputs": lambda fact: (
-        "inputs are random noise, so ranges and similarities are valid only for noise; use real inputs with npz:PATH"
-        + (f"; sizes of free axes are assumed: {fact.values['sizes']}" if fact.values["sizes"] else "")
+        gettext("inputs are random noise, so ranges and similarities are valid only for noise; use real inputs with npz:PATH")
+        + (gettext("; sizes of free axes are assumed: {sizes}", sizes=fact.values["sizes"]) if fact.values["sizes"] else "")
     ),
     "data.few_samples_in_all_splits": (
         "{count} samples are too few to split: training, validation and test all use the same ones, from {subject}"
@@ -15,7 +16,9 @@ SENTENCES: Sentences = {
     "data.normalised_as_imagenet": (
         "images are normalised with the mean {mean} and std {std} of ImageNet; set data.mean and data.std for other values"
     ),
-    "data.not_an_image_file": lambda fact: f"{fact.values['suffix'] or 'no suffix'}: not a supported image format",
+    "data.not_an_image_file": lambda fact: gettext(
+        "{suffix}: not a supported image format", suffix=fact.values["suffix"] or gettext("no suffix")
+    ),
     "data.broken_link": "a link whose target does not exist",
     "data.link_within_the_folder": "a link to a file or folder of the data set, or to a folder that contains the data set",
     "data.same_file": "a link to a file that is already used",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 _NO_GAIN = (
@@ -20,7 +21,11 @@ def _no_metric_limit(fact: Fact) -> str:
     names = fact.values["names"]
     assert isinstance(names, tuple | list)  # noqa: S101  # JSON reads a tuple back as one
     limits = " or ".join(map(str, names))
-    return f"the budget sets no limit on the {fact.subject}, so the verdict does not include it; set {limits}"
+    return gettext(
+        "the budget sets no limit on the {subject}, so the verdict does not include it; set {limits}",
+        subject=fact.subject,
+        limits=limits,
+    )
 
 
 SENTENCES: Sentences = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentence, Sentences
 
 
@@ -24,30 +25,42 @@ def _numbers(fact: Fact, name: str) -> tuple[float, ...]:
 
 def _measured_on(fact: Fact) -> str:
     settings = _listed(fact, "settings")
-    profile = f" for the profile {fact.values['profile']}" if fact.values["profile"] else ""
-    how = f"batch {fact.values['batch']}; fixed inputs; files timed in turns"
-    return f"measured on {fact.subject}{profile}: {settings}; {how}"
+    profile = gettext(" for the profile {profile}", profile=fact.values["profile"]) if fact.values["profile"] else ""
+    how = gettext("batch {batch}; fixed inputs; files timed in turns", batch=fact.values["batch"])
+    return gettext(
+        "measured on {subject}{profile}: {settings}; {how}", subject=fact.subject, profile=profile, settings=settings, how=how
+    )
 
 
 def _few_runs(fact: Fact) -> str:
     files, runs = fact.values["files"], _numbers(fact, "runs")
     assert isinstance(files, tuple)  # noqa: S101  # one entry a file
     listed = ", ".join(f"{name} ({count:.0f})" for name, count in zip(files, runs, strict=True))
-    return f"contract not met: fewer than {fact.values['min_runs']} runs: {listed}"
+    return gettext("contract not met: fewer than {min_runs} runs: {listed}", min_runs=fact.values["min_runs"], listed=listed)
 
 
 def _virtual(fact: Fact) -> str:
-    return "a virtual machine; " if fact.values["virtual"] else ""
+    return gettext("a virtual machine; ") if fact.values["virtual"] else ""
 
 
 def _remote_clocks(fact: Fact) -> str:
     values = fact.values
-    where = f"{values['system']}, {values['architecture']}, {values['processors']} processors, Python {values['python']}"
-    required = f"; the contract requires {values['power_mode']}" if values["power_mode"] else ""
+    where = gettext("{system}, {architecture}, {processors} processors, Python {python}", **values)
+    required = gettext("; the contract requires {power_mode}", power_mode=values["power_mode"]) if values["power_mode"] else ""
     if not values["before"]:
-        return f"contract not met: clocks and power mode cannot be read on {fact.subject} ({where}){required}"
-    readings = f"before {_listed(fact, 'before')}; after {_listed(fact, 'after')}"
-    return f"clocks not locked by this measurement: {readings} ({where}){required}"
+        return gettext(
+            "contract not met: clocks and power mode cannot be read on {subject} ({where}){required}",
+            subject=fact.subject,
+            where=where,
+            required=required,
+        )
+    readings = gettext("before {before}; after {after}", before=_listed(fact, "before"), after=_listed(fact, "after"))
+    return gettext(
+        "clocks not locked by this measurement: {readings} ({where}){required}",
+        readings=readings,
+        where=where,
+        required=required,
+    )
 
 
 def _device(fact: Fact) -> str:
@@ -56,11 +69,14 @@ def _device(fact: Fact) -> str:
 
 def _runtime_disagrees(fact: Fact) -> str:
     top1, samples = fact.values["top1"], fact.values["samples"]
-    same = "" if top1 is None else f", the same class for {top1:.1%} of {samples} samples"
-    return (
-        f"{_device(fact)}runtime {fact.subject} was not chosen: "
-        f"outputs differ by up to {_number(fact, 'difference'):.2g} of the largest{same}; required are at most "
-        f"{_number(fact, 'largest_difference'):g} and at least {_number(fact, 'least_agreement'):.0%}"
+    same = "" if top1 is None else gettext(", the same class for {top1:.1%} of {samples} samples", top1=top1, samples=samples)
+    return gettext(
+        "{device}runtime {subject} was not chosen: "
+        "outputs differ by up to {difference:.2g} of the largest{same}; required are at most "
+        "{largest_difference:g} and at least {least_agreement:.0%}",
+        subject=fact.subject,
+        same=same,
+        **{**fact.values, "device": _device(fact)},
     )
 
 
@@ -68,18 +84,37 @@ def _runtime_chosen(fact: Fact) -> str:
     runtimes = fact.values["runtimes"]
     assert isinstance(runtimes, tuple)  # noqa: S101  # one entry a runtime
     times = ", ".join(f"{name} {value:.3g} ms" for name, value in zip(runtimes, _numbers(fact, "latency_ms"), strict=True))
-    why = "no runtime with equal outputs is significantly faster" if fact.values["first"] else "the fastest with equal outputs"
-    file = f" on {fact.values['file']}" if fact.values["file"] else ""
-    return f"{_device(fact)}measured in {fact.subject}{file}, {why}: {times}"
+    why = (
+        gettext("no runtime with equal outputs is significantly faster")
+        if fact.values["first"]
+        else gettext("the fastest with equal outputs")
+    )
+    file = gettext(" on {file}", file=fact.values["file"]) if fact.values["file"] else ""
+    return gettext(
+        "{device}measured in {subject}{file}, {why}: {times}",
+        device=_device(fact),
+        subject=fact.subject,
+        file=file,
+        why=why,
+        times=times,
+    )
 
 
 def _layers_total(fact: Fact) -> str:
     summed, plain, profiled = (_number(fact, name) for name in ("summed_ms", "plain_ms", "profiled_ms"))
     overhead_us = _number(fact, "overhead_us")
-    overhead = f"; {overhead_us:.1f} µs of profiler overhead were subtracted from each layer"
+    overhead = gettext("; {overhead_us:.1f} µs of profiler overhead were subtracted from each layer", overhead_us=overhead_us)
     return (
-        f"{fact.subject}: layers sum to {summed:.3f} ms, {summed / plain:.0%} of the {plain:.3f} ms that an inference "
-        f"takes without the profiler; with it, an inference takes {profiled:.3f} ms ({profiled / plain - 1:+.0%})"
+        gettext(
+            "{subject}: layers sum to {summed:.3f} ms, {share:.0%} of the {plain:.3f} ms that an inference "
+            "takes without the profiler; with it, an inference takes {profiled:.3f} ms ({overhead:+.0%})",
+            subject=fact.subject,
+            summed=summed,
+            share=summed / plain,
+            plain=plain,
+            profiled=profiled,
+            overhead=profiled / plain - 1,
+        )
     ) + overhead * (overhead_us > 0)
 
 
@@ -88,23 +123,34 @@ def _soak(template: str) -> Sentence:
 
     def sentence(fact: Fact) -> str:
         file = f"{fact.subject}: " if fact.subject else ""
-        return f"{file}soak: " + template.format(**fact.values)
+        return gettext("{file}soak: ", file=file) + gettext(template, **fact.values)
 
     return sentence
 
 
 def _throttled(fact: Fact) -> str:
     values = fact.values
-    count = f", {values['throttles']} times by the counters of the processors" if values["throttles"] else ""
+    count = (
+        gettext(", {throttles} times by the counters of the processors", throttles=values["throttles"])
+        if values["throttles"]
+        else ""
+    )
     clock = ""
     if values["first_mhz"] is not None:
-        clock = f"; the clock fell from {_number(fact, 'first_mhz'):.0f} to {_number(fact, 'lowest_mhz'):.0f} MHz"
-    return f"{f'{fact.subject}: ' if fact.subject else ''}soak: the machine throttled{count}{clock}"
+        clock = gettext("; the clock fell from {first_mhz:.0f} to {lowest_mhz:.0f} MHz", **values)
+    return gettext(
+        "{file}soak: the machine throttled{count}{clock}",
+        file=f"{fact.subject}: " if fact.subject else "",
+        count=count,
+        clock=clock,
+    )
 
 
 def _throttling_from_latency(fact: Fact) -> str:
     file = f"{fact.subject}: " if fact.subject else ""
-    return f"{file}soak: throttling can only be detected by the latency: {_listed(fact, 'reasons', '; ')}"
+    return gettext(
+        "{file}soak: throttling can only be detected by the latency: {listed}", file=file, listed=_listed(fact, "reasons", "; ")
+    )
 
 
 _DRIFT = "{drift:+.1%} ({low:+.1%} to {high:+.1%}) over {seconds:.0f} s"
@@ -112,20 +158,24 @@ _DRIFT = "{drift:+.1%} ({low:+.1%} to {high:+.1%}) over {seconds:.0f} s"
 
 def _arrival(fact: Fact) -> str:
     pattern = {
-        "back_to_back": "back to back",
-        "periodic": f"{_number(fact, 'arrivals_per_s'):g} times per second",
-        "cold": "with other data in the caches",
+        "back_to_back": gettext("back to back"),
+        "periodic": gettext("{number:g} times per second", number=_number(fact, "arrivals_per_s")),
+        "cold": gettext("with other data in the caches"),
     }[str(fact.values["arrival"])]
-    return f"the first latency, and limits of the latency on {fact.subject}, are for inputs that arrive {pattern}"
+    return gettext(
+        "the first latency, and limits of the latency on {subject}, are for inputs that arrive {pattern}",
+        subject=fact.subject,
+        pattern=pattern,
+    )
 
 
 SENTENCES: Sentences = {
     "profile.arrival": _arrival,
-    "profile.clocks_not_locked": lambda fact: (
-        f"{_virtual(fact)}clocks not locked; frequency governor {fact.values['governor']!r}"
+    "profile.clocks_not_locked": lambda fact: gettext(
+        "{virtual}clocks not locked; frequency governor {governor!r}", virtual=_virtual(fact), governor=fact.values["governor"]
     ),
-    "profile.clocks_unreadable": lambda fact: (
-        f"contract not met: {_virtual(fact)}clocks and power mode cannot be read or locked by this process"
+    "profile.clocks_unreadable": lambda fact: gettext(
+        "contract not met: {virtual}clocks and power mode cannot be read or locked by this process", virtual=_virtual(fact)
     ),
     "profile.contract_few_runs": _few_runs,
     "profile.contract_not_idle": (
@@ -133,11 +183,13 @@ SENTENCES: Sentences = {
         "high percentiles and intervals include the load of other processes"
     ),
     "profile.contract_short": "contract not met: {seconds:g} s per file instead of {contract_seconds:g} s",
-    "profile.contract_unsteady": lambda fact: (
-        f"contract not met: the latency was still falling at the end of warm-up: {_listed(fact, 'files')}"
+    "profile.contract_unsteady": lambda fact: gettext(
+        "contract not met: the latency was still falling at the end of warm-up: {listed}", listed=_listed(fact, "files")
     ),
     "profile.estimate_failed": "{error}",
-    "profile.idle_states": lambda fact: f"idle states of the processor, with exit latency: {_listed(fact, 'states')}",
+    "profile.idle_states": lambda fact: gettext(
+        "idle states of the processor, with exit latency: {listed}", listed=_listed(fact, "states")
+    ),
     "profile.idle_states_unreadable": "idle states of the processor cannot be read",
     "profile.layers_failed": "{error}",
     "profile.layers_other_runtime": "the artifact runs in {runtime}, and layers are timed by the profiler of ONNX Runtime",
@@ -187,7 +239,8 @@ SUBJECTS: Sentences = {
     "profile.postprocessing_not_local": "time of post-processing on {subject}",
     "profile.runtime_choice_not_remote": "choice of runtimes on {subject}",
     "profile.runtime_failed": lambda fact: (
-        f"runtime {fact.subject}" + (f" for {fact.values['device']}" if "device" in fact.values else "")
+        gettext("runtime {subject}", subject=fact.subject)
+        + (gettext(" for {device}", device=fact.values["device"]) if "device" in fact.values else "")
     ),
     "profile.sweep_failed": "sweep at batch {batch}",
     "profile.sweep_fixed_batch": "sweep at batch {batch}",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 from compress.core.fact import Fact
+from compress.core.language import gettext, ngettext
 from compress.core.sentences.table import Sentences
 
 NAMED_LAYERS = 6
 """Number of layers that a sentence names."""
 
 
+_VERDICTS = {"met": "met", "met_within_interval": "met within the measurement interval", "missed": "missed"}
 DENSE_RUNTIME = {
     "weight": "unstructured sparsity saves compressed bytes, but no time on a dense runtime",
     "block": "block sparsity saves compressed bytes, and time only on a runtime with block-sparse kernels",
@@ -24,9 +26,14 @@ def _limits(fact: Fact) -> str:
     values = fact.values
     ratios = _tuple(fact, "layer_max_ratios")
     if not ratios:
-        return f"max_ratio {values['max_ratio']:g}"
-    interval = f"{ratios[0]:g}" if len(ratios) == 1 else f"{ratios[0]:g} to {ratios[-1]:g}"
-    return f"max_ratio {interval} of the layers that it names ({values['max_ratio']:g} of other layers)"
+        return gettext("max_ratio {max_ratio:g}", max_ratio=values["max_ratio"])
+    first, last = f"{ratios[0]:g}", f"{ratios[-1]:g}"
+    interval = first if len(ratios) == 1 else gettext("{low} to {high}", low=first, high=last)
+    return gettext(
+        "max_ratio {interval} of the layers that it names ({max_ratio:g} of other layers)",
+        interval=interval,
+        max_ratio=values["max_ratio"],
+    )
 
 
 def _tuple(fact: Fact, name: str) -> tuple[object, ...]:
@@ -41,81 +48,128 @@ def _number(fact: Fact, name: str) -> float:
 
 def _target_not_reached(fact: Fact) -> str:
     """By granularity; `subject` is the measure of the target."""
-    values, limits = fact.values, f"limited by {_limits(fact)}"
-    cost = f"{fact.subject} is {values['reached']:.4f} of the dense network, target {values['asked']:.4f}"
+    values, limits = fact.values, gettext("limited by {limits}", limits=_limits(fact))
+    cost = gettext("{subject} is {reached:.4f} of the dense network, target {asked:.4f}", subject=fact.subject, **values)
     match values["granularity"], fact.subject:
         case "channel", _:
-            layers = f"{values['skipped']} layer{'s' * (values['skipped'] != 1)} that cannot be pruned"
-            text = f"{cost}; {limits}, round_to {values['round_to']} and {layers}"
+            skipped = ngettext(
+                "{number} layer that cannot be pruned", "{number} layers that cannot be pruned", int(_number(fact, "skipped"))
+            )
+            text = gettext(
+                "{cost}; {limits}, round_to {round_to} and {layers}", cost=cost, limits=limits, layers=skipped, **values
+            )
         case "layer", _:
-            text = f"{cost}; {limits} of the blocks, and by parts of the network that are no residual block"
+            text = gettext(
+                "{cost}; {limits} of the blocks, and by parts of the network that are no residual block",
+                cost=cost,
+                limits=limits,
+            )
         case _, "bytes":
-            reached = f"{values['reached']:.3f} of the dense network's compressed bytes, target {values['asked']:.3f}"
-            text = f"{reached}; {limits} in each layer"
+            reached = gettext("{reached:.3f} of the dense network's compressed bytes, target {asked:.3f}", **values)
+            text = gettext("{reached}; {limits} in each layer", reached=reached, limits=limits)
         case _:
-            removed = f"{values['reached']:.3f} of the prunable weights removed, target {values['asked']:.3f}"
-            text = f"{removed}; {limits} in each layer"
-    return f"target not reached: {text}"
+            removed = gettext("{reached:.3f} of the prunable weights removed, target {asked:.3f}", **values)
+            text = gettext("{removed}; {limits} in each layer", removed=removed, limits=limits)
+    return gettext("target not reached: {text}", text=text)
 
 
 def _unscored(fact: Fact) -> str:
     layers = _tuple(fact, "layers")
     listed = ", ".join(map(str, layers[:NAMED_LAYERS])) + ", …" * (len(layers) > NAMED_LAYERS)
-    count = f"{len(layers)} layer{'s' * (len(layers) != 1)}"
-    return f"importance {fact.subject} has no scores for the channels of {count}, which are not pruned: {listed}"
+    count = ngettext("{number} layer", "{number} layers", len(layers))
+    return gettext(
+        "importance {subject} has no scores for the channels of {count}, which are not pruned: {listed}",
+        subject=fact.subject,
+        count=count,
+        listed=listed,
+    )
 
 
 def _latency_target(fact: Fact) -> str:
     values = fact.values
-    interval = f" (95 % interval {values['low']:.3f} to {values['high']:.3f})" if values["low"] is not None else ""
-    target = f"target {values['asked']:.3f}"
+    interval = gettext(" (95 % interval {low:.3f} to {high:.3f})", **values) if values["low"] is not None else ""
+    target = gettext("target {asked:.3f}", asked=values["asked"])
     if values["asked_ms"] is not None:
-        times = f"{values['reached_ms']:.3g} ms against {values['asked_ms']:g} ms"
-        target += f" (at the speed of the machine at the start: {times})"
-    verdict = str(values["verdict"]).replace("met_within_interval", "met within the measurement interval")
-    return f"latency at the end: {values['reached']:.3f} of the dense network's time{interval}, {target}: {verdict}"
+        times = gettext("{reached_ms:.3g} ms against {asked_ms:g} ms", **values)
+        target += gettext(" (at the speed of the machine at the start: {times})", times=times)
+    verdict = _VERDICTS.get(str(values["verdict"]), str(values["verdict"]))
+    return gettext(
+        "latency at the end: {reached:.3f} of the dense network's time{interval}, {target}: {verdict}",
+        reached=values["reached"],
+        interval=interval,
+        target=target,
+        verdict=gettext(verdict),
+    )
 
 
 def _machine_speed(fact: Fact) -> str:
     values = fact.values
     before, after = _number(fact, "dense_ms_before"), _number(fact, "dense_ms")
-    text = (
-        f"this machine became {'slower' if after > before else 'faster'} meanwhile: the dense network took {before:.3g} ms "
-        f"at the start and {after:.3g} ms at the end, so only fractions of its time are comparable, not times in ms"
+    became = (
+        gettext("this machine became slower meanwhile") if after > before else gettext("this machine became faster meanwhile")
+    )
+    text = gettext(
+        "{became}: the dense network took {before:.3g} ms "
+        "at the start and {after:.3g} ms at the end, so only fractions of its time are comparable, not times in ms",
+        became=became,
+        before=before,
+        after=after,
     )
     if values["latency"] is None:
         return text
-    return f"{text}. target: {{latency: {values['latency']:.3g}}} sets the same target independently of the speed"
+    return gettext(
+        "{text}. target: {{latency: {latency:.3g}}} sets the same target independently of the speed",
+        text=text,
+        latency=values["latency"],
+    )
 
 
 def _no_speedup(fact: Fact) -> str:
     values = fact.values
-    interval = f", 95 % interval {values['low']:.2f} to {values['high']:.2f}" if values["low"] is not None else ""
-    return (
-        f"{fact.subject} removed multiply-accumulates (÷ {values['macs_ratio']:.2f} against the dense network) without a "
-        f"speed-up ({values['speedup']:.2f} times the dense speed{interval}); likely cause: {values['cause']}"
+    interval = gettext(", 95 % interval {low:.2f} to {high:.2f}", **values) if values["low"] is not None else ""
+    return gettext(
+        "{subject} removed multiply-accumulates (÷ {macs_ratio:.2f} against the dense network) without a "
+        "speed-up ({speedup:.2f} times the dense speed{interval}); likely cause: {cause}",
+        subject=fact.subject,
+        interval=interval,
+        **values,
     )
 
 
 def _penalty_growth(fact: Fact) -> str:
     values = fact.values
     factor, ceiling, steps, selection = _number(fact, "factor"), _number(fact, "ceiling"), values["steps"], values["selection"]
-    choice = f"selected the weights to remove after step {selection} of {steps}; " if selection else ""
+    choice = (
+        gettext("selected the weights to remove after step {selection} of {steps}; ", selection=selection, steps=steps)
+        if selection
+        else ""
+    )
     if factor < ceiling:
-        progress = f"the factor reached {factor:g}, below its ceiling {ceiling:g}: raise epochs or strength"
+        progress = gettext(
+            "the factor reached {factor:g}, below its ceiling {ceiling:g}: raise epochs or strength",
+            factor=factor,
+            ceiling=ceiling,
+        )
     else:
-        progress = f"the factor reached its ceiling {ceiling:g} within {steps} steps"
-    return f"sparse_training: {fact.subject}: {choice}{progress}"
+        progress = gettext("the factor reached its ceiling {ceiling:g} within {steps} steps", ceiling=ceiling, steps=steps)
+    return gettext("sparse_training: {subject}: {choice}{progress}", subject=fact.subject, choice=choice, progress=progress)
 
 
 def _not_permuted(fact: Fact) -> str:
-    groups = fact.values["groups"]
-    return f"{groups} group{'s' * (groups != 1)} of channels not permuted: a shuffle, reshape, attention or output follows them"
+    return ngettext(
+        "{number} group of channels not permuted: a shuffle, reshape, attention or output follows them",
+        "{number} groups of channels not permuted: a shuffle, reshape, attention or output follows them",
+        int(_number(fact, "groups")),
+    )
 
 
 def _widths(fact: Fact) -> str:
     widths = ", ".join(map(str, _tuple(fact, "layers")))
-    return f"widths that are not a multiple of {fact.values['round_to']}, because of grouped convolutions: {widths}"
+    return gettext(
+        "widths that are not a multiple of {round_to}, because of grouped convolutions: {widths}",
+        round_to=fact.values["round_to"],
+        widths=widths,
+    )
 
 
 SENTENCES: Sentences = {
@@ -140,7 +194,7 @@ SENTENCES: Sentences = {
     "prune.step_not_timed": "{subject} was not timed: {error}",
     "prune.channel_multiple": "channels are multiples of {multiple} (round_to: {subject})",
     "prune.no_speedup": _no_speedup,
-    "prune.dense_runtime": lambda fact: DENSE_RUNTIME[fact.subject],
+    "prune.dense_runtime": lambda fact: gettext(DENSE_RUNTIME[fact.subject]),
     "prune.widths_not_multiples": _widths,
     "prune.selection_not_reached": (
         "sparse_training: {subject} selects after step {selection} of training, and the training had {steps} steps: weights "

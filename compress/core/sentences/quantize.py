@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 _LOSS = "loses {drop:.4f} of {metric} ({low:.4f} to {high:.4f}), more than the allowed {max_drop:g}"
@@ -16,31 +17,37 @@ def _acceptance(fact: Fact) -> str:
     values = fact.values
     faults = []
     if not values["accurate"]:
-        faults.append(_LOSS.format(**values))
+        faults.append(gettext(_LOSS, **values))
     if values["slower"]:
-        faults.append("is slower")
-    verdict = f"failed: the quantized network {' and '.join(faults)}" if faults else "passed"
-    return _ACCEPTANCE.format(verdict=verdict, **values)
+        faults.append(gettext("is slower"))
+    listed = gettext(" and ").join(faults)
+    verdict = gettext("failed: the quantized network {faults}", faults=listed) if faults else gettext("passed")
+    return gettext(_ACCEPTANCE, verdict=verdict, **values)
 
 
 def _numeric_format(fact: Fact) -> str:
     values = fact.values
     if values["bits"] != 8:
-        weights = "{bits}-bit weights stored as int8, because no runtime has kernels with fewer bits"
+        weights = gettext("{bits}-bit weights stored as int8, because no runtime has kernels with fewer bits")
     elif values["seven_bit_weights"]:
-        weights = "7-bit weights, because this CPU has no VNNI, and sums of 8-bit products saturate"
+        weights = gettext("7-bit weights, because this CPU has no VNNI, and sums of 8-bit products saturate")
     else:
-        weights = "8-bit weights"
-    activations = "symmetric int8 activations" if values["symmetric"] else "uint8 activations"
+        weights = gettext("8-bit weights")
+    activations = gettext("symmetric int8 activations") if values["symmetric"] else gettext("uint8 activations")
     by_network = (
-        "; symmetric int8 for the input, and for all activations of a network with layer normalisation"
+        gettext("; symmetric int8 for the input, and for all activations of a network with layer normalisation")
         if values["symmetric_chosen_by_runtime"]
         else ""
     )
     return {
-        "onnxruntime": f"onnxruntime: {activations}, {weights}",
-        "openvino": f"openvino: {activations}{by_network}, {weights}, quantized only before products, sums and pools; batch 1",
-        "tensorrt": "tensorrt: symmetric int8 activations, explicit Q/DQ, float biases; not run on this machine",
+        "onnxruntime": gettext("onnxruntime: {activations}, {weights}", activations=activations, weights=weights),
+        "openvino": gettext(
+            "openvino: {activations}{by_network}, {weights}, quantized only before products, sums and pools; batch 1",
+            activations=activations,
+            by_network=by_network,
+            weights=weights,
+        ),
+        "tensorrt": gettext("tensorrt: symmetric int8 activations, explicit Q/DQ, float biases; not run on this machine"),
     }[fact.subject].format(**values)
 
 
@@ -50,21 +57,28 @@ def _mixed_precision(fact: Fact) -> str:
     assert isinstance(names, tuple | list)  # noqa: S101  # JSON reads a tuple back as one
     cost, budget = {
         "drop": ("", "{budget:g}"),
-        "bytes": (", {cost:,.0f} bytes", "{budget:,.0f} bytes"),
-        "ms": (", {cost:.3g} ms measured at the end", "{budget:g} ms"),
+        "bytes": (gettext(", {cost:,.0f} bytes"), gettext("{budget:,.0f} bytes")),
+        "ms": (gettext(", {cost:.3g} ms measured at the end"), gettext("{budget:g} ms")),
     }[str(values["unit"])]
-    verdict = "is met" if values["within_budget"] else "is not met by any trial, and this is the best one"
-    end = "" if values["complete"] else "; the search ended after {seconds:g} s"
-    return (
-        f"mixed precision: {{count}} of {{layers}} layers in float ({{names}}), drop {{drop:.4f}}{cost}; the budget of "
-        f"{budget} {verdict}; {{trials}} trials{end}"
-    ).format(count=len(names), names=", ".join(map(str, names)) or "none", **values)
+    verdict = gettext("is met") if values["within_budget"] else gettext("is not met by any trial, and this is the best one")
+    end = "" if values["complete"] else gettext("; the search ended after {seconds:g} s")
+    return gettext(
+        "mixed precision: {count} of {layers} layers in float ({names}), drop {drop:.4f}{cost_words}; the budget of "
+        "{budget_words} {verdict}; {trials} trials{end}",
+        count=len(names),
+        names=", ".join(map(str, names)) or gettext("none"),
+        cost_words=cost.format(**values),
+        budget_words=budget.format(**values),
+        verdict=verdict,
+        end=end.format(**values),
+        **values,
+    )
 
 
 def _float_tail(fact: Fact) -> str:
     operators = fact.values["operators"]
     assert isinstance(operators, tuple | list)  # noqa: S101  # JSON reads a tuple back as one
-    template = (
+    template = gettext(
         "the {count} operators behind the last layers with weights stay in float ({first} to {last}): in int8 they leave one "
         "output an SQNR of {int8_db:.1f} dB, in float {float_db:.1f} dB, measured on {samples} validation samples; {label} on "
         "validation is {metric_int8:.4g} with them in int8 and {metric_float:.4g} in float, measured"
@@ -74,8 +88,10 @@ def _float_tail(fact: Fact) -> str:
 
 def _reads_float(fact: Fact) -> str:
     source = fact.values["source_operator"]
-    producer = f"the result of {source} {fact.values['source']}".rstrip() if source else "the network's input"
-    return f"it reads {producer} in float"
+    if not source:
+        return gettext("it reads the network's input in float")
+    producer = f"{source} {fact.values['source']}".rstrip()
+    return gettext("it reads the result of {producer} in float", producer=producer)
 
 
 SENTENCES: Sentences = {

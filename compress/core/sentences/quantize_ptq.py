@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.core.fact import Fact
+from compress.core.language import gettext, ngettext
 from compress.core.sentences.table import Sentences
 
 _RECOVERED = (
@@ -10,13 +11,14 @@ _RECOVERED = (
     "{best_epoch} of {epochs}"
 )
 _RANGES_LEARNED = (
-    "ranges and biases learned together, {epochs} {unit} over {samples} samples: SQNR of the outputs "
+    "ranges and biases learned together, {counted} over {samples} samples: SQNR of the outputs "
     "{before_db:.1f} dB before and {after_db:.1f} dB after, on {held_out} other samples"
 )
 
 
 def _ranges_learned(fact: Fact) -> str:
-    return _RANGES_LEARNED.format(**fact.values, unit="epoch" if fact.values["epochs"] == 1 else "epochs")
+    counted = ngettext("{number} epoch", "{number} epochs", int(str(fact.values["epochs"])))
+    return gettext(_RANGES_LEARNED, counted=counted, **fact.values)
 
 
 SENTENCES: Sentences = {
@@ -33,7 +35,9 @@ SENTENCES: Sentences = {
     "quantize_ptq.frozen_layers_not_trained": (
         "recovery did not change the weights of {count} layers, which are frozen in the network (requires_grad=False)"
     ),
-    "quantize_ptq.learned_ranges_discarded": lambda fact: f"{_ranges_learned(fact)}; the calibrated ranges are used instead",
+    "quantize_ptq.learned_ranges_discarded": lambda fact: gettext(
+        "{ranges}; the calibrated ranges are used instead", ranges=_ranges_learned(fact)
+    ),
     "quantize_ptq.linear_inputs_smoothed": (
         "SmoothQuant (α = {alpha:g}): {layers} linear layers read smoothed activations; the largest range of a channel ÷ the "
         "median range changed from {ratio_before:.3g} to {ratio_after:.3g} (median over layers)"
@@ -63,9 +67,10 @@ SENTENCES: Sentences = {
         "SmoothQuant (α = {alpha:g}): {layers} convolutions read {streams} smoothed residual streams; the largest range of a "
         "channel ÷ the median range changed from {ratio_before:.3g} to {ratio_after:.3g} (median over streams)"
     ),
-    "quantize_ptq.too_few_to_learn_ranges": lambda fact: (
-        f"{fact.values['samples']} samples in batches of {fact.values['batch']} are too few for training and held-out parts; "
-        f"use {2 * int(str(fact.values['batch']))} or more"
+    "quantize_ptq.too_few_to_learn_ranges": lambda fact: gettext(
+        "{samples} samples in batches of {batch} are too few for training and held-out parts; use {least} or more",
+        least=2 * int(str(fact.values["batch"])),
+        **fact.values,
     ),
 }
 SUBJECTS: Sentences = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 
@@ -11,27 +12,39 @@ def _by_auto(fact: Fact) -> str:
     targets, speedups, details = (fact.values[name] for name in ("targets", "speedups", "details"))
     assert isinstance(targets, tuple) and isinstance(speedups, tuple) and isinstance(details, tuple)  # noqa: S101, PT018
     gains = (
-        f"{target} unknown: {detail}" if speedup is None else f"{target} {speedup:.2f} times as fast without it ({detail})"
+        gettext("{target} unknown: {detail}", target=target, detail=detail)
+        if speedup is None
+        else gettext(
+            "{target} {speedup:.2f} times as fast without it ({detail})", target=target, speedup=speedup, detail=detail
+        )
         for target, speedup, detail in zip(targets, speedups, details, strict=True)
     )
-    return f"auto, at least {fact.values['worth']:.0%} of the time saved: {'; '.join(gains)}"
+    return gettext("auto, at least {worth:.0%} of the time saved: {gains}", worth=fact.values["worth"], gains="; ".join(gains))
 
 
 def _replaced(fact: Fact) -> str:
-    reason = _by_auto(fact) if "targets" in fact.values else "requested"
-    return f"{fact.subject}: {fact.values['to']} in {fact.values['places']} places ({reason})"
+    reason = _by_auto(fact) if "targets" in fact.values else gettext("requested")
+    return gettext("{subject}: {to} in {places} places ({reason})", subject=fact.subject, reason=reason, **fact.values)
 
 
 def _nothing_replaced(fact: Fact) -> str:
     missing = fact.values["missing"]
     assert isinstance(missing, tuple)  # noqa: S101  # kinds of operators
-    return f"nothing was replaced; the network has no {', no '.join(map(str, missing))}" if missing else "nothing was replaced"
+    return (
+        gettext("nothing was replaced; the network has no {missing}", missing=gettext(", no ").join(map(str, missing)))
+        if missing
+        else gettext("nothing was replaced")
+    )
 
 
 def _gates_dropped(fact: Fact) -> str:
     layers = fact.values["layers"]
     assert isinstance(layers, tuple)  # noqa: S101  # names
-    return f"no layer absorbs the mean gate of {len(layers)} squeeze-excite modules: {', '.join(map(str, layers))}"
+    return gettext(
+        "no layer absorbs the mean gate of {count} squeeze-excite modules: {layers}",
+        count=len(layers),
+        layers=", ".join(map(str, layers)),
+    )
 
 
 SENTENCES: Sentences = {

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 
 def _layers_matched(fact: Fact) -> str:
     layers = fact.values["layers"]
-    return f"loss {fact.subject!r} matched {'; '.join(map(str, layers)) if isinstance(layers, tuple) else layers}"
+    return gettext(
+        "loss {subject!r} matched {layers}",
+        subject=fact.subject,
+        layers="; ".join(map(str, layers)) if isinstance(layers, tuple) else layers,
+    )
 
 
 def _loss_factors(fact: Fact) -> str:
     columns = (fact.values[name] for name in ("losses", "weights", "factors"))
     rows = zip(*(column if isinstance(column, tuple) else (column,) for column in columns), strict=True)
     terms = ", ".join(f"{loss} × {weight:g} × {factor:.3g}" for loss, weight, factor in rows)
-    return f"balance `{fact.subject}`: final factors {terms}"
+    return gettext("balance `{subject}`: final factors {terms}", subject=fact.subject, terms=terms)
 
 
 SENTENCES: Sentences = {
