@@ -14,6 +14,7 @@ from compress.core.language import gettext
 from compress.core.registry_field import name_of
 from compress.core.stage import Stage
 from compress.tasks.anomaly import Anomaly
+from compress.tasks.classification import Classification
 from compress.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -32,13 +33,15 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
         converted: Whether the file is converted to a torch network, whose inputs and outputs are those of the file.
 
     Raises:
-        DataError: They are for another task; anomaly detection has no good part to train on; or a task without labels has no
-            file to compare with.
+        DataError: They are for another task; anomaly detection has no good part to train on; a classifier has training samples
+            of one class alone; or a task without labels has no file to compare with.
         ConversionError: The file cannot be compressed, or one that is converted takes other inputs than the data.
     """
     data = replace(data, spec=task.complete_spec(data.spec))
     if isinstance(task, Anomaly):
         return replace(data, train=_good_parts(data.train, task.for_spec(data.spec)))
+    if isinstance(task, Classification):
+        _check_two_classes(data, task)
     if given is not None and converted:
         from compress.models.sources.onnx_conversion import converted_spec
 
@@ -55,6 +58,24 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
 
     check_contents(given)  # before anything runs the file
     return with_reference_targets(data, given, task)
+
+
+def _check_two_classes(data: Data, task: Task) -> None:
+    """Refuse a training split of one class, which a classifier learns nothing from.
+
+    Raises:
+        DataError: All training samples are of one class.
+    """
+    from compress.data.image_split import ImageSplit
+
+    labels = set(data.train.labels.tolist()) if isinstance(data.train, ImageSplit) else set()
+    if len(labels) == 1 and min(labels) >= 0:
+        name, classes = data.spec.classes[labels.pop()], ", ".join(data.spec.classes)
+        msg = (
+            f"all training samples are of class {name!r} of {classes}, and task {task.name} learns to tell classes apart; add "
+            "samples of the others to the training split, or use task anomaly, which trains on good parts alone"
+        )
+        raise DataError(msg)
 
 
 def _good_parts(train: Split, task: Anomaly) -> Split:

@@ -19,6 +19,7 @@ from compress.pipeline.plan import from_objects
 from compress.pipeline.task_data import check_targets, data_for_task
 from compress.tasks.anomaly import Anomaly
 from compress.tasks.classification import Classification
+from compress.tasks.inspection import Inspection
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,14 @@ def test_anomaly_detection_trains_on_good_parts_alone():
     assert (fitted.validation, fitted.test) == (parts.validation, parts.test)
     with pytest.raises(DataError, match="training split has none"):
         data_for_task(replace(parts, train=parts.train.of_class(0)), task)
+
+
+@pytest.mark.parametrize("task", [Inspection("stain"), Classification()])
+def test_a_classifier_is_not_trained_on_one_class(task):
+    parts = load_data(DataSettings(source="drawn_parts", image_size=16, samples=72), base=Path())
+    assert data_for_task(parts, task).train is parts.train
+    with pytest.raises(DataError, match=f"class 'stain' of .*task {task.name} .*task anomaly"):
+        data_for_task(replace(parts, train=parts.train.of_class(2)), task)
 
 
 def test_samples_of_a_loader_cannot_be_selected(data):

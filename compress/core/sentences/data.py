@@ -47,6 +47,7 @@ SENTENCES: Sentences = {
         "{count} classes have no sample in the {split} split ({subject}), so its metrics do not include them"
     ),
     "data.more_files_skipped": "not a supported format",
+    "data.masks_unused": "a folder of masks beside the splits: a network is judged by the class folder of each image",
     "data.frames_skipped": "training, tests and infer.py use the first frame of a file",
     "data.drawn_scenes": "images of {subject} are synthetic: metrics on them are not valid for photographs",
     "data.synthetic_evaluation": (

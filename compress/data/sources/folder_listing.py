@@ -1,6 +1,7 @@
 """Listing of folders of images: layout, classes and files, without opening an image.
 
 PATH/train/CLASS/…   PATH/val/CLASS/…   PATH/test/CLASS/…     one folder a split; val and test may be missing
+PATH/train/good/…    PATH/test/good/…   PATH/test/DEFECT/…     likewise, of one class in train: the layout of MVTec AD
 PATH/CLASS/…                                                  one folder a class, split by seed
 """
 
@@ -24,6 +25,8 @@ SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 """Names of the folder of each split, in any case."""
+MASK_FOLDER = "ground_truth"
+"""Folder beside the splits with masks of the defects, in the layout of MVTec AD (Bergmann et al. 2019); it is not read."""
 _LISTED = 10
 
 
@@ -60,7 +63,7 @@ def find_splits(root: Path) -> dict[str, Path]:
     splits = folders_by_split(root, folders, lambda folder: bool(_folders(folder)))  # a class may be called train
     if "train" not in splits:
         return {"all": root}
-    others = [folder.name for folder in folders if folder not in splits.values()]
+    others = [folder.name for folder in folders if folder not in splits.values() and folder.name != MASK_FOLDER]
     if others:
         msg = gettext(
             "{root} has {name}/ and beside it {others}; expected only {split_folders}; rename or move the rest",
@@ -154,6 +157,26 @@ def list_classes(root: Path, files: FileWalk) -> tuple[FolderListing, tuple[Fact
         )
         raise DataError(msg)
     return FolderListing(classes, tuple(images), tuple(labels)), tuple(skipped)
+
+
+def find_masks(root: Path) -> tuple[Fact, ...]:
+    """A fact if there is a folder of masks beside the splits."""
+    return (Fact.of("data.masks_unused", MASK_FOLDER),) if (root / MASK_FOLDER).is_dir() else ()
+
+
+def share_classes(listings: Mapping[str, FolderListing]) -> dict[str, FolderListing]:
+    """The listings with the classes of all splits, if `train` has one class, which the other splits have besides further ones.
+
+    So are good and defective parts laid out for anomaly detection. Other listings are returned as they are.
+    """
+    train = listings.get("train")
+    if train is None or len(train.classes) != 1 or any(train.classes[0] not in other.classes for other in listings.values()):
+        return dict(listings)
+    classes = tuple(sorted({name for listing in listings.values() for name in listing.classes}))
+    return {
+        split: FolderListing(classes, each.files, tuple(classes.index(each.classes[label]) for label in each.labels))
+        for split, each in listings.items()
+    }
 
 
 def check_same_classes(train: FolderListing, other: FolderListing, name: str, root: Path) -> None:

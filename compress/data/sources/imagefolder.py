@@ -1,7 +1,8 @@
 """`imagefolder:PATH`: folders of images, in ImageNet's layout or one folder per class (see `data.sources.folder_listing`).
 
 `train/`, `val/` and `test/` are used as the splits. Without `test/`, the final metrics are from `val/`, as is common for
-ImageNet, and the validation images are held out of `train/`. With one folder per class, both are held out by seed.
+ImageNet, and the validation images are held out of `train/`. With one folder per class, both are held out by seed. `train/`
+may have good parts alone and `test/` also defective ones, as in MVTec AD, for task `anomaly`.
 
 Of an animated image or a stack of pages, the first frame is used, as in `infer.py`; the record says so.
 
@@ -37,10 +38,12 @@ from compress.data.sources.folder_listing import (
     FolderListing,
     check_same_classes,
     describe,
+    find_masks,
     find_splits,
     find_splits_as_classes,
     list_classes,
     printable,
+    share_classes,
 )
 from compress.data.stratified import Indices, balanced_subset, divide_splits, stratified_hold_out
 
@@ -148,9 +151,11 @@ def _choose(
     """Files for training, validation and test; the classes; and the skipped files."""
     folders = find_splits(root)
     files = FileWalk(root)
-    listings = {name: list_classes(folder, files) for name, folder in folders.items()}
-    skipped = _shorten([skip for _, skips in listings.values() for skip in skips])
-    whole = {name: (listing, np.arange(len(listing.files), dtype=np.int64)) for name, (listing, _) in listings.items()}
+    listed = {name: list_classes(folder, files) for name, folder in folders.items()}
+    masks = find_masks(root) if "train" in folders else ()
+    skipped = (*masks, *_shorten([skip for _, skips in listed.values() for skip in skips]))
+    listings = share_classes({name: listing for name, (listing, _) in listed.items()})
+    whole = {name: (listing, np.arange(len(listing.files), dtype=np.int64)) for name, listing in listings.items()}
     first = whole.pop("all", None) or whole.pop("train")
     for name, (listing, _) in whole.items():
         check_same_classes(first[0], listing, name, root)

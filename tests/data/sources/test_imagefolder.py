@@ -170,6 +170,34 @@ def test_classes_that_differ_between_splits_are_refused(tmp_path, val, said):
         read(tmp_path)
 
 
+def lay_out_parts(root: Path):
+    """The layout of MVTec AD: masks of the defects are beside train and test, named as the images."""
+    fill(root / "train", 12, ["good"], suffix="png")
+    fill(root / "test", 3, ["good", "crack", "stain"], suffix="png")
+    fill(root / "ground_truth", 3, ["crack", "stain"], suffix="png")
+
+
+def test_good_parts_alone_in_train(tmp_path):
+    lay_out_parts(tmp_path)
+    data = read(tmp_path, validation=0.25)
+    assert data.spec.classes == ("crack", "good", "stain")
+    assert (len(data.train), len(data.validation), len(data.test)) == (9, 3, 9)
+    assert {*data.train.labels, *data.validation.labels} == {1}
+    assert np.bincount(data.test.labels).tolist() == [3, 3, 3]
+    for split, folder in ((data.train, "train"), (data.validation, "train"), (data.test, "test")):
+        classes = [file.parent.name for file in split._reader.files]
+        assert classes == [data.spec.classes[label] for label in split.labels]
+        assert all(file.is_relative_to(tmp_path / folder) for file in files_of(split))
+    assert data.skipped == (Fact.of("data.masks_unused", "ground_truth"),)
+
+
+def test_a_class_of_train_that_test_lacks_is_refused_where_train_has_one_class(tmp_path):
+    fill(tmp_path / "train", 4, ["good"])
+    fill(tmp_path / "test", 2, ["crack", "stain"])
+    with pytest.raises(DataError, match="lacks 'good' and has besides 'crack', 'stain'"):
+        read(tmp_path)
+
+
 def test_a_single_class_is_refused(tmp_path):
     fill(tmp_path, 5, ["cat"])
     with pytest.raises(DataError, match="two or more"):
