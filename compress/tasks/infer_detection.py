@@ -31,16 +31,42 @@ def detect(path, least_score=0.3, iou={NMS_IOU}, most={MOST_DETECTIONS}):
 
 '''
     + '''\
+def place_label(box, size, taken, sides):
+    """Left and top of a label of this size: at the first place by the box that is free, else where it hides least of others.
+
+    Places are over the top, inside it, below the bottom, and inside that, each from the left and from the right, then at
+    heights along both sides. All are moved into the image.
+    """
+    (left, top, right, bottom), (width, height) = box, size
+    rows = [top - height, top, bottom, bottom - height, *np.arange(top + height, bottom - 2 * height, height)]
+    places = [(x, y) for y in rows for x in (left, right - width)] + [(x, y) for y in rows for x in (left - width, right)]
+    places = [(min(max(x, 0), max(0, sides[0] - width)), min(max(y, 0), max(0, sides[1] - height))) for x, y in places]
+
+    def hidden(place):
+        x, y = place
+        return sum(
+            max(0, min(x + width, x2) - max(x, x1)) * max(0, min(y + height, y2) - max(y, y1)) for x1, y1, x2, y2 in taken
+        )
+
+    return min(places, key=hidden)
+
+
 def draw(path, answers, target):
-    """Write the image with its boxes, labels and scores."""
+    """Write the image with its boxes, labels and scores; the label of a better detection is placed first."""
     from PIL import ImageDraw
 
     image = open_image(path, 3)
-    canvas = ImageDraw.Draw(image)
-    for label, score, box in answers:
-        corners = [value * side for value, side in zip(box, image.size * 2)]
-        canvas.rectangle(corners, outline=(255, 40, 40), width=max(1, min(image.size) // 200))
-        canvas.text((corners[0] + 2, corners[1] + 1), f"{label} {score:.2f}", fill=(255, 40, 40))
+    canvas, taken = ImageDraw.Draw(image), []
+    boxes = [[value * side for value, side in zip(box, image.size * 2)] for _, _, box in answers]
+    for box in boxes:
+        canvas.rectangle(box, outline=(255, 40, 40), width=max(1, min(image.size) // 200))
+    for (label, score, _), box in zip(answers, boxes):
+        text = f"{label} {score:.2f}"
+        x1, y1, x2, y2 = canvas.textbbox((0, 0), text)
+        x, y = place_label(box, (x2 - x1 + 2, y2 - y1 + 2), taken, image.size)
+        taken.append((x, y, x + x2 - x1 + 2, y + y2 - y1 + 2))
+        canvas.rectangle(taken[-1], fill=(255, 40, 40))
+        canvas.text((x + 1 - x1, y + 1 - y1), text, fill=(255, 255, 255))
     image.save(target)
     return image.size
 
