@@ -37,7 +37,7 @@ def latency_before(record: RunRecord, stage: StageRecord) -> Quantity | None:
     which both networks were timed in turns.
     """
     now = stage_metrics(record, stage).get(LATENCY)
-    if now is None or _same_network(stage.after, stage.before):
+    if now is None or is_same_network(stage.after, stage.before):
         return now
     before = next((other for other in record.stages if other.index == stage.index - 1), None)
     if _interleaved_latency(record, stage) and before is not None and (latency := _interleaved_latency(record, before)):
@@ -56,7 +56,7 @@ def previous_latency(stage: StageRecord, now: Quantity | None) -> Quantity | Non
 def first_change_after(record: RunRecord, stage: StageRecord) -> StageRecord | None:
     """The first later stage that changes the network after a stage; None if that network is the artifact."""
     later = (other for other in record.stages if other.index > stage.index)
-    return next((other for other in later if not _same_network(stage.after, other.after)), None)
+    return next((other for other in later if not is_same_network(stage.after, other.after)), None)
 
 
 def _interleaved_latency(record: RunRecord, stage: StageRecord) -> Quantity | None:
@@ -66,22 +66,26 @@ def _interleaved_latency(record: RunRecord, stage: StageRecord) -> Quantity | No
     if profile is None:
         return None
     floats = [other for other in record.stages if other.form == "torch" and other.index < profile.index]
-    if _same_network(stage.after, profile.after):
+    if is_same_network(stage.after, profile.after):
         return latencies.get("artifact")
-    if floats and _same_network(stage.after, floats[-1].after):
+    if floats and is_same_network(stage.after, floats[-1].after):
         return latencies.get("student")
     return None
 
 
-def _same_network(first: Metrics, second: Metrics) -> bool:
-    """Whether the network is the same after two stages: a stage that changes nothing has the same latency and session.
+def is_same_network(first: Metrics, second: Metrics) -> bool:
+    """Whether two metrics are of the same network: a stage that changes nothing has the same latency and session.
 
-    Older records have no session; there equal quantities with equal details are from the same session.
+    Older records have no session; there equal latencies with equal details are from the same session. Without latencies the
+    network is the same if all quantities that both have are equal.
     """
     latency, other = first.get(LATENCY), second.get(LATENCY)
     if latency is not None and other is not None and latency.session and other.session:
         return latency.session == other.session
-    return latency == other
+    if latency is not None or other is not None:
+        return latency == other
+    names = first.keys() & second.keys()
+    return bool(names) and all(first[name].value == second[name].value for name in names)
 
 
 def _profile(record: RunRecord) -> StageRecord | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from compress.core.comparable_latency import latency_before, stage_metrics, teacher_metrics
+from compress.core.comparable_latency import is_same_network, latency_before, stage_metrics, teacher_metrics
 from compress.core.format_quantity import format_change
 from compress.core.record import Quantity, StageRecord
 from compress.core.run_record import RunRecord
@@ -115,3 +115,15 @@ def test_a_profile_of_another_name_for_this_machine_counts(slow: RunRecord) -> N
     )
     other = slow.model_copy(update={"stages": (*slow.stages[:-1], profile.model_copy(update={"benchmark_rows": rows}))})
     assert stage_metrics(other, by_name(other)["quantize"])["latency_ms"].value == pytest.approx(0.612)
+
+
+def test_a_network_is_the_same_by_its_session_whatever_it_is_compared_with() -> None:
+    latency = Quantity.measured(1.0, "ms").model_copy(update={"session": "a"})
+    losses = [{"accuracy_drop": Quantity.measured(loss, "fraction")} for loss in (0.0, 0.1)]
+    first, second = ({"latency_ms": latency} | loss for loss in losses)
+    assert is_same_network(first, second)
+    assert not is_same_network(first, first | {"latency_ms": latency.model_copy(update={"session": "b"})})
+    assert not is_same_network(first, losses[0])
+    assert is_same_network(losses[0], losses[0])
+    assert not is_same_network(*losses)
+    assert not is_same_network({}, {})

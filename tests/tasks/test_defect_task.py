@@ -102,4 +102,4 @@ def test_more_false_alarms_than_the_rate_are_warned_of(alarms, warned):
         assert (check.name, check.bound, check.result) == ("false_alarm_rate", 0.05, "missed")
         assert check.quantity.value == alarms / 60
         assert (check.quantity.low, check.quantity.high) == pytest.approx((low, high))
-        assert f"{alarms / 60:.2%} of 60 good test samples" in render(warnings[0])
+        assert f"{alarms / 60:.2%} of 60 good test samples".replace("%", " %") in render(warnings[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compress.core.entries import number
 from compress.core.fact import Fact
 from compress.core.sentences.table import Sentences
 
@@ -17,10 +18,15 @@ def _value_at_constant(fact: Fact) -> str:
     return _VALUE_AT_CONSTANT.format(subject=fact.subject, **fact.values)
 
 
+def _false_alarms(fact: Fact) -> str:
+    rate, low, high, chosen = (f"{100 * number(fact.values, name):.2f}" for name in ("value", "low", "high", "bound"))
+    return (
+        f"more false alarms than the threshold was chosen for: {rate} % of {fact.values['samples']} good test samples "
+        f"(95 % interval {low}–{high} %), chosen for {chosen} %"
+    )
+
+
 SENTENCES: Sentences = {
     "tasks.value_at_constant": _value_at_constant,
-    "tasks.false_alarms_over_rate": (
-        "more false alarms than the threshold was chosen for: {value:.2%} of {samples} good test samples "
-        "(95 % interval {low:.2%} to {high:.2%}), chosen for {bound:.2%}"
-    ),
+    "tasks.false_alarms_over_rate": _false_alarms,
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from compress.core.budget import Budget, check_budget
+from compress.core.comparable_latency import is_same_network
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.fact import Fact
-from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, StageRecord
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
 from compress.core.run_record import RunRecord
 from compress.core.verdict import Check, Verdict
 from compress.core.warned_check import check_of
@@ -63,15 +64,9 @@ def shipped_rows(record: RunRecord) -> tuple[BenchmarkRow, ...]:
     for stage in reversed(record.stages):
         if stage.benchmark_rows:
             return stage.benchmark_rows
-        if has_changed_network(stage):
+        if not is_same_network(stage.before, stage.after):
             return ()
     return ()
-
-
-def has_changed_network(stage: StageRecord) -> bool:
-    """Whether a stage left another network than it was given: one whose metrics are all the same did not."""
-    names = stage.before.keys() & stage.after.keys()
-    return not names or any(stage.before[name].value != stage.after[name].value for name in names)
 
 
 def losses_without_pairs(after: Metrics, reference: Metrics, name: str, metrics: Iterable[Metric]) -> Metrics:
@@ -120,7 +115,7 @@ def warning_checks(metrics: Sequence[Metric], warnings: Iterable[Fact], budget: 
         warnings: On the stage that made the network.
         budget: The limits; None for none.
     """
-    limited = {limit.metric.name for limit in budget.metric_limits(metrics)} if budget else set()
+    limited = {limit.name for limit in budget.metric_limits(metrics)} if budget else set()
     names = {metric.name for metric in metrics}
     checks = (check for warning in warnings if (check := check_of(warning)) is not None)
     return tuple(check for check in checks if check.name not in names or (limited and check.name not in limited))
@@ -151,5 +146,5 @@ def _warnings(record: RunRecord) -> Iterator[Fact]:
     """Warnings of the stages from the end up to the one that made what ships."""
     for stage in reversed(record.stages):
         yield from stage.warnings
-        if has_changed_network(stage):
+        if not is_same_network(stage.before, stage.after):
             return
