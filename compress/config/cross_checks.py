@@ -23,6 +23,7 @@ from compress.config.start_form import first_torch_stage, start_form, why_not_tr
 from compress.config.task_requirements import check_task, with_task_losses
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, MissingPackageError, nearest
+from compress.core.language import gettext
 from compress.core.metric_limits import MetricLimits
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
@@ -126,11 +127,20 @@ def check_order(chain: Sequence[StageEntry], form: Form = "torch") -> Iterator[F
 
 
 def _misplaced(entry: StageEntry, form: Form, maker: StageEntry | None) -> str:
-    needs = " or ".join(_FORMS[form_name] for form_name in entry.kind.accepts)
+    needs = " or ".join(gettext(_FORMS[form_name]) for form_name in entry.kind.accepts)
     if maker is None:
-        return f"{entry.name} needs {needs}, but the recipe starts from {_FORMS[form]}; add a stage before it that produces one"
-    return (
-        f"{entry.name} needs {needs}, but {maker.name} before it produces {_FORMS[form]}; move {entry.name} before {maker.name}"
+        return gettext(
+            "{name} needs {needs}, but the recipe starts from {forms}; add a stage before it that produces one",
+            name=entry.name,
+            needs=needs,
+            forms=gettext(_FORMS[form]),
+        )
+    return gettext(
+        "{name} needs {needs}, but {maker_name} before it produces {forms}; move {name} before {maker_name}",
+        name=entry.name,
+        needs=needs,
+        maker_name=maker.name,
+        forms=gettext(_FORMS[form]),
     )
 
 
@@ -138,23 +148,43 @@ def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator
     """Stages that need a teacher, in a recipe without one."""
     if has_teacher:
         return
-    advice = "the recipe has no teacher; add `teacher: {source: …, train: {…}}`"
+    advice = gettext("the recipe has no teacher; add `teacher: {source: …, train: {…}}`")
     for entry in chain:
         for field in type(entry.stage).model_fields if entry.stage else ():
             value = getattr(entry.stage, field)
             if isinstance(value, FinetuneSettings) and value.teacher == "teacher":
-                yield (*entry.path, field, "teacher"), f"{entry.name} recovers with the teacher, but {advice}, or use parent"
+                yield (
+                    (*entry.path, field, "teacher"),
+                    gettext("{name} recovers with the teacher, but {advice}, or use parent", name=entry.name, advice=advice),
+                )
         if getattr(entry.stage, "asks_teacher", False):
-            yield (*entry.path, "teacher"), f"{entry.name} uses the teacher of the recipe, but {advice}, or use teacher: parent"
+            yield (
+                (*entry.path, "teacher"),
+                gettext(
+                    "{name} uses the teacher of the recipe, but {advice}, or use teacher: parent",
+                    name=entry.name,
+                    advice=advice,
+                ),
+            )
         if _learns_from_teacher(entry.stage):
-            yield entry.path, f"{entry.name} needs a teacher, but {advice}, or train without one by a `train` stage"
+            yield (
+                entry.path,
+                gettext(
+                    "{name} needs a teacher, but {advice}, or train without one by a `train` stage",
+                    name=entry.name,
+                    advice=advice,
+                ),
+            )
 
 
 def check_given_file(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
     """A teacher that is an ONNX file, and stages that train a given file with operators that have no gradients here."""
     for path, settings in draft.models:
         if path != ("model",) and settings.form == "onnx":
-            yield (*path, "source"), "a teacher must be a torch network, since an ONNX file has no features and gradients"
+            yield (
+                (*path, "source"),
+                gettext("a teacher must be a torch network, since an ONNX file has no features and gradients"),
+            )
     model = dict(draft.models).get(("model",))
     if model is None or model.form != "onnx":
         return
@@ -175,9 +205,14 @@ def check_reference(draft: PartialRecipe) -> Iterator[Finding]:
         return
     before = takewhile(lambda entry: not entry.kind.compresses, draft.chain)
     if not any(entry.kind.trains for entry in before):
-        advice = "add a teacher, start from trained weights, or put a `train` stage before the first stage that compresses"
+        advice = gettext(
+            "add a teacher, start from trained weights, or put a `train` stage before the first stage that compresses"
+        )
         for name in limits:
-            yield ("budget", name), f"there is no trained network as reference, so this limit cannot pass; {advice}"
+            yield (
+                ("budget", name),
+                gettext("there is no trained network as reference, so this limit cannot pass; {advice}", advice=advice),
+            )
 
 
 def check_metric_limits(chain: Sequence[StageEntry], budget: Budget | None, task: Task) -> Iterator[Finding]:
@@ -240,16 +275,27 @@ def check_model(path: KeyPath, settings: ModelSettings) -> Iterator[Finding]:
         if kind == "python":
             yield from _check_function((*path, field), source)
         elif kind == "torchvision" and torchvision_names() and name not in torchvision_names():
-            yield (*path, field), f"unknown torchvision network {name!r}: {nearest(name.lower(), torchvision_names())}"
+            yield (
+                (*path, field),
+                gettext(
+                    "unknown torchvision network {name!r}: {hint}", name=name, hint=nearest(name.lower(), torchvision_names())
+                ),
+            )
 
 
 def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> Iterator[Finding]:
     """Weights that are missing or cannot be read, and a network of a missing optional package."""
     kind, name = split_source(settings.source)
     if kind == "timm" and importlib.util.find_spec("timm") is None:
-        yield (*path, "source"), str(MissingPackageError("timm", "timm", f"the network {settings.source}"))
+        yield (
+            (*path, "source"),
+            str(MissingPackageError("timm", "timm", gettext("the network {source}", source=settings.source))),
+        )
     if kind == "hf" and importlib.util.find_spec("transformers") is None:
-        yield (*path, "source"), str(MissingPackageError("transformers", "hf", f"the network {settings.source}"))
+        yield (
+            (*path, "source"),
+            str(MissingPackageError("transformers", "hf", gettext("the network {source}", source=settings.source))),
+        )
     if kind in ("file", "onnx"):
         try:
             file = user_path(name, base)
@@ -257,12 +303,17 @@ def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> It
             yield (*path, "source"), str(error)
         else:
             if not (file.is_file() and os.access(file, os.R_OK)):  # opening a pipe would block
-                yield (*path, "source"), f"cannot read a file {file}; relative paths in a recipe are relative to {base}"
+                yield (
+                    (*path, "source"),
+                    gettext(
+                        "cannot read a file {file}; relative paths in a recipe are relative to {base}", file=file, base=base
+                    ),
+                )
 
 
 def _check_function(path: KeyPath, source: str) -> Iterator[Finding]:
     if not _FUNCTION.match(source):
-        yield path, f"write your own function as python:FILE.py:FUNCTION, got {source!r}"
+        yield path, gettext("write your own function as python:FILE.py:FUNCTION, got {source!r}", source=source)
 
 
 @cache

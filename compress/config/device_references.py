@@ -11,6 +11,7 @@ from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
 from compress.core.budget import Budget
 from compress.core.errors import CompressError
+from compress.core.language import gettext
 from compress.core.stage import Stage
 
 Names = Mapping[str, str | CompressError]
@@ -53,14 +54,22 @@ def check(
     for path, name in limited:
         readable = isinstance(profile_names[name], str) and all(entry.stage is not None for entry in profiles)
         if readable and profile_names[name] not in profiled:
-            yield path, f"no stage profiles {name}, so this limit cannot pass; add it to `devices` of a profile stage"
+            yield (
+                path,
+                gettext(
+                    "no stage profiles {name}, so this limit cannot pass; add it to `devices` of a profile stage", name=name
+                ),
+            )
     if limited and profiles:
         later = chain[chain.index(profiles[-1]) + 1 :]
         for changing in [entry for entry in later if entry.kind.compresses or entry.kind.trains][:1]:
             yield (
                 profiles[-1].path,
-                f"{changing.name} after it changes the network, so a limit on a device would be checked on a network that does "
-                f"not ship; move profile behind {changing.name}",
+                gettext(
+                    "{name} after it changes the network, so a limit on a device would be checked on a network that does "
+                    "not ship; move profile behind {name}",
+                    name=changing.name,
+                ),
             )
     named = dict.fromkeys(name for _, name in references) or ("host",)
     if all(isinstance(profile_names.get(name, name), str) for name in named):

@@ -42,7 +42,7 @@ def locate(reference: str | Path) -> Path:
                     return path.resolve()
     known = {path.name for folder in (relative.parent, *folders) for path in folder.glob("*.yaml")}
     looked = ", ".join(str(folder.resolve()) for folder in folders)
-    kind = "is a folder, not a recipe" if relative.is_dir() else "no such recipe"
+    kind = gettext("is a folder, not a recipe") if relative.is_dir() else gettext("no such recipe")
     raise RecipeError(
         str(reference),
         [

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from compress.config.key_path import KeyPath, child, has_key, quote
 from compress.core.errors import nearest
+from compress.core.language import gettext, ngettext
 from compress.core.metric_limits import MetricLimits
 from compress.core.registry import lookup, names
 from compress.core.registry_field import RegistryField
@@ -71,7 +72,7 @@ def findings(error: ValidationError, model: type[BaseModel], tree: object) -> li
 def loose_numbers(tree: object, model: type[BaseModel]) -> list[Finding]:
     """`true` and `false` in place of a number, which pydantic would accept as 1 and 0."""
     return [
-        (path, f"expected a number, got {quote(value)}")
+        (path, gettext("expected a number, got {value}", value=quote(value)))
         for path, value in _leaves(tree, ())
         if isinstance(value, bool) and _numeric_only(list(types_at(model, path)))
     ]
@@ -204,38 +205,50 @@ def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> s
     if kind == "extra_forbidden":
         outer = types_at(model, path[:-1])
         allowed = {name for alternative in outer for name in getattr(alternative.annotation, "model_fields", ())}
-        return f"unknown key: {nearest(str(path[-1]), allowed)}"
+        return gettext("unknown key: {hint}", hint=nearest(str(path[-1]), allowed))
     if kind == "missing":
         in_list = isinstance(details["input"], list)
-        return f"has too few entries, got {value}" if in_list else "this required key is missing"
+        return gettext("has too few entries, got {value}", value=value) if in_list else gettext("this required key is missing")
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        return f"must be {word} {context[key]:g}, got {value}"
+        return gettext("must be {word} {bound:g}, got {value}", word=gettext(word), bound=context[key], value=value)
     if kind == "literal_error":
         return _choice(str(context["expected"]), details["input"])
     if kind == "string_pattern_mismatch":
-        return f"must match {context['pattern']}, got {value}"
+        return gettext("must match {pattern}, got {value}", pattern=context["pattern"], value=value)
     if kind in ("too_short", "too_long"):
         return _describe_length(kind, context)
     if kind == "alternatives":
-        return f"expected {context['expected']}, got {value}"
+        return gettext("expected {expected}, got {value}", expected=context["expected"], value=value)
     if kind == "string_type" and isinstance(details["input"], int | float):
-        return f"expected text, got {value}; put it in quotes"
+        return gettext("expected text, got {value}; put it in quotes", value=value)
     if (expected := _expected_kind(details)) != kind:
-        return f"expected {expected}, got {value}"
+        return gettext("expected {expected}, got {value}", expected=expected, value=value)
     return _plain(details)
 
 
 def _describe_length(kind: str, context: dict[str, Any]) -> str:
-    word, limit = ("least", context["min_length"]) if kind == "too_short" else ("most", context["max_length"])
-    return f"needs at {word} {limit} {'entry' if limit == 1 else 'entries'}, got {context['actual_length']}"
+    length = context["actual_length"]
+    if kind == "too_short":
+        return ngettext(
+            "needs at least {number} entry, got {length}",
+            "needs at least {number} entries, got {length}",
+            context["min_length"],
+            length=length,
+        )
+    return ngettext(
+        "needs at most {number} entry, got {length}",
+        "needs at most {number} entries, got {length}",
+        context["max_length"],
+        length=length,
+    )
 
 
 def _choice(expected: str, value: object) -> str:
     allowed = re.findall(r"'([^']*)'", expected)
     if isinstance(value, str) and allowed:
-        return f"unknown value {value!r}: {nearest(value, allowed)}"
-    return f"expected {expected}, got {quote(value)}"
+        return gettext("unknown value {value!r}: {hint}", value=value, hint=nearest(value, allowed))
+    return gettext("expected {expected}, got {value}", expected=expected, value=quote(value))
 
 
 def _plain(details: ErrorDetails) -> str:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from compress.config.key_path import KeyPath
+from compress.core.language import gettext
 
 
 class Renamed(NamedTuple):
@@ -74,4 +75,4 @@ def new_name(path: KeyPath, word: str) -> str | None:
 
 
 def _message(old: str, new: str) -> str:
-    return f"`{old}` is now called `{new}`"
+    return gettext("`{old}` is now called `{new}`", old=old, new=new)

@@ -79,7 +79,7 @@ def read_text(path: Path) -> str:
         UnreadableError: It is not text.
     """
     if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "no such file, or not a regular file")
+        raise FileNotFoundError(errno.ENOENT, gettext("no such file, or not a regular file"))
     with path.open("rb") as file:
         content = file.read(LIMIT_BYTES + 1)
     try:
@@ -139,7 +139,7 @@ def parse_mapping(text: str, kind: DocumentKind) -> Document:
 
 
 def _describe(tree: object) -> str:
-    return f"a list of {len(tree)}" if isinstance(tree, list) else quote(tree)
+    return gettext("a list of {count}", count=len(tree)) if isinstance(tree, list) else quote(tree)
 
 
 class _TreeBuilder:
@@ -182,7 +182,11 @@ class _TreeBuilder:
         self.open.add(id(node))
         kind = str(node.tag).removeprefix(TAG)
         if kind not in KINDS:
-            self._add_issue(f"the tag {node.tag} is not supported; a {self.kind.noun} has only plain values", path, node)
+            self._add_issue(
+                gettext("the tag {tag} is not supported; a {noun} has only plain values", tag=node.tag, noun=self.kind.noun),
+                path,
+                node,
+            )
         if isinstance(node, MappingNode):
             value: object = self._mapping(node, path)
         elif isinstance(node, SequenceNode):
@@ -202,8 +206,8 @@ class _TreeBuilder:
             line = key_node.start_mark.line + 1
             key = self.build(key_node, path)
             if not isinstance(key, str):
-                description = "a list or block" if isinstance(key, dict | list) else quote(key)
-                self._add_issue(f"a key must be text, got {description}", path, key_node)
+                description = gettext("a list or block") if isinstance(key, dict | list) else quote(key)
+                self._add_issue(gettext("a key must be text, got {description}", description=description), path, key_node)
                 continue
             key_path = (*path, key)
             if key in mapping:
@@ -222,13 +226,15 @@ class _TreeBuilder:
         try:
             value = getattr(self.constructor, f"construct_yaml_{kind}")(node)
         except (LookupError, ValueError):
-            self._add_issue(f"cannot read {node.value:.40} as {kind}", path, node)
+            self._add_issue(gettext("cannot read {value:.40} as {kind}", value=node.value, kind=kind), path, node)
             return None
         if isinstance(value, str) and (character := NOT_TEXT.search(value)):
-            self._add_issue(f"text cannot contain the character #x{ord(character[0]):04x}", path, node)
+            self._add_issue(gettext("text cannot contain the character #x{ord:04x}", ord=ord(character[0])), path, node)
             return None
         if isinstance(value, int) and abs(value) > LIMIT_INTEGER:
-            self._add_issue(f"the number {node.value:.20}… has more digits than any setting allows", path, node)
+            self._add_issue(
+                gettext("the number {value:.20}… has more digits than any setting allows", value=node.value), path, node
+            )
             return None
         return value
 

@@ -106,7 +106,7 @@ class _LimitError(Exception):
 
 def too_many_values() -> str:
     """The reason for refusing a text of more than `LIMIT_VALUES` values."""
-    return f"it expands to more than {LIMIT_VALUES:,} values; remove nested aliases"
+    return gettext("it expands to more than {limit_values:,} values; remove nested aliases", limit_values=LIMIT_VALUES)
 
 
 def yaml_reader() -> YAML:
@@ -139,7 +139,7 @@ def compose(text: str, kind: DocumentKind) -> Node | None:
         node: Node | None = yaml_reader().compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f", column {mark.column + 1}" if mark else ""
+        where = gettext(", column {column}", column=mark.column + 1) if mark else ""
         reason = "; ".join(part for part in (error.context, error.problem) if part)
         raise UnreadableError(
             ValidationIssue(

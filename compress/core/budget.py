@@ -85,7 +85,7 @@ class _Limit:
 
 
 def _final(metrics: Metrics, name: str, unit: str) -> Quantity:
-    return metrics.get(name) or Quantity.missing(unit, f"the last stage recorded no {name}")
+    return metrics.get(name) or Quantity.missing(unit, gettext("the last stage recorded no {name}", name=name))
 
 
 def _artifact_row(rows: tuple[BenchmarkRow, ...], device: str) -> BenchmarkRow | None:
@@ -95,11 +95,18 @@ def _artifact_row(rows: tuple[BenchmarkRow, ...], device: str) -> BenchmarkRow |
 
 def _on_device(row: BenchmarkRow | None, device: str, name: str, unit: str) -> Quantity:
     if row is None:
-        advice = "add it to a profile stage after the last stage that changes the network"
-        return Quantity.missing(unit, f"the artifact was not profiled on {device!r}; {advice}")
+        advice = gettext("add it to a profile stage after the last stage that changes the network")
+        return Quantity.missing(
+            unit, gettext("the artifact was not profiled on {device!r}; {advice}", device=device, advice=advice)
+        )
     if other := row.other_hardware:
-        return Quantity.missing(unit, f"{other} was measured, and the profile {device!r} describes other hardware")
-    return row.quantities.get(name) or Quantity.missing(unit, f"the profile of {device!r} has no {name}")
+        return Quantity.missing(
+            unit,
+            gettext("{other} was measured, and the profile {device!r} describes other hardware", other=other, device=device),
+        )
+    return row.quantities.get(name) or Quantity.missing(
+        unit, gettext("the profile of {device!r} has no {name}", device=device, name=name)
+    )
 
 
 def _metric_limits(budget: Budget, metrics: Metrics, limited: Sequence[Metric]) -> Iterator[tuple[_Limit, Quantity]]:
@@ -110,7 +117,10 @@ def _metric_limits(budget: Budget, metrics: Metrics, limited: Sequence[Metric]) 
     names = {bound.name for bound in own}
     for name, value in budget.limits.items():
         if name not in names:
-            yield _Limit(name, name, value, "1"), Quantity.missing("1", f"no metric of the task is called {name}")
+            yield (
+                _Limit(name, name, value, "1"),
+                Quantity.missing("1", gettext("no metric of the task is called {name}", name=name)),
+            )
 
 
 def _device_limits(budget: Budget, rows: tuple[BenchmarkRow, ...]) -> Iterator[tuple[_Limit, Quantity]]:

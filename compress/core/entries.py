@@ -49,7 +49,7 @@ def integer(entries: Mapping[str, object], name: str) -> int:
     """
     value = entries[name]
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _unexpected(name, value, "an integer")
+        raise _unexpected(name, value, gettext("an integer"))
     return value
 
 

@@ -127,16 +127,27 @@ class MissingPackageError(CompressError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package!r}: pip install 'compress[{extra}]'")
+        super().__init__(
+            gettext(
+                "{purpose} needs the package {package!r}: pip install 'compress[{extra}]'",
+                purpose=purpose,
+                package=package,
+                extra=extra,
+            )
+        )
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """End of an error message: the name nearest to `name`, and the allowed names."""
     names = sorted(allowed)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    listed = ", ".join(names) if len(names) <= 20 else f"{', '.join(names[:20])}, … ({len(names)} in all)"
-    return f"{hint}allowed: {listed or 'nothing'}"
+    hint = gettext("did you mean {name!r}? ", name=close[0]) if close else ""
+    listed = (
+        ", ".join(names)
+        if len(names) <= 20
+        else gettext("{names}, … ({count} in all)", names=", ".join(names[:20]), count=len(names))
+    )
+    return gettext("{hint}allowed: {listed}", hint=hint, listed=listed or gettext("nothing"))
 
 
 def message_line(error: BaseException) -> str:

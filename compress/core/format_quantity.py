@@ -9,6 +9,7 @@ import math
 import re
 
 from compress.core.comparable_latency import LATENCY, previous_latency
+from compress.core.language import gettext
 from compress.core.record import How, Metric, Metrics, Quantity, StageRecord
 
 PROVENANCE_MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
@@ -74,7 +75,9 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 def quantity_labels(metric: Metric) -> dict[str, str]:
     """Label of each quantity with its own label, by name, in the order of tables."""
-    return {name.format(metric.name): label.format(metric.label) for name, label in METRIC_LABELS.items()} | LABELS
+    label = gettext(metric.label)
+    own = {name.format(metric.name): gettext(template).format(label) for name, template in METRIC_LABELS.items()}
+    return own | {name: gettext(text) for name, text in LABELS.items()}
 
 
 def is_difference(name: str, metric: Metric) -> bool:
@@ -84,8 +87,8 @@ def is_difference(name: str, metric: Metric) -> bool:
 
 def quantity_label(name: str, metric: Metric | None = None) -> str:
     """Label of a quantity; with `metric`, also of quantities of the deciding metric."""
-    labels = quantity_labels(metric) if metric else LABELS
-    return labels.get(name) or re.sub(r"_(bytes|ms|w|j|db)$", "", name).replace("_", " ")
+    label = quantity_labels(metric).get(name) if metric else gettext(LABELS.get(name, ""))
+    return label or re.sub(r"_(bytes|ms|w|j|db)$", "", name).replace("_", " ")
 
 
 def _decimals(value: float, digits: int) -> int:
@@ -145,7 +148,7 @@ def display_unit(name: str, quantity: Quantity, metric: Metric | None = None) ->
 
 def format_quantity(quantity: Quantity, unit: str | None = None) -> str:
     """The value with its unit, or `not measured`."""
-    return "not measured" if quantity.value is None else format_value(quantity.value, unit or quantity.unit)
+    return gettext("not measured") if quantity.value is None else format_value(quantity.value, unit or quantity.unit)
 
 
 def format_interval(quantity: Quantity, unit: str | None = None) -> str:

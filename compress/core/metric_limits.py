@@ -51,7 +51,11 @@ class MetricLimit:
     @property
     def words(self) -> str:
         """Label of the limited quantity."""
-        return f"{self.metric.label} {self.metric.change}" if self.is_loss else self.metric.label
+        return (
+            gettext("{label} {change}", label=self.metric.label, change=self.metric.change)
+            if self.is_loss
+            else self.metric.label
+        )
 
     @property
     def is_lower_bound(self) -> bool:
@@ -69,15 +73,15 @@ class MetricLimit:
         fraction = self.metric.unit == "fraction"
         if self.is_loss and not 0 <= self.bound < (1 if fraction else math.inf):
             allowed = (
-                "at least 0 and below 1; 0.01 is one percentage point"
+                gettext("at least 0 and below 1; 0.01 is one percentage point")
                 if fraction
-                else f"at least 0, in units of {self.metric.label}"
+                else gettext("at least 0, in units of {label}", label=self.metric.label)
             )
         elif not self.is_loss and fraction and not 0 < self.bound <= 1:
-            allowed = "above 0 and at most 1; 0.9 is 90 %"
+            allowed = gettext("above 0 and at most 1; 0.9 is 90 %")
         else:
             return ""
-        return f"must be {allowed}; got {self.bound:g}"
+        return gettext("must be {allowed}; got {bound:g}", allowed=allowed, bound=self.bound)
 
     def exceeded_by(self, value: float, reference: float | None) -> bool:
         """Whether a value of the metric breaks the limit, as NaN does; a limit on a loss without a reference does not.
@@ -185,20 +189,42 @@ class MetricLimits(FrozenModel):
     @classmethod
     def _described(cls, metrics: Sequence[Metric]) -> Iterable[tuple[str, str]]:
         for name, (metric, is_loss) in cls._possible(metrics).items():
-            fraction = ", as a fraction (0.01 is one point)" if metric.unit == "fraction" else ""
+            fraction = gettext(", as a fraction (0.01 is one point)") if metric.unit == "fraction" else ""
             if is_loss:
-                yield name, f"Largest {metric.change} of the {metric.label}{fraction}."
+                yield (
+                    name,
+                    gettext(
+                        "Largest {change} of the {label}{fraction}.",
+                        change=metric.change,
+                        label=metric.label,
+                        fraction=fraction,
+                    ),
+                )
             else:
-                yield name, f"{'Smallest' if metric.higher_is_better else 'Largest'} {metric.label}{fraction}."
+                template = (
+                    gettext("Smallest {label}{fraction}.") if metric.higher_is_better else gettext("Largest {label}{fraction}.")
+                )
+                yield name, template.format(label=metric.label, fraction=fraction)
 
 
 def _unknown(name: str, task: str, metrics: Sequence[Metric], allowed: Iterable[str]) -> str:
     for metric in metrics:
         if name in (f"{metric.name}_{change.removeprefix('_')}" for change in LOSSES) and name != metric.loss_name:
-            better = "higher" if metric.higher_is_better else "lower"
-            return f"{metric.label} is better when {better}, so its loss is a {metric.change}; write {metric.loss_name}"
+            better = gettext("higher") if metric.higher_is_better else gettext("lower")
+            return gettext(
+                "{label} is better when {better}, so its loss is a {change}; write {loss_name}",
+                label=metric.label,
+                better=better,
+                change=metric.change,
+                loss_name=metric.loss_name,
+            )
     listed = ", ".join(metric.name for metric in metrics)
-    return f"unknown key, and no metric of the task {task}, which has {listed}: {nearest(name, set(allowed))}"
+    return gettext(
+        "unknown key, and no metric of the task {task}, which has {listed}: {hint}",
+        task=task,
+        listed=listed,
+        hint=nearest(name, set(allowed)),
+    )
 
 
 def _metrics_by_task() -> Iterator[tuple[Metric, ...]]:

@@ -83,7 +83,10 @@ class RegistryName:
             _load_user_code(self.family, value, info.context)
         if not isinstance(value, str) or value not in self.allowed:
             *first, last = map(repr, self.allowed)
-            raise PydanticKnownError("literal_error", {"expected": f"{', '.join(first)} or {last}" if first else last})
+            raise PydanticKnownError(
+                "literal_error",
+                {"expected": gettext("{first} or {last}", first=", ".join(first), last=last) if first else last},
+            )
         return value
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -128,7 +131,15 @@ class RegistryField:
             raise PydanticCustomError(
                 "unknown_method",
                 "{message}",
-                {"message": f"unknown {self.family} {name!r}: {nearest(str(name), names(self.family))}", "key": str(name)},
+                {
+                    "message": gettext(
+                        "unknown {family} {name!r}: {hint}",
+                        family=self.family,
+                        name=name,
+                        hint=nearest(str(name), names(self.family)),
+                    ),
+                    "key": str(name),
+                },
             )
         row = lookup(self.family, name)
         if not (isinstance(row.load(), type) and issubclass(row.load(), self.base)):
@@ -145,7 +156,9 @@ class RegistryField:
         return row, getattr(validated, name)
 
     def _shape(self, value: object) -> str:
-        return f"a {self.family} is written `name: {{parameters}}` with one name, got {value!r}"
+        return gettext(
+            "a {family} is written `name: {{parameters}}` with one name, got {value!r}", family=self.family, value=value
+        )
 
     def _write(self, value: BaseModel) -> object:
         return {name_of(self.family, value): value.model_dump(mode="json")}

@@ -205,10 +205,10 @@ def validate_stage(folder: Path, key: str) -> StageRecord | str:
         if key.encode() not in text:
             return OTHER
         if changed := changed_files(folder):
-            return f"damaged: {', '.join(changed)} changed after it was written"
+            return gettext("damaged: {changed} changed after it was written", changed=", ".join(changed))
         record = StageRecord.model_validate_json(text)
     except (OSError, ValueError) as error:  # a ValidationError is a ValueError
-        return f"cannot be read: {error}"
+        return gettext("cannot be read: {error}", error=error)
     return record if record.key == key else OTHER
 
 
@@ -244,7 +244,7 @@ def _lock_owner(path: Path) -> str:
         try:
             if any(Path(file.path) == path for file in process.open_files()):
                 started = datetime.fromtimestamp(process.create_time(), UTC)
-                return f"process {process.pid}, since {started:%Y-%m-%d %H:%M:%S} UTC"
+                return gettext("process {pid}, since {started:%Y-%m-%d %H:%M:%S} UTC", pid=process.pid, started=started)
         except (psutil.Error, OSError):  # the process ended, or belongs to another user
             continue
-    return "a process that cannot be identified"
+    return gettext("a process that cannot be identified")

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric, Metrics, StageRecord
 from compress.core.verdict import Verdict
@@ -67,7 +68,11 @@ class RunRecord(FrozenModel):
     def _check_version(cls, values: object) -> object:
         version = values.get("format_version") if isinstance(values, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
-            msg = f"it has format {version} and this compress reads formats up to {FORMAT_VERSION}; install a newer compress"
+            msg = gettext(
+                "it has format {version} and this compress reads formats up to {format_version}; install a newer compress",
+                version=version,
+                format_version=FORMAT_VERSION,
+            )
             raise ValueError(msg)
         return values
 

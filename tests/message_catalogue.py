@@ -1,0 +1,135 @@
+"""The messages of the package, read from its source, and their catalogues.
+
+`python -m tests.message_catalogue` writes the messages that are new into `zh.po`, removes those that are gone, and compiles it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+PACKAGE = Path(__file__).parents[1] / "compress"
+LOCALE = PACKAGE / "core" / "locale"
+LANGUAGES = tuple(sorted(path.stem for path in LOCALE.glob("*.po")))
+TABLES = {
+    "core/sentences/": None,
+    "config/cross_checks.py": ("_FORMS",),
+    "config/pydantic_messages.py": ("_BOUNDS",),
+    "core/format_quantity.py": ("LABELS", "METRIC_LABELS"),
+}
+"""Files or folders with tables of messages outside of functions, and the names of the tables; None for all of them."""
+
+_LETTERS = re.compile(r"[^\W\d_]{2,}")
+_FIELD = re.compile(r"\{[^{}]*\}")
+
+Message = str | tuple[str, str]
+
+
+def messages() -> dict[Message, list[tuple[str, int]]]:
+    """Every message of the package with its places: a text, or singular and plural."""
+    places: dict[Message, list[tuple[str, int]]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE.parent).as_posix()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = [*_calls(tree)]
+        for place, names in TABLES.items():
+            if name.removeprefix("compress/").startswith(place):
+                found += _tables(tree, name, names)
+        for message, line in found:
+            places.setdefault(message, []).append((name, line))
+    return places
+
+
+def _calls(tree: ast.Module) -> Iterator[tuple[Message, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            if node.func.id == "gettext" and texts:
+                yield str(texts[0]), node.lineno
+            elif node.func.id == "ngettext":
+                yield (str(texts[0]), str(texts[1])), node.lineno
+            elif node.func.id == "Metric":
+                yield from ((str(word.value.value), node.lineno) for word in node.keywords
+                            if word.arg == "label" and isinstance(word.value, ast.Constant))  # fmt: skip
+
+
+def _tables(tree: ast.Module, name: str, names: tuple[str, ...] | None) -> Iterator[tuple[Message, int]]:
+    """Texts outside of functions that have words, besides keys and docstrings; composed ones are evaluated in their module."""
+    module = importlib.import_module(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+            if names is not None and ast.unparse(target) not in names:
+                continue
+            for node in _texts(statement.value):
+                text = eval(compile(ast.Expression(node), name, "eval"), vars(module))  # noqa: S307  # our own source
+                if _LETTERS.search(_FIELD.sub("", text)):
+                    yield text, node.lineno
+
+
+def _texts(node: ast.expr) -> Iterator[ast.expr]:
+    match node:
+        case ast.Constant(value=str()) | ast.JoinedStr():
+            yield node
+        case ast.Dict():
+            for value in node.values:
+                yield from _texts(value)
+        case ast.Call(func=ast.Attribute(attr="fromkeys")):
+            yield from _texts(node.args[1])
+        case ast.Call() | ast.Tuple() | ast.List():
+            for value in node.args if isinstance(node, ast.Call) else node.elts:
+                yield from _texts(value)
+
+
+def fields(text: str) -> set[str]:
+    """Names of the fields of a template, with conversions and formats."""
+    return set(_FIELD.findall(text.replace("{{", "").replace("}}", "")))
+
+
+def read(language: str) -> Catalog:
+    """The catalogue of a language."""
+    with (LOCALE / f"{language}.po").open("rb") as file:
+        return read_po(file, locale=language)
+
+
+def compiled(catalogue: Catalog) -> bytes:
+    """The binary form of a catalogue."""
+    buffer = io.BytesIO()
+    write_mo(buffer, catalogue)
+    return buffer.getvalue()
+
+
+def update(language: str) -> None:
+    """Bring the messages of a catalogue up to date, and compile it."""
+    path = LOCALE / f"{language}.po"
+    old = read(language) if path.exists() else Catalog(locale=language)
+    new = Catalog(
+        locale=language, project="compress", header_comment="# Messages of compress.\n", creation_date=None, revision_date=None,
+        fuzzy=False,
+    )  # fmt: skip
+    for message, places in messages().items():
+        entry = old.get(message[0] if isinstance(message, tuple) else message)
+        new.add(message, entry.string if entry is not None else None, locations=[(name, None) for name, _ in places])
+    buffer = io.BytesIO()
+    write_po(buffer, new, width=128, omit_header=False, sort_by_file=True, include_lineno=False)
+    path.write_bytes(
+        b"".join(
+            line
+            for line in buffer.getvalue().splitlines(True)
+            if b"POT-Creation-Date" not in line and b"PO-Revision-Date" not in line
+        )
+    )
+    (LOCALE / f"{language}.mo").write_bytes(compiled(read(language)))
+
+
+if __name__ == "__main__":
+    for name in LANGUAGES or ("zh",):
+        update(name)
