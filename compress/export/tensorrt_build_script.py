@@ -17,6 +17,7 @@ from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import AxisSizes
 from compress.export.infer_script import engine_script
+from compress.profile.trtexec_results import WARMUP_MS
 from compress.tasks.infer_code import CLASSIFY, InferCode
 
 SINCE = {"--stronglyTyped": (9, 0), "--builderOptimizationLevel": (8, 6), "--infStreams": (8, 6)}
@@ -66,7 +67,7 @@ def trtexec_command(
         "--noDataTransfers",
         "--infStreams=1" if version >= SINCE["--infStreams"] else "--streams=1",
         "--iterations=100",
-        "--warmUp=500",
+        f"--warmUp={WARMUP_MS}",
         "--duration=10",
         "--avgRuns=1",
         "--percentile=50,90,99",

@@ -26,6 +26,8 @@ from compress.profile.benchmark_rows import latencies
 from compress.profile.latency.interleave import Samples, Vector, Warmup
 from compress.profile.latency.timing import Timing
 
+WARMUP_MS = 500
+"""Warm-up of trtexec in `build_engine.sh`."""
 TIMES, PROFILE, ENGINE = "times.json", "layers.json", "engine.json"
 ONNX_NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 PARTS = ("copy_in_ms", "compute_ms", "copy_out_ms")
@@ -104,7 +106,10 @@ class EngineRuns:
 
 
 def read_times(path: Path) -> EngineRuns:
-    """Read the times of each run from a file that `--exportTimes` wrote.
+    """Read the times of each run from a file that `--exportTimes` wrote, without the runs of the warm-up.
+
+    Times count from the first run of the warm-up. TensorRT 8.5 and 8.6 also write the runs that start before its end; later
+    releases write the others only. A run of trtexec that ended before `WARMUP_MS` is taken as a whole.
 
     Raises:
         DeviceError: The file cannot be read, has another format or contains no run.
@@ -113,6 +118,7 @@ def read_times(path: Path) -> EngineRuns:
     if not runs:
         msg = gettext("{path} contains no run; run build_engine.sh again", path=path)
         raise DeviceError(msg)
+    runs = [run for run in runs if run.start_compute_ms >= WARMUP_MS] or runs
     parts = {name: np.array([getattr(run, name) for run in runs]) for name in PARTS}
     ends = max(max(run.end_compute_ms, run.end_d2h_ms) for run in runs)
     starts = min(run.start_h2d_ms if parts["copy_in_ms"].any() else run.start_compute_ms for run in runs)

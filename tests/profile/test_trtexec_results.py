@@ -5,12 +5,12 @@ import sys
 import pytest
 
 from compress.core.errors import DeviceError
-from compress.profile.trtexec_results import read_layers, read_row, read_times
+from compress.profile.trtexec_results import WARMUP_MS, read_layers, read_row, read_times
 
 
 def run(index, compute, copies=True):
-    """One run as the samples of TensorRT write it; a new one every 5 ms."""
-    start = 5.0 * index
+    """One run as the samples of TensorRT write it; a new one every 5 ms after the warm-up."""
+    start = WARMUP_MS + 5.0 * index
     h2d, d2h = (0.25, 0.125) if copies else (0.0, 0.0)
     return {
         "startEnqMs": start,
@@ -167,3 +167,17 @@ def test_a_missing_file_is_told(tmp_path):
         read_row(tmp_path, "d")
     with pytest.raises(DeviceError, match=r"cannot read .*layers\.json"):
         read_layers(tmp_path)
+
+
+def test_runs_of_the_warm_up_that_older_releases_write_do_not_count(folder):
+    after = read_times(folder / "times.json")
+    runs = json.loads((folder / "times.json").read_text())
+    (folder / "times.json").write_text(json.dumps([*(run(index, 9.0) for index in range(-100, 0)), *runs]))
+    older = read_times(folder / "times.json")
+    assert older.latency_ms.tolist() == after.latency_ms.tolist()
+    assert older.seconds == after.seconds
+
+
+def test_runs_that_ended_before_the_warm_up_of_the_script_are_all_taken(folder):
+    (folder / "times.json").write_text(json.dumps([run(index, 2.0) for index in range(-100, -60)]))
+    assert len(read_times(folder / "times.json").latency_ms) == 40
