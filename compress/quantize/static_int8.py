@@ -68,7 +68,11 @@ class StaticInt8Plan:
 
     def build(self, runtime: str, exclude: tuple[str, ...], spec: NetworkSpec) -> onnx.ModelProto:
         """Build the quantized model for one runtime."""
-        quantized = int8.quantize_static(self.model, self.ranges[runtime], runtime, self._options(runtime, exclude))
+        return self.finish(self.with_qdq(runtime, exclude), runtime, spec)
+
+    def finish(self, with_qdq: ir.Model, runtime: str, spec: NetworkSpec) -> onnx.ModelProto:
+        """The quantized model for one runtime from a network of `with_qdq`, which is changed."""
+        quantized = int8.finish(with_qdq, self._placement(runtime))
         onnx_files.write_metadata(quantized, spec)
         onnx_files.check(quantized)
         return quantized
@@ -76,8 +80,10 @@ class StaticInt8Plan:
     def with_qdq(self, runtime: str, exclude: tuple[str, ...]) -> ir.Model:
         """Network with Q/DQ pairs and unshortened names, for training with fake quantization."""
         options = self._options(runtime, exclude)
-        position = placement.placement_for(self.model, runtime, symmetric=options.symmetric)
-        return int8.insert_qdq(self.model, self.ranges[runtime], position, options)
+        return int8.insert_qdq(self.model, self.ranges[runtime], self._placement(runtime), options)
+
+    def _placement(self, runtime: str) -> placement.QDQPlacement:
+        return placement.placement_for(self.model, runtime, symmetric=self.format.symmetric)
 
     def _options(self, runtime: str, exclude: tuple[str, ...]) -> int8.QDQOptions:
         seven_bits = runtime != "tensorrt" and self.format.seven_bit_weights

@@ -79,21 +79,22 @@ def tail_nodes(model: ir.Model, runtime: str, *, symmetric: bool | None = None) 
     return tuple(reversed(tail))
 
 
-def measure_tail(plan: StaticInt8Plan, runtime: str, excluded: tuple[str, ...], samples: Sequence[Feeds]) -> TailCost | None:
-    """Compare the network with its tail in int8 and in float; None where there is no tail, or nothing to compare.
+def measure_tail(
+    model: ir.Model, variants: tuple[ir.Model, ir.Model], nodes: tuple[str, ...], samples: Sequence[Feeds]
+) -> TailCost | None:
+    """Compare the network with its tail in int8 and in float; None where there is nothing to compare.
 
     Args:
-        plan: What networks are built from.
-        runtime: A key of `placement.PLACEMENTS`.
-        excluded: Names of nodes that stay in float in any case.
+        model: Float network.
+        variants: The network with Q/DQ pairs everywhere, and without those of the tail.
+        nodes: Names of the operators of the tail.
         samples: Inputs (1, …) by the names of the data.
     """
-    nodes = _nodes(plan, runtime, excluded)
-    probes = _probes(plan.model)
-    if not nodes or not probes:
+    probes = _probes(model)
+    if not probes:
         return None
-    exact = _values(plan.model, probes, samples)
-    each = [_values(plan.with_qdq(runtime, names), probes, samples) for names in (excluded, (*excluded, *nodes))]
+    exact = _values(model, probes, samples)
+    each = [_values(variant, probes, samples) for variant in variants]
     costs = [
         TailCost(nodes, min(decibels(y, tail_int8), 200.0), min(decibels(y, tail_float), 200.0))
         for whole, *others in zip(exact, *each, strict=True)
@@ -101,11 +102,6 @@ def measure_tail(plan: StaticInt8Plan, runtime: str, excluded: tuple[str, ...], 
         if y.any()
     ]
     return max(costs, key=lambda cost: cost.float_db - cost.int8_db, default=None)
-
-
-def _nodes(plan: StaticInt8Plan, runtime: str, excluded: tuple[str, ...]) -> tuple[str, ...]:
-    names = tail_nodes(plan.model, runtime, symmetric=plan.format.symmetric)
-    return tuple(name for name in names if name not in excluded)
 
 
 def leave_tail_float(
@@ -120,15 +116,18 @@ def leave_tail_float(
         spec: Written into the files.
         context: Data and task; validation samples are run.
     """
-    if not _nodes(plan, runtime, excluded):
+    names = tail_nodes(plan.model, runtime, symmetric=plan.format.symmetric)
+    nodes = tuple(name for name in names if name not in excluded)
+    if not nodes:
         return (), ()
     validation, task = context.data.validation, context.task
     samples = batch_samples(next(iter(validation.ordered(SAMPLES))))
-    cost = measure_tail(plan, runtime, excluded, samples)
+    tail_int8, tail_float = plan.with_qdq(runtime, excluded), plan.with_qdq(runtime, (*excluded, *nodes))
+    cost = measure_tail(plan.model, (tail_int8, tail_float), nodes, samples)
     if cost is None or not cost.stays_float:
         return (), ()
     rounded, exact = (
-        run_split(plan.build(runtime, names, spec), validation, task).metric for names in (excluded, (*excluded, *cost.nodes))
+        run_split(plan.finish(variant, runtime, spec), validation, task).metric for variant in (tail_int8, tail_float)
     )
     values = {"int8_db": cost.int8_db, "float_db": cost.float_db, "metric_int8": rounded, "metric_float": exact}
     label = task.metric_info.label

@@ -75,7 +75,7 @@ def quantize_static(model: ir.Model, ranges: Ranges, runtime: str, options: QDQO
     """
     options = options or QDQOptions()
     placement = placement_for(model, runtime, symmetric=options.symmetric)
-    return _finish(insert_qdq(model, ranges, placement, options), placement)
+    return finish(insert_qdq(model, ranges, placement, options), placement)
 
 
 def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options: QDQOptions) -> ir.Model:
@@ -113,8 +113,13 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
     return quantized
 
 
-def _finish(model: ir.Model, placement: QDQPlacement) -> onnx.ModelProto:
-    """Apply the rewrites after which tensors no longer have their original names."""
+def finish(model: ir.Model, placement: QDQPlacement) -> onnx.ModelProto:
+    """Apply the rewrites after which tensors no longer have their original names.
+
+    Args:
+        model: Network of `insert_qdq`; changed.
+        placement: That of its Q/DQ pairs.
+    """
     if placement.integer_hardswish:
         hardsigmoid_to_qadd(model)
     if placement.quantize_before_pool:

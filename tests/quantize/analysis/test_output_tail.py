@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import onnx_ir as ir
 import pytest
 import torch
 from torch import Tensor, nn
 
 from compress.backends import onnx_graph as graphs
 from compress.backends.export_onnx import export_onnx
-from compress.backends.feeds import batch_samples
 from compress.backends.run_split import run_split
 from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.sentences import render
@@ -23,7 +23,7 @@ from compress.data.batch import Batch, Tensors
 from compress.data.detection_targets import pad_objects
 from compress.data.interface import Data
 from compress.models.detectors import grid_anchors
-from compress.quantize.analysis.output_tail import TailCost, leave_tail_float, measure_tail, tail_nodes
+from compress.quantize.analysis.output_tail import TailCost, leave_tail_float, tail_nodes
 from compress.quantize.load_float import load_quantizable
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.stage import Quantize
@@ -195,8 +195,25 @@ def test_an_output_that_bears_int8_is_quantized(context: Context, tmp_path: Path
 
 def test_nodes_that_are_in_float_already_cost_nothing(context: Context, tmp_path: Path) -> None:
     plan = plan_of(DecodingDetector(), context, tmp_path / "model.onnx")
-    samples = batch_samples(next(context.data.validation.ordered(4)))
-    assert measure_tail(plan, "onnxruntime", tail_nodes(plan.model, "onnxruntime"), samples) is None
+    assert leave_tail_float(plan, "onnxruntime", tail_nodes(plan.model, "onnxruntime"), spec(), context) == ((), ())
+
+
+def test_each_network_is_quantized_once_and_the_files_are_those_of_the_plan(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(DecodingDetector(), context, tmp_path / "model.onnx")
+    calls: list[tuple[str, ...]] = []
+    insert = StaticInt8Plan.with_qdq
+
+    def counted(self: StaticInt8Plan, runtime: str, exclude: tuple[str, ...]) -> ir.Model:
+        calls.append(exclude)
+        return insert(self, runtime, exclude)
+
+    monkeypatch.setattr(StaticInt8Plan, "with_qdq", counted)
+    nodes, (note,) = leave_tail_float(plan, "onnxruntime", (), spec(), context)
+    assert calls == [(), nodes]
+    metrics = [run_split(plan.build("onnxruntime", names, spec()), context.data.validation, TASK).metric for names in calls[:2]]
+    assert metrics == [note.values["metric_int8"], note.values["metric_float"]]
 
 
 def test_operators_before_a_layer_with_weights_are_no_tail(context: Context, tmp_path: Path) -> None:
