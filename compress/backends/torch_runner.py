@@ -8,13 +8,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import nn
 
-from compress.backends.runner_protocol import Array, Feeds, TimedPhases, describe_affinity, run_error
+from compress.backends.runner_protocol import Array, Feeds, describe_affinity, run_error
 from compress.core.errors import DeviceError
 from compress.core.language import gettext
 
@@ -22,16 +22,6 @@ CUDA: Any = torch.cuda
 """`torch.cuda` as Any, because its streams and events are not annotated."""
 WARM_RUNS = 3
 """Runs on a side stream before a CUDA graph is captured, as torch's documentation requires."""
-
-
-class TorchSettings(TypedDict, total=False):
-    """Settings of `TorchRunner` without the device."""
-
-    threads: int
-    floats: Literal["fp32", "fp16"]
-    channels_last: bool
-    compiled: bool
-    graph: bool
 
 
 class TorchRunner:
@@ -142,39 +132,6 @@ class TorchRunner:
             if self._captured is None:
                 self._captured = _CudaGraph(self._network, tensors)
             return self._captured(tensors)
-
-
-class TorchCudaRunner(TorchRunner):
-    """`TorchRunner` on an NVIDIA GPU, which can time copies and computation separately by CUDA events.
-
-    Args:
-        module: The module; not changed.
-        settings: Arguments of `TorchRunner`, without `device`.
-    """
-
-    def __init__(self, module: nn.Module, **settings: Unpack[TorchSettings]) -> None:
-        super().__init__(module, device="cuda", **settings)
-
-    def time_phases(self, feeds: Feeds) -> TimedPhases:
-        """Run one inference and time its phases.
-
-        Raises:
-            ConversionError: The inputs do not fit.
-            DeviceError: Memory ran out.
-        """
-        start, copied, computed, done = (CUDA.Event(enable_timing=True) for _ in range(4))
-        try:
-            start.record()
-            tensors = self._tensors(feeds)
-            copied.record()
-            outputs = self._forward(tensors)
-            computed.record()
-            _arrays(outputs)
-            done.record()
-            done.synchronize()
-        except RuntimeError as error:
-            raise run_error(type(self.module).__name__, feeds, "the arguments of its forward", error) from error
-        return TimedPhases(start.elapsed_time(copied), copied.elapsed_time(computed), computed.elapsed_time(done))
 
 
 class _CudaGraph:
