@@ -11,7 +11,6 @@ from compress import DatasetDistillation, Distill, Pipeline, Train
 from compress.core.errors import CompressError, DataError
 from compress.core.fact import Fact
 from compress.data.sources.distilled_set import read
-from compress.dataset_distillation.from_network import EmptySplit
 from compress.pipeline.stage_output import StageOutput
 from tests.dataset_distillation.runs import QUICK, Forbidden, candidate, stage
 from tests.train.toy_training import ToySplit, conv_net, toy_data
@@ -29,7 +28,7 @@ def test_a_selection_is_of_different_real_images_of_the_right_class(context, nam
 def test_inversion_needs_no_image_and_leaves_the_teacher_as_it_was(context):
     teacher = context.teachers[0].network()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    blind = replace(context, data=replace(context.data, train=EmptySplit(), validation=Forbidden()))
+    blind = replace(context, data=replace(context.data, train=ToySplit(0, 0), validation=Forbidden()))
     outcome = stage("inversion", method={"inversion": {"iterations": 150}}).run(candidate(), blind)
     y = outcome.curves["matching_loss"].y
     assert y[-1] < 0.6 * y[0]
