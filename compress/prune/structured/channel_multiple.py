@@ -6,7 +6,7 @@ multiply-accumulates can be slower than the dense network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from torch import nn
@@ -19,7 +19,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.count_macs import count_network
 from compress.profile.compare_networks import BASELINE, median_ms
-from compress.prune.base import Constraints
+from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import magnitude
 from compress.prune.speedup import SpeedupMeter
 from compress.prune.structured.channels import ChannelPruner
@@ -75,19 +75,12 @@ def benchmark_multiples(
     Raises:
         ModelError: No candidate reaches the cost.
     """
-    networks: dict[int, nn.Module] = {}
-    failures: dict[int, str] = {}
-    for multiple in CANDIDATES:
-        try:
-            pruner = ChannelPruner(parent, spec, measure=measure, ranking=ranking, limits=replace(limits, round_to=multiple))
-            pruned = pruner.prune(parent, fraction, magnitude())
-        except ModelError as error:
-            failures[multiple] = str(error)
-            continue
-        if pruned.notes:
-            failures[multiple] = render(pruned.notes[0])
-        else:
-            networks[multiple] = pruned.module
+
+    def prune(multiple: int) -> PrunedModel:
+        pruner = ChannelPruner(parent, spec, measure=measure, ranking=ranking, limits=replace(limits, round_to=multiple))
+        return pruner.prune(parent, fraction, magnitude())
+
+    networks, failures = _prune_by_each(prune)
     if not networks:
         first = next(iter(failures.values()))
         msg = gettext(
@@ -111,6 +104,23 @@ def benchmark_multiples(
         for multiple in CANDIDATES
     )
     return fastest(times), rows
+
+
+def _prune_by_each(prune: Callable[[int], PrunedModel]) -> tuple[dict[int, nn.Module], dict[int, str]]:
+    """The networks that reach the cost, and for the others why they do not, by multiple."""
+    networks: dict[int, nn.Module] = {}
+    failures: dict[int, str] = {}
+    for multiple in CANDIDATES:
+        try:
+            pruned = prune(multiple)
+        except ModelError as error:
+            failures[multiple] = str(error)
+            continue
+        if pruned.notes:
+            failures[multiple] = render(pruned.notes[0])
+        else:
+            networks[multiple] = pruned.module
+    return networks, failures
 
 
 def fastest(times: Mapping[int, float]) -> int:
