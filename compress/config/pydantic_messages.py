@@ -34,9 +34,9 @@ _EXPECTED = {
     "none": "nothing",
 }
 _BOUNDS = {
-    "greater_than": ("over", "gt"),
+    "greater_than": ("above", "gt"),
     "greater_than_equal": ("at least", "ge"),
-    "less_than": ("under", "lt"),
+    "less_than": ("below", "lt"),
     "less_than_equal": ("at most", "le"),
 }
 

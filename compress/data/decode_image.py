@@ -87,7 +87,7 @@ def resize_image(image: Image.Image, height: int, width: int, resize: str) -> Im
             square input, and crops others.
     """
     box = (0.0, 0.0, float(image.width), float(image.height))
-    excess = image.width * height - image.height * width  # over 0 where the image is wider than the input
+    excess = image.width * height - image.height * width  # above 0 where the image is wider than the input
     if resize == "center_crop" or (resize == "center_crop_unless_square" and excess != 0):
         columns, rows = round(width * 256 / 224), round(height * 256 / 224)
         if excess > 0:

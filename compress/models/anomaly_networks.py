@@ -60,7 +60,7 @@ class ConvLevels(nn.Module):
     ) -> None:
         super().__init__()
         if width < 1:
-            msg = gettext("width {width}; it is over 0", width=width)
+            msg = gettext("width {width}; it must be above 0", width=width)
             raise ValueError(msg)
         depths = [stride.bit_length() - 1 for stride in strides]
         widths = [width * 2**depth for depth in range(depths[-1])]

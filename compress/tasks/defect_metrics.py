@@ -114,7 +114,7 @@ class DefectMetric:
 
 
 class FractionOverThreshold(DefectMetric, ABC):
-    """Base of the fraction of some parts whose score is over the threshold."""
+    """Base of the fraction of some parts whose score is above the threshold."""
 
     @abstractmethod
     def select(self, parts: PartScores) -> Floats:
@@ -127,7 +127,7 @@ class FractionOverThreshold(DefectMetric, ABC):
         return float((chosen > threshold).mean()) if len(chosen) and not np.isnan(threshold) else float("nan")
 
     def counts(self, scores: Scores) -> tuple[int, int] | None:
-        """Parts over the threshold, and all; None without a threshold from elsewhere, which is uncertain itself."""
+        """Parts above the threshold, and all; None without a threshold from elsewhere, which is uncertain itself."""
         parts = PartScores.of(scores)
         chosen = self.select(parts)
         if np.isnan(parts.threshold) or not len(chosen):
@@ -136,7 +136,7 @@ class FractionOverThreshold(DefectMetric, ABC):
 
 
 class RecallAtFpr(FractionOverThreshold):
-    """Fraction of the defective parts whose score is over the threshold.
+    """Fraction of the defective parts whose score is above the threshold.
 
     Args:
         score: Gives the score of each part.
@@ -155,7 +155,7 @@ class RecallAtFpr(FractionOverThreshold):
 
 
 class FalseAlarmRate(FractionOverThreshold):
-    """Fraction of the good parts whose score is over the threshold; arguments as of `RecallAtFpr`."""
+    """Fraction of the good parts whose score is above the threshold; arguments as of `RecallAtFpr`."""
 
     def __init__(self, score: ScoreParts, good: int, fpr: float) -> None:
         info = Metric(name="false_alarm_rate", label="false alarm rate", unit="fraction", higher_is_better=False)

@@ -54,7 +54,7 @@ class DefectTask(Task):
 
     Args:
         good: Name of that class. By default the one named `good`, else the first.
-        fpr: Rate of false alarms that the threshold is chosen for, over 0 and under 1.
+        fpr: Rate of false alarms that the threshold is chosen for, above 0 and below 1.
 
     Attributes:
         settings: `good` and `fpr`.
@@ -69,7 +69,7 @@ class DefectTask(Task):
     def __init__(self, good: str | None = None, fpr: float = FPR) -> None:
         if not 0 < fpr < 1:
             msg = gettext(
-                "{name} has a rate of false alarms (fpr) of {fpr:g}; it must be over 0 and under 1, such as 0.05",
+                "{name} has a rate of false alarms (fpr) of {fpr:g}; it must be above 0 and below 1, such as 0.05",
                 name=self.name,
                 fpr=fpr,
             )
@@ -158,7 +158,7 @@ class DefectTask(Task):
         parts = PartScores.of(scores)
         point: dict[str, str | float] = {
             "threshold": self._recall.choose_threshold(scores),
-            "rule": "a part is defective where its score is over the threshold",
+            "rule": "a part is defective where its score is above the threshold",
             "good": classes[self.good_index],
             "false_alarm_rate": self.fpr,
             "good_parts": len(parts.good),

@@ -1,6 +1,6 @@
 """The point at which a detector of defects works: a threshold on its score, the false alarms and the recall that follow.
 
-A part is called defective where its score is over the threshold. Numpy alone.
+A part is called defective where its score is above the threshold. Numpy alone.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def messages(**values: Any) -> dict[tuple[str | int, ...], str]:
         ({"name": 5}, ("name",), "expected text, got 5; put it in quotes"),
         ({"name": "A"}, ("name",), "must match ^[a-z]+$, got 'A'"),
         ({"flag": "maybe"}, ("flag",), "expected true or false, got 'maybe'"),
-        ({"inner": {"share": 0}}, ("inner", "share"), "must be over 0, got 0"),
+        ({"inner": {"share": 0}}, ("inner", "share"), "must be above 0, got 0"),
         ({"inner": {"share": 2}}, ("inner", "share"), "must be at most 1, got 2"),
         ({"inner": {}}, ("inner", "share"), "this required key is missing"),
         ({"inner": {"share": 1, "shares": 1}}, ("inner", "shares"), "unknown key: did you mean 'share'? allowed: kind, share"),

@@ -86,7 +86,7 @@ def test_the_example_of_the_documentation_is_read():
         ("name: small", "name: 5", 1, "name", "expected text, got 5; put it in quotes"),
         ("classification", "clasification", 2, "task", "did you mean 'classification'?"),
         ("epochs: 2", "epochs: 0", 6, "stages[0].train.epochs", "must be at least 1, got 0"),
-        ("epochs: 2", "lr: 0", 6, "stages[0].train.lr", "must be over 0, got 0"),
+        ("epochs: 2", "lr: 0", 6, "stages[0].train.lr", "must be above 0, got 0"),
         ("epochs: 2", "epochs: five", 6, "stages[0].train.epochs", "expected a whole number, got 'five'"),
         ("epochs: 2", "epochs: 2.5", 6, "stages[0].train.epochs", "expected a whole number, got 2.5"),
         ("epochs: 2", "epochs: true", 6, "stages[0].train.epochs", "expected a number, got true"),

@@ -108,7 +108,7 @@ def test_a_change_on_the_command_line_reaches_an_option():
     ("task", "path", "message"),
     [
         ("{regression: {perod: 360}}", "task.regression.perod", "did you mean 'period'"),
-        ("{regression: {period: 0}}", "task.regression.period", "must be over 0, got 0"),
+        ("{regression: {period: 0}}", "task.regression.period", "must be above 0, got 0"),
         ("{regression: {period: round}}", "task.regression.period", "expected a number"),
         ("{regression: {period: true}}", "task.regression.period", "expected a number, got true"),
         ("{regression: {error: cubic}}", "task.regression.error", "allowed: absolute, huber, squared"),
@@ -149,7 +149,7 @@ def test_an_inspection_has_its_rate_of_false_alarms_and_the_class_of_good_parts(
     task = recipe("{inspection: {good: whole, fpr: 0.01}}").task.make()
     assert (task.good, task.fpr) == ("whole", 0.01)
     assert task.metric_info.label == "recall at 1 % false alarms"
-    assert faults("{anomaly: {fpr: 1}}") == [(2, "task.anomaly.fpr", "must be under 1, got 1")]
+    assert faults("{anomaly: {fpr: 1}}") == [(2, "task.anomaly.fpr", "must be below 1, got 1")]
 
 
 def test_a_task_of_another_package_has_options_too():

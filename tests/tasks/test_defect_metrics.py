@@ -40,7 +40,7 @@ def test_without_a_threshold_a_split_is_judged_by_its_own_good_parts():
     scores, kinds = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.45, 0.1], [1, 1, 1, 1, 1, 0, 2, 2]
     metric = made(RecallAtFpr)
     statistics = rows(metric, scores, kinds)
-    # One of five good parts may be over the threshold, which is 0.4: two of three defects are.
+    # One of five good parts may be above the threshold, which is 0.4: two of three defects are.
     assert metric.value(statistics) == pytest.approx(2 / 3)
     assert made(FalseAlarmRate).value(statistics) == pytest.approx(1 / 5)
     assert metric.counts(statistics) is None

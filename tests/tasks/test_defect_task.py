@@ -42,7 +42,7 @@ def test_faulty_classes_and_rates_are_refused():
     with pytest.raises(DataError, match="one class"):
         Anomaly().for_spec(spec(("good",)))
     for fpr in (0.0, 1.0, 5):
-        with pytest.raises(CompressError, match="over 0 and under 1"):
+        with pytest.raises(CompressError, match="above 0 and below 1"):
             Inspection(fpr=fpr)
 
 

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from compress.core.entries import number
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
-
-_VALUE_AT_CONSTANT = (
-    "the value {subject!r} is not significantly better than one answer for all samples: its {metric} is {value:.4g} "
-    "({low:.4g} to {high:.4g}), that of the best such answer {constant:.4g}, on {samples} test samples"
-)
 
 
 def _value_at_constant(fact: Fact) -> str:
     if fact.values["value"] is None:
-        return f"the value {fact.subject!r} has no error on the test samples: {fact.values['detail']}"
-    return _VALUE_AT_CONSTANT.format(subject=fact.subject, **fact.values)
+        return gettext(
+            "the value {value!r} has no error on the test samples: {reason}", value=fact.subject, reason=fact.values["detail"]
+        )
+    return gettext(
+        "the value {subject!r} is not significantly better than one answer for all samples: its {metric} is {value:.4g} "
+        "({low:.4g} to {high:.4g}), that of the best such answer {constant:.4g}, on {samples} test samples",
+        subject=fact.subject,
+        **fact.values,
+    )
 
 
 def _false_alarms(fact: Fact) -> str:
     rate, low, high, chosen = (f"{100 * number(fact.values, name):.2f}" for name in ("value", "low", "high", "bound"))
-    return (
-        f"more false alarms than the threshold was chosen for: {rate} % of {fact.values['samples']} good test samples "
-        f"(95 % interval {low}–{high} %), chosen for {chosen} %"
+    return gettext(
+        "more false alarms than the threshold was chosen for: {rate} % of {samples} good test samples "
+        "(95 % interval {low}–{high} %), chosen for {chosen} %",
+        rate=rate,
+        samples=fact.values["samples"],
+        low=low,
+        high=high,
+        chosen=chosen,
     )
 
 

@@ -32,7 +32,7 @@ def channel_wise(f_s: Tensor, f_t: Tensor, *, T: float) -> Tensor:  # noqa: N803
     Args:
         f_s: Student maps, (N, C, H, W).
         f_t: Teacher maps, of the same shape.
-        T: Temperature, over 0; a larger T lets weaker positions count more.
+        T: Temperature, above 0; a larger T lets weaker positions count more.
 
     Returns:
         Loss of each sample, (N,), 0 where both agree.

@@ -33,7 +33,7 @@ def contrastive(g_s: Tensor, g_t: Tensor, y: Tensor, *, tau: float) -> Tensor:
         g_s: Student vectors of unit L2 norm, (N, d).
         g_t: Teacher vectors of unit L2 norm, (N, d).
         y: Classes, int64 (N,); each sample without a label (negative) is a class of its own.
-        tau: Temperature τ, over 0.
+        tau: Temperature τ, above 0.
 
     Returns:
         Loss of each sample, (N,), at least 0.

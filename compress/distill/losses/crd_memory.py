@@ -36,7 +36,7 @@ def nce_loss(
         positive: v_i, stored vectors of the other network for the same samples, (N, d).
         drawn: v_j, stored vectors of the other network for the drawn samples, (m, d).
         excluded: Whether drawn sample j is no negative of sample i, bool (N, m).
-        tau: Temperature τ, over 0.
+        tau: Temperature τ, above 0.
         log_z: log Z, scalar.
         samples: n, number of training samples.
 
@@ -81,7 +81,7 @@ class MemoryBank(nn.Module):
             g_s: Student vectors of unit L2 norm, (N, d).
             g_t: Teacher vectors of unit L2 norm, (N, d).
             batch: Indices and classes of the samples.
-            tau: Temperature τ, over 0.
+            tau: Temperature τ, above 0.
 
         Raises:
             TrainingError: The data source does not number its samples, or several processes train.

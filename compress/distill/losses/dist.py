@@ -36,7 +36,7 @@ def dist(z_s: Tensor, z_t: Tensor, *, beta: float, gamma: float, T: float) -> Te
         z_t: Teacher logits, (N, K).
         beta: β, of the relation between classes.
         gamma: γ, of the relation between samples.
-        T: Temperature, over 0.
+        T: Temperature, above 0.
 
     Returns:
         Scalar from 0, where both agree, to 2 T² (β + γ).

@@ -31,7 +31,7 @@ def dkd(z_s: Tensor, z_t: Tensor, y: Tensor, *, alpha: float, beta: float, T: fl
         y: Classes, int64 (N,); a sample without a label (negative) takes the teacher's top-1 class.
         alpha: α, of the target class, at least 0.
         beta: β, of the others, at least 0.
-        T: Temperature, over 0, a number or (N,).
+        T: Temperature, above 0, a number or (N,).
 
     Returns:
         Loss of each sample, (N,), 0 where both agree.

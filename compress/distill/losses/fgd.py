@@ -29,7 +29,7 @@ def attention(f: Tensor, *, T: float) -> tuple[Tensor, Tensor]:  # noqa: N803
 
     Args:
         f: (N, C, H, W).
-        T: Temperature, over 0.
+        T: Temperature, above 0.
 
     Returns:
         A^S (N, 1, H, W) and A^C (N, C, 1, 1), each 1 on average.

@@ -27,7 +27,7 @@ def jensen_shannon(z_s: Tensor, z_t: Tensor, *, beta: float, T: float | Tensor) 
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
         beta: β in (0, 1); ½ is the symmetric divergence.
-        T: Temperature, over 0, a number or (N,).
+        T: Temperature, above 0, a number or (N,).
 
     Returns:
         Loss of each sample, (N,), 0 where both agree, at most T² log 2.

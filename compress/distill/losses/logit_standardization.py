@@ -32,7 +32,7 @@ def standardized_response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Ten
     Args:
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
-        T: Base temperature, over 0, a number or (N,).
+        T: Base temperature, above 0, a number or (N,).
 
     Returns:
         Loss of each sample, (N,), 0 where the student's logits are the teacher's up to a shift and a positive factor.

@@ -21,7 +21,7 @@ def log_softmax(z: Tensor, T: float | Tensor) -> Tensor:  # noqa: N803
 
     Args:
         z: Logits, (N, K).
-        T: Temperature over 0, a number or (N,).
+        T: Temperature above 0, a number or (N,).
     """
     return (z / T if isinstance(T, float | int) else z / T.reshape(-1, 1)).log_softmax(dim=1)
 
@@ -46,7 +46,7 @@ def response(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noqa:
     Args:
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
-        T: Temperature, over 0, a number or (N,); a larger T gives the wrong classes more weight.
+        T: Temperature, above 0, a number or (N,); a larger T gives the wrong classes more weight.
 
     Returns:
         Loss of each sample, (N,), 0 where both agree.

@@ -25,7 +25,7 @@ def reverse_kl(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # noq
     Args:
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
-        T: Temperature, over 0, a number or (N,).
+        T: Temperature, above 0, a number or (N,).
 
     Returns:
         Loss of each sample, (N,), 0 where both agree.

@@ -34,7 +34,7 @@ def exit_loss(z_b: Tensor, z: Tensor, y: Tensor, *, alpha: float, T: float | Ten
         z: Logits of the whole network, (N, K), without gradient.
         y: Classes, int64 (N,); a sample without a label (negative) has only the second part.
         alpha: α in [0, 1].
-        T: Temperature, over 0, a number or (N,).
+        T: Temperature, above 0, a number or (N,).
 
     Returns:
         Loss of each sample, (N,).

@@ -25,7 +25,7 @@ def soft_labels(z_s: Tensor, z_t: Tensor, *, T: float | Tensor) -> Tensor:  # no
     Args:
         z_s: Student logits, (N, K).
         z_t: Teacher logits, (N, K).
-        T: Temperature, over 0, a number or (N,).
+        T: Temperature, above 0, a number or (N,).
 
     Returns:
         Loss of each sample, (N,); where both agree it is T² times the teacher's entropy and has no gradient.

@@ -27,7 +27,7 @@ def virtual_teacher(z: Tensor, y: Tensor, *, a: float, T: float | Tensor) -> Ten
         z: Logits, (N, K) with K over 1.
         y: Classes, int64 (N,); a sample without a label (negative) has loss 0.
         a: Probability of the right class, in (0, 1).
-        T: Temperature, over 0, a number or (N,).
+        T: Temperature, above 0, a number or (N,).
 
     Returns:
         Loss of each sample, (N,), 0 where the student has the same probabilities.

@@ -76,7 +76,7 @@ def check_temperature_is_positive(name):
 
 
 def check_unlabelled(name):
-    """Samples without a label have loss 0, the others a loss over 0."""
+    """Samples without a label have loss 0, the others a loss above 0."""
     targets = torch.tensor([0, 1, -1, -1, 2, 3, -1])
     labelled = targets >= 0
     per_sample = lookup("loss", name).load()().per_sample(loss_inputs(targets))
