@@ -35,6 +35,7 @@ _WHERE = {
     "RunRecord": "compress.core.run_record",
     "Stage": "compress.core.stage",
     "StageRecord": "compress.core.record",
+    "Tracking": "compress.config.tracking",
     "Train": "compress.train.stage",
     "load": "compress.models.saved_network",
     "quantize_report": "compress.pipeline.quantize_report",

@@ -144,6 +144,21 @@ def test_the_examples_of_detectors_in_the_recipes_readme_are_valid():
     assert all(f"`{name}`" in text for name in BUILDERS)
 
 
+def test_the_trackers_of_both_readmes_are_valid():
+    import yaml
+
+    from compress.config.tracking import Tracking
+
+    text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8").partition("## Trackers")[2]
+    example = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)[0])
+    (inline,) = re.findall(r"`(tracking: \{.*?\})`", README)
+    for tracking in (example["tracking"], yaml.safe_load(inline)["tracking"]):
+        read = Tracking.model_validate(tracking)
+        assert read.tensorboard
+        assert read.mlflow is not None
+        assert read.mlflow.uri == "http://127.0.0.1:5000"
+
+
 def kinds_of_networks() -> dict[str, dict[str, Any]]:
     import yaml
 

@@ -21,6 +21,7 @@ from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
 from compress.config.start_form import first_torch_stage, start_form, why_not_trainable
 from compress.config.task_requirements import check_task, with_task_losses
+from compress.config.tracking import Tracking, check_tracking
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, MissingPackageError, nearest
 from compress.core.language import gettext
@@ -74,6 +75,7 @@ class PartialRecipe:
         chain: The known stages.
         budget: The limits.
         task: The task.
+        tracking: The trackers.
     """
 
     data: DataSettings | None
@@ -82,6 +84,7 @@ class PartialRecipe:
     chain: tuple[StageEntry, ...]
     budget: Budget | None
     task: Task | None
+    tracking: Tracking | None = None
 
 
 def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
@@ -97,6 +100,7 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
     yield from check_teacher(draft.chain, has_teacher=draft.has_teacher)
     yield from check_reference(draft)
     yield from check_packages(draft.chain)
+    yield from check_tracking(draft.tracking)
     if draft.task is not None:
         data: list[tuple[KeyPath, BaseModel]] = [] if draft.data is None else [(("data",), draft.data)]
         stages = [(entry.path, with_task_losses(entry.stage, draft.task)) for entry in draft.chain if entry.stage is not None]

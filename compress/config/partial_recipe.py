@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from compress.config.cross_checks import PartialRecipe, StageEntry
 from compress.config.key_path import KeyPath, child
+from compress.config.tracking import Tracking
 from compress.core.budget import Budget
 from compress.core.errors import CompressError
 from compress.core.registry import lookup, names
@@ -44,6 +45,7 @@ def read_partially(tree: dict[str, object], faulty_paths: Iterable[KeyPath]) -> 
         chain=tuple(_entries(tree.get("stages"), valid.get("stages"))),
         budget=_try(Budget, valid.get("budget")),
         task=_task(tree, valid),
+        tracking=_try(Tracking, valid.get("tracking")),
     )
 
 

@@ -27,6 +27,7 @@ from compress.config.partial_recipe import DEFAULT_TASK, read_partially
 from compress.config.pydantic_messages import Finding, findings, loose_numbers
 from compress.config.renamed_keys import find_renamed
 from compress.config.task_requirements import with_task_losses
+from compress.config.tracking import Tracking
 from compress.config.yaml_lines import Document, parse
 from compress.config.yaml_writer import dump
 from compress.core.budget import Budget
@@ -55,6 +56,7 @@ class Recipe(FrozenModel):
         teacher: A larger network for distillation and comparison, or a list of networks; or None.
         stages: The stages, in order; in Python `Stage` objects.
         budget: Limits for the final network; None for no verdict.
+        tracking: Trackers of the run besides its record; None for none. It changes no result, and is not part of the record.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -65,6 +67,7 @@ class Recipe(FrozenModel):
     teacher: TeacherSettings | Teachers | None = None
     stages: tuple[Annotated[Stage, RegistryField("stage", Stage)], ...] = Field(min_length=1)
     budget: Budget | None = None
+    tracking: Tracking | None = None
 
     @property
     def teachers(self) -> tuple[TeacherSettings, ...]:
@@ -180,8 +183,8 @@ def targets(stages: Sequence[Stage]) -> tuple[str, ...]:
 
 
 def digest(recipe: Recipe) -> str:
-    """Hash of the recipe, 12 hex digits."""
-    text = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """Hash of the recipe without its trackers, 12 hex digits."""
+    text = json.dumps(recipe.model_dump(mode="json", exclude={"tracking"}), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -238,6 +241,7 @@ def _draft(recipe: Recipe) -> checks.PartialRecipe:
         chain=checks.entries(recipe.stages),
         budget=recipe.budget,
         task=recipe.task.make(),
+        tracking=recipe.tracking,
     )
 
 

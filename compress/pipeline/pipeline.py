@@ -20,10 +20,12 @@ from compress.core.stage import Stage
 from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan, from_objects, from_recipe
 from compress.pipeline.publish import publish
+from compress.pipeline.tracking.trackers import Trackers, open_trackers
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from compress.config.tracking import Tracking
     from compress.core.budget import Budget
     from compress.data.interface import Data
     from compress.pipeline.executor import PipelineExecutor
@@ -62,6 +64,7 @@ class Pipeline:
         teacher: A trained teacher, or several.
         budget: Limits for the verdict.
         seed: Seed of all random numbers.
+        tracking: Trackers of the run besides its record.
     """
 
     def __init__(  # public API: each keyword is one key of a recipe
@@ -75,9 +78,12 @@ class Pipeline:
         teacher: nn.Module | Sequence[nn.Module] = (),
         budget: Budget | None = None,
         seed: int = 0,
+        tracking: Tracking | None = None,
     ) -> None:
         teachers = tuple(teacher) if isinstance(teacher, Sequence) else (teacher,)
-        self.plan = from_objects(name, model, data, stages, task=task, teachers=teachers, budget=budget, seed=seed)
+        self.plan = from_objects(
+            name, model, data, stages, task=task, teachers=teachers, budget=budget, seed=seed, tracking=tracking
+        )
 
     @classmethod
     def load(cls, recipe: str | Path, *, overrides: Sequence[str] = (), smoke: bool = False, trust_code: bool = False) -> Self:
@@ -127,16 +133,22 @@ class Pipeline:
         directory = RunDirectory(Path(out), self.plan.name, self.plan.digest, reuse=not fresh)
         with directory.locked(), name_disk_errors(directory.path):
             reporter = reporter if reporter and is_main() else NullReporter()
+            tracking = self.plan.tracking if is_main() else None
+            trackers = open_trackers(tracking, self.plan.name, directory.path, reporter)
             executor = PipelineExecutor(self.plan, directory, device=device, reporter=reporter, smoke=self.smoke)
-            record = self._run_stages(executor)
-            report = publish(record, directory.path, (*executor.teachers, *executor.outputs), reporter) if is_main() else ()
+            with trackers.running(self.plan.recipe):
+                record = self._run_stages(executor, trackers)
+                report = publish(record, directory.path, (*executor.teachers, *executor.outputs), reporter) if is_main() else ()
+            trackers.finish(record, directory.path)
             return Run(record, directory.path, report)
 
-    def _run_stages(self, executor: PipelineExecutor) -> RunRecord:
+    def _run_stages(self, executor: PipelineExecutor, trackers: Trackers) -> RunRecord:
         """Run all stages in order."""
         for teacher in self.plan.teachers:
             executor.train_teacher(teacher)
+            trackers.log_stage(executor.teachers[-1].record)
         executor.build_model()
         for index, stage in enumerate(self.plan.stages, start=1):
             executor.run_stage(index, stage)
+            trackers.log_stage(executor.outputs[-1].record)
         return executor.record()

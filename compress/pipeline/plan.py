@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.config.recipe import LoadedRecipe
+    from compress.config.tracking import Tracking
     from compress.data.interface import Data
     from compress.models.settings import ModelSettings
     from compress.tasks.base import Task
@@ -54,9 +55,10 @@ class Plan:
         targets: Names of all devices that the recipe names.
         base: Folder for relative paths.
         digest: Short hash of the resolved recipe, for the name of the run directory.
-        recipe: The resolved recipe, as JSON.
+        recipe: The resolved recipe without its trackers, as JSON.
         recipe_text: The text of the recipe.
         trust_code: Whether `python:` sources may run.
+        tracking: Trackers of the run; None for none.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Plan:
     recipe: dict[str, object]
     recipe_text: str
     trust_code: bool = False
+    tracking: Tracking | None = None
 
 
 def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
@@ -118,9 +121,10 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         targets=targets(recipe.stages),
         base=base,
         digest=digest(recipe),
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.model_dump(mode="json", exclude={"tracking"}),
         recipe_text=loaded.text,
         trust_code=trust_code,
+        tracking=recipe.tracking,
     )
 
 
@@ -139,6 +143,7 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
     teachers: Sequence[nn.Module] = (),
     budget: Budget | None = None,
     seed: int = 0,
+    tracking: Tracking | None = None,
 ) -> Plan:
     """The plan of a pipeline from Python objects: network, loaders and stages.
 
@@ -188,6 +193,7 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
         digest=key_of(recipe)[:12],
         recipe=recipe,
         recipe_text="",
+        tracking=tracking,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from compress.core.language import gettext
 from compress.core.printable import printable
 from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
@@ -123,7 +124,7 @@ def _format(record: RunRecord, tensor: TensorSpec) -> str:
 
 
 def _dataset(record: RunRecord) -> Object:
-    settings = [_property(f"compress:{name}", str(value)) for name, value in record.data.items() if name != "source"]
+    settings = [_property(f"compress:{name}", str(value)) for name, value in record.data.items() if name != "source" and value]
     description = "training, validation and test split; its terms of use are not recorded"
     name = _text(data_name(record))
     return {"type": "dataset", "bom-ref": DATA, "name": name, "contents": {"properties": settings}, "description": description}
@@ -162,7 +163,7 @@ def _file(device: str, name: str, digest: str) -> Object:
 
 def _hash(digest: str) -> Object:
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        msg = f"{digest[:80]!r} is not a SHA-256"
+        msg = gettext("{digest!r} is not a SHA-256", digest=digest[:80])
         raise ValueError(msg)
     return {"alg": "SHA-256", "content": digest}
 

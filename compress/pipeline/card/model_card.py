@@ -61,7 +61,7 @@ def model_card(record: RunRecord, *, license_id: str = "", base_model: str = "")
         _environment(record),
     )
     body = "\n".join(line for section in sections for line in section)
-    return printable(f"---\n{head}---\n\n{body}")
+    return printable(f"---\n{head}---\n\n{body}\n")
 
 
 def _about(record: RunRecord) -> Iterator[str]:

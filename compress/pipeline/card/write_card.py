@@ -7,6 +7,7 @@ from pathlib import Path
 
 from compress.core.atomic_files import write_text
 from compress.core.errors import StoreError
+from compress.core.language import gettext
 from compress.pipeline.card.bill_of_materials import bill_of_materials
 from compress.pipeline.card.model_card import model_card
 from compress.pipeline.read_record import check_artifacts, read_record, record_path
@@ -40,7 +41,12 @@ def write_card(run: Path, out: Path | None = None, *, license_id: str = "", base
         }
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # the record may be from elsewhere
         words = " ".join(str(error).split())[:200]
-        msg = f"no card can be made of the values of {record_path(run)}: {type(error).__name__}: {words}"
+        msg = gettext(
+            "no card can be made of the values of {path}: {kind}: {words}",
+            path=record_path(run),
+            kind=type(error).__name__,
+            words=words,
+        )
         raise StoreError(msg) from error
     folder = out or record_path(run).parent / FOLDER
     for name, text in texts.items():

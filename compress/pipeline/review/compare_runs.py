@@ -68,7 +68,7 @@ def compare_quantities(baseline: RunRecord, run: RunRecord) -> tuple[QuantityCha
 
 def compare_settings(baseline: RunRecord, run: RunRecord) -> tuple[SettingChange, ...]:
     """Settings of the resolved recipes that differ, in the order of the baseline."""
-    first, second = dict(_flatten(baseline.recipe)), dict(_flatten(run.recipe))
+    first, second = dict(flatten_settings(baseline.recipe)), dict(flatten_settings(run.recipe))
     paths = [*first, *(path for path in second if path not in first)]
     return tuple(
         SettingChange(path, first.get(path, MISSING), second.get(path, MISSING))
@@ -151,13 +151,14 @@ def _other_conditions(baseline: RunRecord, run: RunRecord, first: BenchmarkRow, 
     return ""
 
 
-def _flatten(tree: object, path: str = "") -> Iterator[tuple[str, Setting]]:
+def flatten_settings(tree: object, path: str = "") -> Iterator[tuple[str, Setting]]:
+    """Every value of nested settings by its path, such as `stages[0].distill.epochs`."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            yield from _flatten(value, f"{path}.{key}" if path else str(key))
+            yield from flatten_settings(value, f"{path}.{key}" if path else str(key))
     elif isinstance(tree, Sequence) and not isinstance(tree, str):
         for index, value in enumerate(tree):
-            yield from _flatten(value, f"{path}[{index}]")
+            yield from flatten_settings(value, f"{path}[{index}]")
     elif tree is None or isinstance(tree, str | int | float | bool):
         yield path, tree
     else:

@@ -1,0 +1,3 @@
+from tests.pipeline.card.conftest import example
+
+__all__ = ["example"]
