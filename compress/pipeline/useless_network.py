@@ -70,5 +70,5 @@ def warnings_of_same_bytes(previous: StageOutput) -> tuple[Fact, ...]:
     Args:
         previous: Output with this file.
     """
-    codes = (*USELESS, "pipeline.outputs_not_finite")
+    codes = (*USELESS, "pipeline.outputs_not_finite", "tasks.class_not_recognised")
     return tuple(warning for warning in previous.origin.record.warnings if warning.code in codes or check_of(warning))

@@ -26,9 +26,11 @@ from compress.data.batch import Tensors
 from compress.data.detection_targets import BOXES, CLASSES
 from compress.tasks.base import Rows, Task
 from compress.tasks.capability import Capability
-from compress.tasks.detection_metric import AveragePrecision, detection_statistics
+from compress.tasks.class_results import class_results
+from compress.tasks.detection_metric import AveragePrecision, class_precisions, detection_statistics
 from compress.tasks.detection_outputs import AGREEMENT_SCORE, ANCHORS, CLASS_LOGITS, IMAGE_SIZE, OFFSETS
 from compress.tasks.detections import detection_agreement, image_sizes, postprocess, true_objects
+from compress.tasks.further_results import FurtherResults
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_detection import DETECT
 from compress.tasks.metric import Scores, TaskMetric
@@ -141,6 +143,13 @@ class Detection(Task):
     def chance_level(self, classes: Sequence[str], statistics: Mapping[str, Scores]) -> float | None:  # noqa: ARG002
         """0, of no box."""
         return 0.0
+
+    def further_results(self, statistics: Mapping[str, Scores], classes: Sequence[str], where: str) -> FurtherResults:
+        """The average precision of each class at an IoU of 0.5, and a warning for each of which no box is recognised."""
+        scores = statistics.get(self.metric)
+        if scores is None:
+            return FurtherResults()
+        return class_results(classes, class_precisions(scores), self.metric_info, "ap50", where)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """Anchors as rows of K + 1 logits: 0 for the background, and those of the classes.

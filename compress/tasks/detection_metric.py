@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from compress.core.record import Metric
 from compress.data.batch import Tensors
-from compress.tasks.average_precision import THRESHOLDS, match_detections, mean_average_precision
+from compress.tasks.average_precision import THRESHOLDS, average_precision, match_detections, mean_average_precision
+from compress.tasks.class_results import ClassValues
 from compress.tasks.detection_outputs import CLASS_LOGITS, MOST_DETECTIONS
 from compress.tasks.detections import postprocess, true_objects
 from compress.tasks.metric import Scores
@@ -69,6 +70,24 @@ class AveragePrecision:
     def resampled(self, scores: Scores) -> Callable[[NDArray[np.int64]], float]:
         """The value of draws of these images, see `ResampledPrecision`."""
         return ResampledPrecision(scores, MOST_DETECTIONS, len(self.thresholds)).value
+
+
+def class_precisions(scores: Scores) -> ClassValues:
+    """The average precision of each class, its boxes that are recognised, and the images that have it.
+
+    Args:
+        scores: Statistics of `AveragePrecision` at one threshold, (N, 300 + K).
+    """
+    counts = scores[:, 3 * MOST_DETECTIONS :]
+    detections = scores[:, : 3 * MOST_DETECTIONS].reshape(-1, 3, MOST_DETECTIONS)
+    score, number, hits = (detections[:, part].ravel() for part in range(3))
+    values, right = np.full(counts.shape[1], np.nan), np.zeros(counts.shape[1])
+    for index, positives in enumerate(counts.sum(axis=0, dtype=np.float64).astype(int)):
+        own = (score > 0) & (number == index)
+        right[index] = np.count_nonzero(hits[own])
+        if positives:
+            values[index] = average_precision(score[own], hits[own] > 0, int(positives))
+    return ClassValues(values, right, (counts > 0).sum(axis=0))
 
 
 def detection_statistics(detected: Sequence[Detections], targets: Tensors, classes: int) -> Tensor:

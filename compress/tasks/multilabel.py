@@ -12,6 +12,8 @@ from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import TARGET, UNLABELLED, Tensors
 from compress.tasks.base import Rows, Task
 from compress.tasks.capability import Capability
+from compress.tasks.class_results import ClassValues, class_results
+from compress.tasks.further_results import FurtherResults
 from compress.tasks.infer_code import InferCode
 from compress.tasks.metric import Scores, TaskMetric
 
@@ -107,6 +109,20 @@ class MeanAveragePrecision:
         return sum(each) / len(each) if each else float("nan")
 
 
+def class_f1s(scores: Scores) -> ClassValues:
+    """The F1 of each class, how often it is named where it is present, and the samples that have it.
+
+    Args:
+        scores: Statistics of `MacroF1`, (N, 3K).
+    """
+    import numpy as np
+
+    right, wrong, missed = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)
+    total = 2 * right + wrong + missed
+    values = np.where(total > 0, 2 * right / np.maximum(total, 1), np.nan)
+    return ClassValues(values, right, (right + missed).astype(np.int64))
+
+
 def constant_macro_f1(scores: Scores) -> float | None:
     """The macro F1 of naming every class for every sample: mean_k 2 n_k / (n_k + N_k), n_k of N_k samples having class k.
 
@@ -184,6 +200,13 @@ class MultiLabel(Task):
         if scores is None:
             return 0.0 if self.metric in statistics else None
         return constant_macro_f1(scores)
+
+    def further_results(self, statistics: Mapping[str, Scores], classes: Sequence[str], where: str) -> FurtherResults:
+        """The F1 of each class, and a warning for each that is never named where it is present."""
+        scores = statistics.get(self.metric)
+        if scores is None:
+            return FurtherResults()
+        return class_results(classes, class_f1s(scores), self.metric_info, "f1", where)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """A row of two logits (0, z) for each sample and class: its softmax is (1 − σ(z), σ(z))."""

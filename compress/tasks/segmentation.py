@@ -11,6 +11,8 @@ from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import IGNORED, TARGET, UNLABELLED, Tensors
 from compress.tasks.base import Rows, Task
 from compress.tasks.capability import Capability
+from compress.tasks.class_results import ClassValues, class_results
+from compress.tasks.further_results import FurtherResults
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_segmentation import SEGMENT
 from compress.tasks.metric import RatioOfSums, Scores, TaskMetric
@@ -75,6 +77,21 @@ def constant_iou(scores: Scores) -> float | None:
 
     target = scores.sum(axis=0, dtype=np.float64).reshape(3, -1)[2]
     return float(target.max() / target.sum() / np.count_nonzero(target)) if target.any() else None
+
+
+def class_ious(scores: Scores) -> ClassValues:
+    """The IoU of each class, its pixels that are recognised, and the samples that have it.
+
+    Args:
+        scores: Statistics of `MeanIoU`, (N, 3K).
+    """
+    import numpy as np
+
+    each = scores.astype(np.float64).reshape(len(scores), 3, -1)
+    intersection, predicted, target = each.sum(axis=0)
+    union = predicted + target - intersection
+    values = np.where(union > 0, intersection / np.maximum(union, 1), np.nan)
+    return ClassValues(values, intersection, (each[:, 2] > 0).sum(axis=0))
 
 
 class PixelAccuracy(RatioOfSums):
@@ -142,6 +159,13 @@ class Segmentation(Task):
         """The mean IoU of the most frequent class for all pixels; None without statistics."""
         scores = statistics.get(self.metric)
         return None if scores is None else constant_iou(scores)
+
+    def further_results(self, statistics: Mapping[str, Scores], classes: Sequence[str], where: str) -> FurtherResults:
+        """The IoU of each class, and a warning for each of which no pixel is recognised."""
+        scores = statistics.get(self.metric)
+        if scores is None:
+            return FurtherResults()
+        return class_results(classes, class_ious(scores), self.metric_info, "iou", where)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:
         """The logits of each pixel; for batches with more than `MOST_ROWS` pixels a random choice of `MOST_ROWS`.

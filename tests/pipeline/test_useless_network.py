@@ -127,6 +127,7 @@ def test_warnings_on_the_outputs_of_a_file_go_with_the_file(tmp_path) -> None:
     kept = (
         Fact.of("pipeline.outputs_not_finite", "test", count=1, samples=9),
         Fact.of("pipeline.input_not_used", "mean IoU", value=0.3, chance=0.3, low=-0.1, high=0.1, samples=9),
+        Fact.of("tasks.class_not_recognised", "scratch", metric="mean IoU", samples=12),
         warning_of("tasks.value_at_constant", "width", check, constant=0.02),
     )
     own = Fact.of("pipeline.no_gain_over_control", "accuracy", difference=0.0, low=-1.0, high=1.0, samples=9)

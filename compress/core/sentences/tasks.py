@@ -35,6 +35,10 @@ def _false_alarms(fact: Fact) -> str:
 
 
 SENTENCES: Sentences = {
+    "tasks.class_not_recognised": (
+        "nothing of the class {subject!r} is recognised in the {samples} test samples that have it; the {metric} is a mean "
+        "over the classes and hides this"
+    ),
     "tasks.value_at_constant": _value_at_constant,
     "tasks.false_alarms_over_rate": _false_alarms,
 }
