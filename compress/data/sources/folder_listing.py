@@ -164,21 +164,6 @@ def find_masks(root: Path) -> tuple[Fact, ...]:
     return (Fact.of("data.masks_unused", MASK_FOLDER),) if (root / MASK_FOLDER).is_dir() else ()
 
 
-def share_classes(listings: Mapping[str, FolderListing]) -> dict[str, FolderListing]:
-    """The listings with the classes of all splits, if `train` has one class, which the other splits have besides further ones.
-
-    So are good and defective parts laid out for anomaly detection. Other listings are returned as they are.
-    """
-    train = listings.get("train")
-    if train is None or len(train.classes) != 1 or any(train.classes[0] not in other.classes for other in listings.values()):
-        return dict(listings)
-    classes = tuple(sorted({name for listing in listings.values() for name in listing.classes}))
-    return {
-        split: FolderListing(classes, each.files, tuple(classes.index(each.classes[label]) for label in each.labels))
-        for split, each in listings.items()
-    }
-
-
 def check_same_classes(train: FolderListing, other: FolderListing, name: str, root: Path) -> None:
     """Refuse a split whose classes are not those of the training images.
 

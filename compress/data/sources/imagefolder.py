@@ -2,7 +2,8 @@
 
 `train/`, `val/` and `test/` are used as the splits. Without `test/`, the final metrics are from `val/`, as is common for
 ImageNet, and the validation images are held out of `train/`. With one folder per class, both are held out by seed. `train/`
-may have good parts alone and `test/` also defective ones, as in MVTec AD, for task `anomaly`.
+may have good parts alone and `test/` also defective ones, as in MVTec AD, for task `anomaly`; without `val/`, validation is
+then held out of `train/` and of the defective parts of `test/`, by the same fraction.
 
 Of an animated image or a stack of pages, the first frame is used, as in `infer.py`; the record says so.
 
@@ -35,7 +36,6 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.folder_listing import (
     FileWalk,
-    FolderListing,
     check_same_classes,
     describe,
     find_masks,
@@ -43,8 +43,8 @@ from compress.data.sources.folder_listing import (
     find_splits_as_classes,
     list_classes,
     printable,
-    share_classes,
 )
+from compress.data.sources.good_parts import FileSelection, hold_out_defects, share_classes
 from compress.data.stratified import Indices, balanced_subset, divide_splits, stratified_hold_out
 
 CHECKED = 20_000
@@ -58,8 +58,6 @@ _NAMED = 10
 _SKIPS = 50
 _FRAMES = frozenset({".gif", ".tif", ".tiff", ".png", ".webp"})
 """Suffixes of formats with several frames. A JPEG with an embedded preview has two for Pillow; its first is the photograph."""
-
-FileSelection = tuple[FolderListing, Indices]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,13 +153,18 @@ def _choose(
     masks = find_masks(root) if "train" in folders else ()
     skipped = (*masks, *_shorten([skip for _, skips in listed.values() for skip in skips]))
     listings = share_classes({name: listing for name, (listing, _) in listed.items()})
+    has_good_alone = any(listing is not listed[name][0] for name, listing in listings.items())
     whole = {name: (listing, np.arange(len(listing.files), dtype=np.int64)) for name, listing in listings.items()}
     first = whole.pop("all", None) or whole.pop("train")
     for name, (listing, _) in whole.items():
         check_same_classes(first[0], listing, name, root)
     divide = partial(_divide, seed=settings.seed)
-    chosen = divide_splits({"train": first, **whole}, divide, validation=settings.validation, test=settings.test)
-    return chosen, first[0].classes, skipped
+    train, validation, test = divide_splits(
+        {"train": first, **whole}, divide, validation=settings.validation, test=settings.test
+    )
+    if has_good_alone and "val" not in folders:
+        validation, test = hold_out_defects(validation, test, settings.validation, settings.seed)
+    return (train, validation, test), first[0].classes, skipped
 
 
 def _divide(chosen: FileSelection, fraction: float, seed: int) -> tuple[FileSelection, FileSelection]:

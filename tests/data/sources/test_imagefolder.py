@@ -172,23 +172,45 @@ def test_classes_that_differ_between_splits_are_refused(tmp_path, val, said):
 
 def lay_out_parts(root: Path):
     """The layout of MVTec AD: masks of the defects are beside train and test, named as the images."""
-    fill(root / "train", 12, ["good"], suffix="png")
-    fill(root / "test", 3, ["good", "crack", "stain"], suffix="png")
-    fill(root / "ground_truth", 3, ["crack", "stain"], suffix="png")
+    counts = {
+        "train/good": 12,
+        "test/good": 3,
+        "test/crack": 3,
+        "test/stain": 3,
+        "ground_truth/crack": 3,
+        "ground_truth/stain": 3,
+    }
+    for seed, (folder, count) in enumerate(counts.items()):
+        for index in range(count):
+            paint(root / folder / f"{index}.png", (120, 120, 120), 100 * seed + index)
 
 
 def test_good_parts_alone_in_train(tmp_path):
     lay_out_parts(tmp_path)
     data = read(tmp_path, validation=0.25)
     assert data.spec.classes == ("crack", "good", "stain")
-    assert (len(data.train), len(data.validation), len(data.test)) == (9, 3, 9)
-    assert {*data.train.labels, *data.validation.labels} == {1}
-    assert np.bincount(data.test.labels).tolist() == [3, 3, 3]
-    for split, folder in ((data.train, "train"), (data.validation, "train"), (data.test, "test")):
-        classes = [file.parent.name for file in split._reader.files]
-        assert classes == [data.spec.classes[label] for label in split.labels]
-        assert all(file.is_relative_to(tmp_path / folder) for file in files_of(split))
+    assert set(data.train.labels) == {1}
+    assert [np.bincount(split.labels).tolist() for split in (data.train, data.validation, data.test)] == [
+        [0, 9],
+        [1, 3, 1],
+        [2, 3, 2],
+    ]
+    for split in (data.train, data.validation, data.test):
+        assert [file.parent.name for file in split._reader.files] == [data.spec.classes[label] for label in split.labels]
+    places = [files_of(split) for split in (data.train, data.validation, data.test)]
+    assert len(set.union(*places)) == sum(map(len, places)) == 21
+    assert all(file.is_relative_to(tmp_path / "train") for file in places[0])
+    assert all(file.is_relative_to(tmp_path / "test") for file in places[2])
     assert data.skipped == (Fact.of("data.masks_unused", "ground_truth"),)
+    assert data.warnings == ()
+
+
+def test_a_validation_folder_of_good_parts_is_used_as_it_is(tmp_path):
+    lay_out_parts(tmp_path)
+    fill(tmp_path / "val", 2, ["good"], suffix="bmp")
+    data = read(tmp_path)
+    assert (len(data.train), len(data.validation), len(data.test)) == (12, 2, 9)
+    assert all(file.is_relative_to(tmp_path / "val") for file in files_of(data.validation))
 
 
 def test_a_class_of_train_that_test_lacks_is_refused_where_train_has_one_class(tmp_path):
