@@ -20,8 +20,10 @@ REPEAT = b"\0"
 """Request to the watching thread to send the first signal again; it is no signal number."""
 REPEAT_AFTER_S = 0.01
 """Time, s, for the hook of dropped exceptions to return."""
-GRACE_S = 4.0
+GRACE_S = 3.0
 """Time, s, for an orderly end. While a library computes in a long call, no Python code runs."""
+CHECK_EVERY_S = 0.5
+"""Interval, s, at which the watching thread checks that the main thread is still ending."""
 
 
 class Interruption:
@@ -100,15 +102,34 @@ class Interruption:
         number = self._next_signal()
         if number is None:
             return
-        with suppress(TimeoutError):
-            if self._next_signal(GRACE_S) is None:
-                return
+        if self._has_ended_in_time():
+            return
         if self._ended.is_set():
             return
         self._remove_temporary()
         _kill_children()
         print("\ninterrupted; run the same command again: what is finished is kept", file=sys.stderr, flush=True)
         os._exit(128 + number)
+
+    def _has_ended_in_time(self) -> bool:
+        """Wait for the end; False at the second signal, or when the time is over.
+
+        Code of a library may discard the exception of the signal without a report: Python's C functions for dictionaries and
+        attributes clear every exception. The signal is sent again when the main thread is no longer handling it.
+        """
+        deadline = time.monotonic() + GRACE_S
+        while (remaining_s := deadline - time.monotonic()) > 0:
+            try:
+                return self._next_signal(min(CHECK_EVERY_S, remaining_s)) is None
+            except TimeoutError:
+                if self.signal is not None and not _is_handling_interrupt(threading.main_thread()):
+                    self._is_lost = True
+                    self._send_again()
+        return False
+
+    def _send_again(self) -> None:
+        self._repeated += 1
+        signal.pthread_kill(threading.main_thread().ident or 0, self.signal or signal.SIGINT)
 
     def _next_signal(self, timeout_s: float = math.inf) -> int | None:
         """The next signal, which the handler of Python writes to the socket even while a library computes; None at the end.
@@ -124,9 +145,8 @@ class Interruption:
             if not received:
                 return None
             if received == REPEAT and self.signal is not None:
-                self._repeated += 1
                 time.sleep(REPEAT_AFTER_S)
-                signal.pthread_kill(threading.main_thread().ident or 0, self.signal)
+                self._send_again()
             elif received[0] in SIGNALS and self._repeated:
                 self._repeated -= 1
             elif received[0] in SIGNALS:
@@ -143,6 +163,17 @@ def _is_inside(frame: FrameType | None, function: Callable[..., object]) -> bool
         if frame.f_code is function.__code__:
             return True
         frame = frame.f_back
+    return False
+
+
+def _is_handling_interrupt(thread: threading.Thread) -> bool:
+    """Whether a thread runs an `except` or `finally` block, or leaves a `with` block, because of a `KeyboardInterrupt`."""
+    current: object = sys._current_exceptions().get(thread.ident or 0)
+    error = current[1] if isinstance(current, tuple) else current  # Python 3.11 has triples of type, exception and traceback
+    while isinstance(error, BaseException):
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
     return False
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from compress.cli.interruption import REPEAT, Interruption
+from compress.cli.interruption import GRACE_S, REPEAT, Interruption
 
 RUN = """
 import sys, tempfile, time
@@ -67,6 +67,43 @@ def test_a_long_call_into_a_library_is_ended_too(tmp_path: Path, times: int, lon
 
 def _state() -> tuple[object, ...]:
     return signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), tempfile.gettempdir(), os.environ.get("TMPDIR")
+
+
+DISCARDED = """
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+        time.sleep(60)
+"""
+
+
+def test_a_signal_whose_exception_a_library_discards_is_sent_again(tmp_path: Path) -> None:
+    code, seconds, printed = interrupt(DISCARDED.strip(), tmp_path, signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM
+    assert printed == ""  # an orderly end, not the forced one
+    assert seconds < GRACE_S
+    assert list(tmp_path.iterdir()) == []
+
+
+SLOW_END = """
+        try:
+            time.sleep(60)
+        finally:
+            time.sleep(2 * CHECK_EVERY_S)
+            print("closed", flush=True)
+"""
+
+
+def test_a_signal_is_not_sent_again_while_the_command_ends(tmp_path: Path) -> None:
+    script = RUN.format(work=SLOW_END.strip()).replace("import REPEAT", "import CHECK_EVERY_S")
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[0] == "closed\n"
+        assert process.returncode == 128 + signal.SIGINT
 
 
 FINALIZER = """
