@@ -17,10 +17,13 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
+from compress.core.run_directory import PARTIAL
 
 NETWORK = """
 from torch import nn
@@ -66,9 +69,9 @@ BEFORE, AFTER = "planning", "report"
 
 
 class Moment(NamedTuple):
-    """When to kill: so many seconds of CPU time after a stage began."""
+    """When to kill: so many seconds of CPU time after a folder of a run appeared; None for the start of the run."""
 
-    stage: str
+    folder: str | None
     cpu_s: float
 
 
@@ -141,7 +144,8 @@ def main(seed: int, count: int, work: Path) -> int:
         for index in sorted(rng.choices(range(begin, len(spent)), k=min(rng.randint(1, 5), count - where.total()))):
             name = list(spent)[index]
             number = rng.choice(SIGNALS)
-            ended = _kill(trial.start(out), out, Moment(name, rng.uniform(0, spent[name])), number, rng.random() < 0.4)
+            moment = Moment(_first_folder(name, list(spent)), rng.uniform(0, spent[name]))
+            ended = _kill(trial.start(out), out, moment, number, rng.random() < 0.4)
             if ended is not None:
                 where[f"{name} {number.name}"] += 1
                 longest = max(longest, ended)
@@ -163,19 +167,20 @@ def _measure(trial: Trial, out: Path) -> dict[str, float]:
     """CPU seconds of every part of an uninterrupted run, in order."""
     process = trial.start(out)
     began: dict[str, float] = {BEFORE: 0.0}
+    finished: dict[str, float] = {}
     used = 0.0
     while process.status() != psutil.STATUS_ZOMBIE:
         used = max(used, _cpu_s(process))
         for path in out.glob("*/*/*.partial"):
             began.setdefault(path.stem, used)
-        if (out_record := next(out.glob("*/*/record.json"), None)) is not None and out_record.exists():
-            began.setdefault(AFTER, used)
+        for path in out.glob("*/*/[0-9][0-9]-*"):
+            if path.suffix != PARTIAL:
+                finished.setdefault(path.name, used)
         time.sleep(0.01)
     status = os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
     if status not in (0, 1):
         raise SystemExit(f"the uninterrupted run ended with {status}; see {trial.log}")
-    stages = [path.name for path in sorted(out.glob("*/*/[0-9][0-9]-*"))]
-    began = {name: at for name, at in began.items() if name in (BEFORE, AFTER, *stages)}
+    began = {name: at for name, at in began.items() if name in (BEFORE, *finished)} | {AFTER: max(finished.values())}
     ends = [*list(began.values())[1:], used]
     return {name: end - begin for (name, begin), end in zip(began.items(), ends, strict=True)}
 
@@ -192,9 +197,9 @@ def _without_stages_from(reference: Path, out: Path, name: str) -> None:
 
 def _kill(process: psutil.Process, out: Path, moment: Moment, number: signal.Signals, group: bool) -> float | None:
     """Send a signal at a moment of a run; how long the run took to end, s, or None where it had finished before."""
-    began: float | None = 0.0 if moment.stage == BEFORE else None
+    began: float | None = 0.0 if moment.folder is None else None
     while process.status() != psutil.STATUS_ZOMBIE:
-        if began is None and _has_begun(out, moment.stage):
+        if began is None and any(out.glob(f"*/*/{moment.folder}")):
             began = _cpu_s(process)
         if began is not None and _cpu_s(process) - began >= moment.cpu_s:
             at = time.monotonic()
@@ -206,9 +211,11 @@ def _kill(process: psutil.Process, out: Path, moment: Moment, number: signal.Sig
     return None
 
 
-def _has_begun(out: Path, stage: str) -> bool:
-    pattern = "*/*/record.json" if stage == AFTER else f"*/*/{stage}.partial"
-    return any(out.glob(pattern))
+def _first_folder(part: str, parts: Sequence[str]) -> str | None:
+    """The folder whose appearance begins a part of a run: of the running stage; for the report, of the last finished stage."""
+    if part == BEFORE:
+        return None
+    return parts[-2] if part == AFTER else f"{part}{PARTIAL}"
 
 
 def _cpu_s(process: psutil.Process) -> float:
