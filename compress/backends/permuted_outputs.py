@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from compress.tasks.metric import TaskMetric
 
 MOST_BYTES = 2**28
-"""Largest size of the outputs and targets that are kept: 256 MiB, 3 million samples of 10 classes, 240 SSD outputs of 3,234
-anchors and 80 classes, 12 maps of 512 × 512 pixels and 21 classes. Of a larger split a random sample is used."""
+"""Largest size of the outputs and targets that are kept: 256 MiB, 5 million samples of 10 classes, 230 SSD outputs of 3,234
+anchors and 80 classes, 11 maps of 512 × 512 pixels and 21 classes. Of a larger split a random sample is used."""
 
 
 class PermutedScores(NamedTuple):

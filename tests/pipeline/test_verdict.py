@@ -140,3 +140,11 @@ def test_a_value_no_better_than_a_constant_does_not_pass(tmp_path, budget):
     verdict = reach_verdict(budget, outputs, reference=outputs[1], task=TASK)
     assert not verdict.passed
     assert verdict.checks[0].label == "RMSE of width"
+
+
+@pytest.mark.parametrize("code", ["pipeline.at_chance", "pipeline.input_not_used"])
+def test_a_drop_against_a_reference_that_its_own_evaluation_called_useless_is_not_measured(tmp_path, code):
+    outputs = chain(tmp_path, "start", "train", "quantize", warned="train", code=code)
+    (check,) = reach_verdict(Budget(accuracy_drop=0.01), outputs, reference=outputs[1], task=TASK).checks
+    assert not check.passed
+    assert "the reference, the train, is not significantly better than chance" in check.quantity.detail
