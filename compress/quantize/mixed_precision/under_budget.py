@@ -6,6 +6,7 @@
    front of (cost, gain); with many layers, only `FRONT` points of the front are kept.
 3. Costs are not exactly additive (runtimes fuse operators and convert at each change of type), so the set is built and
    measured. While it exceeds the budget, the layer with the smallest gain per cost is quantized again.
+   The network with all layers in float is measured, too.
 4. Local search uses the rest of the budget: layers are added, or exchanged one for one, while the network improves.
 
 A network is better if it loses less of the metric, or has the same loss and less noise; an improvement over the float parent
@@ -106,6 +107,8 @@ def search(
                 break
             state.measure_layer(layer)
             bar.advance()
+    if not deadline.passed():
+        state.consider(layers)  # conversions disappear with the last int8 layer, so that it may cost less than single layers do
     state.measure_knapsack()
     state.local_search()
     return state.result()

@@ -29,6 +29,7 @@ from compress.quantize.analysis.float_fallback import INTEGER, is_dequantized, i
 from compress.quantize.ptq.quantized_weight import QuantizedWeight, write_back
 from compress.quantize.ptq.weighted_layers import weighted_layers
 from compress.quantize.qdq.bias_scales import fit_scales_to_biases
+from compress.quantize.qdq.float_arithmetic import float_arithmetic
 from compress.quantize.qdq.keep_float_weights import block_weight_quantization
 from compress.quantize.qdq.placement import WEIGHTED, WITHOUT_KERNEL, QDQPlacement, add_implied_ranges, placement_for
 from compress.quantize.qdq.rewrite_hardswish import decompose_hardswish, hardsigmoid_to_qadd, original_node_name
@@ -84,6 +85,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
     if placement.integer_hardswish:
         decompose_hardswish(copy)
     ranges = add_implied_ranges(copy, ranges)
+    exclude = (*options.exclude, *float_arithmetic(model, placement, options.exclude))
     settings = {
         "ActivationSymmetric": not placement.unsigned,
         "WeightSymmetric": True,
@@ -100,7 +102,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
             QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
             _as_tensors_data(ranges),
             [],
-            [*_with_split_nodes(copy, options.exclude), *(() if placement.products else _activation_products(model))],
+            [*_with_split_nodes(copy, exclude), *(() if placement.products else _activation_products(model))],
             list(placement.operators),
             settings,
         )

@@ -61,8 +61,8 @@ class DecodingDetector(nn.Module):
 
     def decode(self, rows: Tensor, anchors: Tensor) -> Tensor:
         size = anchors[:, 2:] - anchors[:, :2]
-        centre = rows[..., :2] * size + (anchors[:, :2] + size / 2)
-        return torch.cat([centre, size * rows[..., 2:4].exp(), rows[..., 4:].sigmoid()], dim=2)
+        centre, growth, scores = rows.split((2, 2, K), dim=2)  # each operator has an integer kernel
+        return torch.cat([centre * size + (anchors[:, :2] + size / 2), size * (growth + 1), scores.sigmoid()], dim=2)
 
 
 class DecodedPrecision(AveragePrecision):
@@ -121,6 +121,7 @@ class Answers:
             boxes = decode_boxes(0.3 * torch.randn(len(places), 4, generator=generator), ANCHORS[places])
             classes = torch.randint(K, (len(places),), generator=generator)
             rows[places, :4] = encode_boxes(boxes, ANCHORS[places])
+            rows[places, 2:4] = rows[places, 2:4].expm1()
             rows[places, 4 + classes] = 2 * torch.rand(len(places), generator=generator)
             maps.append(rows.T.reshape(4 + K, SIZE // STRIDE, SIZE // STRIDE))
             objects.append((boxes, classes))
