@@ -8,7 +8,13 @@ SENTENCES: Sentences = {
     "models.not_measured_without_labels": (
         "accuracy is not measured, since there are no labels; metrics compare the outputs with those of {subject}{random}"
     ),
-    "models.opset_converted": "operators of {subject} converted from opset {before} to {after}: quantization needs 13",
+    "models.opset_converted": (
+        "operators of {subject} converted from opset {before} to {after}, which has what quantization needs"
+    ),
+    "models.operators_folded": (
+        "{count} batch norms, products and sums with constants are folded into the weights of {subject}; its outputs "
+        "are those of the given file, compared on samples"
+    ),
     "models.control_flow_in_float": (
         "{count} operators with weights inside {subject} stay in float: operators in branches and loops are not quantized"
     ),

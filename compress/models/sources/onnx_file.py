@@ -14,11 +14,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from compress.backends import onnx_files, onnx_session
+from compress.backends import fuse_hard_swish, onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
 from compress.backends.check_file import check_onnx_file
 from compress.backends.feeds import batch_samples, make_batches
 from compress.backends.file_signature import read_signature
+from compress.backends.fold_affine import fold_affine
 from compress.backends.read_graph import all_nodes
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError
@@ -30,7 +31,7 @@ from compress.tasks.output_agreement import compare_outputs
 from compress.tasks.outputs import Outputs
 
 OLDEST_OPSET, OPSET = 13, 17
-"""First operator set with per-channel scales of quantization; older files are converted to it."""
+"""First operator set with per-channel scales of quantization, and the one that older files are converted to."""
 STANDARD_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 """Domains of the operators of ONNX Runtime."""
 COMPARED = 2
@@ -133,9 +134,14 @@ def take_file(candidate: Candidate, context: Context) -> tuple[Candidate, tuple[
         ConversionError: The data do not fit, or the outputs of the prepared file differ.
     """
     path, target = candidate.file_for("onnxruntime"), context.folder / FILE
-    model, notes = prepare_model(onnx_files.load(path), path.name)
+    prepared, notes = prepare_model(onnx_files.load(path), path.name)
+    indexed = graphs.to_ir(prepared)
+    fold_affine(indexed)
+    model = graphs.to_proto(indexed)
     onnx_files.write_metadata(model, candidate.spec)
     onnx_files.save(model, target)
+    if fewer := len(prepared.graph.node) - len(model.graph.node):
+        notes = (*notes, Fact.of("models.operators_folded", path.name, count=fewer))
     samples = batch_samples(next(iter(context.data.validation.ordered(COMPARED))))
     _check_same(path, target, samples)
     if isinstance(context.task, Outputs):
@@ -156,19 +162,22 @@ def prepare_model(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, t
     """
     notes: list[Fact] = []
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST_OPSET:
+    if opset < max(OLDEST_OPSET, fuse_hard_swish.OPSET):
         try:
             model = onnx.version_converter.convert_version(model, OPSET)
         except Exception as error:  # the converter raises RuntimeError and its own errors
-            msg = gettext(
-                "{name} has ONNX opset {opset}, and onnx cannot convert it to {newest}: {error}; export it with 13 or later",
-                name=name,
-                opset=opset,
-                newest=OPSET,
-                error=error,
-            )
-            raise ConversionError(msg) from error
-        notes.append(Fact.of("models.opset_converted", name, before=opset, after=OPSET))
+            if opset < OLDEST_OPSET:
+                msg = gettext(
+                    "{name} has ONNX opset {opset}, and onnx cannot convert it to {newest}: {error}; export it with 13 or "
+                    "later",
+                    name=name,
+                    opset=opset,
+                    newest=OPSET,
+                    error=error,
+                )
+                raise ConversionError(msg) from error
+        else:
+            notes.append(Fact.of("models.opset_converted", name, before=opset, after=OPSET))
     if inner := _inner_weights(model.graph):
         notes.append(Fact.of("models.control_flow_in_float", ", ".join(sorted(inner)), count=sum(inner.values())))
     for value in (*model.graph.input, *model.graph.output):
@@ -176,6 +185,7 @@ def prepare_model(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, t
             if dim.dim_value < 0:  # a free axis in files of Paddle's converter
                 dim.dim_param = f"{value.name}_{index}"
     indexed = graphs.to_ir(model)
+    fuse_hard_swish.fuse_hard_swish(indexed)
     _name_nodes(indexed)
     return graphs.to_proto(indexed), tuple(notes)
 

@@ -13,7 +13,7 @@ from compress.core.sentences import render
     [
         (
             Fact.of("models.opset_converted", "net.onnx", before=9, after=13),
-            "operators of net.onnx converted from opset 9 to 13: quantization needs 13",
+            "operators of net.onnx converted from opset 9 to 13, which has what quantization needs",
         ),
         (
             Fact.of("models.channels_fitted", "conv1", before=3, after=1),
