@@ -40,6 +40,8 @@ class SplitScores:
             it is, and where outputs are no classes.
         constant: Whether all of several samples have the same outputs.
         has_classes: Whether outputs are one class for each sample, so that `chance` is known.
+        answers: Predicted class, true class (negative without a label), and probability of the predicted class of each sample,
+            float64 (N, 3); None where samples have no single class.
     """
 
     scores: Array
@@ -52,6 +54,7 @@ class SplitScores:
     chance: float | None = None
     constant: bool = False
     has_classes: bool = False
+    answers: Array | None = None
 
 
 def run_split(
@@ -83,7 +86,7 @@ def run_split(
     statistics: dict[str, list[Array]] = {metric.info.name: [] for metric in metrics}
     loss, not_finite, constant = 0.0, 0, True
     first: Tensors = {}
-    pairs = Counter[tuple[int, int]]()
+    answers: list[Array] = []
     for outputs, batch in iterate_split(network, split, task, batch_size=batch_size, device=device, runtime=runtime):
         batch = batch.to("cpu")
         for name, scores_of_batch in task.scores(outputs, batch.targets, metrics).items():
@@ -92,10 +95,13 @@ def run_split(
         not_finite += int(_not_finite(outputs).sum())
         first = first or {name: values[:1].clone() for name, values in outputs.items()}
         constant = constant and all(_equal_rows(values, first[name]) for name, values in outputs.items())
-        pairs.update(_classes(outputs, batch.targets))
+        answers += _answers(outputs, batch.targets)
     rows_by_metric = {name: np.concatenate(parts) for name, parts in statistics.items()}
     values = {metric.info.name: metric.value(rows_by_metric[metric.info.name]) for metric in metrics}
     scores = rows_by_metric.pop(task.metric)
+    answered = np.concatenate(answers) if answers else None
+    labelled = () if answered is None else answered[answered[:, 1] >= 0, :2].astype(int).tolist()
+    pairs = Counter((predicted, true) for predicted, true in labelled)
     predicted, expected = ({pair[side] for pair in pairs} for side in (0, 1))
     further = {name: rows for name, rows in rows_by_metric.items() if np.isfinite(values[name])}
     return SplitScores(
@@ -109,6 +115,7 @@ def run_split(
         chance_agreement(pairs) if pairs else None,
         constant and len(scores) > 1,
         bool(pairs),
+        answered,
     )
 
 
@@ -137,14 +144,18 @@ def with_threshold_of(validation: SplitScores, result: SplitScores, task: Task) 
     return replace(result, scores=scores, metric=values[task.metric], further=rows, metrics=values)
 
 
-def _classes(outputs: Tensors, targets: Tensors) -> list[tuple[int, int]]:
-    """Predicted and true class of each sample that has one; none without one output (N, K) and one target of classes (N,)."""
+def _answers(outputs: Tensors, targets: Tensors) -> list[Array]:
+    """Predicted class, true class and probability of the predicted class of each sample, one array (N, 3).
+
+    None without one output (N, K) and one target of classes (N,). The probability is 0 where it is not finite.
+    """
     if len(outputs) != 1 or len(targets) != 1:
         return []
     (logits,), (classes,) = outputs.values(), targets.values()
     if logits.ndim != 2 or classes.ndim != 1 or classes.is_floating_point():
         return []
-    return [pair for pair in zip(logits.argmax(1).tolist(), classes.tolist(), strict=True) if pair[1] >= 0]
+    confidence = logits.double().softmax(1).amax(1).nan_to_num(0.0)
+    return [torch.stack([logits.argmax(1).double(), classes.double(), confidence], dim=1).numpy()]
 
 
 def _equal_rows(values: Tensor, row: Tensor) -> bool:

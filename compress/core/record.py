@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from compress.core.class_comparison import ClassComparison
 from compress.core.entries import Tables
 from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
@@ -187,6 +188,8 @@ class StageRecord(FrozenModel):
             pruning step without speed-up, a criterion that was not met.
         curves: Series to draw, by name.
         tables: Rows by table name, for example pruning steps or layers; values are plain JSON.
+        class_comparison: Classes of the test samples in the reference and in the output of this stage; None where the task
+            gives samples no class, where the stage changed nothing, and in older records.
         seed: Seed of this stage.
         versions: Package versions in use.
         started: ISO 8601 in UTC.
@@ -209,6 +212,7 @@ class StageRecord(FrozenModel):
     warnings: Facts = ()
     curves: dict[str, Curve] = Field(default_factory=dict)
     tables: Tables = Field(default_factory=dict)
+    class_comparison: ClassComparison | None = None
     seed: int
     versions: dict[str, str]
     started: str

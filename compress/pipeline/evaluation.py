@@ -19,6 +19,7 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import parity_inputs
 from compress.backends.iterate_split import input_arrays
 from compress.core.atomic_files import sha256
+from compress.core.class_comparison import ClassComparison
 from compress.core.entries import Tables
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
@@ -28,6 +29,7 @@ from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
 from compress.models.check_network import check_each_alone
+from compress.pipeline.compare_classes import compare_with
 from compress.pipeline.split_metrics import ONNX_RUNTIME, measure_control, measure_splits
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.pipeline.useless_network import useless_warning, warnings_of_same_bytes
@@ -60,6 +62,8 @@ class Evaluation:
         warnings: The notes that are shown at the head of the report.
         tables: Rows by table name.
         scores: Per-sample scores on the test split, float32 (N,), which paired intervals need; None where not measured.
+        answers: Classes of the samples of the test split, see `SplitScores.answers`.
+        class_comparison: Those of the reference and of the candidate.
     """
 
     metrics: Metrics
@@ -68,6 +72,8 @@ class Evaluation:
     warnings: tuple[Fact, ...] = ()
     tables: Tables = field(default_factory=dict)
     scores: np.ndarray | None = None
+    answers: np.ndarray | None = None
+    class_comparison: ClassComparison | None = None
 
 
 def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
@@ -136,7 +142,7 @@ def evaluate_outcome(
     if unchanged or _same_bytes(candidate, previous):
         if previous is None or (scores := previous.scores()) is None:
             return Evaluation(pending.before)
-        save_scores(scores, context.folder)
+        save_scores(scores, context.folder, previous.answers())
         metrics = pending.before | _drop(reference, scores, task)
         return Evaluation(metrics, warnings=() if unchanged else warnings_of_same_bytes(previous))
     file = candidate.artifact[1] if candidate.module is None else context.folder / FLOAT_ONNX
@@ -149,11 +155,15 @@ def evaluate_outcome(
     )
     scores = evaluation.scores
     assert scores is not None  # noqa: S101  # `evaluate_candidate` always measures
-    save_scores(scores, context.folder)
+    save_scores(scores, context.folder, evaluation.answers)
     metrics = evaluation.metrics | _drop(reference, scores, task)
     control = measure_control(candidate, context, scores)
     warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric_info))
-    return Evaluation(metrics, evaluation.results | control, warnings, warnings, evaluation.tables, scores)
+    compared = compare_with(reference, evaluation.answers, context.data)
+    results = evaluation.results | control
+    return Evaluation(
+        metrics, results, warnings, warnings, evaluation.tables, scores, answers=evaluation.answers, class_comparison=compared
+    )
 
 
 def _drop(reference: StageOutput | None, scores: np.ndarray, task: Task) -> Metrics:
@@ -201,7 +211,8 @@ def evaluate_candidate(
     results = dict(measured.results)
     if baseline:
         results["speedup_vs_before"] = speedup(timings["baseline"], timings["this"])
-    return Evaluation(metrics, results, warnings=warnings, tables=measured.tables, scores=measured.test.scores)
+    test = measured.test
+    return Evaluation(metrics, results, warnings=warnings, tables=measured.tables, scores=test.scores, answers=test.answers)
 
 
 def no_gain_warning(control: Metrics, metric: Metric) -> tuple[Fact, ...]:

@@ -233,6 +233,7 @@ class PipelineExecutor(RunState):
                 warnings=(*pending.export_warnings, *outcome.warnings, *evaluation.warnings),
                 curves=outcome.curves,
                 tables=outcome.tables | evaluation.tables,
+                class_comparison=evaluation.class_comparison,
                 seed=context.seed,
                 versions=versions(),
                 started=started.isoformat(timespec="seconds"),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FLOAT_ONNX = "model.onnx"
 MANIFEST = "candidate.json"
 SCORES = "correct.npy"
+ANSWERS = "answers.npy"
+"""Classes of the test samples, see `SplitScores.answers`."""
 
 
 class CandidateManifest(TypedDict):
@@ -197,7 +199,14 @@ class StageOutput:
 
     def scores(self) -> np.ndarray | None:
         """Per-sample scores on the test split; None if they were not measured."""
-        path = self.origin.folder / SCORES
+        return self._array(SCORES)
+
+    def answers(self) -> np.ndarray | None:
+        """Classes that it gives the samples of the test split, see `SplitScores.answers`; None where samples have none."""
+        return self._array(ANSWERS)
+
+    def _array(self, name: str) -> np.ndarray | None:
+        path = self.origin.folder / name
         return np.load(path, allow_pickle=False) if path.exists() else None
 
 
@@ -246,14 +255,20 @@ def _save_network(
     return export_program(module, spec, folder / PROGRAM) if has_other_structure(module, reference) else ()
 
 
-def save_scores(scores: np.ndarray, folder: Path) -> None:
-    """Write per-sample scores."""
+def save_scores(scores: np.ndarray, folder: Path, answers: np.ndarray | None = None) -> None:
+    """Write per-sample scores, and the classes that the samples are given, where they are given one."""
+    _save_array(scores, folder / SCORES)
+    if answers is not None:
+        _save_array(answers, folder / ANSWERS)
 
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.save(file, scores)
 
-    write_with(folder / SCORES, write)
+def _save_array(values: np.ndarray, path: Path) -> None:
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:
+            np.save(file, values)
+
+    write_with(path, write)
 
 
 def read_manifest(folder: Path) -> CandidateManifest:
