@@ -1,28 +1,22 @@
-"""Style of all figures of a report: colours, axes without a box, text without formula syntax."""
+"""Style of the figures that stages draw: colours, axes without a box, text without formula syntax."""
 
 from __future__ import annotations
 
 import io
-import math
 import re
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
-from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
 
 from compress.core.printable import printable
-from compress.core.record import Metric, Quantity
+from compress.core.record import Quantity
 
 INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dae1"
-COLORS = ("#1d5fa8", "#c2571a", "#2b8a57", "#7d4fa3", "#a8871d", "#b23a5e", "#3a8fa3")
-SUBJECT_COLORS = {"teacher": "#7b8794", "student": "#d08a3c", "artifact": "#1d5fa8"}
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#b0629a", "#b58900", "#3a9bd8", "#7a5c3e")
+"""Colours that readers with a colour vision deficiency can tell apart, after Okabe and Ito; those of the charts of a report."""
 DPI = 144
 
 
@@ -36,25 +30,6 @@ class LabelStyle(TypedDict):
 
 LABEL_STYLE: LabelStyle = {"fontsize": 8, "color": INK, "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
 """Style of a label in a figure, readable in front of a line."""
-LINEAR_BELOW = 5.0
-"""Largest ratio of two values for a linear axis."""
-
-
-@dataclass(frozen=True)
-class FigureFile:
-    """One PNG.
-
-    Attributes:
-        name: File name without suffix.
-        section: Section of the report that shows it: `overview`, `devices` or `stage-N`.
-        caption: Text below it.
-        png: Content of the file.
-    """
-
-    name: str
-    section: str
-    caption: str
-    png: bytes
 
 
 def escape_text(text: str) -> str:
@@ -94,68 +69,9 @@ def style_axes(axes: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
     axes.title.set(color=INK, fontsize=10)
 
 
-def scale_x(axes: Axes, values: Iterable[float]) -> None:
-    """Use a logarithmic x axis with plain numbers if the ratio of two values is `LINEAR_BELOW` or more."""
-    positive = [value for value in values if value > 0]
-    if not positive or max(positive) / min(positive) < LINEAR_BELOW:
-        axes.margins(x=0.2)
-        return
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlim(min(positive) / 1.8, max(positive) * 2.4)
-
-
-def separate_labels(figure: Figure, labels: Iterable[Annotation]) -> None:
-    """Separate overlapping labels: labels above their points move up, labels below move down."""
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    placed: list[Bbox] = []
-    for label in labels:
-        x, y = label.xyann
-        step = 1 if label.get_verticalalignment() == "bottom" else -1
-        while any(label.get_window_extent(canvas.get_renderer()).overlaps(other) for other in placed):
-            y += step
-            label.xyann = (x, y)
-        placed.append(label.get_window_extent(canvas.get_renderer()))
-
-
-def metric_scale(metric: Metric) -> tuple[float, str]:
-    """Factor and unit of a metric on an axis: percent for a fraction, no unit for a plain number."""
-    return (100.0, "%") if metric.unit == "fraction" else (1.0, "" if metric.unit == "1" else metric.unit)
-
-
-def label_metric_axis(axes: Axes, metric: Metric, split: str) -> None:
-    """Label the y axis of a metric; better values are up.
-
-    Args:
-        axes: Axes with all curves.
-        metric: The metric.
-        split: `test` or `validation`; empty where both are drawn.
-    """
-    unit = metric_scale(metric)[1]
-    axes.set_ylabel(escape_text(f"{split} {metric.label}{f' ({unit})' if unit else ''}".strip()))
-    if not metric.higher_is_better:
-        axes.invert_yaxis()
-
-
-def value_or_none(quantity: Quantity | None) -> float | None:
-    """The value of a quantity, or None."""
-    return None if quantity is None else quantity.value
-
-
 def error_bar(quantity: Quantity, factor: float) -> tuple[list[float], list[float]]:
     """Lengths of an error bar below and above a value."""
     value = quantity.value or 0.0
     low = quantity.low if quantity.low is not None else value
     high = quantity.high if quantity.high is not None else value
     return [max(0.0, (value - low) * factor)], [max(0.0, (high - value) * factor)]
-
-
-def three_digits(value: float) -> str:
-    """A positive number with three significant digits."""
-    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}"
-
-
-def safe_file_name(name: str) -> str:
-    """A name that is safe in a path."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "stage"

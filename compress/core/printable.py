@@ -23,3 +23,8 @@ def printable(text: str) -> str:
     become `�`.
     """
     return text.translate(_TABLE)
+
+
+def shorten(text: str, characters: int) -> str:
+    """Text of at most this many characters; an ellipsis stands for the rest."""
+    return text if len(text) <= characters else f"{text[: characters - 1].rstrip()}…"

@@ -40,6 +40,7 @@ FAMILIES: Mapping[str, str] = {
     "runner": "a runtime",
     "ptq_pass": "a pass of post-training quantization before Q/DQ nodes are placed",
     "power_sensor": "a source of power readings",
+    "report_front": "a part of the first page of the report, in its order",
     "report_section": "a section of the report, in its order",
 }
 """The families, with a description of their methods."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from compress.core.atomic_files import atomic_write, write_with
-from compress.core.plot_style import INK, escape_text, new_figure, safe_file_name, to_png
+from compress.core.file_name import safe_file_name
+from compress.core.plot_style import INK, escape_text, new_figure, to_png
 from compress.data.denormalise import to_pixels
 from compress.data.sources.distilled_set import DistilledSet
 

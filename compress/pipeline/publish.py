@@ -15,6 +15,7 @@ from compress.core.progress import Reporter
 from compress.core.run_directory import ARTIFACTS, RECORD, copy_files, remove_half_written
 from compress.core.run_record import RunRecord
 from compress.pipeline.read_record import read_record, record_path
+from compress.pipeline.report.figures.figure_file import FOLDER
 from compress.pipeline.stage_output import StageOutput
 
 RECIPE = "recipe.yaml"
@@ -38,13 +39,13 @@ def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], rep
     text = record.model_dump_json(indent=1)
     changed = changed_files(folder)
     if not changed and _holds(folder / RECORD, text):
-        return (*(folder / name for name in REPORTS), *sorted((folder / "figures").glob("*.png")))
+        return (*(folder / name for name in REPORTS), *sorted((folder / FOLDER).glob("*")))
     if changed and (folder / CHECKSUMS).exists():
         reporter.line(f"{', '.join(changed)} changed after the report was written; rewritten")
     remove_half_written(folder)
     (folder / CHECKSUMS).unlink(missing_ok=True)
     _publish_artifacts(folder, outputs)
-    shutil.rmtree(folder / "figures", ignore_errors=True)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
     report = write(record, folder)
     write_text(folder / RECIPE, dump(record.recipe))
     write_text(folder / RECORD, text)

@@ -37,6 +37,26 @@ def allowed_words(check: Check) -> str:
     return f"{'≥' if check.is_lower_bound else '≤'} {format_value(check.bound, check.unit, exact=True)}"
 
 
+def certainty(check: Check) -> str:
+    """Why a limit has its result, in a few words beside its value and interval."""
+    quantity = check.quantity
+    if check.reason is not None:
+        return render(check.reason)
+    if quantity.value is None:
+        return f"not measured: {quantity.detail or 'no reason recorded'}"
+    words = (
+        [] if check.bound is None or check.is_within else [f"outside by {_distance(quantity.value, check.bound, check.unit)}"]
+    )
+    name = "band" if quantity.how == "estimated" else "interval"
+    if check.is_across:
+        words.append(f"the {name} reaches across the limit")
+    elif quantity.low is not None and quantity.high is not None and quantity.low < quantity.high and check.is_within:
+        words.append(f"the whole {name} is within")
+    if quantity.how == "estimated":
+        words.append("an estimate")
+    return "; ".join(words) or "no interval"
+
+
 def explain(check: Check) -> str:
     """How far the value is from the bound, whether its interval decides the case, and whether it is an estimate."""
     if check.explanation:

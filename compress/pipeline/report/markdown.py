@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from compress.core.format_quantity import PROVENANCE_MARKS
+from compress.core.sentences.report import WORDS
+from compress.pipeline.report.appendix import Appendix
 from compress.pipeline.report.outline import Outline, Section
 from compress.pipeline.report.table import Cell, Table
 
@@ -18,15 +20,21 @@ def escape(text: str) -> str:
 
 
 def render(report: Outline) -> str:
-    """The whole report."""
+    """The whole report; notes are footnotes at its end."""
+    appendix = Appendix(report)
     lines = [f"# {escape(report.title)}", "", f"**{report.verdict.upper()}** {escape(report.headline)}", ""]
     lines += [" · ".join(map(escape, report.facts)), ""]
+    for section in report.front:
+        lines += _review() if section.area == "review" else _section(section, appendix)
+    lines += ["---", ""]
     for section in report.sections:
-        lines += _section(section)
+        lines += _section(section, appendix)
+    for number, note in enumerate(appendix.notes, start=1):
+        lines += [f"[^{number}]: {escape(note)}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: Section, appendix: Appendix) -> Iterator[str]:
     yield from (f"{'#' * section.level} {escape(section.title)}", "")
     for paragraph in section.paragraphs:
         yield from (escape(paragraph), "")
@@ -34,38 +42,59 @@ def _section(section: Section) -> Iterator[str]:
         yield from (f"- {escape(item)}" for item in section.items)
         yield ""
     for table in section.tables:
-        yield from table_lines(table, titled=table.title != section.title)
+        yield from _table(table, appendix.number, titled=table.title != section.title)
     for picture in section.pictures:
-        yield from (f"![{escape(picture.caption)}](figures/{picture.name}.png)", "", f"*{escape(picture.caption)}*", "")
+        path = picture.path.as_posix()
+        yield from (f"![{escape(picture.alternative or picture.caption)}]({path})", "", f"*{escape(picture.caption)}*", "")
     for title, text in section.code:
         yield from _code(title, text)
 
 
+def _review() -> Iterator[str]:
+    """The block that the reviewer fills in."""
+    yield from (f"## {escape(WORDS['front.review'])}", "")
+    yield from (f"- {escape(WORDS[key])}: " for key in ("review.reviewer", "review.date"))
+    yield f"- {escape(WORDS['review.decision'])}:"
+    yield from (f"  - [ ] {escape(WORDS[f'review.{key}'])}" for key in ("accept", "conditions", "reject"))
+    yield from (f"- {escape(WORDS['review.remarks'])}: ", "")
+
+
 def table_lines(table: Table, *, titled: bool) -> Iterator[str]:
-    """A table with its notes."""
+    """A table alone, with its notes below it."""
+    yield from _table(table, lambda _, cell: cell.note, titled=titled, footnote="\\[{}\\]")
+    if table.notes:
+        yield from (f"{number}. {escape(note)}" for number, note in enumerate(table.notes, start=1))
+        yield ""
+
+
+def _table(
+    table: Table, number: Callable[[Table, Cell], int | None], *, titled: bool, footnote: str = "[^{}]"
+) -> Iterator[str]:
     if titled:
         yield from (f"**{escape(table.title)}**", "")
     yield _row(escape(name) for name in table.header)
     yield _row("---" for _ in table.header)
-    yield from (_row(_cell(cell) for cell in row) for row in table.rows)
+    yield from (_row(_cell(cell, number(table, cell), footnote) for cell in row) for row in table.rows)
     yield ""
-    if table.notes:
-        yield from (f"{number}. {escape(note)}" for number, note in enumerate(table.notes, start=1))
-        yield ""
+    sign = PROVENANCE_MARKS["not measured"]
+    for names, reason in table.folded:
+        yield from (escape(f"{sign} not measured: {names}{f' ({reason})' if reason else ''}"), "")
+    for remark in table.remarks:
+        yield from (escape(remark), "")
 
 
 def _row(cells: Iterator[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: Cell, number: int | None, footnote: str) -> str:
     parts = [escape(cell.text)]
     if cell.interval:
         parts.append(f"({escape(cell.interval)})")
     if cell.how:
         parts.append(PROVENANCE_MARKS[cell.how] if cell.how != "estimated" else f"{PROVENANCE_MARKS[cell.how]} estimated")
-    if cell.note is not None:
-        parts.append(f"\\[{cell.note}\\]")
+    if number is not None:
+        parts.append(footnote.format(number))
     if cell.change:
         parts.append(f"<br>{escape(cell.change)}")
     return " ".join(parts)
@@ -75,4 +104,13 @@ def _code(title: str, text: str) -> Iterator[str]:
     """A fenced block; the fence is longer than any run of backticks inside."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    yield from (f"**{escape(title)}**", "", f"{fence}yaml", text.rstrip("\n"), fence, "")
+    yield from (
+        f"<details><summary>{escape(title)}</summary>",
+        "",
+        f"{fence}yaml",
+        text.rstrip("\n"),
+        fence,
+        "",
+        "</details>",
+        "",
+    )

@@ -22,7 +22,7 @@ from compress.pipeline.report.table import Table
 from compress.tasks.classification import ACCURACY
 
 if TYPE_CHECKING:
-    from compress.core.plot_style import FigureFile
+    from compress.pipeline.report.figures.figure_file import FigureFile
 
 SMOKE = "smoke run (--smoke): its numbers are not valid results"
 NOT_JUDGED = "A smoke run (--smoke) does not check its budget. Run the recipe without --smoke for a verdict."
@@ -36,6 +36,7 @@ class Section:
     Attributes:
         title: Heading.
         level: Level of the heading, 2 or 3.
+        area: Part of the first page that it is; empty for a section behind it.
         paragraphs: Sentences.
         items: A list, after the paragraphs.
         tables: Tables, after the list.
@@ -45,6 +46,7 @@ class Section:
 
     title: str
     level: int = 2
+    area: str = ""
     paragraphs: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -61,18 +63,20 @@ class Outline:
         facts: One line with date, duration and data.
         verdict: `met`; `met, not shown`; `not shown`, where the budget asks for more; `missed`; `not judged`; or `no budget`.
         headline: The verdict in a sentence.
-        sections: In order.
+        front: The first page, which decides.
+        sections: Everything behind it, in order.
     """
 
     title: str
     facts: tuple[str, ...]
     verdict: str
     headline: str
+    front: tuple[Section, ...]
     sections: tuple[Section, ...]
 
 
 Pictures = Mapping[str, tuple["FigureFile", ...]]
-"""Pictures by the section that shows them: `overview`, `devices`, `stage-N`."""
+"""Pictures by the section that shows them, see `FigureFile.section`."""
 SectionBuilder = Callable[[RunRecord, Pictures], Iterator[Section]]
 
 
@@ -121,7 +125,9 @@ def build_outline(record: RunRecord, pictures: Sequence[FigureFile]) -> Outline:
     by_section = {name: tuple(p for p in pictures if p.section == name) for name in {p.section for p in pictures}}
     builders: list[SectionBuilder] = [lookup("report_section", name).load() for name in names("report_section")]
     sections = tuple(section for build in builders for section in build(record, by_section))
-    return Outline(record.name, facts, verdict, headline, sections)
+    front: list[SectionBuilder] = [lookup("report_front", name).load() for name in names("report_front")]
+    first = tuple(section for build in front for section in build(record, by_section))
+    return Outline(record.name, facts, verdict, headline, first, sections)
 
 
 def is_budget_skipped(record: RunRecord) -> bool:

@@ -9,7 +9,9 @@ from compress.core.format_quantity import difference_unit, format_duration, form
 from compress.core.record import Metric, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render, render_subject
-from compress.pipeline.report import reproduction_tables, stage_tables, tables
+from compress.core.sentences.report import WORDS
+from compress.pipeline.report import class_tables, reproduction_tables, stage_tables, tables
+from compress.pipeline.report.device_tables import device_tables
 from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, deciding_metric, is_budget_skipped
 
 CHANGES = (
@@ -45,41 +47,73 @@ def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
         yield Section("Verdict", tables=(limits,))
 
 
+def review_points(record: RunRecord) -> tuple[str, ...]:
+    """Warnings of the run, each with its stage, and stages of the recipe that the record lacks."""
+    points = [f"verdict: {render(note)}" for note in (record.verdict.notes if record.verdict else ())]
+    points += [f"{name}: {WORDS['stages.missing']}: {WORDS['stages.missing.text']}" for name in missing_stages(record)]
+    points += [f"start: {render(warning)}" for warning in record.warnings]
+    points += [f"{stage.index} · {stage.name}: {render(warning)}" for stage in record.every_stage for warning in stage.warnings]
+    return tuple(points)
+
+
+def missing_stages(record: RunRecord) -> tuple[str, ...]:
+    """Stages of the recipe without a record, as `3 · quantize`."""
+    stages = record.recipe.get("stages")
+    names = [next(iter(stage)) for stage in stages if isinstance(stage, dict) and stage] if isinstance(stages, list) else []
+    recorded = {stage.index for stage in record.stages}
+    return tuple(f"{index} · {name}" for index, name in enumerate(names, start=1) if index not in recorded)
+
+
 def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """Warnings, each with its stage; none for a smoke run."""
-    warnings = [f"verdict: {render(note)}" for note in (record.verdict.notes if record.verdict else ())]
-    warnings += [f"start: {render(warning)}" for warning in record.warnings]
-    warnings += [
-        f"{stage.index} · {stage.name}: {render(warning)}" for stage in record.every_stage for warning in stage.warnings
-    ]
-    if warnings and not record.smoke:
-        yield Section("Points for review", items=tuple(warnings))
+    points = review_points(record)
+    if points and not record.smoke:
+        yield Section("Points for review", items=points)
 
 
 def before_and_after(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Teacher, student and artifact, with the loss of the deciding metric on the same samples."""
     metric = deciding_metric(record)
     loss, unit = tables.final_metrics(record).get(metric.loss_name), difference_unit(metric.unit)
-    text = f"{_sentence_start(metric.label)} lost: {format_with_provenance(loss, unit)}; {loss.detail}." if loss else ""
+    text = f"{sentence_start(metric.label)} lost: {format_with_provenance(loss, unit)}; {loss.detail}." if loss else ""
     further = tables.further_table(record)
     yield Section(
         "Before and after",
         paragraphs=(text,) if text else (),
-        tables=(tables.summary_table(record), *((further,) if further else ())),
+        tables=(tables.summary_table(record).fold(), *((further.fold(),) if further else ())),
         pictures=pictures.get("overview", ()),
     )
 
 
-def stage_by_stage(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
+def classes(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
+    """Recall and F1 of the classes, confusions, and the samples on which reference and artifact disagree."""
+    stage = class_tables.comparison_of(record)
+    if stage is None:
+        yield Section(WORDS["classes.title"], paragraphs=(WORDS["classes.none"],))
+        return
+    yield Section(
+        WORDS["classes.title"],
+        paragraphs=class_tables.tests(stage[1]),
+        tables=tuple(class_tables.class_tables(stage[1])),
+        pictures=pictures.get("classes", ()),
+    )
+
+
+def stage_by_stage(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Metrics after every stage."""
     left_out = (f"{render_subject(skip)}: {render(skip)}" for skip in record.skipped)
-    items = (*map(render, record.notes), *left_out)
-    yield Section("Stage by stage", paragraphs=(CHANGES,), items=items, tables=(tables.chain_table(record),))
+    yield Section(
+        "Stage by stage",
+        paragraphs=(CHANGES,),
+        items=(*map(render, record.notes), *left_out),
+        tables=(tables.chain_table(record).fold(),),
+        pictures=pictures.get("chain", ()),
+    )
 
 
 def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Latency, memory and power on every device."""
-    if by_device := tables.device_tables(record):
+    if by_device := device_tables(record):
         yield Section("Devices", tables=by_device, pictures=pictures.get("devices", ()))
 
 
@@ -90,6 +124,8 @@ def stages(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     yield Section("Stages in detail", paragraphs=(text,))
     for stage in record.every_stage:
         yield _stage(stage, deciding_metric(record), pictures)
+    for name in missing_stages(record):
+        yield Section(f"{name}: {WORDS['stages.missing']}", level=3, paragraphs=(WORDS["stages.missing.text"],))
 
 
 def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
@@ -136,6 +172,6 @@ def _stage(stage: StageRecord, metric: Metric, pictures: Pictures) -> Section:
     )
 
 
-def _sentence_start(label: str) -> str:
+def sentence_start(label: str) -> str:
     """A label with a capital letter, for the start of a sentence; labels such as mAP50 are not changed."""
     return label[:1].upper() + label[1:] if label == label.lower() else label

@@ -1,9 +1,12 @@
-"""Cells, tables and notes: every number has a sign and refers to a note on its provenance."""
+"""Cells, tables and notes: every number has a sign and refers to a note on its provenance.
+
+Rows and columns in which nothing was measured are folded into one line with the reason.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compress.core.format_quantity import (
     display_unit,
@@ -14,6 +17,9 @@ from compress.core.format_quantity import (
     quantity_labels,
 )
 from compress.core.record import How, Metric, Quantity
+
+NONE = "—"
+"""Text of a cell without a quantity."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,9 @@ class Cell:
         interval: Its interval or band; empty without one.
         note: Index of the note below the table.
         change: Change against the row or column that it is compared with.
+        key: Number to sort by; None for words.
+        tone: How a page colours it: `met`, `not-shown` or `missed`; empty for plain text.
+        reason: Why it was not measured; empty where it was.
     """
 
     text: str
@@ -33,6 +42,9 @@ class Cell:
     interval: str = ""
     note: int | None = None
     change: str = ""
+    key: float | None = None
+    tone: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +56,52 @@ class Table:
         header: Header of each column.
         rows: Cells.
         notes: Provenance of the numbers, in the order of the note indices of the cells, from 1.
+        remarks: Sentences below the table.
+        folded: Rows or columns without a measured value: their names, and the reason.
+        beside: Whether pages show it beside the tables around it, where there is room.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    folded: tuple[tuple[str, str], ...] = ()
+    beside: bool = False
+
+    def fold(self) -> Table:
+        """The table without rows and columns in which no quantity was measured; these become lines with the reason.
+
+        Columns without any quantity are left out.
+        """
+        rows = [row for row in self.rows if not _reasons(row)]
+        folded = _group((row[0].text, _reasons(row)) for row in self.rows if _reasons(row))
+        unmeasured = {index: _reasons(row[index] for row in rows) for index in range(len(self.header))}
+        folded += _group((self.header[index], reasons) for index, reasons in unmeasured.items() if reasons)
+        blank = {index for index in unmeasured if index and rows and all(row[index].text == NONE for row in rows)}
+        columns = [index for index, reasons in unmeasured.items() if not reasons and index not in blank]
+        return replace(
+            self,
+            header=tuple(self.header[index] for index in columns),
+            rows=tuple(tuple(row[index] for index in columns) for row in rows),
+            folded=(*self.folded, *folded),
+        )
+
+
+def _reasons(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """Why nothing was measured in cells; empty if a quantity was, or if there is none."""
+    quantities = [cell for cell in cells if cell.how is not None]
+    if not quantities or any(cell.how != "not measured" for cell in quantities):
+        return ()
+    return tuple(dict.fromkeys(cell.reason for cell in quantities))
+
+
+def _group(unmeasured: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[tuple[str, str], ...]:
+    """Names with the same reasons together."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, reasons in unmeasured:
+        groups.setdefault(reasons, []).append(name)
+    return tuple((", ".join(names), "; ".join(filter(None, reasons))) for reasons, names in groups.items())
 
 
 @dataclass
@@ -75,14 +127,22 @@ class Notes:
             metric: Its metric, if that is not the deciding metric.
         """
         if quantity is None:
-            return Cell("—")
+            return Cell(NONE)
         provenance = (quantity.how, quantity.detail)
         runs = self._runs.setdefault(provenance, [])
         runs += [quantity.runs] if quantity.runs is not None else []
         unit = display_unit(name, quantity, metric or self.metric)
         note = list(self._runs).index(provenance) + 1
         text = format_quantity(quantity, unit).removesuffix(" MAC") if name == "macs" else format_quantity(quantity, unit)
-        return Cell(text, quantity.how, format_interval(quantity, unit), note, format_change(against, quantity))
+        return Cell(
+            text,
+            quantity.how,
+            format_interval(quantity, unit),
+            note,
+            format_change(against, quantity),
+            key=quantity.value,
+            reason=quantity.detail if quantity.value is None else "",
+        )
 
     def sentences(self) -> tuple[str, ...]:
         """A sentence for each provenance, in order."""

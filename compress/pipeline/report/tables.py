@@ -5,8 +5,6 @@ Every number has the sign of its provenance and refers to a note below its table
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from compress.core.comparable_latency import LATENCY, latency_before, stage_metrics, teacher_metrics
 from compress.core.format_quantity import (
     format_change,
@@ -14,10 +12,10 @@ from compress.core.format_quantity import (
     is_difference,
     quantity_label,
 )
-from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, StageRecord
+from compress.core.record import Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import RESULT_WORDS, allowed_words, explain, limit_words
-from compress.pipeline.report.benchmark_rows import benchmark_rows
+from compress.core.verdict import Result
 from compress.pipeline.report.outline import deciding_metric, metric_of
 from compress.pipeline.report.table import Cell, Notes, Table, order_names
 
@@ -43,6 +41,11 @@ def control_of(record: RunRecord) -> tuple[StageRecord, Quantity] | None:
     return next(((stage, stage.results[name]) for stage in record.stages if name in stage.results), None)
 
 
+def result_cell(result: Result) -> Cell:
+    """The result of a limit, in words and colour."""
+    return Cell(RESULT_WORDS[result], tone=result.replace(" ", "-"))
+
+
 def verdict_table(record: RunRecord) -> Table | None:
     """Every limit with the allowed and the measured value; None without a budget."""
     if record.verdict is None:
@@ -53,7 +56,7 @@ def verdict_table(record: RunRecord) -> Table | None:
             Cell(limit_words(check)),
             Cell(allowed_words(check)),
             notes.cell(check.quantity_name, check.quantity, metric=metric_of(record, check.quantity_name)),
-            Cell(RESULT_WORDS[check.result]),
+            result_cell(check.result),
             Cell(explain(check)),
         )
         for check in record.verdict.checks
@@ -61,8 +64,8 @@ def verdict_table(record: RunRecord) -> Table | None:
     return Table("Verdict", ("limit", "allowed", "measured", "result", "explanation"), rows, notes.sentences())
 
 
-def _overview(record: RunRecord) -> list[tuple[str, Metrics, bool]]:
-    """Name, metrics and whether the row is the control."""
+def overview(record: RunRecord) -> list[tuple[str, Metrics, bool]]:
+    """Networks of the run: name, metrics, and whether it is the control."""
     rows: list[tuple[str, Metrics, bool]] = []
     if record.teacher:
         rows.append((*reference_metrics(record), False))
@@ -81,7 +84,7 @@ def summary_table(record: RunRecord) -> Table:
     notes, columns = Notes(metric), (metric.name, *COLUMNS)
     name, reference = reference_metrics(record)
     rows = []
-    for title, metrics, is_control in _overview(record):
+    for title, metrics, is_control in overview(record):
         cells = [notes.cell(column, metrics.get(column)) for column in columns]
         if is_control:
             cells = [cells[0], *(Cell("same network") for _ in COLUMNS)]
@@ -134,7 +137,8 @@ def further_table(record: RunRecord) -> Table | None:
     )
     better = (f"{each.label}: {'higher' if each.higher_is_better else 'lower'} is better" for each in shown)
     header = ("", *(quantity_label(each.name, each) for each in shown))
-    return Table("Other metrics", header, rows, (*notes.sentences(), f"{'; '.join(better)}; no decision of the run used them"))
+    remark = f"{'; '.join(better)}; no decision of the run used them"
+    return Table("Other metrics", header, rows, notes.sentences(), remarks=(remark,))
 
 
 def chain_table(record: RunRecord) -> Table:
@@ -153,33 +157,3 @@ def chain_table(record: RunRecord) -> Table:
     )
     header = ("stage", *(quantity_label(name, metric) for name in columns))
     return Table("Stage by stage", header, rows, notes.sentences())
-
-
-def device_tables(record: RunRecord) -> tuple[Table, ...]:
-    """A table for each profile stage and device: teacher, student and artifact side by side."""
-    groups: dict[tuple[int, str], list[BenchmarkRow]] = {}
-    for stage, row in benchmark_rows(record):
-        groups.setdefault((stage.index, row.device), []).append(row)
-    several = len({index for index, _ in groups}) > 1
-    return tuple(
-        _device_table(f"{device} (stage {index})" if several else device, rows, deciding_metric(record))
-        for (index, device), rows in groups.items()
-    )
-
-
-def _device_table(title: str, networks: Sequence[BenchmarkRow], metric: Metric) -> Table:
-    notes = Notes(metric)
-    first, last = networks[0], networks[-1]
-    comparable = len(networks) > 1
-    blank = (Cell(""),) * comparable
-    rows = [(Cell("runtime"), *(Cell(network.runtime) for network in networks), *blank)]
-    if len({network.file for network in networks}) > 1:
-        rows.append((Cell("file"), *(Cell(network.file) for network in networks), *blank))
-    names = order_names((name for network in networks for name in network.quantities), metric)
-    for name in sorted(names, key=lambda name: name != last.latency_name):  # the latency with limits comes first
-        cells = [notes.cell(name, network.quantities.get(name)) for network in networks]
-        change = format_change(first.quantities.get(name), last.quantities.get(name)) or "—"
-        rows.append((Cell(quantity_label(name, metric)), *cells, *((Cell(change),) * comparable)))
-    against = (f"{last.subject} against {first.subject}",) if comparable else ()
-    header = ("", *(network.subject for network in networks), *against)
-    return Table(title, header, tuple(rows), notes.sentences())

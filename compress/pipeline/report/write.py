@@ -1,4 +1,4 @@
-"""Render a report from the record of a run: `report.md`, `report.html` and `figures/*.png`. No model is needed."""
+"""Render a report from the record of a run: `report.md`, `report.html` and `figures/`. No model is needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compress.core.printable import printable
 from compress.core.run_record import RunRecord
 from compress.pipeline.report import html as page
 from compress.pipeline.report import markdown
-from compress.pipeline.report.figures import draw
+from compress.pipeline.report.figures.draw import draw
 from compress.pipeline.report.outline import build_outline
 
 
@@ -33,10 +33,10 @@ def write(record: RunRecord, folder: Path, run: Path | None = None) -> tuple[Pat
     pictures = draw(record, run or folder)
     report = build_outline(record, pictures)
     texts = {folder / "report.md": markdown.render(report), folder / "report.html": page.render(report)}
-    drawn = {folder / "figures" / f"{picture.name}.png": picture.png for picture in pictures}
-    for path, png in drawn.items():
+    drawn = {folder / picture.path: picture.content for picture in pictures}
+    for path, content in drawn.items():
         with atomic_write(path) as aside:
-            aside.write_bytes(png)
+            aside.write_bytes(content)
     for path, text in texts.items():
         write_text(path, printable(text))
     return (*texts, *drawn)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from compress.core.run_record import RunRecord
 from compress.pipeline.report.benchmark_rows import benchmark_rows
-from compress.pipeline.report.figures import draw
-from compress.pipeline.report.tables import device_tables
+from compress.pipeline.report.device_tables import device_tables
+from compress.pipeline.report.figures.draw import draw
 
 
 def profiled_twice(record: RunRecord) -> RunRecord:

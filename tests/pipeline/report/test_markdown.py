@@ -22,7 +22,14 @@ def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head(written: tu
 def test_markdown_points_only_at_pictures_that_were_written(written: tuple[Path, ...]) -> None:
     text = written[0].read_text(encoding="utf-8")
     targets = re.findall(r"!\[.*\]\((.*)\)", text)
-    assert sorted(targets) == sorted(f"figures/{path.name}" for path in written if path.suffix == ".png")
+    assert sorted(targets) == sorted(f"figures/{path.name}" for path in written[2:])
+
+
+def test_every_footnote_has_its_text_once(written: tuple[Path, ...]) -> None:
+    text = written[0].read_text(encoding="utf-8")
+    defined = re.findall(r"^\[\^(\d+)\]: \S", text, flags=re.MULTILINE)
+    assert defined == [str(number) for number in range(1, len(defined) + 1)]
+    assert set(re.findall(r"\[\^(\d+)\](?!:)", text)) == set(defined)
 
 
 def test_hostile_text_breaks_no_markdown(record: RunRecord, tmp_path: Path) -> None:

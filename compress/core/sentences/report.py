@@ -1,0 +1,97 @@
+"""Words of the report that are not of a fact: titles, headers, fixed sentences. Templates and writers take them from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+WORDS: Mapping[str, str] = {
+    # first page
+    "front.limits": "Limits",
+    "front.networks": "Networks",
+    "front.devices": "Devices",
+    "front.picture": "{metric} against latency",
+    "front.points": "Points for review",
+    "front.no_points": "The run has no warnings.",
+    "front.more_points": "{count} more in the section {section}",
+    "front.classes": "Classes",
+    "front.rebuild": "Rebuild",
+    "front.review": "Review",
+    "front.no_budget": "The recipe has no budget, so that no limit was checked.",
+    "front.more_limits": "{count} more limits are in the section {section}",
+    "front.more_devices": "{count} more devices are in the section {section}",
+    "front.header.limits": "limit|allowed|value|result|certainty",
+    "front.header.device": "device",
+    "front.header.latency": "latency p50",
+    "front.header.limit": "limit",
+    "front.header.runtime": "runtime",
+    "front.no_limit": "no limit",
+    "front.change": "{metric} against the {reference}, on the same samples: {value}: {result}.",
+    "front.change.worse": "worse, the interval excludes zero",
+    "front.change.better": "better, the interval excludes zero",
+    "front.change.unclear": "no difference shown, the interval contains zero",
+    "front.change.no_interval": "without an interval",
+    "front.changed_device": "{hardware} was measured, not this device",
+    # rebuild
+    "rebuild.command": "command",
+    "rebuild.command.text": "compress pipeline recipe.yaml, in the folder of the run; compress check . compares its files",
+    "rebuild.inputs": "inputs",
+    "rebuild.inputs.text": "data {data}, seed {seed}; took {took}; energy of the run not measured",
+    "rebuild.machine": "made with",
+    "rebuild.artifact": "artifact",
+    "rebuild.artifact.text": "{path}, SHA-256 {digest}…",
+    # block for the reviewer
+    "review.reviewer": "Reviewer",
+    "review.date": "Date",
+    "review.decision": "Decision",
+    "review.accept": "accept",
+    "review.conditions": "accept with conditions",
+    "review.reject": "send back",
+    "review.remarks": "Conditions, remarks",
+    # classes
+    "classes.title": "Classes and disagreements",
+    "classes.none": (
+        "Not recorded: classes are compared where the task gives each sample one class, by versions that record the answers. "
+        "Run the recipe again to record them."
+    ),
+    "classes.agreement": "The {reference} and the artifact give the same class for {value} of the {samples} test samples.",
+    "classes.pairs": (
+        "{worse} samples that only the {reference} classified correctly, {better} that only the artifact did; "
+        "exact McNemar test of equal error: p = {p}."
+    ),
+    "classes.worst": "Largest losses of recall",
+    "classes.no_loss": "No class lost recall.",
+    "classes.table": "Recall and F1 of each class",
+    "classes.shown": "the {shown} of {total} classes with the largest loss of recall",
+    "classes.header": "class|samples|recall, {reference}|recall, artifact|change of recall|F1, {reference}|F1, artifact",
+    "classes.confusions": "Confusions that changed most",
+    "classes.confusions.header": "class|taken for|{reference}|artifact|change",
+    "classes.disagreements": "Samples on which the {reference} and the artifact disagree",
+    "classes.disagreements.shown": "{shown} of {total}, the ones that only the {reference} classified correctly first",
+    "classes.disagreements.header": "sample|class|{reference}|confidence|artifact|confidence|correct",
+    "classes.both_wrong": "neither",
+    "classes.sample": "test sample {sample}: {true}; the {reference} says {first}, the artifact says {second}",
+    # devices
+    "devices.artifact": "The artifact on each device",
+    "devices.part": "The artifact on each device, part {part} of {parts}",
+    "devices.change": "Changes are against the {subject} on the same device.",
+    # stages
+    "stages.missing": "not run",
+    "stages.missing.text": "The recipe names this stage, and the record has no result of it: the run ended before.",
+    # controls and appendix of the page
+    "page.sections": "Sections",
+    "page.open_all": "Open all sections",
+    "page.close_all": "Close all sections",
+    "page.notes": "Notes",
+    "page.notes.text": "Where and how each number was measured or estimated, or why it was not. Numbers in tables point here.",
+    "page.filter": "Filter rows of {table}",
+    "page.sort": "Sort by",
+    "page.shown": "{shown} of {total} rows",
+    "page.note": "note",
+    "page.skip": "Skip to the sections",
+}
+"""Words by key. `|` separates the headers of a table; braces are values."""
+
+
+def headers(key: str, **values: object) -> tuple[str, ...]:
+    """The headers of a table."""
+    return tuple(name.format(**values) for name in WORDS[key].split("|"))

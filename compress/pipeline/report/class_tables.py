@@ -1,0 +1,116 @@
+"""Tables and sentences of the classes in the reference and in the artifact: recall, F1, confusions, disagreements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compress.core.class_comparison import ClassChange, ClassComparison, ConfusionChange, Disagreement
+from compress.core.format_quantity import MINUS, format_interval, format_quantity, format_value
+from compress.core.printable import shorten
+from compress.core.record import Quantity, StageRecord
+from compress.core.run_record import RunRecord
+from compress.core.sentences.report import WORDS, headers
+from compress.pipeline.report.table import Cell, Table
+
+WORST, NAME_CHARACTERS = 3, 24
+"""Number of classes that the first page names, and the longest name there."""
+
+
+def comparison_of(record: RunRecord) -> tuple[StageRecord, ClassComparison] | None:
+    """The comparison of the last stage that has one, which is that of the artifact, and the stage; or None."""
+    for stage in reversed(record.stages):
+        if stage.class_comparison is not None:
+            return stage, stage.class_comparison
+    return None
+
+
+def summary(record: RunRecord) -> tuple[str, ...]:
+    """Which classes lost most, and on how many samples the networks differ, in sentences."""
+    stage = comparison_of(record)
+    if stage is None:
+        return (WORDS["classes.none"],)
+    comparison = stage[1]
+    worst = [each for each in comparison.classes if each.recall < each.recall_before][:WORST]
+    named = "; ".join(f"{shorten(each.name, NAME_CHARACTERS)}: {_change(each)}" for each in worst)
+    losses = f"{WORDS['classes.worst']}: {named}." if worst else WORDS["classes.no_loss"]
+    return (losses, *tests(comparison))
+
+
+def _change(each: ClassChange) -> str:
+    loss = Quantity.measured(each.recall - each.recall_before, "fraction", interval=(each.low, each.high))
+    before, after = (format_value(value, "fraction") for value in (each.recall_before, each.recall))
+    return f"{before} → {after} ({format_interval(loss, 'points')})"
+
+
+def tests(comparison: ClassComparison) -> tuple[str, ...]:
+    """Agreement, and the paired test, in sentences."""
+    interval = (comparison.equal_low, comparison.equal_high)
+    share = Quantity.measured(comparison.equal, "fraction", interval=interval)
+    value = f"{format_quantity(share)} ({format_interval(share)})"
+    return (
+        WORDS["classes.agreement"].format(reference=comparison.reference, value=value, samples=comparison.samples),
+        WORDS["classes.pairs"].format(
+            worse=comparison.only_reference,
+            better=comparison.only_network,
+            reference=comparison.reference,
+            p=f"{comparison.p_value:.2g}",
+        ),
+    )
+
+
+def class_tables(comparison: ClassComparison) -> Iterator[Table]:
+    """Recall and F1 of each class, the confusions that changed most, and the disagreements."""
+    reference = comparison.reference
+    title = WORDS["classes.table"]
+    if len(comparison.classes) < comparison.class_count:
+        shown = WORDS["classes.shown"].format(shown=len(comparison.classes), total=comparison.class_count)
+        title = f"{title}: {shown}"
+    yield Table(title, headers("classes.header", reference=reference), tuple(map(_class_row, comparison.classes)))
+    if comparison.confusions:
+        rows = tuple(map(_confusion_row, comparison.confusions))
+        yield Table(WORDS["classes.confusions"], headers("classes.confusions.header", reference=reference), rows)
+    if comparison.disagreements:
+        title = WORDS["classes.disagreements"].format(reference=reference)
+        if len(comparison.disagreements) < comparison.disagreement_count:
+            counted = WORDS["classes.disagreements.shown"].format(
+                shown=len(comparison.disagreements), total=comparison.disagreement_count, reference=reference
+            )
+            title = f"{title}: {counted}"
+        rows = tuple(_sample_row(each, reference) for each in comparison.disagreements)
+        yield Table(title, headers("classes.disagreements.header", reference=reference), rows)
+
+
+def _class_row(each: ClassChange) -> tuple[Cell, ...]:
+    change = Quantity.measured(each.recall - each.recall_before, "fraction", interval=(each.low, each.high))
+    return (
+        Cell(each.name),
+        Cell(f"{each.samples:,}", key=each.samples),
+        _share(each.recall_before),
+        _share(each.recall),
+        Cell(format_quantity(change, "points"), "measured", format_interval(change, "points"), key=change.value),
+        _share(each.f1_before),
+        _share(each.f1),
+    )
+
+
+def _confusion_row(each: ConfusionChange) -> tuple[Cell, ...]:
+    change = each.count - each.before
+    counts = (Cell(f"{count:,}", key=count) for count in (each.before, each.count))
+    return (Cell(each.name), Cell(each.predicted), *counts, Cell(f"{change:+,}".replace("-", MINUS), key=change))
+
+
+def _share(value: float | None) -> Cell:
+    return Cell("—") if value is None else Cell(format_value(value, "fraction"), "measured", key=value)
+
+
+def _sample_row(each: Disagreement, reference: str) -> tuple[Cell, ...]:
+    right = reference if each.before == each.name else "artifact" if each.predicted == each.name else ""
+    return (
+        Cell(str(each.sample), key=each.sample),
+        Cell(each.name),
+        Cell(each.before),
+        _share(each.before_confidence),
+        Cell(each.predicted),
+        _share(each.confidence),
+        Cell(right or WORDS["classes.both_wrong"]),
+    )

@@ -1,0 +1,98 @@
+"""Pictures of layers: their time before and after, their widths after pruning, and their SQNR after quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compress.core.entries import Row
+from compress.core.file_name import safe_file_name
+from compress.core.format_quantity import format_value
+from compress.core.record import StageRecord
+from compress.pipeline.report.charts.axis import Axis
+from compress.pipeline.report.charts.bars import Bar, Group, draw_bars
+from compress.pipeline.report.figures.figure_file import FigureFile
+
+SHOWN = 12
+"""Largest number of layers in a picture."""
+
+
+def layer_figures(stage: StageRecord) -> Iterator[FigureFile]:
+    """Pictures of the layers of a stage, as far as its tables have them."""
+    for picture in (_times(stage), _widths(stage), _sqnr(stage)):
+        if picture is not None:
+            yield picture
+
+
+def _times(stage: StageRecord) -> FigureFile | None:
+    """The slowest layers of the student, and the same layers of the artifact."""
+    rows = [row for row in stage.tables.get("layers_time", ()) if _value(row, "student_ms") is not None]
+    rows = sorted(rows, key=lambda row: -(_value(row, "student_ms") or 0.0))[:SHOWN]
+    if len(rows) < 2:
+        return None
+    groups = []
+    for row in rows:
+        before, after = _value(row, "student_ms") or 0.0, _value(row, "artifact_ms")
+        text = "no kernel of its own" if after is None else format_value(after, "ms")
+        bars = [
+            Bar("student", before, format_value(before, "ms"), "student", start=0.0),
+            Bar("artifact", after, text, "artifact", start=0.0),
+        ]
+        groups.append(Group(str(row.get("module", "")), bars))
+    values = [bar.value for group in groups for bar in group.bars if bar.value is not None]
+    caption = f"the {len(rows)} slowest layers of the student, before and after"
+    return _picture(stage, "layers", caption, groups, ("time (ms)", max(values)))
+
+
+def _widths(stage: StageRecord) -> FigureFile | None:
+    """The layers that lost most outputs: the width before, and after."""
+    rows = [
+        (str(row.get("layer", "")), before, after)
+        for row in stage.tables.get("layers", ())
+        if (before := _number(row.get("out_before"))) and (after := _number(row.get("out_after"))) is not None
+    ]
+    rows = sorted(rows, key=lambda row: row[2] / row[1])[:SHOWN]
+    if not rows or all(before == after for _, before, after in rows):
+        return None
+    bars = [Bar(name, 100 * after / before, f"{after:g} of {before:g}", "artifact", start=0.0) for name, before, after in rows]
+    what = f"outputs kept in the {len(bars)} layers that lost the largest share of them"
+    return _picture(stage, "widths", what, [Group("", bars)], ("outputs kept (%)", 100.0))
+
+
+def _sqnr(stage: StageRecord) -> FigureFile | None:
+    """The layers with the lowest ratio of signal to quantization noise."""
+    rows = [
+        (str(row.get("layer", "")), value)
+        for row in stage.tables.get("layer_sqnr", ())
+        if (value := _number(row.get("sqnr_db"))) is not None
+    ]
+    rows = sorted(rows, key=lambda row: row[1])[:SHOWN]
+    if len(rows) < 2:
+        return None
+    bars = [Bar(name, value, format_value(value, "dB"), "artifact", start=0.0) for name, value in rows]
+    what = f"signal-to-quantization-noise ratio of the {len(bars)} layers where it is lowest; higher is better"
+    return _picture(stage, "sqnr", what, [Group("", bars)], ("SQNR (dB)", max(1.0, rows[-1][1])))
+
+
+def _picture(stage: StageRecord, what: str, caption: str, groups: list[Group], scale: tuple[str, float]) -> FigureFile:
+    """A picture of bars on a scale with this label and end."""
+    label, high = scale
+    values = [bar.value for group in groups for bar in group.bars if bar.value is not None]
+    axis = Axis(label, min(0.0, *values), high)
+    texts = (
+        f"{group.title}{': ' if group.title else ''}{', '.join(f'{bar.name} {bar.text}' for bar in group.bars)}"
+        for group in groups
+    )
+    alternative = "; ".join(texts)
+    name = f"{stage.index:02d}_{safe_file_name(stage.name)}_{what}"
+    sentence = f"Stage {stage.index}, {stage.name}: {caption}."
+    return FigureFile(name, f"stage-{stage.index}", sentence, draw_bars(groups, axis, alternative), alternative=alternative)
+
+
+def _value(row: Row, name: str) -> float | None:
+    """The value of a quantity in a table, which has it as JSON."""
+    quantity = row.get(name)
+    return _number(quantity.get("value")) if isinstance(quantity, dict) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
