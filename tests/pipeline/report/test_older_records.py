@@ -33,7 +33,7 @@ def test_a_record_of_an_earlier_version_is_drawn(name: str, tmp_path: Path) -> N
 def test_a_record_that_was_cut_short_is_an_error_with_its_name(share: float, tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     (tmp_path / "record.json").write_text(text[: int(share * len(text))], encoding="utf-8")
-    with pytest.raises(StoreError, match="record.json is not a run's record"):
+    with pytest.raises(StoreError, match=r"record.json is not a run's record"):
         rerender_report(tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
