@@ -15,7 +15,7 @@ NAME_CHARACTERS, TEXT_CHARACTERS = 24, 26
 
 
 @dataclass(frozen=True)
-class Bar:
+class ChartBar:
     """One bar.
 
     Attributes:
@@ -42,7 +42,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Group:
+class BarGroup:
     """Bars under a title, with a limit.
 
     Attributes:
@@ -52,11 +52,11 @@ class Group:
     """
 
     title: str
-    bars: Sequence[Bar]
+    bars: Sequence[ChartBar]
     limit: float | None = None
 
 
-def draw_bars(groups: Sequence[Group], axis: Axis, alternative: str) -> str:
+def draw_bars(groups: Sequence[BarGroup], axis: Axis, alternative: str) -> str:
     """The chart as SVG.
 
     Args:
@@ -96,7 +96,7 @@ def draw_bars(groups: Sequence[Group], axis: Axis, alternative: str) -> str:
     return drawing.render(alternative)
 
 
-def _bar(drawing: Drawing, bar: Bar, y: float, axis: Axis, at: Callable[[float], float]) -> None:
+def _bar(drawing: Drawing, bar: ChartBar, y: float, axis: Axis, at: Callable[[float], float]) -> None:
     middle = y + ROW / 2
     if bar.value is None:
         drawing.text((at(axis.low) + 6, y + 13), bar.text, "tick", characters=50)

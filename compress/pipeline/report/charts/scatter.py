@@ -14,7 +14,7 @@ RADIUS = 4.5
 
 
 @dataclass(frozen=True)
-class Point:
+class ChartPoint:
     """One network.
 
     Attributes:
@@ -54,14 +54,14 @@ class Scatter:
         y_limit: Likewise.
     """
 
-    points: Sequence[Point]
+    points: Sequence[ChartPoint]
     x: Axis
     y: Axis
     x_factor: float = 1.0
     y_factor: float = 1.0
-    chain: Sequence[Point] = ()
-    faint: Sequence[Point] = ()
-    front: Sequence[Point] = ()
+    chain: Sequence[ChartPoint] = ()
+    faint: Sequence[ChartPoint] = ()
+    front: Sequence[ChartPoint] = ()
     x_limit: float | None = None
     y_limit: float | None = None
 
@@ -71,7 +71,7 @@ def draw_scatter(scatter: Scatter, alternative: str) -> str:
     frame = new_frame(scatter.x, scatter.y)
     _limits(frame, scatter)
 
-    def place(point: Point) -> tuple[float, float]:
+    def place(point: ChartPoint) -> tuple[float, float]:
         return frame.place((point.x.value or 0.0) * scatter.x_factor, (point.y.value or 0.0) * scatter.y_factor)
 
     if len(scatter.front) > 1:
@@ -103,7 +103,7 @@ def _limits(frame: Frame, scatter: Scatter) -> None:
         frame.fixed_label((frame.right - text_width(text, 11), y - 4), text, "limit-text halo")
 
 
-def _whiskers(frame: Frame, point: Point, scatter: Scatter) -> None:
+def _whiskers(frame: Frame, point: ChartPoint, scatter: Scatter) -> None:
     x, y = point.x, point.y
     if x.low is not None and x.high is not None:
         height = (y.value or 0.0) * scatter.y_factor

@@ -9,7 +9,7 @@ from compress.core.record import BenchmarkRow
 from compress.core.run_record import RunRecord
 from compress.pipeline.report.benchmark_rows import benchmark_rows
 from compress.pipeline.report.charts.axis import axis_of
-from compress.pipeline.report.charts.bars import Bar, Group, draw_bars
+from compress.pipeline.report.charts.bars import BarGroup, ChartBar, draw_bars
 from compress.pipeline.report.figures.figure_file import FigureFile
 from compress.pipeline.report.figures.overview import budget_limit
 
@@ -22,7 +22,7 @@ def latency_by_device(record: RunRecord) -> FigureFile | None:
     for _, row in benchmark_rows(record):
         devices.setdefault(row.device, {})[row.subject] = row
     groups = [
-        Group(device, [_bar(row) for row in rows.values()], budget_limit(record, "latency_ms", device))
+        BarGroup(device, [_bar(row) for row in rows.values()], budget_limit(record, "latency_ms", device))
         for device, rows in devices.items()
     ]
     values = [bar.value for group in groups for bar in group.bars if bar.value]
@@ -42,13 +42,13 @@ def latency_by_device(record: RunRecord) -> FigureFile | None:
     return FigureFile("latency", "devices", caption, draw_bars(groups, axis, alternative), alternative=alternative)
 
 
-def _bar(row: BenchmarkRow) -> Bar:
+def _bar(row: BenchmarkRow) -> ChartBar:
     quantity = row.quantities.get(row.latency_name)
     style = STYLES.get(row.subject, "c3")
     if quantity is None or not quantity.value or quantity.value <= 0:
-        return Bar(row.subject, None, "not measured", style)
+        return ChartBar(row.subject, None, "not measured", style)
     tail = row.quantities.get("latency_p99_ms")
-    return Bar(
+    return ChartBar(
         row.subject,
         quantity.value,
         f"{format_quantity(quantity)}{' ◐' if quantity.how == 'estimated' else ''}",

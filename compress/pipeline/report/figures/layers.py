@@ -9,7 +9,7 @@ from compress.core.file_name import safe_file_name
 from compress.core.format_quantity import format_value
 from compress.core.record import StageRecord
 from compress.pipeline.report.charts.axis import Axis
-from compress.pipeline.report.charts.bars import Bar, Group, draw_bars
+from compress.pipeline.report.charts.bars import BarGroup, ChartBar, draw_bars
 from compress.pipeline.report.figures.figure_file import FigureFile
 
 SHOWN = 12
@@ -34,10 +34,10 @@ def _times(stage: StageRecord) -> FigureFile | None:
         before, after = _value(row, "student_ms") or 0.0, _value(row, "artifact_ms")
         text = "no kernel of its own" if after is None else format_value(after, "ms")
         bars = [
-            Bar("student", before, format_value(before, "ms"), "student", start=0.0),
-            Bar("artifact", after, text, "artifact", start=0.0),
+            ChartBar("student", before, format_value(before, "ms"), "student", start=0.0),
+            ChartBar("artifact", after, text, "artifact", start=0.0),
         ]
-        groups.append(Group(str(row.get("module", "")), bars))
+        groups.append(BarGroup(str(row.get("module", "")), bars))
     values = [bar.value for group in groups for bar in group.bars if bar.value is not None]
     caption = f"the {len(rows)} slowest layers of the student, before and after"
     return _picture(stage, "layers", caption, groups, ("time (ms)", max(values)))
@@ -53,9 +53,11 @@ def _widths(stage: StageRecord) -> FigureFile | None:
     rows = sorted(rows, key=lambda row: row[2] / row[1])[:SHOWN]
     if not rows or all(before == after for _, before, after in rows):
         return None
-    bars = [Bar(name, 100 * after / before, f"{after:g} of {before:g}", "artifact", start=0.0) for name, before, after in rows]
+    bars = [
+        ChartBar(name, 100 * after / before, f"{after:g} of {before:g}", "artifact", start=0.0) for name, before, after in rows
+    ]
     what = f"outputs kept in the {len(bars)} layers that lost the largest share of them"
-    return _picture(stage, "widths", what, [Group("", bars)], ("outputs kept (%)", 100.0))
+    return _picture(stage, "widths", what, [BarGroup("", bars)], ("outputs kept (%)", 100.0))
 
 
 def _sqnr(stage: StageRecord) -> FigureFile | None:
@@ -68,12 +70,12 @@ def _sqnr(stage: StageRecord) -> FigureFile | None:
     rows = sorted(rows, key=lambda row: row[1])[:SHOWN]
     if len(rows) < 2:
         return None
-    bars = [Bar(name, value, format_value(value, "dB"), "artifact", start=0.0) for name, value in rows]
+    bars = [ChartBar(name, value, format_value(value, "dB"), "artifact", start=0.0) for name, value in rows]
     what = f"signal-to-quantization-noise ratio of the {len(bars)} layers where it is lowest; higher is better"
-    return _picture(stage, "sqnr", what, [Group("", bars)], ("SQNR (dB)", max(1.0, rows[-1][1])))
+    return _picture(stage, "sqnr", what, [BarGroup("", bars)], ("SQNR (dB)", max(1.0, rows[-1][1])))
 
 
-def _picture(stage: StageRecord, what: str, caption: str, groups: list[Group], scale: tuple[str, float]) -> FigureFile:
+def _picture(stage: StageRecord, what: str, caption: str, groups: list[BarGroup], scale: tuple[str, float]) -> FigureFile:
     """A picture of bars on a scale with this label and end."""
     label, high = scale
     values = [bar.value for group in groups for bar in group.bars if bar.value is not None]

@@ -10,8 +10,8 @@ from compress.core.format_quantity import format_value, format_with_provenance, 
 from compress.core.record import Metric, Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
 from compress.pipeline.report.charts.axis import axis_of
-from compress.pipeline.report.charts.bars import Bar, Group, draw_bars
-from compress.pipeline.report.charts.scatter import Point, Scatter, draw_scatter
+from compress.pipeline.report.charts.bars import BarGroup, ChartBar, draw_bars
+from compress.pipeline.report.charts.scatter import ChartPoint, Scatter, draw_scatter
 from compress.pipeline.report.figures.figure_file import FigureFile
 from compress.pipeline.report.figures.metric_axis import interval_ends, metric_axis, metric_scale
 from compress.pipeline.report.outline import deciding_metric
@@ -24,15 +24,15 @@ MEASURES = {
 """Short name, axis label and factor of the quantities that the metric is drawn against."""
 
 
-def network_points(record: RunRecord, measure: str) -> list[Point]:
+def network_points(record: RunRecord, measure: str) -> list[ChartPoint]:
     """Teacher, student trained alone, and every stage that changed the network; the last one is the artifact."""
-    points: list[Point] = []
+    points: list[ChartPoint] = []
     metric = deciding_metric(record)
 
     def add(name: str, metrics: Metrics, style: str) -> None:
         x, y = metrics.get(measure), metrics.get(metric.name)
         if x is not None and y is not None and x.value is not None and y.value is not None:
-            points.append(Point(name, x, y, style, describe(name, x, y)))
+            points.append(ChartPoint(name, x, y, style, describe(name, x, y)))
 
     if record.teacher:
         add("teacher", reference_metrics(record)[1], "teacher")
@@ -110,13 +110,13 @@ def reduction_factors(record: RunRecord) -> FigureFile | None:
     axis = axis_of(f"reduction factor against the {name}", [1.0, *(factor for _, factor in ratios)], margin=0.0)
     axis = replace(axis, low=axis.low if axis.log else min(axis.low, 0.0), high=axis.high * 1.05)
     bars = [
-        Bar(label, factor, f"÷ {format_value(factor, '1')}", "artifact" if factor >= 1 else "worse", start=1.0)
+        ChartBar(label, factor, f"÷ {format_value(factor, '1')}", "artifact" if factor >= 1 else "worse", start=1.0)
         for label, factor in ratios
     ]
     alternative = f"Against the {name}: {', '.join(f'{bar.name} {bar.text}' for bar in bars)}"
     caption = f"The artifact against the {name}: reduction factor of each quantity."
     return FigureFile(
-        "before_after", "overview", caption, draw_bars([Group("", bars)], axis, alternative), alternative=alternative
+        "before_after", "overview", caption, draw_bars([BarGroup("", bars)], axis, alternative), alternative=alternative
     )
 
 

@@ -9,7 +9,7 @@ from compress.core.format_quantity import format_change, format_quantity, quanti
 from compress.core.record import Metrics, Quantity
 from compress.core.run_record import RunRecord
 from compress.pipeline.report.charts.axis import axis_of
-from compress.pipeline.report.charts.bars import Bar, Group, draw_bars
+from compress.pipeline.report.charts.bars import BarGroup, ChartBar, draw_bars
 from compress.pipeline.report.figures.figure_file import FigureFile
 from compress.pipeline.report.figures.metric_axis import metric_axis, metric_scale
 from compress.pipeline.report.figures.overview import changed_stages
@@ -44,7 +44,7 @@ def waterfall(record: RunRecord, name: str) -> FigureFile | None:
         f"{shown[:1].upper()}{shown[1:]} by stage, from the {chain[0][0]} to the artifact: a bar spans from the value before a "
         "stage to that after it; orange bars are changes for the worse."
     )
-    svg = draw_bars([Group("", bars)], axis, alternative)
+    svg = draw_bars([BarGroup("", bars)], axis, alternative)
     return FigureFile(f"waterfall_{name}", "chain", caption, svg, alternative=alternative)
 
 
@@ -55,15 +55,15 @@ def _chain(record: RunRecord) -> list[tuple[str, Metrics]]:
     return [*chain, ("artifact", final_metrics(record))]
 
 
-def _bar(chain: list[tuple[str, Quantity]], index: int, value: float, before: float | None, *, higher: bool) -> Bar:
+def _bar(chain: list[tuple[str, Quantity]], index: int, value: float, before: float | None, *, higher: bool) -> ChartBar:
     title, quantity = chain[index]
     hollow = quantity.how == "estimated"
     text = format_quantity(quantity)
     if before is None or index == len(chain) - 1:
         style = "artifact" if before is not None else "teacher"
-        return Bar(title, value, text, style, hollow=hollow)
+        return ChartBar(title, value, text, style, hollow=hollow)
     change = format_change(chain[index - 1][1], quantity)
     if value == before:
-        return Bar(title, value, f"{text} ({change})", "teacher", start=before, hollow=hollow)
+        return ChartBar(title, value, f"{text} ({change})", "teacher", start=before, hollow=hollow)
     style = "c1" if (value < before) == higher else "c2"
-    return Bar(title, value, f"{text} ({change})" if change else text, style, start=before, hollow=hollow)
+    return ChartBar(title, value, f"{text} ({change})" if change else text, style, start=before, hollow=hollow)

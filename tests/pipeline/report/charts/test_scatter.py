@@ -4,15 +4,15 @@ import re
 
 from compress.core.record import Quantity
 from compress.pipeline.report.charts.axis import Axis
-from compress.pipeline.report.charts.scatter import Point, Scatter, draw_scatter
+from compress.pipeline.report.charts.scatter import ChartPoint, Scatter, draw_scatter
 
 X, Y = Axis("ms", 0, 10), Axis("%", 0, 100)
 
 
-def point(x: float, y: float, *, estimated: bool = False) -> Point:
+def point(x: float, y: float, *, estimated: bool = False) -> ChartPoint:
     latency = Quantity.estimated(x, "ms", "a model", band=(x / 2, x * 2)) if estimated else Quantity.measured(x, "ms")
     accuracy = Quantity.measured(y, "fraction", interval=(y - 0.1, y + 0.1))
-    return Point(f"p{x:g}", latency, accuracy, "artifact", f"{x} {y}")
+    return ChartPoint(f"p{x:g}", latency, accuracy, "artifact", f"{x} {y}")
 
 
 def circles(svg: str) -> list[tuple[float, float, str]]:
