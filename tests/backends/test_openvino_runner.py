@@ -11,6 +11,7 @@ from compress.core.errors import ConversionError, DeviceError, MissingPackageErr
 from tests.backends.test_onnxruntime_runner import empty, missing, text, truncated, without_weights_file
 from tests.profile.onnx_models import model, network
 
+MAPPINGS = Path("/proc/self/maps")
 INPUTS = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
 
 
@@ -75,6 +76,21 @@ def test_a_process_makes_one_core_however_often_it_loads(tiny: Path, monkeypatch
     with OpenVinoRunner(tiny):
         pass
     assert created == [1]
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.skipif(not MAPPINGS.exists(), reason="counts the memory mappings in /proc")
+def test_thousands_of_loads_in_one_process_stay_within_its_memory_mappings(tiny: Path):
+    """Each compiled model leaves some pages with other rights; Linux allows a process 65,530 mappings and ends it beyond."""
+
+    def load(times: int) -> int:
+        for _ in range(times):
+            with OpenVinoRunner(tiny) as runner:
+                runner.run({"x": INPUTS})
+        return len(MAPPINGS.read_text().splitlines())
+
+    first, second = load(15), load(25)
+    assert first + 10_000 * (second - first) / 25 < 65_530
 
 
 @pytest.mark.usefixtures("installed")
