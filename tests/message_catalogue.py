@@ -1,6 +1,6 @@
 """The messages of the package, read from its source, and their catalogues.
 
-`python -m tests.message_catalogue` writes the messages that are new into `zh.po`, removes those that are gone, and compiles it.
+`python -m tests.message_catalogue` adds new messages to the `.po` files, removes those that are gone, and compiles them.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import typer
 from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from compress.cli import app
+from compress.cli.language_option import help_message, parts_with_help
+from compress.core.language import DOMAIN, LANGUAGES, LOCALE
+
 PACKAGE = Path(__file__).parents[1] / "compress"
-LOCALE = PACKAGE / "core" / "locale"
-LANGUAGES = tuple(sorted(path.stem for path in LOCALE.glob("*.po")))
-TABLES = {
-    "core/sentences/": None,
-    "config/cross_checks.py": ("_FORMS",),
-    "config/pydantic_messages.py": ("_BOUNDS",),
-    "core/format_quantity.py": ("LABELS", "METRIC_LABELS"),
-}
-"""Files or folders with tables of messages outside of functions, and the names of the tables; None for all of them."""
+TYPER = (
+    "Options", "Arguments", "Commands", "Error", "required", "default: {default}", "[default: {}]", "[required]",
+    "(deprecated) ", "Aborted.", "Try [blue]'{command_path} {help_option}'[/] for help.",
+    "No such command {name!r}.", "Missing command.",
+)  # fmt: skip
+"""Messages of typer that it looks up by gettext; its other ones, such as `Usage: `, stay English."""
+TABLES = {"core/sentences/": None, "core/format_quantity.py": ("LABELS", "METRIC_LABELS")}
+"""Files or folders with tables of messages that other code looks up, and the names of the tables; None for all of them."""
 
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _FIELD = re.compile(r"\{[^{}]*\}")
@@ -39,12 +43,16 @@ def messages() -> dict[Message, list[tuple[str, int]]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE.parent).as_posix()
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found = [*_calls(tree)]
+        found = [*_calls(tree), *_tables(tree, name, tuple(_looked_up(tree)))]
         for place, names in TABLES.items():
             if name.removeprefix("compress/").startswith(place):
                 found += _tables(tree, name, names)
         for message, line in found:
             places.setdefault(message, []).append((name, line))
+    for part in parts_with_help(typer.main.get_command(app)):
+        places.setdefault(help_message(part), []).append(("compress/cli/commands.py", 0))
+    for message in TYPER:
+        places.setdefault(message, []).append(("compress/cli/language_option.py", 0))
     return places
 
 
@@ -61,8 +69,17 @@ def _calls(tree: ast.Module) -> Iterator[tuple[Message, int]]:
                             if word.arg == "label" and isinstance(word.value, ast.Constant))  # fmt: skip
 
 
+def _looked_up(tree: ast.Module) -> Iterator[str]:
+    """Names in the arguments of gettext: a constant of the module with that name is a message, or a table of messages."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "gettext" and node.args:
+            yield from (inner.id for inner in ast.walk(node.args[0]) if isinstance(inner, ast.Name))
+
+
 def _tables(tree: ast.Module, name: str, names: tuple[str, ...] | None) -> Iterator[tuple[Message, int]]:
     """Texts outside of functions that have words, besides keys and docstrings; composed ones are evaluated in their module."""
+    if names == ():
+        return
     module = importlib.import_module(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
     for statement in tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
@@ -94,9 +111,14 @@ def fields(text: str) -> set[str]:
     return set(_FIELD.findall(text.replace("{{", "").replace("}}", "")))
 
 
+def path_of(language: str) -> Path:
+    """The source of a catalogue; the compiled one stands beside it."""
+    return LOCALE / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+
+
 def read(language: str) -> Catalog:
     """The catalogue of a language."""
-    with (LOCALE / f"{language}.po").open("rb") as file:
+    with path_of(language).open("rb") as file:
         return read_po(file, locale=language)
 
 
@@ -109,7 +131,7 @@ def compiled(catalogue: Catalog) -> bytes:
 
 def update(language: str) -> None:
     """Bring the messages of a catalogue up to date, and compile it."""
-    path = LOCALE / f"{language}.po"
+    path = path_of(language)
     old = read(language) if path.exists() else Catalog(locale=language)
     new = Catalog(
         locale=language, project="compress", header_comment="# Messages of compress.\n", creation_date=None, revision_date=None,
@@ -127,9 +149,9 @@ def update(language: str) -> None:
             if b"POT-Creation-Date" not in line and b"PO-Revision-Date" not in line
         )
     )
-    (LOCALE / f"{language}.mo").write_bytes(compiled(read(language)))
+    path.with_suffix(".mo").write_bytes(compiled(read(language)))
 
 
 if __name__ == "__main__":
-    for name in LANGUAGES or ("zh",):
+    for name in LANGUAGES[1:]:
         update(name)

@@ -21,7 +21,9 @@ from compress.cli.common import BAD_INPUT, BUDGET_MISSED, TrustCode, echo, resum
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.cli.interruption import Interruption
+from compress.cli.language_option import Language, take_language, translate_help
 from compress.core.errors import CompressError
+from compress.core.language import gettext
 from compress.core.memory_errors import name_memory_errors
 from compress.core.user_path import user_path
 
@@ -58,6 +60,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    lang: Language = None,
 ) -> None:
     pass
 
@@ -215,15 +218,21 @@ def main() -> None:
     interruption = Interruption()
     with interruption.handled():
         try:
-            with name_memory_errors("the command", MEMORY_ADVICE):
-                app()
+            sys.argv[1:] = take_language(sys.argv[1:])
+            with name_memory_errors(gettext("the command"), gettext(MEMORY_ADVICE)):
+                command = typer.main.get_command(app)
+                translate_help(command)
+                command()
         except CompressError as error:
-            echo(f"error: {error}", stderr=True)
+            echo(gettext("error: {error}", error=error), stderr=True)
             sys.exit(BAD_INPUT)
         except (ImportError, OSError) as error:  # an error of the environment: a limit on memory, files or processes
             words = " ".join(str(error).split())
-            advice = "check memory, free space, limits (ulimit -a) and the installed packages, then run the same command again"
-            echo(f"error: {type(error).__name__}: {words}; {advice}", stderr=True)
+            advice = gettext(
+                "check memory, free space, limits (ulimit -a) and the installed packages, then run the same command again"
+            )
+            kind = type(error).__name__
+            echo(gettext("error: {kind}: {words}; {advice}", kind=kind, words=words, advice=advice), stderr=True)
             sys.exit(BAD_INPUT)
         except (KeyboardInterrupt, SystemExit):
             if interruption.signal is None:

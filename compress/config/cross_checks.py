@@ -131,7 +131,7 @@ def check_order(chain: Sequence[StageEntry], form: Form = "torch") -> Iterator[F
 
 
 def _misplaced(entry: StageEntry, form: Form, maker: StageEntry | None) -> str:
-    needs = " or ".join(gettext(_FORMS[form_name]) for form_name in entry.kind.accepts)
+    needs = gettext(" or ").join(gettext(_FORMS[form_name]) for form_name in entry.kind.accepts)
     if maker is None:
         return gettext(
             "{name} needs {needs}, but the recipe starts from {forms}; add a stage before it that produces one",

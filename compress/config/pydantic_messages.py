@@ -34,11 +34,13 @@ _EXPECTED = {
     "none": "nothing",
 }
 _BOUNDS = {
-    "greater_than": ("above", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("below", "lt"),
-    "less_than_equal": ("at most", "le"),
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
 }
+_BOUND_KEYS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
+"""Kind of error → key of the bound in pydantic's context."""
 
 
 class _Type(NamedTuple):
@@ -182,7 +184,7 @@ def _one_alternative(
             if fitting:
                 yield from min(fitting, key=len)
             else:
-                expected = " or ".join(
+                expected = gettext(" or ").join(
                     dict.fromkeys(_expected_kind(details) for errors in members.values() for _, details in errors)
                 )
                 yield member[0], {**details, "type": "alternatives", "ctx": {"expected": expected}}
@@ -196,7 +198,7 @@ def _expected_kind(details: ErrorDetails) -> str:
     kind = str(details["type"])
     if kind == "literal_error":
         return str(details["ctx"]["expected"])
-    return _EXPECTED.get(re.sub("_(type|parsing|from_float|parsing_size)$", "", kind), kind)
+    return gettext(_EXPECTED.get(re.sub("_(type|parsing|from_float|parsing_size)$", "", kind), kind))
 
 
 def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> str:
@@ -210,8 +212,8 @@ def _describe(path: KeyPath, details: ErrorDetails, model: type[BaseModel]) -> s
         in_list = isinstance(details["input"], list)
         return gettext("has too few entries, got {value}", value=value) if in_list else gettext("this required key is missing")
     if kind in _BOUNDS:
-        word, key = _BOUNDS[kind]
-        return gettext("must be {word} {bound:g}, got {value}", word=gettext(word), bound=context[key], value=value)
+        bound = context[_BOUND_KEYS[kind]]
+        return gettext("must be {word} {bound:g}, got {value}", word=gettext(_BOUNDS[kind]), bound=bound, value=value)
     if kind == "literal_error":
         return _choice(str(context["expected"]), details["input"])
     if kind == "string_pattern_mismatch":

@@ -2,9 +2,9 @@
 
     gettext("{path} is not a file", path=path)
 
-The English text is the key; `compress/core/locale/zh.po` has the translations, and `zh.mo` is the same compiled.
+The English text is the key; `locale/zh/LC_MESSAGES/compress.po` has the translations, and `compress.mo` is the same compiled.
 The language is that of `in_language`, or of the environment variable `COMPRESS_LANG`, which child processes inherit.
-A text without translation stays English.
+A text without translation stays English, and all texts where the catalogues are absent, as in the agent on a device.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from gettext import GNUTranslations, NullTranslations
+from gettext import NullTranslations, translation
 from pathlib import Path
 
 VARIABLE = "COMPRESS_LANG"
 """Environment variable with the language of the process."""
 LANGUAGES = ("en", "zh")
+DOMAIN, LOCALE = "compress", Path(__file__).with_name("locale")
+"""Name and folder of the catalogues, as gettext calls them."""
 
-_CATALOGUES = Path(__file__).with_name("locale")
 _chosen: ContextVar[str | None] = ContextVar("language", default=None)
 
 
@@ -66,7 +67,4 @@ def ngettext(singular: str, plural: str, number: int, /, **values: object) -> st
 
 @lru_cache
 def _catalogue(name: str) -> NullTranslations:
-    if name == "en":
-        return NullTranslations()
-    with (_CATALOGUES / f"{name}.mo").open("rb") as file:
-        return GNUTranslations(file)
+    return NullTranslations() if name == "en" else translation(DOMAIN, LOCALE, [name], fallback=True)

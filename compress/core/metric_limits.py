@@ -52,9 +52,9 @@ class MetricLimit:
     def words(self) -> str:
         """Label of the limited quantity."""
         return (
-            gettext("{label} {change}", label=self.metric.label, change=self.metric.change)
+            gettext("{label} {change}", label=gettext(self.metric.label), change=_change(self.metric))
             if self.is_loss
-            else self.metric.label
+            else gettext(self.metric.label)
         )
 
     @property
@@ -75,7 +75,7 @@ class MetricLimit:
             allowed = (
                 gettext("at least 0 and below 1; 0.01 is one percentage point")
                 if fraction
-                else gettext("at least 0, in units of {label}", label=self.metric.label)
+                else gettext("at least 0, in units of {label}", label=gettext(self.metric.label))
             )
         elif not self.is_loss and fraction and not 0 < self.bound <= 1:
             allowed = gettext("above 0 and at most 1; 0.9 is 90 %")
@@ -195,8 +195,8 @@ class MetricLimits(FrozenModel):
                     name,
                     gettext(
                         "Largest {change} of the {label}{fraction}.",
-                        change=metric.change,
-                        label=metric.label,
+                        change=_change(metric),
+                        label=gettext(metric.label),
                         fraction=fraction,
                     ),
                 )
@@ -204,7 +204,7 @@ class MetricLimits(FrozenModel):
                 template = (
                     gettext("Smallest {label}{fraction}.") if metric.higher_is_better else gettext("Largest {label}{fraction}.")
                 )
-                yield name, template.format(label=metric.label, fraction=fraction)
+                yield name, template.format(label=gettext(metric.label), fraction=fraction)
 
 
 def _unknown(name: str, task: str, metrics: Sequence[Metric], allowed: Iterable[str]) -> str:
@@ -213,9 +213,9 @@ def _unknown(name: str, task: str, metrics: Sequence[Metric], allowed: Iterable[
             better = gettext("higher") if metric.higher_is_better else gettext("lower")
             return gettext(
                 "{label} is better when {better}, so its loss is a {change}; write {loss_name}",
-                label=metric.label,
+                label=gettext(metric.label),
                 better=better,
-                change=metric.change,
+                change=_change(metric),
                 loss_name=metric.loss_name,
             )
     listed = ", ".join(metric.name for metric in metrics)
@@ -225,6 +225,11 @@ def _unknown(name: str, task: str, metrics: Sequence[Metric], allowed: Iterable[
         listed=listed,
         hint=nearest(name, set(allowed)),
     )
+
+
+def _change(metric: Metric) -> str:
+    """The direction of a loss, for people."""
+    return gettext("drop") if metric.higher_is_better else gettext("rise")
 
 
 def _metrics_by_task() -> Iterator[tuple[Metric, ...]]:
