@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.core.format_quantity import difference_unit, format_interval, format_value
+from compress.core.language import gettext
 from compress.core.record import Arrival
 from compress.core.sentences import render
 from compress.core.verdict import Check, Result
@@ -43,18 +44,20 @@ def certainty(check: Check) -> str:
     if check.reason is not None:
         return render(check.reason)
     if quantity.value is None:
-        return f"not measured: {quantity.detail or 'no reason recorded'}"
-    words = (
-        [] if check.bound is None or check.is_within else [f"outside by {_distance(quantity.value, check.bound, check.unit)}"]
-    )
-    name = "band" if quantity.how == "estimated" else "interval"
+        return gettext("not measured: {reason}", reason=quantity.detail or gettext("no reason recorded"))
+    words = []
+    if check.bound is not None and not check.is_within:
+        words.append(gettext("outside by {distance}", distance=_distance(quantity.value, check.bound, check.unit)))
+    estimated = quantity.how == "estimated"
     if check.is_across:
-        words.append(f"the {name} reaches across the limit")
+        words.append(
+            gettext("the band reaches across the limit") if estimated else gettext("the interval reaches across the limit")
+        )
     elif quantity.low is not None and quantity.high is not None and quantity.low < quantity.high and check.is_within:
-        words.append(f"the whole {name} is within")
-    if quantity.how == "estimated":
-        words.append("an estimate")
-    return "; ".join(words) or "no interval"
+        words.append(gettext("the whole band is within") if estimated else gettext("the whole interval is within"))
+    if estimated:
+        words.append(gettext("an estimate"))
+    return "; ".join(words) or gettext("no interval")
 
 
 def explain(check: Check) -> str:

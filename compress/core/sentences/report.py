@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from compress.core.language import gettext
+
 WORDS: Mapping[str, str] = {
     # first page
     "front.limits": "Limits",
@@ -92,6 +94,11 @@ WORDS: Mapping[str, str] = {
 """Words by key. `|` separates the headers of a table; braces are values."""
 
 
+def word(key: str, **values: object) -> str:
+    """The words of a key in the language in use, with the values of its fields."""
+    return gettext(WORDS[key], **values)
+
+
 def headers(key: str, **values: object) -> tuple[str, ...]:
     """The headers of a table."""
-    return tuple(name.format(**values) for name in WORDS[key].split("|"))
+    return tuple(name.format(**values) for name in gettext(WORDS[key]).split("|"))

@@ -9,7 +9,7 @@ from compress.core.format_quantity import MINUS, format_interval, format_quantit
 from compress.core.printable import shorten
 from compress.core.record import Quantity, StageRecord
 from compress.core.run_record import RunRecord
-from compress.core.sentences.report import WORDS, headers
+from compress.core.sentences.report import headers, word
 from compress.pipeline.report.table import Cell, Table
 
 WORST, NAME_CHARACTERS = 3, 24
@@ -28,11 +28,11 @@ def summary(record: RunRecord) -> tuple[str, ...]:
     """Which classes lost most, and on how many samples the networks differ, in sentences."""
     stage = comparison_of(record)
     if stage is None:
-        return (WORDS["classes.none"],)
+        return (word("classes.none"),)
     comparison = stage[1]
     worst = [each for each in comparison.classes if each.recall < each.recall_before][:WORST]
     named = "; ".join(f"{shorten(each.name, NAME_CHARACTERS)}: {_change(each)}" for each in worst)
-    losses = f"{WORDS['classes.worst']}: {named}." if worst else WORDS["classes.no_loss"]
+    losses = f"{word('classes.worst')}: {named}." if worst else word("classes.no_loss")
     return (losses, *tests(comparison))
 
 
@@ -48,8 +48,9 @@ def tests(comparison: ClassComparison) -> tuple[str, ...]:
     share = Quantity.measured(comparison.equal, "fraction", interval=interval)
     value = f"{format_quantity(share)} ({format_interval(share)})"
     return (
-        WORDS["classes.agreement"].format(reference=comparison.reference, value=value, samples=comparison.samples),
-        WORDS["classes.pairs"].format(
+        word("classes.agreement", reference=comparison.reference, value=value, samples=comparison.samples),
+        word(
+            "classes.pairs",
             worse=comparison.only_reference,
             better=comparison.only_network,
             reference=comparison.reference,
@@ -61,19 +62,22 @@ def tests(comparison: ClassComparison) -> tuple[str, ...]:
 def class_tables(comparison: ClassComparison) -> Iterator[Table]:
     """Recall and F1 of each class, the confusions that changed most, and the disagreements."""
     reference = comparison.reference
-    title = WORDS["classes.table"]
+    title = word("classes.table")
     if len(comparison.classes) < comparison.class_count:
-        shown = WORDS["classes.shown"].format(shown=len(comparison.classes), total=comparison.class_count)
+        shown = word("classes.shown", shown=len(comparison.classes), total=comparison.class_count)
         title = f"{title}: {shown}"
     yield Table(title, headers("classes.header", reference=reference), tuple(map(_class_row, comparison.classes)))
     if comparison.confusions:
         rows = tuple(map(_confusion_row, comparison.confusions))
-        yield Table(WORDS["classes.confusions"], headers("classes.confusions.header", reference=reference), rows)
+        yield Table(word("classes.confusions"), headers("classes.confusions.header", reference=reference), rows)
     if comparison.disagreements:
-        title = WORDS["classes.disagreements"].format(reference=reference)
+        title = word("classes.disagreements", reference=reference)
         if len(comparison.disagreements) < comparison.disagreement_count:
-            counted = WORDS["classes.disagreements.shown"].format(
-                shown=len(comparison.disagreements), total=comparison.disagreement_count, reference=reference
+            counted = word(
+                "classes.disagreements.shown",
+                shown=len(comparison.disagreements),
+                total=comparison.disagreement_count,
+                reference=reference,
             )
             title = f"{title}: {counted}"
         rows = tuple(_sample_row(each, reference) for each in comparison.disagreements)
@@ -112,5 +116,5 @@ def _sample_row(each: Disagreement, reference: str) -> tuple[Cell, ...]:
         _share(each.before_confidence),
         Cell(each.predicted),
         _share(each.confidence),
-        Cell(right or WORDS["classes.both_wrong"]),
+        Cell(right or word("classes.both_wrong")),
     )

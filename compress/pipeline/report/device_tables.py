@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from compress.core.format_quantity import format_change, quantity_label
 from compress.core.record import BenchmarkRow, Metric
 from compress.core.run_record import RunRecord
-from compress.core.sentences.report import WORDS
+from compress.core.sentences.report import word
 from compress.pipeline.report.benchmark_rows import ARTIFACT, benchmark_rows
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.table import Cell, Notes, Table, order_names
@@ -51,7 +51,7 @@ def artifact_tables(devices: Devices, metric: Metric) -> tuple[Table, ...]:
     names = tuple(devices)
     parts = [{name: devices[name] for name in names[start : start + COLUMNS]} for start in range(0, len(names), COLUMNS)]
     titles = (
-        WORDS["devices.part"].format(part=number, parts=len(parts)) if len(parts) > 1 else WORDS["devices.artifact"]
+        word("devices.part", part=number, parts=len(parts)) if len(parts) > 1 else word("devices.artifact")
         for number in range(1, len(parts) + 1)
     )
     return tuple(_artifact_table(title, part, metric) for title, part in zip(titles, parts, strict=True))
@@ -71,7 +71,7 @@ def _artifact_table(title: str, devices: Devices, metric: Metric) -> Table:
         ]
         rows.append((Cell(quantity_label(name, metric)), *cells))
     first = next(iter(pairs.values()))[0].subject
-    remarks = (WORDS["devices.change"].format(subject=first),) if first != ARTIFACT else ()
+    remarks = (word("devices.change", subject=first),) if first != ARTIFACT else ()
     return Table(title, ("", *pairs), tuple(rows), notes.sentences(), remarks).fold()
 
 

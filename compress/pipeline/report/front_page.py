@@ -20,7 +20,7 @@ from compress.core.printable import shorten
 from compress.core.record import BenchmarkRow, Metrics
 from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import RESULT_WORDS, allowed_words, certainty, limit_words
-from compress.core.sentences.report import WORDS, headers
+from compress.core.sentences.report import headers, word
 from compress.core.verdict import RESULTS_FROM_WORST, Check
 from compress.pipeline.report import class_tables, tables
 from compress.pipeline.report.benchmark_rows import ARTIFACT
@@ -41,16 +41,16 @@ ON_DEVICE = ("memory_bytes", "power_w", "energy_j")
 
 def limits(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """Every limit with its result, missed ones first."""
-    title = WORDS["front.limits"]
+    title = word("front.limits")
     if is_budget_skipped(record) or record.verdict is None:
-        text = NOT_JUDGED if is_budget_skipped(record) else WORDS["front.no_budget"]
+        text = NOT_JUDGED if is_budget_skipped(record) else word("front.no_budget")
         yield Section(title, area="limits", paragraphs=(text,))
         return
     checks = sorted(record.verdict.checks, key=lambda check: RESULTS_FROM_WORST.index(check.result))
     notes = Notes(deciding_metric(record))
     rows = tuple(_limit_row(record, check, notes) for check in checks[:LIMITS])
     more = len(checks) - len(rows)
-    remarks = (WORDS["front.more_limits"].format(count=more, section="Verdict"),) if more else ()
+    remarks = (word("front.more_limits", count=more, section="Verdict"),) if more else ()
     yield Section(
         title,
         area="limits",
@@ -84,7 +84,7 @@ def networks(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noq
         rows.append((Cell(shorten(title, CHARACTERS)), *(notes.cell(column, measured.get(column)) for column in columns)))
     rows.append((Cell(f"artifact against {name}"), *_changes(record, reference, columns, local)))
     header = ("", *(quantity_label(column, metric) for column in columns))
-    title = WORDS["front.networks"]
+    title = word("front.networks")
     table = _folded(Table(title, header, tuple(rows), notes.sentences()))
     yield Section(title, area="networks", paragraphs=_change(record), tables=(table,))
 
@@ -123,8 +123,8 @@ def _change(record: RunRecord) -> tuple[str, ...]:
         result = "worse" if loss.low > 0 else "better" if loss.high < 0 else "unclear"
     value = format_with_provenance(change, difference_unit(metric.unit))
     name = tables.reference_metrics(record)[0]
-    words = WORDS[f"front.change.{result}"]
-    return (WORDS["front.change"].format(metric=sentence_start(metric.label), reference=name, value=value, result=words),)
+    words = word(f"front.change.{result}")
+    return (word("front.change", metric=sentence_start(metric.label), reference=name, value=value, result=words),)
 
 
 def _local_rows(record: RunRecord) -> dict[str, BenchmarkRow]:
@@ -155,11 +155,11 @@ def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
             )
         )
     named = (quantity_label(name, metric) for name in ON_DEVICE)
-    first = (WORDS["front.header.device"], WORDS["front.header.latency"], WORDS["front.header.limit"])
-    header = (*first, *named, WORDS["front.header.runtime"])
+    first = (word("front.header.device"), word("front.header.latency"), word("front.header.limit"))
+    header = (*first, *named, word("front.header.runtime"))
     more = len(groups) - len(rows)
-    remarks = (WORDS["front.more_devices"].format(count=more, section="Devices"),) if more else ()
-    title = WORDS["front.devices"]
+    remarks = (word("front.more_devices", count=more, section="Devices"),) if more else ()
+    title = word("front.devices")
     table = _folded(Table(title, header, tuple(rows), notes.sentences(), remarks))
     yield Section(title, area="devices", tables=(table,))
 
@@ -170,8 +170,8 @@ def _tone(check: Check) -> str:
 
 def _no_limit(row: BenchmarkRow) -> Cell:
     if row.other_hardware:
-        return Cell(shorten(WORDS["front.changed_device"].format(hardware=row.other_hardware), CHARACTERS))
-    return Cell(WORDS["front.no_limit"])
+        return Cell(shorten(word("front.changed_device", hardware=row.other_hardware), CHARACTERS))
+    return Cell(word("front.no_limit"))
 
 
 def _latency_check(record: RunRecord, row: BenchmarkRow) -> Check | None:
@@ -187,7 +187,7 @@ def picture(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """The metric against the latency."""
     if shown := pictures.get("front"):
         metric = sentence_start(deciding_metric(record).label)
-        yield Section(WORDS["front.picture"].format(metric=metric), area="picture", pictures=shown[:1])
+        yield Section(word("front.picture", metric=metric), area="picture", pictures=shown[:1])
 
 
 def points(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
@@ -198,22 +198,23 @@ def points(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa:
     characters = POINTS_CHARACTERS // max(1, min(len(every), POINTS))
     items = [shorten(point, characters) for point in every[:POINTS]]
     if len(every) > POINTS:
-        items.append(WORDS["front.more_points"].format(count=len(every) - POINTS, section="Points for review"))
+        items.append(word("front.more_points", count=len(every) - POINTS, section="Points for review"))
     yield Section(
-        WORDS["front.points"], area="points", paragraphs=() if items else (WORDS["front.no_points"],), items=tuple(items)
+        word("front.points"), area="points", paragraphs=() if items else (word("front.no_points"),), items=tuple(items)
     )
 
 
 def classes(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """The classes that lost most, in sentences."""
-    yield Section(WORDS["front.classes"], area="classes", paragraphs=class_tables.summary(record))
+    yield Section(word("front.classes"), area="classes", paragraphs=class_tables.summary(record))
 
 
 def rebuild(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """The command, and what decides its result."""
     about = record.environment
     packages = ("compress", "python", "torch", "onnxruntime")
-    inputs = WORDS["rebuild.inputs.text"].format(
+    inputs = word(
+        "rebuild.inputs.text",
         data=shorten(str(record.data.get("source", "—")), CHARACTERS),
         seed=record.recipe.get("seed", "—"),
         took=format_duration(record.wall_time_s),
@@ -221,13 +222,13 @@ def rebuild(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
     versions = ", ".join(f"{name} {about[name]}" for name in packages if name in about)
     machine = about.get("processor") or about.get("cpu", "")
     rows = {
-        "rebuild.command": WORDS["rebuild.command.text"],
+        "rebuild.command": word("rebuild.command.text"),
         "rebuild.inputs": inputs,
         "rebuild.machine": shorten(f"{versions}; {machine}" if versions and machine else versions or machine or "—", 150),
         **_artifact(record),
     }
-    title = WORDS["front.rebuild"]
-    table = Table(title, ("", ""), tuple((Cell(WORDS[key]), Cell(text)) for key, text in rows.items()))
+    title = word("front.rebuild")
+    table = Table(title, ("", ""), tuple((Cell(word(key)), Cell(text)) for key, text in rows.items()))
     yield Section(title, area="rebuild", tables=(table,))
 
 
@@ -236,11 +237,11 @@ def _artifact(record: RunRecord) -> dict[str, str]:
     for stage in reversed(record.stages):
         files = [path for path in stage.files if path.startswith("artifacts/") and path.endswith((".onnx", ".xml"))]
         for path in sorted(files, key=lambda path: not path.startswith("artifacts/host/"))[:1]:
-            text = WORDS["rebuild.artifact.text"].format(path=shorten(path, CHARACTERS), digest=stage.files[path][:16])
+            text = word("rebuild.artifact.text", path=shorten(path, CHARACTERS), digest=stage.files[path][:16])
             return {"rebuild.artifact": text}
     return {}
 
 
 def review(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """The block that the reviewer fills in; its form is that of the page."""
-    yield Section(WORDS["front.review"], area="review")
+    yield Section(word("front.review"), area="review")

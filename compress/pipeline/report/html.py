@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from compress.core.format_quantity import PROVENANCE_MARKS
-from compress.core.sentences.report import WORDS
+from compress.core.language import language
+from compress.core.sentences.report import word
 from compress.pipeline.report.appendix import Appendix
 from compress.pipeline.report.charts.svg import STYLE
 from compress.pipeline.report.outline import Outline, Section
@@ -64,7 +65,8 @@ def render(report: Outline) -> str:
         chapters=chapters(report.sections),
         appendix=Appendix(report),
         marks=PROVENANCE_MARKS,
-        words=WORDS,
+        word=word,
+        language=language(),
         style=Markup(STYLE.read_text(encoding="utf-8")),  # noqa: S704  # a file of this package
         script=Markup(script),  # noqa: S704  # a file of this package
         policy=policy(script),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from compress.core.format_quantity import PROVENANCE_MARKS
-from compress.core.sentences.report import WORDS
+from compress.core.sentences.report import word
 from compress.pipeline.report.appendix import Appendix
 from compress.pipeline.report.outline import Outline, Section
 from compress.pipeline.report.table import Cell, Table
@@ -52,11 +52,11 @@ def _section(section: Section, appendix: Appendix) -> Iterator[str]:
 
 def _review() -> Iterator[str]:
     """The block that the reviewer fills in."""
-    yield from (f"## {escape(WORDS['front.review'])}", "")
-    yield from (f"- {escape(WORDS[key])}: " for key in ("review.reviewer", "review.date"))
-    yield f"- {escape(WORDS['review.decision'])}:"
-    yield from (f"  - [ ] {escape(WORDS[f'review.{key}'])}" for key in ("accept", "conditions", "reject"))
-    yield from (f"- {escape(WORDS['review.remarks'])}: ", "")
+    yield from (f"## {escape(word('front.review'))}", "")
+    yield from (f"- {escape(word(key))}: " for key in ("review.reviewer", "review.date"))
+    yield f"- {escape(word('review.decision'))}:"
+    yield from (f"  - [ ] {escape(word(f'review.{key}'))}" for key in ("accept", "conditions", "reject"))
+    yield from (f"- {escape(word('review.remarks'))}: ", "")
 
 
 def table_lines(table: Table, *, titled: bool) -> Iterator[str]:

@@ -9,7 +9,7 @@ from compress.core.format_quantity import difference_unit, format_duration, form
 from compress.core.record import Metric, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render, render_subject
-from compress.core.sentences.report import WORDS
+from compress.core.sentences.report import word
 from compress.pipeline.report import class_tables, reproduction_tables, stage_tables, tables
 from compress.pipeline.report.device_tables import device_tables
 from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, deciding_metric, is_budget_skipped
@@ -50,7 +50,7 @@ def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
 def review_points(record: RunRecord) -> tuple[str, ...]:
     """Warnings of the run, each with its stage, and stages of the recipe that the record lacks."""
     points = [f"verdict: {render(note)}" for note in (record.verdict.notes if record.verdict else ())]
-    points += [f"{name}: {WORDS['stages.missing']}: {WORDS['stages.missing.text']}" for name in missing_stages(record)]
+    points += [f"{name}: {word('stages.missing')}: {word('stages.missing.text')}" for name in missing_stages(record)]
     points += [f"start: {render(warning)}" for warning in record.warnings]
     points += [f"{stage.index} · {stage.name}: {render(warning)}" for stage in record.every_stage for warning in stage.warnings]
     return tuple(points)
@@ -89,10 +89,10 @@ def classes(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Recall and F1 of the classes, confusions, and the samples on which reference and artifact disagree."""
     stage = class_tables.comparison_of(record)
     if stage is None:
-        yield Section(WORDS["classes.title"], paragraphs=(WORDS["classes.none"],))
+        yield Section(word("classes.title"), paragraphs=(word("classes.none"),))
         return
     yield Section(
-        WORDS["classes.title"],
+        word("classes.title"),
         paragraphs=class_tables.tests(stage[1]),
         tables=tuple(class_tables.class_tables(stage[1])),
         pictures=pictures.get("classes", ()),
@@ -125,7 +125,7 @@ def stages(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     for stage in record.every_stage:
         yield _stage(stage, deciding_metric(record), pictures)
     for name in missing_stages(record):
-        yield Section(f"{name}: {WORDS['stages.missing']}", level=3, paragraphs=(WORDS["stages.missing.text"],))
+        yield Section(f"{name}: {word('stages.missing')}", level=3, paragraphs=(word("stages.missing.text"),))
 
 
 def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Iterator
 
 from compress.core.run_record import RunRecord
-from compress.core.sentences.report import WORDS
+from compress.core.sentences.report import word
 from compress.pipeline.report.class_tables import comparison_of
 from compress.pipeline.report.figures.figure_file import FigureFile
 
@@ -24,7 +24,8 @@ def disagreement_pictures(record: RunRecord) -> Iterator[FigureFile]:
         except (binascii.Error, ValueError):
             continue
         if image.startswith(JPEG) and stage:
-            caption = WORDS["classes.sample"].format(
+            caption = word(
+                "classes.sample",
                 sample=each.sample,
                 true=each.name,
                 reference=stage[1].reference,
