@@ -52,9 +52,15 @@ WORDS: Mapping[str, str] = {
     # classes
     "classes.title": "Classes and disagreements",
     "classes.none": (
-        "Not recorded: classes are compared where the task gives each sample one class, by versions that record the answers. "
-        "Run the recipe again to record them."
+        "Not recorded: the task has no classes, or the record is of a version that did not record them; the recipe can be run "
+        "again."
     ),
+    "classes.worst_metric": "Largest losses of {label}",
+    "classes.lowest": "Lowest {label}",
+    "classes.no_metric_loss": "No class lost {label}.",
+    "classes.no_interval": "Values of single classes have no interval.",
+    "classes.metric": "{label} of each class",
+    "classes.metric.header": "class|samples|{label}, {reference}|{label}, artifact",
     "classes.agreement": "The {reference} and the artifact give the same class for {value} of the {samples} test samples.",
     "classes.pairs": (
         "{worse} samples that only the {reference} classified correctly, {better} that only the artifact did; "

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from compress.core.class_comparison import ClassChange, ClassComparison, ConfusionChange, Disagreement
+from compress.core.entries import Row
 from compress.core.format_quantity import MINUS, format_interval, format_quantity, format_value
 from compress.core.printable import shorten
 from compress.core.record import Quantity, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.sentences.report import headers, word
-from compress.pipeline.report.table import Cell, Table
+from compress.pipeline.report.outline import deciding_metric
+from compress.pipeline.report.table import Cell, Notes, Table
 
+CLASSES = "classes"
+"""Name of the table of `compress.tasks.class_results`."""
 WORST, NAME_CHARACTERS = 3, 24
 """Number of classes that the first page names, and the longest name there."""
 
@@ -28,12 +33,96 @@ def summary(record: RunRecord) -> tuple[str, ...]:
     """Which classes lost most, and on how many samples the networks differ, in sentences."""
     stage = comparison_of(record)
     if stage is None:
-        return (word("classes.none"),)
+        return _summary_of_metric(record)
     comparison = stage[1]
     worst = [each for each in comparison.classes if each.recall < each.recall_before][:WORST]
     named = "; ".join(f"{shorten(each.name, NAME_CHARACTERS)}: {_change(each)}" for each in worst)
     losses = f"{word('classes.worst')}: {named}." if worst else word("classes.no_loss")
     return (losses, *tests(comparison))
+
+
+class ClassMetric(NamedTuple):
+    """The metric of one class in the reference and in the artifact.
+
+    Attributes:
+        name: Of the class.
+        label: Of the metric.
+        samples: Number of test samples with the class.
+        before: Of the reference; None where it recorded none.
+        after: Of the artifact.
+    """
+
+    name: str
+    label: str
+    samples: int
+    before: Quantity | None
+    after: Quantity
+
+
+def class_metrics(record: RunRecord) -> tuple[ClassMetric, ...]:
+    """The metric of each class where the task measures one, such as the IoU, the largest losses first."""
+    recorded = [stage.tables[CLASSES] for stage in record.stages if CLASSES in stage.tables]
+    reference = _by_class(record.teacher.tables.get(CLASSES, ()) if record.teacher else ())
+    metrics = [
+        ClassMetric(name, label, samples, reference[name][2] if name in reference else None, after)
+        for name, (label, samples, after) in _by_class(recorded[-1] if recorded else ()).items()
+    ]
+    return tuple(sorted(metrics, key=_change_of))
+
+
+def _by_class(rows: Sequence[Row]) -> dict[str, tuple[str, int, Quantity]]:
+    """Label of the metric, samples and value by class, from a table of `class_results`."""
+    values: dict[str, tuple[str, int, Quantity]] = {}
+    for row in rows:
+        for label, item in row.items():
+            samples = row.get("samples")
+            if isinstance(item, Mapping) and "how" in item and isinstance(samples, int):
+                values[str(row.get("class", ""))] = label, samples, Quantity.model_validate(item)
+    return values
+
+
+def _change_of(each: ClassMetric) -> float:
+    """The change of a class; the value itself without a reference."""
+    before = each.before.value if each.before and each.before.value is not None else 0.0
+    return (each.after.value or 0.0) - before
+
+
+def _summary_of_metric(record: RunRecord) -> tuple[str, ...]:
+    """The classes whose metric lost most, or is lowest where there is no reference, in a sentence."""
+    metrics = [each for each in class_metrics(record) if each.after.value is not None]
+    if not metrics:
+        return (word("classes.none"),)
+    compared = [each for each in metrics if each.before is not None and each.before.value is not None]
+    if not compared:
+        named = (f"{shorten(each.name, NAME_CHARACTERS)}: {format_quantity(each.after)}" for each in metrics[:WORST])
+        return (f"{word('classes.lowest', label=metrics[0].label)}: {'; '.join(named)}.",)
+    worst = [each for each in compared if _change_of(each) < 0][:WORST]
+    named = (
+        f"{shorten(each.name, NAME_CHARACTERS)}: {format_quantity(each.before or each.after)} → {format_quantity(each.after)}"
+        for each in worst
+    )
+    losses = f"{word('classes.worst_metric', label=metrics[0].label)}: {'; '.join(named)}."
+    return (losses if worst else word("classes.no_metric_loss", label=metrics[0].label), word("classes.no_interval"))
+
+
+def metric_table(record: RunRecord) -> Table | None:
+    """The metric of each class in the reference and the artifact, or None where the task measures none."""
+    metrics = class_metrics(record)
+    if not metrics:
+        return None
+    notes = Notes(deciding_metric(record))
+    rows = tuple(
+        (
+            Cell(each.name),
+            Cell(f"{each.samples:,}", key=each.samples),
+            notes.cell(each.label, each.before),
+            notes.cell(each.label, each.after, against=each.before),
+        )
+        for each in metrics
+    )
+    name = "teacher" if record.teacher else ""
+    header = headers("classes.metric.header", label=metrics[0].label, reference=name)
+    return Table(word("classes.metric", label=metrics[0].label), header, rows, notes.sentences()).fold()
 
 
 def _change(each: ClassChange) -> str:

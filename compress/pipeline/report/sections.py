@@ -89,7 +89,8 @@ def classes(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Recall and F1 of the classes, confusions, and the samples on which reference and artifact disagree."""
     stage = class_tables.comparison_of(record)
     if stage is None:
-        yield Section(word("classes.title"), paragraphs=(word("classes.none"),))
+        table = class_tables.metric_table(record)
+        yield Section(word("classes.title"), paragraphs=class_tables.summary(record), tables=(table,) if table else ())
         return
     yield Section(
         word("classes.title"),

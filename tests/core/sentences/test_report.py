@@ -13,7 +13,9 @@ ROOM = Path(report.__file__).parent
 def test_every_word_is_used_and_every_used_word_is_there() -> None:
     sources = [path.read_text(encoding="utf-8") for path in (*ROOM.rglob("*.py"), *ROOM.rglob("*.j2"))]
     text = "\n".join(sources)
-    used = set(re.findall(r"""\bword\(\s*f?["']([a-z_.]+[a-z])["']""", text)) | set(re.findall(r'headers\(\s*"([a-z_.]+)"', text))
+    used = set(re.findall(r"""\bword\(\s*f?["']([a-z_.]+[a-z])["']""", text)) | set(
+        re.findall(r'headers\(\s*"([a-z_.]+)"', text)
+    )
     used |= set(re.findall(r'"(rebuild\.[a-z_.]+)"', text))
     assert used <= WORDS.keys()
     prefixes = ("front.change.", "review.")  # their last part is a value

@@ -1,7 +1,8 @@
 """Tables and sentences of classes."""
 
+from compress.core.record import Quantity, StageRecord
 from compress.core.run_record import RunRecord
-from compress.pipeline.report.class_tables import class_tables, comparison_of, summary
+from compress.pipeline.report.class_tables import class_tables, comparison_of, metric_table, summary
 from tests.pipeline.report.browser.records import comparison
 
 
@@ -26,6 +27,40 @@ def test_tables_hold_classes_confusions_and_samples(record: RunRecord) -> None:
     assert [cell.text for cell in confusions.rows[0]] == ["cat", "owl", "1", "4", "+3"]
     assert [cell.text for cell in samples.rows[0]] == ["7", "cat", "cat", "90.00 %", "owl", "70.00 %", "teacher"]
     assert samples.title.endswith("1 of 9, the ones that only the teacher classified correctly first")
+
+
+def of_each_class(record: RunRecord, before: dict[str, float], after: dict[str, float]) -> RunRecord:
+    """The record of a segmentation, with the IoU of each class in the teacher and after the last two stages."""
+
+    def stage(source: StageRecord, values: dict[str, float]) -> StageRecord:
+        rows = tuple(
+            {"class": name, "samples": 20, "IoU": Quantity.measured(value, "fraction", "test").model_dump(mode="json")}
+            for name, value in values.items()
+        )
+        return source.model_copy(update={"tables": {"classes": rows}})
+
+    assert record.teacher is not None
+    last = (stage(record.stages[1], before), stage(record.stages[2], after))
+    return record.model_copy(
+        update={"teacher": stage(record.teacher, before), "stages": (record.stages[0], *last, *record.stages[3:])}
+    )
+
+
+def test_the_metric_of_each_class_is_compared_where_the_task_measures_one(record: RunRecord) -> None:
+    run = of_each_class(record, {"road": 0.9, "sky": 0.8, "car": 0.7}, {"road": 0.85, "sky": 0.9, "car": 0.4})
+    assert summary(run)[0] == "Largest losses of IoU: car: 70.00 % → 40.00 %; road: 90.00 % → 85.00 %."
+    table = metric_table(run)
+    assert table is not None
+    assert table.header == ("class", "samples", "IoU, teacher", "IoU, artifact")
+    assert [(row[0].text, row[3].change) for row in table.rows] == [
+        ("car", "−30.00 points"), ("road", "−5.00 points"), ("sky", "+10.00 points"),
+    ]  # fmt: skip
+
+
+def test_without_a_reference_the_lowest_classes_are_named(record: RunRecord) -> None:
+    run = of_each_class(record, {}, {"road": 0.85, "sky": 0.9, "car": 0.4})
+    assert summary(run) == ("Lowest IoU: car: 40.00 %; road: 85.00 %; sky: 90.00 %.",)
+    assert metric_table(record) is None
 
 
 def test_a_run_without_losses_says_so(record: RunRecord) -> None:
