@@ -15,7 +15,8 @@ from compress.core.record import Metric, Metrics, StageRecord
 from compress.core.verdict import Verdict
 
 FORMAT_VERSION = 1
-"""Version of the format of `record.json` that this package writes. It rises when a field changes its name or its meaning."""
+"""Version of the format of `record.json` that this package writes. It rises with a release whose records have other fields, or
+fields of another meaning: readers of older formats refuse them."""
 
 
 class RunRecord(FrozenModel):

@@ -9,6 +9,11 @@ from compress.core.checksums import CHECKSUMS, has_checksum, read_checksums
 from compress.core.errors import StoreError
 from compress.core.language import gettext
 from compress.core.run_directory import LOCK, PARTIAL, STAGE_FOLDERS
+from compress.pipeline.card import write_card
+from compress.pipeline.tracking import mlflow_tracker, tensorboard_tracker
+
+WITHOUT_CHECKSUMS = (tensorboard_tracker.FOLDER, mlflow_tracker.STATE, write_card.FOLDER)
+"""What `compress` writes beside a run that is no result of it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ def check_run(run: Path) -> RunCheck:
     damaged = {*sums, *unreadable} - intact
     files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     own = {LOCK, *((path.relative_to(run) / CHECKSUMS).as_posix() for path in (run, *stages))}
-    unlisted = {name for name in files - sums.keys() - own if PurePosixPath(name).parts[0] not in unfinished}
+    others = {*unfinished, *WITHOUT_CHECKSUMS}
+    unlisted = {name for name in files - sums.keys() - own if PurePosixPath(name).parts[0] not in others}
     return RunCheck(
         intact=tuple(sorted(intact)),
         missing=tuple(sorted(damaged - files)),

@@ -102,6 +102,15 @@ def test_a_file_that_nobody_wrote_is_named_and_does_not_ship(run: PublishedRun) 
     assert check_run(run.folder).unlisted == ()
 
 
+def test_trackers_and_cards_are_no_results(run: PublishedRun) -> None:
+    for name in (".mlflow.json", "tensorboard/final/events", "card/README.md"):
+        (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.folder / name).write_text("x")
+    assert check_run(run.folder).unlisted == ()
+    (run.folder / "cards").write_text("x")
+    assert check_run(run.folder).unlisted == ("cards",)
+
+
 def test_an_interrupted_stage_is_unfinished(run: PublishedRun) -> None:
     (run.directory.work_dir(2, "profile", KEY) / "half").write_bytes(b"")
     check = check_run(run.folder)

@@ -22,6 +22,7 @@ from compress.pipeline.card.contents import (
     SourceNetwork,
     artifact_files,
     artifact_rows,
+    class_results,
     data_name,
     source_networks,
     stage_title,
@@ -136,6 +137,8 @@ def _performance(record: RunRecord) -> Iterator[Object]:
     for metric in task_metrics(record):
         yield from _metric(metric.name, final.get(metric.name), "test split")
         yield from _metric(metric.loss_name, final.get(metric.loss_name), "test split")
+    for each in class_results(record):
+        yield from _metric(each.label, each.quantity, f"test split, class {each.name}, {each.samples} samples")
     yield from _metric("size_bytes", final.get("size_bytes"), "")
     for row in artifact_rows(record):
         place = ", ".join(filter(None, (row.device, row.file, row.runtime, row.other_hardware and f"on {row.other_hardware}")))

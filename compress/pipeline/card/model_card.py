@@ -154,7 +154,6 @@ def _details(row: BenchmarkRow, names: Sequence[str]) -> Iterator[str]:
 def _limits(record: RunRecord, license_id: str) -> Iterator[str]:
     yield from ("## Limits and known weaknesses", "")
     yield from (f"- {escape(text)}" for text in weaknesses(record))
-    yield "- Results for single classes or groups of the data are not in the record."
     yield f"- It was tested on data like its training data ({escape(data_name(record))}); other data were not tested."
     if not license_id:
         yield (

@@ -35,10 +35,12 @@ SETTINGS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
-"""Environment of the client, where the user has not set it: no telemetry, and seconds instead of minutes without a server."""
+"""Environment of the client, where the user has not set it: no telemetry, no lines on the terminal, which could show a password
+of an address, and seconds instead of minutes without a server."""
 LONGEST_VALUE = 6000
 """Characters of a parameter that MLflow stores."""
 PARAMETERS_PER_CALL, METRICS_PER_CALL = 100, 1000

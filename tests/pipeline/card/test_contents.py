@@ -1,9 +1,12 @@
 import pytest
 
+from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
+from compress.pipeline.card.bill_of_materials import bill_of_materials
 from compress.pipeline.card.contents import (
     artifact_files,
     artifact_rows,
+    class_results,
     data_name,
     short_source,
     source_networks,
@@ -52,6 +55,7 @@ def test_the_folders_of_this_machine_are_left_out(source: str, short: str, examp
         ({"source": "hf:models/vit", "weights": "fresh"}, False, ""),
         ({"source": "file:/x/last.ckpt", "architecture": "timm:resnet18"}, True, ""),
         ({"settings": {"source": "onnx:model.onnx"}}, True, ""),
+        ({"source": "python:nets.py:network"}, False, ""),
     ],
 )
 def test_pretrained_networks_are_named(
@@ -79,6 +83,36 @@ def test_weaknesses_are_warnings_and_limits_that_are_not_met(example: RunRecord,
     lines = list(weaknesses(example))
     assert any(line.startswith("1 · distill: ") for line in lines)
     assert any(line.startswith("2 · prune: ") for line in lines)
+    repeated = [stage.model_copy(update={"warnings": example.stages[0].warnings}) for stage in example.stages[:2]]
+    _, line = weaknesses(example.model_copy(update={"stages": tuple(repeated)}))
+    assert line.startswith("1 · distill, 2 · prune: ")
     missed = [line for line in weaknesses(record) if "missed" in line or "not shown" in line]
     assert len(missed) == sum(check.result != "met" for check in record.verdict.checks)  # type: ignore[union-attr]
     assert next(weaknesses(example.model_copy(update={"smoke": True}))).startswith("smoke run")
+
+
+def test_the_worst_classes_come_first(example: RunRecord) -> None:
+    assert class_results(example) == ()
+    assert "results of single classes or groups of the data are not in the record" in list(weaknesses(example))
+    values = {"road": 0.9, "sky": 0.2, "tree": 0.6, "car": 0.4}
+    rows = tuple(
+        {"class": name, "samples": 7, "iou": Quantity.measured(value, "fraction", "here").model_dump(mode="json")}
+        for name, value in values.items()
+    )
+    none = {"class": "none", "samples": 1, "iou": Quantity.missing("fraction", "the class has no iou").model_dump(mode="json")}
+    stage = example.stages[-1].model_copy(update={"tables": {"classes": (none, *rows)}})
+    measured = example.model_copy(update={"stages": (*example.stages[:-1], stage)})
+    assert [each.name for each in class_results(measured)] == ["sky", "car", "tree", "road"]
+    (line,) = (line for line in weaknesses(measured) if "worst iou" in line)
+    assert line.endswith(
+        "sky: 20.00 % ● measured, 7 samples; car: 40.00 % ● measured, 7 samples; tree: 60.00 % ● measured, 7 samples"
+    )
+    slices = {
+        each["slice"]: each["value"]
+        for each in bill_of_materials(measured)["metadata"]["component"]["modelCard"]["quantitativeAnalysis"][
+            "performanceMetrics"
+        ]  # type: ignore[index]
+        if each["type"] == "iou"
+    }
+    assert slices["test split, class sky, 7 samples, measured, unit fraction, here"] == "0.2"
+    assert len(slices) == 4

@@ -206,7 +206,9 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], output: Path
 
 
 @pytest.mark.slow
-def test_a_run_on_a_real_server_is_read_back_with_its_files(server: str, example: RunRecord, tmp_path: Path) -> None:
+def test_a_run_on_a_real_server_is_read_back_with_its_files(
+    server: str, example: RunRecord, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     tracker = open_tracker(server, run, artifacts=True, experiment="server")
     (run / "artifacts" / "host").mkdir(parents=True)
@@ -214,6 +216,7 @@ def test_a_run_on_a_real_server_is_read_back_with_its_files(server: str, example
         (run / name).write_text(name)
     log(tracker, example)
     tracker.send_files(run)
+    assert capfd.readouterr() == ("", "")
     run_id = check(server, example, "server")
     client, _ = runs(server, "server")
     assert {entry.path for entry in client.list_artifacts(run_id)} == {"report.md", "report.html", "record.json", "artifacts"}
