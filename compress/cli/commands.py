@@ -148,12 +148,25 @@ def sensitivity(
 def report(
     run: Annotated[Path, typer.Argument(parser=user_path, help="A run directory, or its record.json.")],
     out: Annotated[Path | None, typer.Option(parser=user_path, help="Output folder; by default the run directory.")] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also write report.pdf, printed by an installed Chromium browser.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Render a report again from its record."""
+    from compress.cli.open_page import open_page
     from compress.pipeline.publish import rerender_report
+    from compress.pipeline.report.pdf import write_pdf
 
-    for path in rerender_report(run, out):
+    files = rerender_report(run, out)
+    for path in files:
         echo(path)
+    page = next(path for path in files if path.suffix == ".html")
+    if pdf:
+        write_pdf(page, page.with_suffix(".pdf"))
+        echo(page.with_suffix(".pdf"))
+    if show:
+        open_page(page)
 
 
 @app.command()
