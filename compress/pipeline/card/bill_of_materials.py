@@ -22,13 +22,13 @@ from compress.pipeline.card.contents import (
     SourceNetwork,
     artifact_files,
     artifact_rows,
-    class_results,
     data_name,
     source_networks,
     stage_title,
     weaknesses,
 )
 from compress.pipeline.card.metadata import task_name
+from compress.pipeline.report import class_tables
 from compress.pipeline.report.tables import final_metrics
 from compress.pipeline.review.judge_record import task_metrics
 
@@ -137,13 +137,22 @@ def _performance(record: RunRecord) -> Iterator[Object]:
     for metric in task_metrics(record):
         yield from _metric(metric.name, final.get(metric.name), "test split")
         yield from _metric(metric.loss_name, final.get(metric.loss_name), "test split")
-    for each in class_results(record):
-        yield from _metric(each.label, each.quantity, f"test split, class {each.name}, {each.samples} samples")
+    yield from _classes(record)
     yield from _metric("size_bytes", final.get("size_bytes"), "")
     for row in artifact_rows(record):
         place = ", ".join(filter(None, (row.device, row.file, row.runtime, row.other_hardware and f"on {row.other_hardware}")))
         for name in (row.latency_name, *DEVICE_QUANTITIES):
             yield from _metric(name, row.quantities.get(name), place)
+
+
+def _classes(record: RunRecord) -> Iterator[Object]:
+    """The metric of each class, or the recall where the task gives each sample one class."""
+    for each in class_tables.class_metrics(record):
+        yield from _metric(each.label, each.after, f"test split, class {each.name}, {each.samples} samples")
+    if (compared := class_tables.comparison_of(record)) is not None:
+        for change in compared[1].classes:
+            recall = Quantity.measured(change.recall, "fraction")
+            yield from _metric("recall", recall, f"test split, class {change.name}, {change.samples} samples")
 
 
 def _metric(name: str, quantity: Quantity | None, place: str) -> Iterator[Object]:

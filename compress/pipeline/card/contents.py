@@ -7,22 +7,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from compress.core.entries import Row, integer, mapping, text
+from compress.core.entries import mapping
 from compress.core.format_quantity import format_with_provenance
-from compress.core.record import BenchmarkRow, Quantity, StageRecord
+from compress.core.record import BenchmarkRow, StageRecord
 from compress.core.run_directory import ARTIFACTS
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render
 from compress.core.sentences.limits import RESULT_WORDS, allowed_words, limit_words
 from compress.models.settings import FRESH, split_source
-from compress.pipeline.report.outline import SMOKE, deciding_metric
+from compress.pipeline.report import class_tables
+from compress.pipeline.report.outline import SMOKE
 from compress.pipeline.review.judge_record import shipped_rows
 
 NO_ENERGY = "not measured: a run records the energy of an inference where a sensor can be read, not that of its own computation"
-
-
-WORST = 3
-"""Number of classes that are named as the worst."""
 
 
 class SourceNetwork(NamedTuple):
@@ -89,47 +86,13 @@ def _source_network(role: str, entry: Mapping[str, object]) -> SourceNetwork:
     weights = settings.get("weights")
     fresh = weights == FRESH if kind == "hf" else weights is None and kind not in ("file", "onnx")
     architecture = settings.get("architecture")
-    source_text = (
-        short_source(own) + (f" ({architecture})" if architecture else "") + (f", weights {weights}" if weights else "")
-    )
+    text = short_source(own) + (f" ({architecture})" if architecture else "") + (f", weights {weights}" if weights else "")
     is_on_hub = kind == "timm" and "." in rest and not fresh  # a tag names the weights, and with the name a repository
-    return SourceNetwork(role, source_text, not fresh, f"timm/{rest}" if is_on_hub else "")
-
-
-class ClassResult(NamedTuple):
-    """The metric of one class on test.
-
-    Attributes:
-        name: The class.
-        label: Name of its metric, such as `iou`.
-        quantity: Its value.
-        samples: Test samples that have the class.
-    """
-
-    name: str
-    label: str
-    quantity: Quantity
-    samples: int
-
-
-def class_results(record: RunRecord) -> tuple[ClassResult, ...]:
-    """The metric of each class of what ships, the worst first; empty where no stage recorded one."""
-    rows = next((stage.tables["classes"] for stage in reversed(record.stages) if "classes" in stage.tables), ())
-    results = [result for row in rows for result in _class_result(row)]
-    sign = 1 if deciding_metric(record).higher_is_better else -1
-    return tuple(sorted(results, key=lambda result: sign * (result.quantity.value or 0.0)))
-
-
-def _class_result(row: Row) -> Iterator[ClassResult]:
-    for label, value in row.items():
-        if isinstance(value, Mapping):
-            quantity = Quantity.model_validate(value)
-            if quantity.value is not None:
-                yield ClassResult(text(row, "class"), label, quantity, integer(row, "samples"))
+    return SourceNetwork(role, text, not fresh, f"timm/{rest}" if is_on_hub else "")
 
 
 def weaknesses(record: RunRecord) -> Iterator[str]:
-    """What is known to be weak or was not shown: limits that are not met, warnings of every stage, values without a number."""
+    """What is known to be weak or was not shown: limits that are not met, classes that lost most, warnings of every stage."""
     if record.smoke:
         yield SMOKE
     for check in record.verdict.checks if record.verdict else ():
@@ -138,11 +101,7 @@ def weaknesses(record: RunRecord) -> Iterator[str]:
             yield f"{limit_words(check)} {allowed_words(check)}: {RESULT_WORDS[check.result]}; {value}"
     for note in record.verdict.notes if record.verdict else ():
         yield render(note)
-    if classes := class_results(record)[:WORST]:
-        named = "; ".join(f"{each.name}: {format_with_provenance(each.quantity)}, {each.samples} samples" for each in classes)
-        yield f"classes with the worst {classes[0].label} on test: {named}"
-    else:
-        yield "results of single classes or groups of the data are not in the record"
+    yield from class_tables.summary(record)
     places: dict[str, list[str]] = {}
     for title, warnings in (
         ("start", record.warnings),

@@ -1,12 +1,12 @@
 import pytest
 
+from compress.core.class_comparison import ClassComparison
 from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
 from compress.pipeline.card.bill_of_materials import bill_of_materials
 from compress.pipeline.card.contents import (
     artifact_files,
     artifact_rows,
-    class_results,
     data_name,
     short_source,
     source_networks,
@@ -91,28 +91,37 @@ def test_weaknesses_are_warnings_and_limits_that_are_not_met(example: RunRecord,
     assert next(weaknesses(example.model_copy(update={"smoke": True}))).startswith("smoke run")
 
 
-def test_the_worst_classes_come_first(example: RunRecord) -> None:
-    assert class_results(example) == ()
-    assert "results of single classes or groups of the data are not in the record" in list(weaknesses(example))
-    values = {"road": 0.9, "sky": 0.2, "tree": 0.6, "car": 0.4}
+COMPARISON = {
+    "reference": "teacher", "samples": 8, "equal": 0.5, "equal_low": 0.2, "equal_high": 0.8, "only_reference": 3,
+    "only_network": 1, "p_value": 0.6, "class_count": 1, "confusions": (), "disagreement_count": 0, "disagreements": (),
+    "classes": [{"name": "ape", "samples": 8, "recall_before": 1.0, "recall": 0.75, "low": -0.5, "high": 0.1}],
+}  # fmt: skip
+
+
+def with_classes(example: RunRecord) -> RunRecord:
     rows = tuple(
         {"class": name, "samples": 7, "iou": Quantity.measured(value, "fraction", "here").model_dump(mode="json")}
-        for name, value in values.items()
+        for name, value in {"road": 0.9, "sky": 0.2, "tree": 0.6, "car": 0.4}.items()
     )
-    none = {"class": "none", "samples": 1, "iou": Quantity.missing("fraction", "the class has no iou").model_dump(mode="json")}
-    stage = example.stages[-1].model_copy(update={"tables": {"classes": (none, *rows)}})
-    measured = example.model_copy(update={"stages": (*example.stages[:-1], stage)})
-    assert [each.name for each in class_results(measured)] == ["sky", "car", "tree", "road"]
-    (line,) = (line for line in weaknesses(measured) if "worst iou" in line)
-    assert line.endswith(
-        "sky: 20.00 % ● measured, 7 samples; car: 40.00 % ● measured, 7 samples; tree: 60.00 % ● measured, 7 samples"
-    )
-    slices = {
-        each["slice"]: each["value"]
-        for each in bill_of_materials(measured)["metadata"]["component"]["modelCard"]["quantitativeAnalysis"][
-            "performanceMetrics"
-        ]  # type: ignore[index]
-        if each["type"] == "iou"
-    }
+    stage = example.stages[-1].model_copy(update={"tables": {"classes": rows}})
+    return example.model_copy(update={"stages": (*example.stages[:-1], stage)})
+
+
+def test_the_classes_with_the_lowest_metric_are_weaknesses(example: RunRecord) -> None:
+    (line,) = (line for line in weaknesses(with_classes(example)) if "sky" in line)
+    assert line.index("sky: 20.00 %") < line.index("car: 40.00 %") < line.index("tree: 60.00 %")
+    assert "road" not in line
+
+
+def test_the_bill_has_the_metric_of_each_class(example: RunRecord) -> None:
+    comparison = ClassComparison.model_validate(COMPARISON)
+    stages = [stage.model_copy(update={"class_comparison": comparison}) for stage in example.stages]
+    metrics = [
+        bill_of_materials(record)["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]  # type: ignore[index]
+        for record in (with_classes(example), example.model_copy(update={"stages": tuple(stages)}))
+    ]
+    slices = {each["slice"]: each["value"] for each in metrics[0] if each["type"] == "iou"}
     assert slices["test split, class sky, 7 samples, measured, unit fraction, here"] == "0.2"
     assert len(slices) == 4
+    recalls = {each["slice"]: each["value"] for each in metrics[1] if each["type"] == "recall"}
+    assert recalls == {"test split, class ape, 8 samples, measured, unit fraction": "0.75"}
