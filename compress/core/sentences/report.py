@@ -64,7 +64,7 @@ WORDS: Mapping[str, str] = {
     "classes.agreement": "The {reference} and the artifact give the same class for {value} of the {samples} test samples.",
     "classes.pairs": (
         "{worse} samples that only the {reference} classified correctly, {better} that only the artifact did; "
-        "exact McNemar test of equal error: p = {p}."
+        "exact McNemar test of equal error: p {p}."
     ),
     "classes.worst": "Largest losses of recall",
     "classes.no_loss": "No class lost recall.",
@@ -78,6 +78,12 @@ WORDS: Mapping[str, str] = {
     "classes.disagreements.header": "sample|class|{reference}|confidence|artifact|confidence|correct",
     "classes.both_wrong": "neither",
     "classes.sample": "test sample {sample}: {true}; the {reference} says {first}, the artifact says {second}",
+    # pictures
+    "pareto.caption": (
+        "Test {metric} against latency: this run, and the artifacts of earlier runs of the recipe on the same data and machine "
+        "({count}, small hollow points). The dotted line connects the best compromises."
+    ),
+    "pareto.run": "run of {started}",
     # devices
     "devices.artifact": "The artifact on each device",
     "devices.part": "The artifact on each device, part {part} of {parts}",

@@ -15,6 +15,8 @@ from compress.core.sentences.report import headers, word
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.table import Cell, Notes, Table
 
+SMALLEST_P = 0.0001
+"""Smallest p-value that is written as a number."""
 CLASSES = "classes"
 """Name of the table of `compress.tasks.class_results`."""
 WORST, NAME_CHARACTERS = 3, 24
@@ -143,7 +145,7 @@ def tests(comparison: ClassComparison) -> tuple[str, ...]:
             worse=comparison.only_reference,
             better=comparison.only_network,
             reference=comparison.reference,
-            p=f"{comparison.p_value:.2g}",
+            p=f"= {comparison.p_value:.2g}" if comparison.p_value >= SMALLEST_P else f"< {SMALLEST_P:g}",
         ),
     )
 

@@ -10,6 +10,7 @@ from compress.pipeline.report.figures.disagreements import disagreement_pictures
 from compress.pipeline.report.figures.figure_file import FigureFile
 from compress.pipeline.report.figures.layers import layer_figures
 from compress.pipeline.report.figures.overview import metric_against, reduction_factors
+from compress.pipeline.report.figures.pareto import pareto
 from compress.pipeline.report.figures.saved_figures import saved_figures
 from compress.pipeline.report.figures.training_curves import draw_stage
 from compress.pipeline.report.figures.waterfall import waterfall
@@ -23,6 +24,7 @@ def draw(record: RunRecord, run: Path | None = None) -> tuple[FigureFile, ...]:
         metric_against(record, "latency_ms", "front"),
         reduction_factors(record),
         metric_against(record, "size_bytes", "overview"),
+        pareto(record, run) if run else None,
         *(waterfall(record, name) for name in (metric.name, "size_bytes", "latency_ms")),
         latency_by_device(record),
     )
