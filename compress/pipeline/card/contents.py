@@ -101,7 +101,7 @@ def weaknesses(record: RunRecord) -> Iterator[str]:
             yield f"{limit_words(check)} {allowed_words(check)}: {RESULT_WORDS[check.result]}; {value}"
     for note in record.verdict.notes if record.verdict else ():
         yield render(note)
-    yield from class_tables.summary(record)
+    yield from (f"classes: {line}" for line in class_tables.summary(record))
     places: dict[str, list[str]] = {}
     for title, warnings in (
         ("start", record.warnings),
