@@ -159,6 +159,10 @@ def verify(  # one parameter per flag: typer reads them from here
     processor: Annotated[str, typer.Option(help="cortex-a53, cortex-a72 or cortex-a76.")] = "cortex-a76",
     data: Annotated[str | None, typer.Option(metavar="RECIPE", help="Inputs: the test split of this recipe.")] = None,
     images: Annotated[list[Path], typer.Option(parser=user_path, help="Inputs: image files, or folders of images.")] = [],  # noqa: B006
+    feeds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", parser=user_path, help="Inputs: named arrays, the samples along the first axis."),
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many inputs.")] = 100,
     agreement: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Smallest top-1 agreement; the exit code is 1 below it.")
@@ -184,7 +188,7 @@ def verify(  # one parameter per flag: typer reads them from here
     from compress.verify.cross_isa import verify as verify_file
     from compress.verify.inputs import load_samples
 
-    fed = load_samples(model, samples, recipe=data, images=images, trust_code=trust_code)
+    fed = load_samples(model, samples, recipe=data, images=images, feeds=feeds, trust_code=trust_code)
     verification = verify_file(model, fed, isa=isa, processor=processor, timeout_s=timeout)
     if as_json:
         echo(verification.model_dump_json(indent=1))

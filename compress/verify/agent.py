@@ -1,6 +1,7 @@
 """Run a model on the tested machine, which may be emulated; needs only NumPy and ONNX Runtime.
 
-python agent.py SITE MODEL INPUTS.npy FOLDER      writes FOLDER/outputs.npy and FOLDER/facts.json
+python agent.py SITE MODEL INPUTS FOLDER     INPUTS is an .npy file of the only input, or an .npz file of arrays by name;
+                                                  writes FOLDER/outputs.npy and FOLDER/facts.json
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,26 +22,35 @@ REFUSED = 3
 """Exit status if the runtime cannot load or run the model; the last line of standard error is the reason."""
 
 
-def run_batches(session: onnxruntime.InferenceSession, inputs: np.ndarray) -> np.ndarray:
+def run_batches(session: onnxruntime.InferenceSession, inputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
     """First output for every sample, run one by one as on a device, or in batches of the fixed batch size of the file.
 
     Args:
-        session: ONNX Runtime session with one input.
-        inputs: (N, …), N ≥ 1.
+        session: ONNX Runtime session.
+        inputs: (N, …), N ≥ 1, of the only input; or such arrays by name. An array with one axis more than its input has
+            samples of an input without batch axis, which are run one by one.
 
     Returns:
         Outputs, (N, …).
     """
     import numpy as np
 
-    spec = session.get_inputs()[0]
-    size = spec.shape[0] if spec.shape and isinstance(spec.shape[0], int) else 1
+    specs = {spec.name: spec.shape for spec in session.get_inputs()}
+    arrays = inputs if isinstance(inputs, Mapping) else {next(iter(specs)): inputs}
+    whole = {name for name, shape in specs.items() if name in arrays and arrays[name].ndim == len(shape) + 1}
+    fixed = [shape[0] for name, shape in specs.items() if name not in whole and shape and isinstance(shape[0], int)]
+    size = 1 if whole or not fixed else fixed[0]
     outputs = []
-    for start in range(0, len(inputs), size):
-        batch = inputs[start : start + size]
-        missing = size - len(batch)
-        padded = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch
-        outputs.append(session.run(None, {spec.name: padded})[0][: len(batch)])
+    for start in range(0, len(next(iter(arrays.values()))), size):
+        batches = {name: array[start : start + size] for name, array in arrays.items()}
+        missing = size - len(next(iter(batches.values())))
+        if missing:
+            batches = {
+                name: np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
+                for name, batch in batches.items()
+            }
+        output = session.run(None, {name: batch[0, ...] if name in whole else batch for name, batch in batches.items()})[0]
+        outputs.append(output[None] if whole else output[: size - missing])
     return np.concatenate(outputs)
 
 
@@ -55,7 +66,9 @@ def main(site: str, model: str, inputs: str, folder: str) -> int:
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 3
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        np.save(Path(folder) / "outputs.npy", run_batches(session, np.load(inputs)))
+        arrays = np.load(inputs)
+        arrays = {name: arrays[name] for name in arrays.files} if inputs.endswith(".npz") else arrays
+        np.save(Path(folder) / "outputs.npy", run_batches(session, arrays))
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return REFUSED

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from compress.backends.feeds import describe_feeds
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DeviceError, nearest
 from compress.core.frozen_model import FrozenModel
@@ -65,7 +66,7 @@ def verify(
     """Compare the outputs of one file on two machines.
 
     Args:
-        model: ONNX file with one input.
+        model: ONNX file.
         samples: Inputs, N ≥ 1. With targets and one output of the file, the metric of the task is computed.
         isa: Instruction set to verify: `aarch64` under emulation, or `native`, this machine in a separate process.
         processor: Arm processor to emulate.
@@ -83,7 +84,7 @@ def verify(
         msg = gettext("unknown instruction set {isa!r}: {hint}", isa=isa, hint=nearest(isa, ISAS))
         raise DeviceError(msg)
     inputs = samples.values
-    if len(inputs) == 0:
+    if samples.size == 0:
         msg = gettext("there are no inputs; give at least one")
         raise ConversionError(msg)
     machine = native() if isa == "native" else aarch64(processor)
@@ -93,7 +94,9 @@ def verify(
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise
-        msg = gettext("{model} does not run on inputs of shape {shape}: {error}", model=model, shape=inputs.shape, error=error)
+        msg = gettext(
+            "{model} does not run on inputs of shape {shape}: {error}", model=model, shape=_shapes(inputs), error=error
+        )
         raise ConversionError(msg) from error
     outputs, facts = run_on_machine(machine, model, inputs, timeout_s)
     detail = f"{machine.title} against this machine, {samples.origin}"
@@ -111,7 +114,9 @@ def verify(
     )
 
 
-def run_on_machine(machine: Machine, model: Path, inputs: Array, timeout_s: float) -> tuple[Array, dict[str, str]]:
+def run_on_machine(
+    machine: Machine, model: Path, inputs: Array | Mapping[str, Array], timeout_s: float
+) -> tuple[Array, dict[str, str]]:
     """Run a file on another machine; returns its outputs, (N, …), and versions of packages.
 
     Raises:
@@ -120,8 +125,12 @@ def run_on_machine(machine: Machine, model: Path, inputs: Array, timeout_s: floa
     """
     with tempfile.TemporaryDirectory(prefix="compress-verify-") as name:
         folder = Path(name)
-        np.save(folder / "inputs.npy", np.asarray(inputs, dtype=np.float32))
-        arguments = (agent.__file__, machine.site, str(model.absolute()), str(folder / "inputs.npy"), name)
+        file = folder / ("inputs.npz" if isinstance(inputs, Mapping) else "inputs.npy")
+        if isinstance(inputs, Mapping):
+            np.savez(file, allow_pickle=False, **inputs)
+        else:
+            np.save(file, np.asarray(inputs, dtype=np.float32))
+        arguments = (agent.__file__, machine.site, str(model.absolute()), str(file), name)
         try:
             process = subprocess.run(  # noqa: S603
                 (*machine.command, *arguments),
@@ -138,7 +147,7 @@ def run_on_machine(machine: Machine, model: Path, inputs: Array, timeout_s: floa
             msg = gettext(
                 "{title}: {count} samples take longer than {timeout_s:g} s; {hint}",
                 title=machine.title,
-                count=len(inputs),
+                count=VerificationSamples(inputs).size,
                 timeout_s=timeout_s,
                 hint=hint,
             )
@@ -154,6 +163,10 @@ def run_on_machine(machine: Machine, model: Path, inputs: Array, timeout_s: floa
         if process.returncode != 0:
             raise _failure(machine, model, process.returncode, process.stderr)
         return np.load(folder / "outputs.npy"), json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+
+
+def _shapes(inputs: Array | Mapping[str, Array]) -> str:
+    return describe_feeds(inputs) if isinstance(inputs, Mapping) else str(inputs.shape)
 
 
 def _failure(machine: Machine, model: Path, status: int, stderr: str) -> ConversionError | DeviceError:

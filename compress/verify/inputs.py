@@ -30,42 +30,61 @@ class VerificationSamples(NamedTuple):
     """Inputs and their origin.
 
     Attributes:
-        values: Preprocessed inputs, float32 (N, …).
+        values: Preprocessed inputs: float32 (N, …) of a network with one input, or arrays (N, …) by name of the input.
         origin: Description of the origin.
         task: Task of the recipe; None without a recipe.
         targets: Targets by name, (N, …); None if unknown.
     """
 
-    values: Array
+    values: Array | Mapping[str, Array]
     origin: str = "the caller's inputs"
     task: Task | None = None
     targets: Tensors | None = None
 
+    @property
+    def size(self) -> int:
+        """N."""
+        return len(next(iter(self.values.values()))) if isinstance(self.values, Mapping) else len(self.values)
+
 
 def load_samples(
-    model: Path, count: int, *, recipe: str | None, images: Sequence[Path], trust_code: bool = False
+    model: Path,
+    count: int,
+    *,
+    recipe: str | None,
+    images: Sequence[Path],
+    feeds: Path | None = None,
+    trust_code: bool = False,
 ) -> VerificationSamples:
-    """Load samples of the input size of a model; noise without a recipe or images.
+    """Load samples for a model; noise without a recipe, images or feeds.
 
     Args:
-        model: ONNX file with one float input whose only free dimension is the batch.
+        model: ONNX file; with a recipe or images one with one float input whose only free dimension is the batch.
         count: Largest number of samples.
         recipe: Recipe whose test split is used.
         images: Image files and folders.
+        feeds: An .npz file with an array (N, …) for each input.
         trust_code: Whether code of the recipe may run.
 
     Raises:
         ConversionError: The model has other inputs.
-        DataError: Both a recipe and images are given, there is no readable image, or the samples have another size.
+        DataError: Several sources are given, there is no readable image, or the samples have another size.
     """
     from compress.backends import onnx_session
     from compress.backends.check_file import check_onnx_file
+    from compress.verify import named_inputs
 
-    if recipe is not None and images:
-        msg = gettext("both a recipe and images are given; give only one of them")
+    if (recipe is not None) + bool(images) + (feeds is not None) > 1:
+        msg = gettext("a recipe, images and arrays are different inputs; give only one of them")
         raise DataError(msg)
     check_onnx_file(model)
     session = onnx_session.create_session(model)
+    if feeds is not None:
+        arrays, available = named_inputs.read_feeds(model, feeds, count)
+        samples = VerificationSamples(arrays)
+        return samples._replace(origin=f"{samples.size} of {available} samples of {feeds.name}")
+    if recipe is None and not images and not _has_one_plain_input(session):
+        return VerificationSamples(named_inputs.noise(model, count), f"{count} samples of noise for each input")
     shape = sample_shape(model, session)
     if recipe is not None:
         return _from_recipe(recipe, shape, count, trust_code=trust_code)
@@ -74,6 +93,17 @@ def load_samples(
     generator = np.random.default_rng(NOISE_SEED)
     return VerificationSamples(
         generator.standard_normal((count, *shape), np.float32), f"{count} samples of noise, mean 0, standard deviation 1"
+    )
+
+
+def _has_one_plain_input(session: onnxruntime.InferenceSession) -> bool:
+    """Whether there is one float input whose only free dimension is the batch."""
+    inputs = session.get_inputs()
+    return (
+        len(inputs) == 1
+        and inputs[0].type == "tensor(float)"
+        and bool(inputs[0].shape)
+        and all(isinstance(size, int) for size in inputs[0].shape[1:])
     )
 
 
@@ -87,13 +117,17 @@ def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[in
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
         types = ", ".join(f"{value.name}: {value.type}" for value in inputs)
         msg = gettext(
-            "{model} has inputs {{{types}}}; only networks with one float input can be verified", model=model, types=types
+            "{model} has inputs {{{types}}}, and a recipe or images give one float input; give an array for each input by "
+            "--feeds FILE.npz",
+            model=model,
+            types=types,
         )
         raise ConversionError(msg)
     shape = inputs[0].shape
     if not shape or not all(isinstance(size, int) for size in shape[1:]):
         msg = gettext(
-            "{model}: input {name!r} has shape {shape}; only the batch may be free: export with fixed sizes",
+            "{model}: input {name!r} has shape {shape}; only the batch may be free here: export with fixed sizes, or "
+            "give arrays by --feeds FILE.npz",
             model=model,
             name=inputs[0].name,
             shape=shape,

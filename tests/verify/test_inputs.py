@@ -119,7 +119,7 @@ def test_wrong_images_are_refused(model: Path, tmp_path: Path) -> None:
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
     save(made([helper.make_node("Flatten", ["input"], ["logits"])], ["b", 3, "h", 8], [], ("b", "k")), tmp_path / "m.onnx")
     with pytest.raises(ConversionError, match="only the batch may be free"):
-        load_samples(tmp_path / "m.onnx", 1, recipe=None, images=())
+        load_samples(tmp_path / "m.onnx", 1, recipe=None, images=[tmp_path])
     with pytest.raises(ConversionError, match="cannot read"):
         load_samples(tmp_path / "missing.onnx", 1, recipe=None, images=())
     save(made([helper.make_node("Flatten", ["input"], ["logits"])], ["b", 5], [], ("b", 5)), tmp_path / "flat.onnx")

@@ -1,0 +1,95 @@
+"""Inputs by name for the verification of networks with several inputs, integers or free axes: noise, or arrays of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from compress.backends.file_signature import read_signature
+from compress.backends.random_inputs import load
+from compress.backends.runner_protocol import Array
+from compress.core.errors import DataError
+from compress.core.language import gettext
+from compress.core.signature import TensorSpec
+from compress.data.settings import DataSettings, DataSource
+from compress.profile.file_inputs import load_feeds
+
+
+def noise(model: Path, count: int) -> dict[str, Array]:
+    """Noise for each input, (N, …), with values that the graph allows and sizes of free axes at which the network runs.
+
+    Args:
+        model: ONNX file.
+        count: N.
+
+    Raises:
+        ConversionError: The file has unsupported inputs, or runs at no typical size of its free axes.
+    """
+    settings = DataSettings(source=f"random:{model}", evaluation_limit=count)
+    data = load(settings, DataSource("random", str(model), Path()))
+    batch = next(iter(data.test.ordered(count)))
+    return {name: tensor.numpy() for name, tensor in batch.inputs.items()}
+
+
+def read_feeds(model: Path, path: Path, count: int) -> tuple[dict[str, Array], int]:
+    """Samples of an .npz file.
+
+    Args:
+        model: ONNX file.
+        path: An array (N, …) for each input of the network: the samples along the first axis.
+        count: Largest number of samples, evenly spaced.
+
+    Returns:
+        Samples by input, and the number of samples in the file.
+
+    Raises:
+        ConversionError: The model has unsupported inputs.
+        DataError: The file cannot be read, or an array is missing, unknown, of another type or shape, or of another N.
+    """
+    from compress.verify.inputs import evenly_spaced
+
+    arrays, specs = load_feeds(path), {spec.name: spec for spec in read_signature(model).inputs}
+    if arrays.keys() != specs.keys():
+        msg = gettext(
+            "{path} has arrays {present}, and {model} takes {inputs}; give an array for each input, and no other",
+            path=path,
+            present=", ".join(arrays) or gettext("none"),
+            model=model,
+            inputs="; ".join(map(str, specs.values())),
+        )
+        raise DataError(msg)
+    sizes = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1 or not all(sizes.values()):
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        msg = gettext(
+            "{path} has arrays of different numbers of samples ({listed}); the first axis of each array counts the samples",
+            path=path,
+            listed=listed,
+        )
+        raise DataError(msg)
+    for name, array in arrays.items():
+        _check_array(path, array, specs[name])
+    available = next(iter(sizes.values()))
+    chosen = evenly_spaced(available, count)
+    return {name: arrays[name][chosen] for name in specs}, available
+
+
+def _check_array(path: Path, array: Array, spec: TensorSpec) -> None:
+    """Check type and shape: the first axis replaces that of a batch, or counts the samples of an input without batch."""
+    axes = spec.shape[1:] if array.ndim == len(spec.shape) else spec.shape
+    sizes = array.shape[1:]
+    fits = len(axes) == len(sizes) and all(
+        isinstance(axis, str) or axis == size for axis, size in zip(axes, sizes, strict=True)
+    )
+    if fits and array.dtype == np.dtype(spec.dtype):
+        return
+    msg = gettext(
+        "{path}: array {name!r} is {dtype} {shape}, which does not fit the input {spec}; give the samples along the first axis",
+        path=path,
+        name=spec.name,
+        dtype=array.dtype,
+        shape="×".join(map(str, array.shape)),
+        spec=spec,
+    )
+    raise DataError(msg)
