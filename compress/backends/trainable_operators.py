@@ -49,13 +49,23 @@ def untrainable_sentence(first_nodes: dict[str, str], purpose: str) -> str:
         first_nodes: Result of `untrainable`, not empty.
         purpose: Stage that trains the network.
     """
-    names = ", ".join(f"{operator} ({node or 'without a name'})" for operator, node in first_nodes.items())
-    plural = len(first_nodes) > 1
     return (
-        f"{purpose} needs a network that can be trained, but {'operators' if plural else 'operator'} {names} of this ONNX "
-        f"file {'have' if plural else 'has'} no torch equivalent here: remove {purpose}, or start from the network's own "
-        "source (torchvision:, timm:, file:, python:)"
+        f"{purpose} needs a network that can be trained, but {_subject(first_nodes)} no torch equivalent here: remove "
+        f"{purpose}, or start from the network's own source (torchvision:, timm:, file:, python:)"
     )
+
+
+def untaught_sentence(first_nodes: dict[str, str]) -> str:
+    """Error message for a teacher with operators without torch function; the argument is a result of `untrainable`."""
+    return (
+        f"a teacher runs in torch, but {_subject(first_nodes)} no torch equivalent here: give the teacher's own source "
+        "(torchvision:, timm:, file:, python:)"
+    )
+
+
+def _subject(first_nodes: dict[str, str]) -> str:
+    names = ", ".join(f"{operator} ({node or 'without a name'})" for operator, node in first_nodes.items())
+    return f"operators {names} of this ONNX file have" if len(first_nodes) > 1 else f"operator {names} of this ONNX file has"
 
 
 def check_trainable(model: ir.Model, purpose: str) -> None:

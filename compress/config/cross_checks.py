@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
-from compress.config.start_form import first_torch_stage, start_form, why_not_trainable
+from compress.config.start_form import first_torch_stage, start_form, why_no_teacher, why_not_trainable
 from compress.config.task_requirements import check_task, with_task_losses
 from compress.config.tracking import Tracking, check_tracking
 from compress.core.budget import Budget
@@ -182,23 +182,21 @@ def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator
 
 
 def check_given_file(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
-    """A teacher that is an ONNX file, and stages that train a given file with operators that have no gradients here."""
+    """Stages that train a given file, and teachers from files, with operators that have no gradients here."""
+    stage = torch_stage(draft.chain)
     for path, settings in draft.models:
-        if path != ("model",) and settings.form == "onnx":
-            yield (
-                (*path, "source"),
-                gettext("a teacher must be a torch network, since an ONNX file has no features and gradients"),
-            )
-    model = dict(draft.models).get(("model",))
-    if model is None or model.form != "onnx":
-        return
-    if stage := torch_stage(draft.chain):
+        is_start = path == ("model",)
+        if settings.form != "onnx" or (is_start and not stage):
+            continue
         try:
-            file = user_path(split_source(model.source)[1], base)
+            file = user_path(split_source(settings.source)[1], base)
         except CompressError:
-            return  # a finding of `check_weights_file`
-        if file.is_file() and (reason := why_not_trainable(file, stage)):
-            yield ("model", "source"), reason
+            continue  # a finding of `check_weights_file`
+        reason = None
+        if file.is_file():
+            reason = why_not_trainable(file, stage) if is_start else why_no_teacher(file)
+        if reason:
+            yield (*path, "source"), reason
 
 
 def check_reference(draft: PartialRecipe) -> Iterator[Finding]:

@@ -39,13 +39,28 @@ def start_form(form: Form, torch_stage: str) -> Form:
 
 def why_not_trainable(path: Path, torch_stage: str) -> str | None:
     """Why the file cannot be converted for a stage; None where nothing speaks against it, or the file cannot be read."""
+    from compress.backends.trainable_operators import untrainable_sentence
+
+    operators = _without_torch_function(path)
+    return untrainable_sentence(operators, torch_stage) if operators else None
+
+
+def why_no_teacher(path: Path) -> str | None:
+    """Why the file cannot be converted for a teacher; None where nothing speaks against it, or the file cannot be read."""
+    from compress.backends.trainable_operators import untaught_sentence
+
+    operators = _without_torch_function(path)
+    return untaught_sentence(operators) if operators else None
+
+
+def _without_torch_function(path: Path) -> dict[str, str]:
+    """Operators without torch function, each with its first node; none where the file cannot be read."""
     from compress.backends.read_graph import read_graph
-    from compress.backends.trainable_operators import nodes_of, untrainable, untrainable_sentence
+    from compress.backends.trainable_operators import nodes_of, untrainable
     from compress.core.errors import ConversionError
 
     try:
         model = read_graph(path)
     except ConversionError:
-        return None  # told elsewhere
-    operators = untrainable(nodes_of(model))
-    return untrainable_sentence(operators, torch_stage) if operators else None
+        return {}  # a finding of another check
+    return untrainable(nodes_of(model))

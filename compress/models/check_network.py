@@ -54,6 +54,13 @@ IN_PYTHON = Advice(
     images="change the network, or the images that the loaders give",
 )
 
+IN_FILE = Advice(
+    classes="its last layer cannot be replaced: take data of its {actual} classes, or the network's own source",
+    size="raise data.image_size to {pixels} or more",
+    images="set data.image_size and data.channels to what the file takes",
+)
+"""For an ONNX file, whose inputs and outputs are not changed."""
+
 
 def take_network(
     module: nn.Module, spec: NetworkSpec, name: str, advice: Advice = IN_RECIPE

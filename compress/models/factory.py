@@ -81,7 +81,7 @@ def build_model(
     import torch
 
     from compress.models import fit_to_data as head
-    from compress.models.check_network import take_network
+    from compress.models.check_network import IN_FILE, IN_RECIPE, take_network
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -91,7 +91,7 @@ def build_model(
             notes += head.fit_channels(draft.module, spec.image_channels)
         if spec.head_size is not None and draft.classes:
             notes += head.fit_classes(draft.module, draft.classes, spec.head_size)
-    module, changes = take_network(draft.module, spec, settings.source)
+    module, changes = take_network(draft.module, spec, settings.source, IN_FILE if settings.form == "onnx" else IN_RECIPE)
     return BuiltModel(module, (*notes, *changes))
 
 

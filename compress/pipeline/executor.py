@@ -60,11 +60,19 @@ class PipelineExecutor(RunState):
             key=teacher_key(parameters, self.plan),
             parameters=parameters,
             build_input=lambda: self._build_candidate(network),
-            run=stage.run if stage else lambda candidate, _: Outcome(candidate),
+            run=lambda candidate, context: self._teach(network, stage, candidate, context),
             build_reference=self._reference(network),
             trains=stage is not None,
         )
         self.teachers.append(self._run_or_reuse(pending))
+
+    def _teach(self, network: NetworkPlan, stage: Stage | None, candidate: Candidate, context: Context) -> Outcome:
+        """The teacher, trained if its settings say so; one from an ONNX file is compared with the file before."""
+        if network.converted is not None:
+            from compress.models.sources.onnx_conversion import check_converted
+
+            check_converted(network.converted, candidate.network(), context)
+        return stage.run(candidate, context) if stage else Outcome(candidate)
 
     def build_model(self) -> None:
         """Build the network to compress."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from compress.config.start_form import first_torch_stage, start_form, why_not_trainable
+from compress.config.start_form import first_torch_stage, start_form, why_no_teacher, why_not_trainable
 from compress.core.stage import Stage
 from compress.export.stage import Export
 from compress.prune.stage import Prune
@@ -52,3 +52,5 @@ def test_a_file_of_unknown_operators_is_said_and_a_damaged_one_left_to_others(tm
     assert "operator Hardmax (top)" in (why_not_trainable(tmp_path / "m.onnx", "prune") or "")
     (tmp_path / "damaged.onnx").write_bytes(b"no")
     assert why_not_trainable(tmp_path / "damaged.onnx", "prune") is None
+    assert "a teacher runs in torch, but operator Hardmax (top)" in (why_no_teacher(tmp_path / "m.onnx") or "")
+    assert why_no_teacher(tmp_path / "damaged.onnx") is None

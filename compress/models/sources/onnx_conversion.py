@@ -41,11 +41,11 @@ def build(name: str, _: Any, spec: NetworkSpec, *, base: Path, **__: Any) -> Unf
 
     Args:
         name: Its path.
-        spec: Of `converted_spec`: the order of its inputs is that of the network's.
+        spec: Of the data, or of `converted_spec`; the network takes its inputs in their order.
         base: Folder that a relative path starts from.
 
     Raises:
-        ConversionError: The file cannot be compressed, or an operator has no torch function.
+        ConversionError: The file cannot be compressed, takes other inputs, or an operator has no torch function.
     """
     from compress.models.factory import UnfittedModel
 
@@ -53,8 +53,7 @@ def build(name: str, _: Any, spec: NetworkSpec, *, base: Path, **__: Any) -> Unf
     check_given_file(path)
     prepared, notes = prepare_model(onnx_files.load(path), path.name)
     network = build_network(graphs.to_ir(prepared), PURPOSE)
-    order = [each.name for each in spec.signature.inputs]
-    network.starts = tuple(sorted(network.starts, key=order.index)) if set(order) == set(network.starts) else network.starts
+    network.starts = tuple(each.name for each in converted_spec(path, spec).signature.inputs)
     return UnfittedModel(network, 0, notes)
 
 

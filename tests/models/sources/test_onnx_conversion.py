@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 
 from compress.backends.random_inputs import load
-from compress.core.errors import ConversionError
+from compress.core.errors import ConversionError, ModelError, RecipeError
 from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.core.signature import BATCH, Signature, TensorSpec
@@ -79,3 +80,58 @@ def test_an_input_without_an_axis_of_samples_cannot_be_trained_in_batches(tmp_pa
     given = NetworkSpec(signature=Signature(inputs=(TensorSpec(name="x", shape=(BATCH, 2, 4)),)))
     with pytest.raises(ConversionError, match="takes input 'x' without an axis of samples"):
         converted_spec(tmp_path / "m.onnx", given)
+
+
+TEACHER_RECIPE = """
+name: taught
+data: {{source: digits, image_size: 8, channels: 1, limit: 64, evaluation_limit: 32}}
+model: {{source: "python:net.py:small"}}
+teacher: {{source: "onnx:teacher.onnx"}}
+stages:
+  - distill: {{epochs: 1, losses: [{{{loss}}}]}}
+"""
+STUDENT = """
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+"""
+TEACHER = """<ir_version: 8, opset_import: ["" : 17]> g (float[N, 1, 8, 8] x) => (float[N, {classes}] y) {{
+  h = Conv <kernel_shape = [3, 3]> (x, w)
+  r = {operator} (h)
+  f = Flatten (r)
+  y = Gemm (f, head)
+}}"""
+
+
+def write_teacher(folder: Path, operator: str = "Relu", classes: int = 10) -> Path:
+    """A student in Python, a teacher as file, and the recipe that takes both."""
+    model = onnx.parser.parse_model(TEACHER.format(operator=operator, classes=classes))
+    random = np.random.default_rng(0)
+    shapes = {"w": (4, 1, 3, 3), "head": (144, classes)}
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name) for name, shape in shapes.items()
+    )
+    onnx.save(model, folder / "teacher.onnx")
+    (folder / "net.py").write_text(STUDENT)
+    (folder / "recipe.yaml").write_text(TEACHER_RECIPE.format(loss="response: {}"))
+    return folder / "recipe.yaml"
+
+
+def test_a_teacher_may_be_a_file(tmp_path: Path) -> None:
+    record = Pipeline.load(write_teacher(tmp_path), smoke=True, trust_code=True).run(out=tmp_path / "runs").record
+    (trained,) = record.stages
+    assert trained.results
+    assert record.teacher is not None
+    assert record.teacher.form == "torch"
+    assert record.teacher.after["parameters"].value == 4 * 9 + 144 * 10
+
+
+def test_a_teacher_of_other_operators_or_classes_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(
+        RecipeError, match=r"a teacher runs in torch, but operator Hardmax \(r\) of this ONNX file has no torch"
+    ):
+        Pipeline.load(write_teacher(tmp_path, operator="Hardmax"), smoke=True, trust_code=True)
+    pipeline = Pipeline.load(write_teacher(tmp_path, classes=7), smoke=True, trust_code=True)
+    with pytest.raises(ModelError, match="its last layer cannot be replaced: take data of its 7 classes"):
+        pipeline.run(out=tmp_path / "runs")
