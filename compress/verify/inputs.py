@@ -80,9 +80,11 @@ def load_samples(
     check_onnx_file(model)
     session = onnx_session.create_session(model)
     if feeds is not None:
-        arrays, available = named_inputs.read_feeds(model, feeds, count)
-        samples = VerificationSamples(arrays)
-        return samples._replace(origin=f"{samples.size} of {available} samples of {feeds.name}")
+        arrays = named_inputs.read_feeds(model, feeds)
+        available = VerificationSamples(arrays).size
+        chosen = evenly_spaced(available, count)
+        origin = f"{len(chosen)} of {available} samples of {feeds.name}"
+        return VerificationSamples({name: array[chosen] for name, array in arrays.items()}, origin)
     if recipe is None and not images and not _has_one_plain_input(session):
         return VerificationSamples(named_inputs.noise(model, count), f"{count} samples of noise for each input")
     shape = sample_shape(model, session)

@@ -32,23 +32,17 @@ def noise(model: Path, count: int) -> dict[str, Array]:
     return {name: tensor.numpy() for name, tensor in batch.inputs.items()}
 
 
-def read_feeds(model: Path, path: Path, count: int) -> tuple[dict[str, Array], int]:
+def read_feeds(model: Path, path: Path) -> dict[str, Array]:
     """Samples of an .npz file.
 
     Args:
         model: ONNX file.
         path: An array (N, …) for each input of the network: the samples along the first axis.
-        count: Largest number of samples, evenly spaced.
-
-    Returns:
-        Samples by input, and the number of samples in the file.
 
     Raises:
         ConversionError: The model has unsupported inputs.
         DataError: The file cannot be read, or an array is missing, unknown, of another type or shape, or of another N.
     """
-    from compress.verify.inputs import evenly_spaced
-
     arrays, specs = load_feeds(path), {spec.name: spec for spec in read_signature(model).inputs}
     if arrays.keys() != specs.keys():
         msg = gettext(
@@ -70,9 +64,7 @@ def read_feeds(model: Path, path: Path, count: int) -> tuple[dict[str, Array], i
         raise DataError(msg)
     for name, array in arrays.items():
         _check_array(path, array, specs[name])
-    available = next(iter(sizes.values()))
-    chosen = evenly_spaced(available, count)
-    return {name: arrays[name][chosen] for name in specs}, available
+    return {name: arrays[name] for name in specs}
 
 
 def _check_array(path: Path, array: Array, spec: TensorSpec) -> None:

@@ -61,9 +61,10 @@ def test_each_sample_is_run_with_its_own_state_and_scale(text: Path, tmp_path: P
 
 
 def test_samples_are_spread_over_the_file(text: Path, tmp_path: Path) -> None:
-    arrays, available = read_feeds(text, feeds(tmp_path), 2)
-    assert available == 6
-    assert arrays["scale"].tolist() == [1.0, 6.0]
+    assert read_feeds(text, feeds(tmp_path))["scale"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    samples = load_samples(text, 2, recipe=None, images=(), feeds=feeds(tmp_path))
+    assert isinstance(samples.values, dict)
+    assert samples.values["scale"].tolist() == [1.0, 6.0]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_arrays_that_do_not_fit_are_refused(
     text: Path, tmp_path: Path, changes: dict[str, np.ndarray | None], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        read_feeds(text, feeds(tmp_path, **changes), 4)
+        read_feeds(text, feeds(tmp_path, **changes))
 
 
 def test_images_and_several_sources_are_refused(text: Path, tmp_path: Path) -> None:
