@@ -14,6 +14,9 @@ from tests.pipeline.report.pages import malicious
 
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => { each.open = true; })"
 OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
+HIDDEN = """[...document.querySelectorAll('.front .table')].filter(each => each.scrollWidth > each.clientWidth)
+    .map(each => each.textContent.slice(0, 80))"""
+"""Tables of the first page that are wider than their place."""
 AXE = "() => axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
 
 
@@ -137,6 +140,7 @@ def test_a_name_stays_text_and_breaks_no_layout(record: RunRecord, open_page: Op
     for width in (360, 1280):
         page.set_viewport_size({"width": width, "height": 740})
         assert page.evaluate(OVERFLOW) == 0
+        assert page.evaluate(HIDDEN) == []
     assert page.locator("main img").count() == 1  # the sample of the record
     assert page.locator("main script, main b").count() == 0
     assert not set("\x1b\x07\x9b\u202e") & set(page.content())
@@ -149,3 +153,4 @@ def test_no_page_scrolls_sideways(record: RunRecord, open_page: OpenPage, tmp_pa
         for width in (360, 768, 1280):
             page.set_viewport_size({"width": width, "height": 740})
             assert page.evaluate(OVERFLOW) == 0
+            assert page.evaluate(HIDDEN) == []
