@@ -19,7 +19,7 @@ from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, Outcome
 from compress.data.interface import Data
 from compress.pipeline.evaluation import Evaluation, check_outputs, evaluate_candidate, evaluate_outcome, no_gain_warning
-from compress.pipeline.stage_output import SCORES, PendingStage, StageOutput
+from compress.pipeline.stage_output import ANSWERS, SCORES, PendingStage, StageOutput, save_scores
 from compress.pipeline.verdict import reach_verdict
 from compress.tasks.classification import ACCURACY, Classification
 from compress.tasks.metric_quantity import gain_of
@@ -135,3 +135,31 @@ def test_a_network_that_learned_nothing_is_named_and_fails_a_budget_on_size(
     carried = evaluate_outcome(again, outcome, context, reference=None, unchanged=False)
     assert carried.warnings == evaluation.warnings
     assert evaluate_outcome(again, outcome, context, reference=None, unchanged=True).warnings == ()
+
+
+def test_the_classes_of_a_network_are_compared_with_those_of_the_reference(eight_classes: Context) -> None:
+    first, second = small_network(0.0), small_network(2.0)
+    evaluation = evaluated(first, eight_classes)
+    folder, spec, samples = eight_classes.folder, eight_classes.data.spec, eight_classes.data.test
+    manifest = {"form": "torch", "same": False, "files": {}, "spec": spec.model_dump(mode="json")}
+    (folder / "candidate.json").write_text(json.dumps(manifest))
+    save_scores(evaluation.scores, folder, evaluation.answers)
+    reference = output_of(evaluation, "teacher", folder)
+
+    pending = PendingStage(1, "train", "k", {}, NotImplemented, NotImplemented, NotImplemented)
+    (folder / "next").mkdir()
+    context = dataclasses.replace(eight_classes, folder=folder / "next")
+    outcome = Outcome(Candidate(spec, second))
+    comparison = evaluate_outcome(pending, outcome, context, reference=reference, unchanged=False).class_comparison
+    predicted = [network(samples.inputs).argmax(1) for network in (first, second)]
+    assert comparison is not None
+    assert comparison.reference == "teacher"
+    assert comparison.samples == 40
+    assert comparison.disagreement_count == int((predicted[0] != predicted[1]).sum()) > 0
+    assert any(each.image for each in comparison.disagreements)
+    stored = np.load(folder / "next" / ANSWERS)
+    np.testing.assert_array_equal(stored[:, 0], predicted[1].numpy())
+    np.testing.assert_array_equal(stored[:, 1], samples.targets.numpy())
+    probabilities = second(samples.inputs).softmax(1).amax(1).detach().numpy()
+    np.testing.assert_allclose(stored[:, 2], probabilities, atol=1e-5)
+    assert evaluate_outcome(pending, outcome, context, reference=None, unchanged=False).class_comparison is None
