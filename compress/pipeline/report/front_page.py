@@ -121,7 +121,7 @@ def _change(record: RunRecord) -> tuple[str, ...]:
     result = "no_interval"
     if loss.low is not None and loss.high is not None:
         result = "worse" if loss.low > 0 else "better" if loss.high < 0 else "unclear"
-    value = format_with_provenance(change, difference_unit(metric.unit))
+    value = f"{'+' if (change.value or 0.0) > 0 else ''}{format_with_provenance(change, difference_unit(metric.unit))}"
     name = tables.reference_metrics(record)[0]
     words = word(f"front.change.{result}")
     return (word("front.change", metric=sentence_start(metric.label), reference=name, value=value, result=words),)

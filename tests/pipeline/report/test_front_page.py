@@ -58,12 +58,12 @@ def test_a_change_of_the_metric_is_judged_by_its_interval(record: RunRecord, low
     changed = last.model_copy(update={"after": last.after | {"accuracy_drop": loss}})
     (sentence,) = section(record.model_copy(update={"stages": (*record.stages[:-1], changed)}), "networks").paragraphs
     assert f"measured: {words}" in sentence
-    assert f"{'−' if low + high > 0 else ''}{abs(low + high) * 50:.2f} points" in sentence
+    assert f"{'−' if low + high > 0 else '+'}{abs(low + high) * 50:.2f} points" in sentence
 
 
 def test_a_change_where_lower_is_better_has_its_own_sign(record: RunRecord) -> None:
     (sentence,) = section(of_perplexity(record), "networks").paragraphs
-    assert sentence.startswith("Perplexity against the teacher, on the same samples: 0.0111 (−0.0020 to 0.0240)")
+    assert sentence.startswith("Perplexity against the teacher, on the same samples: +0.0111 (−0.0020 to 0.0240)")
 
 
 def test_devices_show_the_latency_and_its_limit(record: RunRecord) -> None:
