@@ -26,7 +26,8 @@ def profile(  # one parameter per flag: typer reads them from here
     models: Annotated[
         list[Path],
         typer.Argument(
-            parser=user_path, help="ONNX files to measure in turns; or folders with times.json of trtexec, to read."
+            parser=user_path,
+            help="ONNX files to measure in turns; networks hf:FOLDER; or folders with times.json of trtexec, to read.",
         ),
     ],
     devices: Annotated[str, typer.Option(help="Comma-separated profile names.")] = "host",
@@ -52,6 +53,7 @@ def profile(  # one parameter per flag: typer reads them from here
     """Measure ONNX files on this machine or over SSH, and estimate them on devices out of reach."""
     from compress.cli.terminal import Terminal
     from compress.config.devices import load_device
+    from compress.profile.export_sources import exported_sources
     from compress.profile.file_inputs import load_feeds
     from compress.profile.input_shapes import parse_shapes
     from compress.profile.latency.sweep import sweep_files
@@ -63,25 +65,26 @@ def profile(  # one parameter per flag: typer reads them from here
     device_profiles = [load_device(name.strip()) for name in devices.split(",")]
     length = parse_duration(soak) if soak else None
     say = Terminal(open_terminal(stderr=as_json))
-    inputs = plan_files(models, parse_shapes(shape), load_feeds(feeds) if feeds else {})
-    subjects = profile_files(models, device_profiles, threads=counts[0], seconds=seconds, reporter=say, inputs=inputs)
-    by_path = {path: inputs[name].feeds_of for name, path in named(models).items()}
-    points, skipped = sweep_files(models, device_profiles, sizes, counts, feeds=by_path, seconds=seconds, reporter=say)
-    by_size, left_out = sweep_sizes(models, device_profiles, inputs, threads=counts[0], seconds=seconds, reporter=say)
-    details = profile_file_details(
-        named(models),
-        {name: plan.feeds() for name, plan in inputs.items()},
-        layered=layers,
-        soak_seconds=length,
-        threads=counts[0],
-        seconds=seconds,
-        reporter=say,
-    )
-    signatures = {name: plan.signature for name, plan in inputs.items()}
-    results = _Results(subjects, points, by_size, signatures, details, (*skipped, *left_out))
-    results.show(as_json=as_json)
-    if figure is not None and by_size:
-        results.draw(figure)
+    with exported_sources(models) as files:
+        inputs = plan_files(files, parse_shapes(shape), load_feeds(feeds) if feeds else {})
+        subjects = profile_files(files, device_profiles, threads=counts[0], seconds=seconds, reporter=say, inputs=inputs)
+        by_path = {path: inputs[name].feeds_of for name, path in named(files).items()}
+        points, skipped = sweep_files(files, device_profiles, sizes, counts, feeds=by_path, seconds=seconds, reporter=say)
+        by_size, left_out = sweep_sizes(files, device_profiles, inputs, threads=counts[0], seconds=seconds, reporter=say)
+        details = profile_file_details(
+            named(files),
+            {name: plan.feeds() for name, plan in inputs.items()},
+            layered=layers,
+            soak_seconds=length,
+            threads=counts[0],
+            seconds=seconds,
+            reporter=say,
+        )
+        signatures = {name: plan.signature for name, plan in inputs.items()}
+        results = _Results(subjects, points, by_size, signatures, details, (*skipped, *left_out))
+        results.show(as_json=as_json)
+        if figure is not None and by_size:
+            results.draw(figure)
 
 
 class _Results(NamedTuple):

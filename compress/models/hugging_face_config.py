@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 SEQUENCE = "sequence"
+CONNECTION_S = 3.0
+"""Time limit for a connection to the hub."""
 TYPICAL_SEQUENCE = 128
 """Tokens of examples and timings, where the network takes that many."""
 
@@ -118,7 +123,27 @@ def where(name: str, base: Path) -> dict[str, object]:
     folder = user_path(name, base)
     if folder.is_dir():
         return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
-    return {"pretrained_model_name_or_path": name}
+    return {"pretrained_model_name_or_path": name, "local_files_only": not _is_hub_reachable()}
+
+
+@cache
+def _is_hub_reachable() -> bool:
+    """Whether the hub's host accepts a connection; unknown, and taken as true, behind a proxy.
+
+    Without a network, transformers would try again for minutes; so only files of earlier downloads are read then.
+    """
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    address = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    if getproxies():
+        return True
+    try:
+        port = address.port or (80 if address.scheme == "http" else 443)
+        socket.create_connection((address.hostname or "", port), timeout=CONNECTION_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def unreadable(name: str, base: Path, error: Exception) -> ModelError | TrustError:

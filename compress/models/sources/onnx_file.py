@@ -68,9 +68,19 @@ def check_contents(path: Path) -> None:
     """Refuse a file that cannot be compressed, by what it holds; it is not run.
 
     Raises:
-        ConversionError: The file is damaged, has operators that ONNX Runtime lacks, is quantized, or has no float weights.
+        ConversionError: The file is damaged, has operators that ONNX Runtime lacks, gives something else than tensors, is
+            quantized, or has no float weights.
     """
     model = onnx_files.load(path)
+    for value in model.graph.output:
+        if (kind := value.type.WhichOneof("value")) not in (None, "tensor_type"):
+            msg = gettext(
+                "{path}: output {name!r} is of type {kind}; only tensors are supported: export it with tensors",
+                path=path,
+                name=value.name,
+                kind=kind.removesuffix("_type").replace("_", " "),
+            )
+            raise ConversionError(msg)
     nodes = list(all_nodes(model.graph))
     local = {function.domain for function in model.functions}
     if custom := sorted({f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in STANDARD_DOMAINS | local}):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import MissingPackageError, ModelError
 from compress.core.sentences import render
+from compress.models import hugging_face_config
 from compress.models.checkpoint import load as load_checkpoint
 from compress.models.checkpoint import save
 from compress.models.count_macs import count_network
@@ -140,3 +142,20 @@ def test_a_vision_transformer_loses_channels_and_comes_back(tmp_path, make_spec)
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(load_checkpoint(tmp_path / "small.safetensors", reference)(images), pruned(images))
+
+
+def test_a_name_on_the_hub_is_refused_at_once_without_a_network(tmp_path, monkeypatch, make_spec):
+    import socket
+
+    def refuse(*_: object, **__: object) -> None:
+        message = "no network"
+        raise OSError(message)
+
+    hugging_face_config._is_hub_reachable.cache_clear()
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    start = time.monotonic()
+    with pytest.raises(ModelError, match=r"the hub gives no 'maker/network' .*; without a network, give a folder"):
+        build_model(ModelSettings(source="hf:maker/network"), make_spec(), seed=0, base=tmp_path)
+    assert time.monotonic() - start < 20.0
+    hugging_face_config._is_hub_reachable.cache_clear()

@@ -73,6 +73,13 @@ def test_files_that_cannot_be_compressed_are_refused_each_with_its_reason(tmp_pa
             check_given_file(saved(model, tmp_path))
 
 
+def test_an_output_that_is_a_list_is_refused(tmp_path: Path) -> None:
+    model = dense(extra="SequenceConstruct")
+    model.graph.output[0].CopyFrom(helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, ("n", 4)))
+    with pytest.raises(ConversionError, match="output 'y' is of type sequence; only tensors are supported"):
+        check_given_file(saved(model, tmp_path))
+
+
 def test_weights_stored_as_bytes_count_as_quantized(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(RANDOM.integers(-127, 127, (60, 40)).astype(np.int8), "w8")
     scale = numpy_helper.from_array(np.ones((1, 40), np.float32), "s")

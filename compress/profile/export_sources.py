@@ -1,0 +1,50 @@
+"""Export networks that are named by their source, such as `hf:FOLDER`, to ONNX files that can be profiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from compress.core.errors import DeviceError
+from compress.core.language import gettext
+
+SOURCE = "hf:"
+"""Prefix of a source whose configuration says which inputs the network takes."""
+
+
+@contextmanager
+def exported_sources(models: Sequence[Path]) -> Iterator[list[Path]]:
+    """The files of the models; a source is exported to a folder that exists inside the context.
+
+    Args:
+        models: ONNX files, folders, and sources of transformers.
+
+    Raises:
+        DeviceError: Two sources have the same name.
+        CompressError: A network cannot be built or exported.
+    """
+    with TemporaryDirectory(prefix="compress-profile-") as folder:
+        files: list[Path] = []
+        for model in models:
+            name = str(model)
+            files.append(_export(name.removeprefix(SOURCE), Path(folder)) if name.startswith(SOURCE) else model)
+        yield files
+
+
+def _export(name: str, folder: Path) -> Path:
+    """Write the file of a checkpoint, named after it."""
+    from compress.backends.export_onnx import export_onnx
+    from compress.models.factory import build_model
+    from compress.models.hugging_face_config import spec_of
+    from compress.models.settings import ModelSettings
+
+    path = folder / f"{Path(name).name or 'network'}.onnx"
+    if path.exists():
+        msg = gettext("two networks are named {name!r}; profile them one after the other", name=path.stem)
+        raise DeviceError(msg)
+    spec = spec_of(name, base=Path.cwd())
+    network = build_model(ModelSettings(source=f"{SOURCE}{name}"), spec, seed=0, base=Path.cwd()).module
+    export_onnx(network, spec, path)
+    return path
