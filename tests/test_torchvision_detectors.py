@@ -1,4 +1,4 @@
-"""torchvision's detectors of one stage, small, through the whole chain."""
+"""torchvision's detectors, small, through the whole chain."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ PYRAMID = "{backbone: resnet18, fpn_channels: 64}"
         ("fcos_resnet50_fpn", PYRAMID),
         ("retinanet_resnet50_fpn", PYRAMID),
         ("ssdlite320_mobilenet_v3_large", "{}"),
+        (
+            "fasterrcnn_resnet50_fpn",
+            "{backbone: resnet18, fpn_channels: 64, anchor_scale: 0.1, representation: 128, proposals: 24}",
+        ),
     ],
 )
 def test_the_whole_chain(name: str, args: str, tmp_path: Path) -> None:
@@ -50,10 +54,10 @@ def test_the_whole_chain(name: str, args: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["torchvision", "detector"])
-def test_two_stages_are_refused_with_one_sentence(source: str, tmp_path: Path) -> None:
+def test_masks_are_refused_with_one_sentence(source: str, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(
-        RECIPE.format(name="fasterrcnn_resnet50_fpn", args="{}").replace("torchvision:", f"{source}:")
+        RECIPE.format(name="maskrcnn_resnet50_fpn", args="{}").replace("torchvision:", f"{source}:")
     )
-    with pytest.raises(ModelError, match="its second stage judges the regions that its first one proposes") as error:
+    with pytest.raises(ModelError, match="its masks have no metric, loss or output") as error:
         Pipeline.load(tmp_path / "tiny.yaml").run(out=tmp_path / "reports")
     assert "\n" not in str(error.value)

@@ -29,6 +29,7 @@ from compress.backends.fold_batchnorm import prepare_for_export
 from compress.backends.node_names import name_nodes
 from compress.backends.onnx_cleanup import strip
 from compress.backends.parity_records import record_parity
+from compress.backends.proposal_operators import TRANSLATIONS
 from compress.backends.rewrite_spatial_mean import reducemean_to_gap
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
@@ -193,6 +194,7 @@ def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: 
         input_names=[tensor.name for tensor in signature.inputs],
         output_names=list(spec.output_names),
         dynamic_shapes=dynamic_shapes(network, signature) if dynamic else None,
+        custom_translation_table=dict(TRANSLATIONS),
         verbose=False,
     )
     if program is None:

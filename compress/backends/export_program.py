@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from compress.backends.export_onnx import dynamic_shapes
 from compress.backends.exporter_messages import innermost_reason, quiet_exporters
+from compress.backends.proposal_operators import NAMESPACE
 from compress.core.atomic_files import write_with
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
@@ -47,6 +48,7 @@ def export_program(module: nn.Module, spec: NetworkSpec, path: Path) -> tuple[Fa
     try:
         with quiet_exporters(), torch.no_grad():
             program = _export(network, spec)
+            _check_operators(program)
             _check(program, network, spec)
             buffer = io.BytesIO()  # with a path, torch would write the path into the file
             torch.export.save(program, buffer)
@@ -63,6 +65,18 @@ def _export(network: nn.Module, spec: NetworkSpec) -> ExportedProgram:
         for key in _LOCAL:
             node.meta.pop(key, None)
     return program
+
+
+def _check_operators(program: ExportedProgram) -> None:
+    """Check that a program has no operators of this package, which it could not be loaded without.
+
+    Raises:
+        ConversionError: It has some.
+    """
+    own = sorted({str(node.target) for node in program.graph.nodes if str(node.target).startswith(f"{NAMESPACE}.")})
+    if own:
+        msg = gettext("{names} are operators of this package", names=", ".join(own))
+        raise ConversionError(msg)
 
 
 def _check(program: ExportedProgram, network: nn.Module, spec: NetworkSpec) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from compress.config.detector_stages import check_stages
 from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
 from compress.config.start_form import first_torch_stage, start_form, why_no_teacher, why_not_trainable
@@ -106,6 +107,18 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
         stages = [(entry.path, with_task_losses(entry.stage, draft.task)) for entry in draft.chain if entry.stage is not None]
         yield from check_task(draft.task, [*data, *draft.models, *stages])
         yield from check_metric_limits(draft.chain, draft.budget, draft.task)
+        if draft.task.name == "detection":
+            yield from _check_detector_stages(draft)
+
+
+def _check_detector_stages(draft: PartialRecipe) -> Iterator[Finding]:
+    """Losses on logits between detectors of one and of two stages; the teacher of a stage is that of the recipe."""
+    model = dict(draft.models).get(("model",))
+    for path, teacher in draft.models:
+        if model is not None and path[0] == "teacher":
+            for entry in draft.chain:
+                if uses_teacher(entry.stage):
+                    yield from check_stages(model, teacher, _blocks(entry.path, entry.stage))
 
 
 def entries(stages: Sequence[Stage]) -> tuple[StageEntry, ...]:
@@ -247,6 +260,14 @@ def _blocks(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, BaseModel]]
     elif isinstance(value, tuple):
         for index, member in enumerate(value):
             yield from _blocks((*path, index), member)
+
+
+def uses_teacher(stage: Stage | None) -> bool:
+    """Whether a stage, or its recovery, learns from the teacher of the recipe."""
+    fields = type(stage).model_fields if stage else ()
+    values = [getattr(stage, field) for field in fields]
+    recovers = any(isinstance(value, FinetuneSettings) and value.teacher == "teacher" for value in values)
+    return recovers or _learns_from_teacher(stage)
 
 
 def _learns_from_teacher(stage: Stage | None) -> bool:

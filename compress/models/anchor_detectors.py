@@ -10,12 +10,10 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.models.detection.ssd import SSD
 
-from compress.models.detectors import DetectorOutputs, repeat_anchors
+from compress.models.detectors import DetectorOutputs, logits_of_log_scores, repeat_anchors
 
 FCOS_ANCHOR_SCALE = 4.0
 """Side of an anchor of FCOS in strides of its level, as of RetinaNet's smallest: FCOS itself matches by distances instead."""
-LARGEST_LOG_SCORE = -1e-4
-"""Of a logit that is made from a score: nearer to 1 the difference 1 − s loses its digits."""
 
 
 class AnchorDetector(nn.Module):
@@ -88,8 +86,7 @@ class FcosDetector(nn.Module):
         """
         outputs = self.head(list(self.backbone(image).values()))
         log_score = (F.logsigmoid(outputs["cls_logits"]) + F.logsigmoid(outputs["bbox_ctrness"])) / 2
-        log_score = log_score.clamp(max=LARGEST_LOG_SCORE)
-        logits = log_score - (1 - log_score.exp()).log()
+        logits = logits_of_log_scores(log_score)
         distances = outputs["bbox_regression"] / FCOS_ANCHOR_SCALE
         low, high = distances[..., :2], distances[..., 2:]
         offsets = torch.cat([(high - low) / 2, (low + high).clamp(min=1e-3).log()], dim=-1)

@@ -31,6 +31,7 @@ from compress.quantize.acceptance import (
     limits_only_quantized_meets,
 )
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
+from compress.quantize.analysis.box_operators import box_operators
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.analysis.output_tail import leave_tail_float
 from compress.quantize.calibration.tune_ranges import tune_ranges
@@ -175,7 +176,12 @@ def _build_static(
     report: _Report,
 ) -> dict[str, ModelProto] | None:
     """Choose the float layers, train, and build the network for each runtime; None in processes that write no files."""
-    tail, notes = leave_tail_float(plan, RUNTIME if RUNTIME in runtimes else runtimes[0], excluded, candidate.spec, context)
+    boxes = box_operators(plan.model)
+    if boxes:
+        report.notes.append(Fact.of("quantize.float_boxes", count=len(boxes)))
+    runtime = RUNTIME if RUNTIME in runtimes else runtimes[0]
+    tail, notes = leave_tail_float(plan, runtime, (*excluded, *boxes), candidate.spec, context)
+    tail = (*boxes, *tail)
     report.notes += notes
     mixed_layers: tuple[str, ...] = ()
     if stage.mixed is not None:

@@ -116,6 +116,28 @@ class Task(ABC):
         """
         return self.name_outputs(module(*inputs.values()))
 
+    def training_forward(self, module: nn.Module, inputs: Tensors, targets: Tensors) -> Tensors:  # noqa: ARG002
+        """Run a network whose loss follows; by default as `forward` does.
+
+        Args:
+            module: The network.
+            inputs: Inputs in the order of the signature.
+            targets: Targets, for networks that choose by them what the loss is computed from.
+
+        Raises:
+            ModelError: The network does not return tensors.
+        """
+        return self.forward(module, inputs)
+
+    def teacher_targets(self, outputs: Tensors, targets: Tensors) -> Tensors:  # noqa: ARG002
+        """The targets for a teacher; by default those of the student.
+
+        Args:
+            outputs: Of the student in training, for teachers that judge what it chose.
+            targets: Of the batch.
+        """
+        return targets
+
     def name_outputs(self, outputs: object) -> Tensors:
         """Outputs of a network or a file by name; arguments and errors as for the function of this name."""
         return name_outputs(outputs, self.output_names)

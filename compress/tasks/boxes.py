@@ -55,6 +55,19 @@ def decode_boxes(offsets: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
+def class_offsets(offsets: Tensor, classes: Tensor) -> Tensor:
+    """Offsets t of the given classes, (…, 4).
+
+    Args:
+        offsets: (…, 4) for all classes, or (…, 4 K) with those of each class.
+        classes: int64 (…).
+    """
+    each = offsets.reshape(*offsets.shape[:-1], offsets.shape[-1] // 4, 4)
+    index = classes % each.shape[-2]
+    own: Tensor = each.gather(-2, index[..., None, None].expand(*index.shape, 1, 4)).squeeze(-2)
+    return own
+
+
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
     """Offsets t of boxes, (…, 4): the inverse of `decode_boxes`.
 
@@ -108,7 +121,7 @@ def select_detections(
 
     Args:
         logits: z, (A, K).
-        offsets: (A, 4).
+        offsets: (A, 4), or (A, 4 K) with those of each class.
         anchors: (A, 4), pixels.
         least_score: Smallest score of a detection.
         nms_iou: Of two boxes of one class with a larger IoU, the one with the lower score is dropped.
@@ -120,7 +133,7 @@ def select_detections(
     likely = (flat.sigmoid() > least_score).nonzero().flatten()
     index = likely[flat[likely].sort(descending=True, stable=True).indices[: 10 * most]]
     scores, anchor, classes = flat[index].sigmoid(), index // logits.shape[1], index % logits.shape[1]
-    boxes = decode_boxes(offsets[anchor], anchors[anchor])
+    boxes = decode_boxes(class_offsets(offsets[anchor], classes), anchors[anchor])
     if size is not None:
         limit = boxes.new_tensor((size[1], size[0], size[1], size[0]))
         boxes = boxes.clamp(min=0).minimum(limit)

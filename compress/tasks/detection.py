@@ -3,8 +3,8 @@
 A detector receives one image of a fixed size and returns three tensors for its A anchors, see `compress.tasks.boxes`:
 
     class_logits   (batch, A, K)   an independent logit for each class; none for the background
-    boxes          (batch, A, 4)   offsets t from the anchors
-    anchors        (batch, A, 4)   pixels; constants of the network, repeated for each sample
+    boxes          (batch, A, 4)   offsets t from the anchors, or (batch, A, 4 K) with those of each class
+    anchors        (batch, A, 4)   pixels; constants of the network, repeated for each sample, or proposals of each image
 
 The anchors are an output so that an exported file has everything for loss, metric and decoding, and so that
 networks with other anchors can be compared. Decoding and non-maximum suppression are outside the network.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from compress.core.errors import DataError
+from compress.core.errors import DataError, ModelError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
@@ -28,16 +28,31 @@ from compress.tasks.base import Rows, Task
 from compress.tasks.capability import Capability
 from compress.tasks.class_results import class_results
 from compress.tasks.detection_metric import AveragePrecision, class_precisions, detection_statistics
-from compress.tasks.detection_outputs import AGREEMENT_SCORE, ANCHORS, CLASS_LOGITS, IMAGE_SIZE, OFFSETS
-from compress.tasks.detections import detection_agreement, image_sizes, postprocess, true_objects
+from compress.tasks.detection_outputs import AGREEMENT_SCORE, ANCHORS, CLASS_LOGITS, IMAGE_SIZE, OFFSET_VALUES, OFFSETS
+from compress.tasks.detections import (
+    detection_agreement,
+    has_equal_anchors,
+    image_sizes,
+    postprocess,
+    ranked_scores,
+    true_objects,
+)
 from compress.tasks.further_results import FurtherResults
 from compress.tasks.infer_code import InferCode
 from compress.tasks.infer_detection import DETECT
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.overlay import Boxes, Overlay
+from compress.tasks.two_stage_outputs import (
+    OBJECTNESS,
+    PROPOSAL_LABELS,
+    PROPOSALS,
+    is_two_stage,
+    proposal_rows,
+    two_stage_loss,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from compress.tasks.boxes import Detections
     from compress.tasks.output_agreement import OutputAgreement
@@ -74,9 +89,44 @@ class Detection(Task):
         """Class logits, offsets and anchors; the number of anchors depends on the network."""
         return (
             TensorSpec(name=CLASS_LOGITS, shape=(BATCH, ANCHORS, len(classes))),
-            TensorSpec(name=OFFSETS, shape=(BATCH, ANCHORS, 4)),
+            TensorSpec(name=OFFSETS, shape=(BATCH, ANCHORS, OFFSET_VALUES)),
             TensorSpec(name=ANCHORS, shape=(BATCH, ANCHORS, 4)),
         )
+
+    def name_outputs(self, outputs: object) -> Tensors:
+        """Outputs by name.
+
+        Raises:
+            ModelError: An output is missing, or the offsets have another number of values.
+        """
+        named = super().name_outputs(outputs)
+        logits, offsets = named[CLASS_LOGITS], named[OFFSETS]
+        if offsets.ndim and offsets.shape[-1] not in (4, 4 * logits.shape[-1]):
+            msg = gettext(
+                "the network gives {name} of shape {shape}; the last axis must have 4 values, or 4 for each of the {count} classes",
+                name=OFFSETS,
+                shape=tuple(offsets.shape),
+                count=logits.shape[-1],
+            )
+            raise ModelError(msg)
+        return named
+
+    def training_forward(self, module: nn.Module, inputs: Tensors, targets: Tensors) -> Tensors:
+        """Outputs that the loss is computed from; detectors of two stages need the targets for them.
+
+        Args:
+            module: The network.
+            inputs: The image.
+            targets: `boxes` and `classes`, and `proposals` of another network.
+        """
+        if not is_two_stage(module):
+            return self.forward(module, inputs)
+        outputs: Tensors = module(*inputs.values(), targets[BOXES], targets[CLASSES], targets.get(PROPOSALS))
+        return outputs
+
+    def teacher_targets(self, outputs: Tensors, targets: Tensors) -> Tensors:
+        """The targets with the proposals that a student of two stages was trained on, which its teacher is to judge, too."""
+        return {**targets, **{name: outputs[name] for name in (PROPOSALS, PROPOSAL_LABELS) if name in outputs}}
 
     def targets(self, classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
         """Boxes and classes, padded."""
@@ -108,7 +158,8 @@ class Detection(Task):
         out of the first sum. Lin et al. 2017 (arXiv:1708.02002), Rezatofighi et al. 2019 (arXiv:1902.09630).
 
         Args:
-            outputs: Outputs of the detector.
+            outputs: Outputs of the detector. For those of a detector of two stages in training the loss is
+                `compress.tasks.two_stage_outputs.two_stage_loss`; for its other outputs it is this one, of the proposals.
             targets: `boxes` and `classes`.
             label_smoothing: ε in [0, 1): the targets of the logits become (1 − ε) · y + ε / 2.
 
@@ -117,8 +168,10 @@ class Detection(Task):
         """
         from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-        from compress.tasks.boxes import BETWEEN, decode_boxes
+        from compress.tasks.boxes import BETWEEN, class_offsets, decode_boxes
 
+        if OBJECTNESS in outputs:
+            return two_stage_loss(outputs, label_smoothing=label_smoothing)
         matches, boxes, classes = match_batch(outputs, targets)
         z, matched = outputs[CLASS_LOGITS], matches >= 0
         y = z.new_zeros(z.shape)
@@ -126,7 +179,8 @@ class Detection(Task):
         y = (1 - label_smoothing) * y + label_smoothing / 2
         counted = matches != BETWEEN
         focal = sigmoid_focal_loss(z[counted], y[counted], alpha=FOCAL_ALPHA, gamma=FOCAL_GAMMA, reduction="sum")
-        decoded = decode_boxes(outputs[OFFSETS][matched], outputs[ANCHORS][matched])
+        offsets = class_offsets(outputs[OFFSETS][matched], classes[matched])
+        decoded = decode_boxes(offsets, outputs[ANCHORS][matched])
         overlap = generalized_box_iou_loss(decoded, boxes[matched], reduction="sum")
         total: Tensor = (focal + BOX_WEIGHT * overlap) / max(1, int(matched.sum()))
         return total
@@ -157,12 +211,15 @@ class Detection(Task):
         For K = 1 a softmax over such a row is the sigmoid, so that losses on logits also compare whether there is an object.
         Rows are the matched anchors, with the class of their box, and for each of them three of the background, evenly spaced:
         most anchors are easy background and would dominate the loss. The choice depends only on anchors and targets, so it is
-        the same for student and teacher where these have equal anchors.
+        the same for student and teacher where these have equal anchors. Of detectors of two stages the rows are proposals, see
+        `compress.tasks.two_stage_outputs.proposal_rows`.
         """
         import torch
 
         from compress.tasks.boxes import BACKGROUND
 
+        if CLASS_LOGITS not in outputs:
+            return Rows(*proposal_rows(outputs, targets))
         matches, _, classes = match_batch(outputs, targets)
         matched = matches >= 0
         background = (matches == BACKGROUND).flatten().nonzero().flatten()
@@ -177,15 +234,20 @@ class Detection(Task):
         """Differences of logits and offsets; `top1` is the fraction of common detections of both networks.
 
         Over detections of a score of at least 0.3: 2 · matched / (detections of a + of b), matched at an IoU of at least 0.5
-        with the same class; 1 for an image without detections.
+        with the same class; 1 for an image without detections. Where the anchors of both differ, as proposals do,
+        the differences are those of the scores of the detections, place by place.
         """
         import torch
 
         from compress.tasks.output_agreement import compare_outputs
 
-        flat = [
-            torch.cat([each[name].flatten(1) for name in (CLASS_LOGITS, OFFSETS)], dim=1).numpy() for each in (reference, other)
-        ]
+        if has_equal_anchors(reference, other):
+            flat = [
+                torch.cat([each[name].flatten(1) for name in (CLASS_LOGITS, OFFSETS)], dim=1).numpy()
+                for each in (reference, other)
+            ]
+        else:
+            flat = [ranked_scores(each).numpy() for each in (reference, other)]
         same = [
             detection_agreement(a, b)
             for a, b in zip(*(postprocess(each, least_score=AGREEMENT_SCORE) for each in (reference, other)), strict=True)

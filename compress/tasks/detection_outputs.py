@@ -4,6 +4,8 @@ from __future__ import annotations
 
 CLASS_LOGITS, OFFSETS, ANCHORS = "class_logits", "boxes", "anchors"
 """Outputs of a detector; see `compress.tasks.detection`."""
+OFFSET_VALUES = "offset_values"
+"""Name of the last axis of the offsets: of size 4, or 4 K with those of each class."""
 IMAGE_SIZE = "image_size"
 """Height and width of the images that outputs are of, int64 (N, 2), pixels; no output, but set beside them."""
 DETECTED_BOXES, DETECTED_SCORES, DETECTED_CLASSES = "detected_boxes", "detected_scores", "detected_classes"

@@ -18,6 +18,7 @@ from compress.tasks.detection_outputs import (
     DETECTED_SCORES,
     IMAGE_SIZE,
     LEAST_SCORE,
+    MOST_DETECTIONS,
     OFFSETS,
 )
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compress.tasks.boxes import Detections
+
+
+ANCHOR_TOLERANCE = 0.01
+"""Difference of two anchors in pixels that counts as rounding."""
 
 
 def image_sizes(inputs: Tensors) -> Tensor:
@@ -51,6 +56,22 @@ def postprocess(outputs: Tensors, *, least_score: float = LEAST_SCORE) -> list[D
         select_detections(z, t, anchors, least_score=least_score, size=size)
         for (z, t, anchors), size in zip(each, sizes, strict=True)
     ]
+
+
+def has_equal_anchors(first: Tensors, second: Tensors) -> bool:
+    """Whether two sets of outputs have the same anchors, but for rounding; those of detectors of two stages may differ."""
+    one, other = first[ANCHORS], second[ANCHORS]
+    return one.shape == other.shape and bool(((one - other).abs() <= ANCHOR_TOLERANCE).all())
+
+
+def ranked_scores(outputs: Tensors) -> Tensor:
+    """Scores of the detections of each image in descending order, (N, `MOST_DETECTIONS`), 0 where there are fewer."""
+    import torch
+
+    scores = torch.zeros(len(outputs[OFFSETS]), MOST_DETECTIONS)
+    for row, detections in zip(scores, postprocess(outputs), strict=True):
+        row[: len(detections.scores)] = detections.scores
+    return scores
 
 
 def unpad(detected: Tensors, *, least_score: float = LEAST_SCORE) -> list[Detections]:

@@ -22,6 +22,21 @@ def run_flat(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     return flat_outputs(module(*inputs))
 
 
+def all_outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> object:
+    """Everything that a network computes with a layer, for the trace of its layers.
+
+    By default these are its outputs. A network whose outputs do not depend on some layer by gradients, such as the first stage
+    of a detector of two stages, has a method `all_outputs` that also returns what that layer gives.
+
+    Args:
+        module: The network.
+        inputs: Inputs in the order of its signature.
+    """
+    run = getattr(module, "all_outputs", module)
+    outputs: object = run(*inputs)
+    return outputs
+
+
 def flat_outputs(outputs: object) -> Tensor:
     """All float tensors among the outputs, concatenated, (N, M); a single tensor (N, K) is returned unchanged.
 

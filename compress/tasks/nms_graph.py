@@ -73,7 +73,8 @@ def append_nms(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto
     """A copy of a detector's graph that ends in its detections.
 
     Args:
-        model: With the outputs class logits (N, A, K), offsets (N, A, 4) and anchors (N, A, 4), in this order.
+        model: With the outputs class logits (N, A, K), offsets (N, A, 4), or (N, A, 4 K) with those of each class, and anchors
+            (N, A, 4), in this order.
         size: (height, width) of the images, pixels.
 
     Returns:
@@ -85,8 +86,8 @@ def append_nms(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto
     logits, offsets, anchors = (output.name for output in model.graph.output)
     top, anchor, classes = _candidates(steps, logits, offsets)
     place = steps.one("Unsqueeze", anchor, steps.integers(2))
-    chosen = [steps.one("GatherND", values, place, batch_dims=1) for values in (offsets, anchors)]
-    boxes = _decode(steps, chosen[0], chosen[1], size)
+    own = steps.one("GatherND", anchors, place, batch_dims=1)
+    boxes = _decode(steps, _class_offsets(steps, offsets, place, classes), own, size)
     scores = steps.one("Sigmoid", top)
     selection = _suppress(steps, boxes, scores, classes, logits)
     _results(steps, boxes, selection, classes)
@@ -114,6 +115,21 @@ def _candidates(steps: _Steps, logits: str, offsets: str) -> tuple[str, str, str
     top, index = steps.add("TopK", flat, count, outputs=2, axis=1, largest=1, sorted=1)
     classes = steps.one("Gather", steps.one("Shape", logits), steps.integers(2))
     return top, steps.one("Div", index, classes), steps.one("Mod", index, classes)
+
+
+def _class_offsets(steps: _Steps, offsets: str, place: str, classes: str) -> str:
+    """Offsets (N, C, 4) of pairs; see `compress.tasks.boxes.class_offsets`.
+
+    Args:
+        steps: Of the graph.
+        offsets: (N, A, 4) or (N, A, 4 K).
+        place: Anchors of the pairs, int64 (N, C, 1).
+        classes: int64 (N, C).
+    """
+    each = steps.one("Reshape", offsets, steps.integers(0, 0, -1, 4))
+    count = steps.one("Gather", steps.one("Shape", each), steps.integers(2))
+    index = steps.one("Unsqueeze", steps.one("Mod", classes, count), steps.integers(2))
+    return steps.one("GatherND", each, steps.one("Concat", place, index, axis=2), batch_dims=1)
 
 
 def _decode(steps: _Steps, offsets: str, anchors: str, size: tuple[int, int]) -> str:

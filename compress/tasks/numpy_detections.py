@@ -48,7 +48,7 @@ def select_detections(
     Of all pairs of anchor and class, the 10 * `most` likeliest with a score over `least_score` are decoded and suppressed.
 
     Args:
-        outputs: Class logits (A, K), offsets (A, 4) and anchors (A, 4).
+        outputs: Class logits (A, K), offsets (A, 4), or (A, 4 K) with those of each class, and anchors (A, 4).
         size: Width and height of the network's input, pixels.
         least_score: Lower scores are no detections.
         iou: Of two boxes of one class with a larger IoU, the one with the lower score is dropped.
@@ -63,6 +63,7 @@ def select_detections(
     scores = 1 / (1 + np.exp(-flat[order]))
     order, scores = order[scores > least_score], scores[scores > least_score]
     rows, classes = order // logits.shape[1], order % logits.shape[1]
-    boxes = decode_boxes(offsets[rows], anchors[rows], *size)
+    each = offsets.reshape(len(offsets), offsets.shape[1] // 4, 4)
+    boxes = decode_boxes(each[rows, classes % each.shape[1]], anchors[rows], *size)
     selection = suppress_boxes(boxes, classes, iou)[:most]
     return boxes[selection], scores[selection], classes[selection]

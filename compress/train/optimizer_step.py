@@ -158,10 +158,11 @@ class TrainStep:
         mixed = mix_batch(batch.input, self.curriculum) if self.curriculum.mixes else None
         inputs = batch.inputs if mixed is None else dict.fromkeys(batch.inputs, mixed.inputs)
         on_device = batch._replace(inputs=self._inputs_on(device, inputs)).to(device)
-        teacher = self._teacher_outputs(on_device, mixed)
         with capture(self.module, self.matcher.student_hooks) as activations, self.accelerator.autocast():
-            outputs = _in_float32(self.task.forward(self.parallel, on_device.inputs))
+            outputs = _in_float32(self.task.training_forward(self.parallel, on_device.inputs, on_device.targets))
         rows = self.task.distillable(outputs, on_device.targets)
+        teacher_batch = on_device._replace(targets=self.task.teacher_targets(outputs, on_device.targets))
+        teacher = self._teacher_outputs(teacher_batch, mixed)
         if self.teacher is not None:
             if teacher.logits is not None and teacher.logits.shape != rows.logits.shape:
                 shapes = f"logits of the teacher are {tuple(teacher.logits.shape)}, of the student {tuple(rows.logits.shape)}"

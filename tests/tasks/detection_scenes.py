@@ -24,6 +24,14 @@ def random_outputs(batch: int = 3, anchors: int = 400, classes: int = 4, seed: i
     }
 
 
+def outputs_of_classes() -> dict[str, Tensor]:
+    """Outputs with offsets of each class, as detectors of two stages have."""
+    outputs = random_outputs(2)
+    generator = torch.Generator().manual_seed(1)
+    anchors, classes = outputs[CLASS_LOGITS].shape[1:]
+    return outputs | {OFFSETS: 0.3 * torch.randn(2, anchors, 4 * classes, generator=generator)}
+
+
 def scene_outputs() -> dict[str, Tensor]:
     """Three scenes as a good detector sees them: two objects at three anchors each, none, and one over the edge."""
     grid = torch.tensor([[x, y, x + 12.0, y + 12.0] for y in range(0, HEIGHT, 6) for x in range(0, WIDTH, 6)])

@@ -6,7 +6,15 @@ import torch
 from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
-from compress.tasks.boxes import BACKGROUND, BETWEEN, decode_boxes, encode_boxes, match_anchors, select_detections
+from compress.tasks.boxes import (
+    BACKGROUND,
+    BETWEEN,
+    class_offsets,
+    decode_boxes,
+    encode_boxes,
+    match_anchors,
+    select_detections,
+)
 
 ANCHORS = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [0, 0, 10, 22], [50, 50, 60, 60]])
 
@@ -60,3 +68,9 @@ def test_values_that_are_not_finite_are_no_detections() -> None:
     offsets = torch.zeros(4, 4)
     offsets[1, 0] = float("inf")
     assert select_detections(logits, offsets, ANCHORS, least_score=0.5).scores.tolist() == logits[2].sigmoid().tolist()
+
+
+def test_offsets_are_those_of_the_class_or_of_all() -> None:
+    offsets = torch.arange(24.0).reshape(2, 12)
+    assert class_offsets(offsets, torch.tensor([2, 0])).tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
+    assert class_offsets(offsets[:, :4], torch.tensor([2, 0])).tolist() == offsets[:, :4].tolist()

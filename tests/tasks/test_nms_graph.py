@@ -15,7 +15,7 @@ from torch import Tensor
 from compress.tasks.detection_outputs import ANCHORS, CLASS_LOGITS, MOST_DETECTIONS, OFFSETS
 from compress.tasks.detections import postprocess, unpad
 from compress.tasks.nms_graph import append_nms
-from tests.tasks.detection_scenes import HEIGHT, WIDTH, random_outputs, scene_outputs
+from tests.tasks.detection_scenes import HEIGHT, WIDTH, outputs_of_classes, random_outputs, scene_outputs
 
 NAMES = (CLASS_LOGITS, OFFSETS, ANCHORS)
 
@@ -53,6 +53,10 @@ def assert_equal(outputs: dict[str, Tensor], opset: int = 18) -> list[int]:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_random_scenes(seed: int, batch: int) -> None:
     assert assert_equal(random_outputs(batch, seed=seed)) == [MOST_DETECTIONS] * batch
+
+
+def test_offsets_of_each_class() -> None:
+    assert assert_equal(outputs_of_classes()) == [MOST_DETECTIONS] * 2
 
 
 @pytest.mark.parametrize("opset", [13, 18, 21])

@@ -10,10 +10,12 @@ from compress.tasks.boxes import decode_boxes as decode_in_torch
 from compress.tasks.detection_outputs import ANCHORS, CLASS_LOGITS, OFFSETS
 from compress.tasks.detections import postprocess
 from compress.tasks.numpy_detections import decode_boxes, select_detections, suppress_boxes
-from tests.tasks.detection_scenes import HEIGHT, WIDTH, random_outputs, scene_outputs
+from tests.tasks.detection_scenes import HEIGHT, WIDTH, outputs_of_classes, random_outputs, scene_outputs
 
 
-@pytest.mark.parametrize("outputs", [random_outputs(), scene_outputs()], ids=["random", "drawn scenes"])
+@pytest.mark.parametrize(
+    "outputs", [random_outputs(), scene_outputs(), outputs_of_classes()], ids=["random", "drawn", "classes"]
+)
 @pytest.mark.parametrize("least_score", [0.01, 0.3])
 def test_detections_are_those_of_the_task_in_the_same_order(outputs: dict[str, torch.Tensor], least_score: float) -> None:
     for index, expected in enumerate(postprocess(outputs, least_score=least_score)):

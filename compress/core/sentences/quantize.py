@@ -145,6 +145,9 @@ SENTENCES: Sentences = {
         "it is between quantized operators, so ONNX Runtime computes it in integers; add its neighbours to keep_float"
     ),
     "quantize.layers_not_measured": "{error}",
+    "quantize.float_boxes": (
+        "the {count} operators that choose and decode proposals stay in float: a step of int8 is several pixels of a box"
+    ),
     "quantize.float_tail": _float_tail,
     "quantize.mixed_precision": _mixed_precision,
     "quantize.numeric_format": _numeric_format,

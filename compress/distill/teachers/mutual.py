@@ -61,7 +61,7 @@ class Peers(Teacher):
 
     def logits(self, batch: Batch) -> Tensor:
         """Mean logits of the peers."""
-        self._outputs = [self.task.forward(peer, batch.inputs) for peer in self._peers]
+        self._outputs = [self.task.training_forward(peer, batch.inputs, batch.targets) for peer in self._peers]
         self._logits = [self.task.distillable(outputs, batch.targets).logits.float() for outputs in self._outputs]
         return torch.stack(self._logits).mean(dim=0).detach()
 

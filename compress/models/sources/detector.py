@@ -13,11 +13,12 @@ from compress.models.detectors import SmallDetector
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 from compress.models.sources.torchvision_detection import BUILDERS, build_detector
+from compress.models.sources.torchvision_two_stage import small_two_stage
 
 if TYPE_CHECKING:
     from compress.tasks.base import Task
 
-DETECTORS: Mapping[str, Callable[..., nn.Module]] = {"small": SmallDetector, **BUILDERS}
+DETECTORS: Mapping[str, Callable[..., nn.Module]] = {"small": SmallDetector, "small_two_stage": small_two_stage, **BUILDERS}
 
 
 def build(

@@ -1,4 +1,4 @@
-"""torchvision's detectors of one stage, as networks with plain tensors in and out.
+"""torchvision's detectors as networks with plain tensors in and out: those of one stage, and Faster R-CNN by its own file.
 
 torchvision's own forward resizes, computes anchors, decodes and suppresses in Python, on lists of images. The wrappers here
 take the backbone and the head out of one, and compute the anchors once, for one image size. Class logits have no background:
@@ -26,25 +26,21 @@ from compress.models.anchor_detectors import AnchorDetector, FcosDetector
 from compress.models.detectors import PRIOR
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
+from compress.models.sources import torchvision_two_stage
 
 NETWORKS = detection
 """The module whose networks these are."""
 SSD_OFFSET_SCALE = (0.1, 0.1, 0.2, 0.2)
 """SSD's regression head gives offsets t times (10, 10, 5, 5)."""
-TWO_STAGES = (
-    "its second stage judges the regions that its first one proposes in each image, and the task detection needs outputs for "
-    "anchors that are the same for every image: its loss, its distillation of answers and its export rest on them; use a "
-    "detector of one stage"
+MASKS = "its masks have no metric, loss or output in the task detection; use its detector, fasterrcnn_resnet50_fpn, or another"
+KEYPOINTS = (
+    "its keypoints have no metric, loss or output in the task detection; use its detector, fasterrcnn_resnet50_fpn, or another"
 )
 SIZE_300 = "its anchors are laid out for images of 300 pixels; use ssdlite320_mobilenet_v3_large, which takes any size"
 REFUSED: Mapping[str, str] = {
-    "fasterrcnn_resnet50_fpn": TWO_STAGES,
-    "fasterrcnn_resnet50_fpn_v2": TWO_STAGES,
-    "fasterrcnn_mobilenet_v3_large_fpn": TWO_STAGES,
-    "fasterrcnn_mobilenet_v3_large_320_fpn": TWO_STAGES,
-    "maskrcnn_resnet50_fpn": TWO_STAGES,
-    "maskrcnn_resnet50_fpn_v2": TWO_STAGES,
-    "keypointrcnn_resnet50_fpn": TWO_STAGES,
+    "maskrcnn_resnet50_fpn": MASKS,
+    "maskrcnn_resnet50_fpn_v2": MASKS,
+    "keypointrcnn_resnet50_fpn": KEYPOINTS,
     "ssd300_vgg16": SIZE_300,
 }
 """Detectors that cannot take part, and why."""
@@ -155,6 +151,7 @@ BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "retinanet_resnet50_fpn": retinanet_resnet50_fpn,
     "retinanet_resnet50_fpn_v2": retinanet_resnet50_fpn_v2,
     "fcos_resnet50_fpn": fcos_resnet50_fpn,
+    **torchvision_two_stage.BUILDERS,
 }
 """Builders by torchvision's names."""
 
@@ -195,6 +192,9 @@ def build_detector(
     if name not in builders:
         msg = gettext("there is no detector {name!r}: {hint}", name=name, hint=nearest(name, builders))
         raise ModelError(msg)
+    if settings.weights is not None and name in torchvision_two_stage.BUILDERS:
+        module, notes = torchvision_two_stage.pretrained(name, settings, spec)
+        return UnfittedModel(module, 0, notes)
     if settings.weights is not None:
         msg = gettext(
             "{source}:{name} takes no weights, and {weights!r} is given: those of torchvision are for the classes of "

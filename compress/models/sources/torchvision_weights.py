@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torchvision import models
 
@@ -33,8 +35,13 @@ def find_weights(name: str, weights: str) -> models.WeightsEnum:
     return choices[weights]
 
 
-def download_weights(name: str, entry: models.WeightsEnum) -> dict[str, Tensor]:
+def download_weights(name: str, entry: models.WeightsEnum, *, arguments: str | None = None) -> dict[str, Tensor]:
     """The state dict of an entry of torchvision's weights.
+
+    Args:
+        name: Of the network.
+        entry: Of the weights.
+        arguments: What the network needs besides its name where the weights are given as a file; None for its classes.
 
     Raises:
         ModelError: No network, or a broken download.
@@ -44,12 +51,12 @@ def download_weights(name: str, entry: models.WeightsEnum) -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a broken download is a RuntimeError
         msg = gettext(
             "cannot download the weights of torchvision:{name} ({error}); without a network, fetch {url} elsewhere and "
-            "use source: 'file:PATH' with architecture: 'torchvision:{name}' and args: {{num_classes: "
-            "{count}}}, or leave `weights` out for fresh ones",
+            "use source: 'file:PATH' with architecture: 'torchvision:{name}' and {arguments}, or leave `weights` out for "
+            "fresh ones",
             name=name,
             error=error,
             url=entry.url,
-            count=len(entry.meta["categories"]),
+            arguments=arguments or f"args: {{num_classes: {len(entry.meta['categories'])}}}",
         )
         raise ModelError(msg) from error
     return state
@@ -58,7 +65,12 @@ def download_weights(name: str, entry: models.WeightsEnum) -> dict[str, Tensor]:
 def normalisation_facts(entry: models.WeightsEnum, spec: NetworkSpec) -> tuple[Fact, ...]:
     """A fact where the weights were trained on images that were normalised otherwise."""
     preset = entry.transforms()
-    mean, std = tuple(preset.mean), tuple(preset.std)
+    return other_normalisation(preset.mean, preset.std, spec)
+
+
+def other_normalisation(mean: Sequence[float], std: Sequence[float], spec: NetworkSpec) -> tuple[Fact, ...]:
+    """A fact where images that were normalised by this mean and standard deviation are not those of the data."""
+    mean, std = tuple(mean), tuple(std)
     if spec.channels == len(mean) and (spec.mean, spec.std) == (mean, std):
         return ()
     return (Fact.of("models.normalised_otherwise", mean=mean, std=std, data_mean=spec.mean, data_std=spec.std),)

@@ -54,8 +54,9 @@ def _losses(work: nn.Module, data: ScoringData, temperature: float) -> list[Tens
     losses = []
     for batch in data.batches:
         on_device = batch.to(data.device)
-        outputs = data.task.forward(work, on_device.inputs)
-        scaled = {name: values / temperature for name, values in outputs.items()}
+        outputs = data.task.training_forward(work, on_device.inputs, on_device.targets)
+        # constants, such as the anchors of a detector, are no logits
+        scaled = {name: values / temperature if values.requires_grad else values for name, values in outputs.items()}
         losses.append(data.task.loss(scaled, on_device.targets) / len(data.batches))
     return losses
 

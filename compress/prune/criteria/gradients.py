@@ -80,7 +80,9 @@ def accumulate_gradients(
     with all_require_grad(module), torch.enable_grad():
         for batch in batches:
             on_device = batch.to(device)
-            torch.autograd.backward(task.loss(task.forward(module, on_device.inputs), on_device.targets))
+            torch.autograd.backward(
+                task.loss(task.training_forward(module, on_device.inputs, on_device.targets), on_device.targets)
+            )
             count += 1
     module.to("cpu")
     for parameter in module.parameters():
@@ -99,7 +101,8 @@ def per_sample_gradients(module: nn.Module, data: ScoringData) -> Iterator[None]
             sample = on_device.rows(slice(index, index + 1))
             module.zero_grad(set_to_none=True)
             with all_require_grad(module), torch.enable_grad():
-                torch.autograd.backward(data.task.loss(data.task.forward(module, sample.inputs), sample.targets))
+                outputs = data.task.training_forward(module, sample.inputs, sample.targets)
+                torch.autograd.backward(data.task.loss(outputs, sample.targets))
             for parameter in module.parameters():
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             yield

@@ -24,7 +24,7 @@ from compress.prune.graph_types import Graph, Group
 from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
 from compress.prune.structured.mask_channels import mask_channels, read_weights
 from compress.prune.structured.tolerant_graph import build_graph, first_line, record_last_module
-from compress.tasks.flat_outputs import run_flat
+from compress.tasks.flat_outputs import all_outputs, flat_outputs
 from compress.tasks.output_names import name_outputs
 
 TOLERANCE = 1e-8
@@ -124,7 +124,7 @@ def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -
         groups = {root: channels_of(graph, net.get_submodule(root), channels) for root, channels in picks.items()}
         effects = {root: _effect(graph, group) for root, group in groups.items()}
         with mask_channels(graph, groups.values()) as unknown_norms, torch.no_grad():
-            expected = run_flat(net, x)
+            expected = flat_outputs(all_outputs(net, x))
         remove_channels(net, graph, picks)
     except ModelError:
         return Fact.of("prune.would_empty_a_layer")
@@ -132,7 +132,7 @@ def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -
         return Fact.of("prune.not_followed", error=first_line(error))
     try:
         with torch.no_grad():
-            after = run_flat(net, x)
+            after = flat_outputs(all_outputs(net, x))
     except Exception as error:  # any error of the user's network at its new shape
         return Fact.of("prune.fails_when_smaller", error=first_line(error))
     if after.shape != before.shape:
@@ -150,7 +150,7 @@ def _trial_network(module: nn.Module, spec: NetworkSpec) -> TrialNetwork | Fact:
         net = _trial_copy(module, randomize=randomize)
         try:
             with torch.no_grad():
-                outputs = run_flat(net, x)
+                outputs = flat_outputs(all_outputs(net, x))
             if bool(outputs.isfinite().all()):
                 _add_gradients(net, x)
                 return TrialNetwork(spec, net, x, outputs)
@@ -185,7 +185,7 @@ def _add_gradients(net: nn.Module, x: Inputs) -> None:
     """Fill `.grad` with the gradients of a random projection of the outputs."""
     net.requires_grad_(requires_grad=True).zero_grad()
     with torch.enable_grad():
-        outputs = run_flat(net, x)
+        outputs = flat_outputs(all_outputs(net, x))
         noise = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1), dtype=outputs.dtype)
         torch.autograd.backward((outputs * noise).sum())
 

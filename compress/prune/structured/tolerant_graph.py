@@ -20,6 +20,7 @@ from compress.core.errors import ModelError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.prune.graph_types import Dependency, Graph, Group, HybridIndex, Node, PruningFunction
+from compress.tasks.flat_outputs import all_outputs
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
@@ -182,7 +183,7 @@ def build_graph(module: nn.Module, spec: NetworkSpec) -> Graph:
             return _TolerantGraph().build_dependency(
                 module,
                 tuple(spec.signature.example(dtype=dtype).values()),
-                forward_fn=lambda net, x: net(*x),
+                forward_fn=all_outputs,
                 verbose=False,
             )
         except Exception as error:  # any failure inside the user's network or the tracer

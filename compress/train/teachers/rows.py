@@ -16,4 +16,4 @@ def distillable_rows(network: nn.Module, batch: Batch, task: Task) -> Tensor:
         batch: Batch; for tasks with several rows per sample its targets select the rows.
         task: Task that runs the network.
     """
-    return task.distillable(task.forward(network, batch.inputs), batch.targets).logits.float()
+    return task.distillable(task.training_forward(network, batch.inputs, batch.targets), batch.targets).logits.float()
