@@ -241,7 +241,8 @@ class Detection(Task):
 
         from compress.tasks.output_agreement import compare_outputs
 
-        if has_equal_anchors(reference, other):
+        equal_anchors = has_equal_anchors(reference, other)
+        if equal_anchors:
             flat = [
                 torch.cat([each[name].flatten(1) for name in (CLASS_LOGITS, OFFSETS)], dim=1).numpy()
                 for each in (reference, other)
@@ -252,7 +253,9 @@ class Detection(Task):
             detection_agreement(a, b)
             for a, b in zip(*(postprocess(each, least_score=AGREEMENT_SCORE) for each in (reference, other)), strict=True)
         ]
-        return replace(compare_outputs(*flat), top1=float(np.mean(same)))
+        compared = compare_outputs(*flat)
+        scale = compared.scale if equal_anchors else 1.0  # scores are in [0, 1], however low those of a network are
+        return replace(compared, scale=scale, top1=float(np.mean(same)))
 
     def overlays(self, outputs: Tensors) -> list[Overlay]:
         """Boxes of the detections of a score of at least `DRAWN_SCORE`."""
