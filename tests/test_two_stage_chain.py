@@ -26,7 +26,12 @@ teacher:
   train: {{epochs: 2, batch_size: 8, lr: 0.003}}
 stages:
   - distill: {{epochs: 1, batch_size: 8, lr: 0.003, losses: [task, response, {{fgd: {{layers: [backbone.neck8]}}}}]}}
-  - prune: {{importance: taylor, target: {{macs: 0.8}}, schedule: {{kind: one_shot}}, recover: {{epochs: 1, batch_size: 8}}}}
+  - prune:
+      importance: taylor
+      target: {{macs: 0.85}}
+      schedule: {{kind: one_shot}}
+      protect: ["roi_heads.*", "rpn.*"]
+      recover: {{epochs: 1, batch_size: 8}}
   - quantize: {{calibration: {{samples: 16, method: minmax}}, accept_if: {{keep: quantized}}}}
   - export: {{formats: [onnx]}}
   - profile: {{devices: [host], seconds: 0.05}}
@@ -42,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_backbone_and_pyramid_are_pruned_and_outputs_keep_their_width(finished: Run) -> None:
     distill, prune, *_ = finished.record.stages
-    assert prune.after["macs"].value < 0.85 * distill.after["macs"].value  # type: ignore[operator]
+    assert prune.after["macs"].value < 0.9 * distill.after["macs"].value  # type: ignore[operator]
     rows = {row["layer"]: row for row in prune.tables["layers"]}
     shrunk = {name for name, row in rows.items() if row["out_after"] < row["out_before"]}
     assert any(name.startswith("backbone.stage") for name in shrunk)
@@ -65,7 +70,8 @@ def test_the_network_is_int8_and_boxes_are_float(finished: Run) -> None:
 def test_the_exported_file_has_the_map_of_the_torch_network(finished: Run) -> None:
     rows = {row["pair"]: row for row in finished.record.stages[3].tables["parity"]}
     assert rows["torch → ONNX float32"]["max_abs"] < 0.01
-    assert {row["placement"] for row in finished.record.stages[4].tables["post_processing"]}
+    assert rows["torch → ONNX float32"]["map50"] == pytest.approx(rows["torch"]["map50"], abs=1e-3)
+    assert len(finished.record.stages[4].tables["post_processing"]) == 3
     report = (finished.folder / "report.md").read_text(encoding="utf-8")
     assert "NMS in the graph" in report
 

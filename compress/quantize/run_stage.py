@@ -177,8 +177,7 @@ def _build_static(
 ) -> dict[str, ModelProto] | None:
     """Choose the float layers, train, and build the network for each runtime; None in processes that write no files."""
     boxes = box_operators(plan.model)
-    if boxes:
-        report.notes.append(Fact.of("quantize.float_boxes", count=len(boxes)))
+    report.notes += [Fact.of("quantize.float_boxes", count=len(boxes))] if boxes else []
     runtime = RUNTIME if RUNTIME in runtimes else runtimes[0]
     tail, notes = leave_tail_float(plan, runtime, (*excluded, *boxes), candidate.spec, context)
     tail = (*boxes, *tail)

@@ -103,7 +103,8 @@ class Detection(Task):
         logits, offsets = named[CLASS_LOGITS], named[OFFSETS]
         if offsets.ndim and offsets.shape[-1] not in (4, 4 * logits.shape[-1]):
             msg = gettext(
-                "the network gives {name} of shape {shape}; the last axis must have 4 values, or 4 for each of the {count} classes",
+                "the network gives {name} of shape {shape}; the last axis must have 4 values, or 4 for each of the {count} "
+                "classes",
                 name=OFFSETS,
                 shape=tuple(offsets.shape),
                 count=logits.shape[-1],
