@@ -50,8 +50,8 @@ def check_stages(
             yield (
                 path,
                 gettext(
-                    "loss {loss!r} compares logits, but the student has logits of {student} and the teacher has logits of {teacher}: "
-                    "losses on maps fit, such as fgd, features and attention, and the loss of the task",
+                    "loss {loss!r} compares logits, but the student has logits of {student} and the teacher has logits of "
+                    "{teacher}: losses on maps fit, such as fgd, features and attention, and the loss of the task",
                     loss=name_of("loss", block),
                     student=gettext(ROWS[counts[0] or 1]),
                     teacher=gettext(ROWS[counts[1] or 1]),
