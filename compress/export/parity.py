@@ -177,6 +177,24 @@ def check(
         raise ConversionError(msg)
 
 
+def check_relative_error(parity: OutputAgreement, *, most: float, what: str, where: Callable[[float], str]) -> None:
+    """Check that √Σ (a − b)² ≤ most · √Σ a².
+
+    Raises:
+        ConversionError: The difference exceeds the limit; the message names the first node.
+    """
+    if parity.relative_error > most:
+        msg = gettext(
+            "{what}: the difference of the outputs is {error:.1%} of the outputs (root mean square), allowed is {most:.1%}; "
+            "{divergence}; raise the tolerance only if this agreement suffices",
+            what=what,
+            error=parity.relative_error,
+            most=most,
+            divergence=where(most),
+        )
+        raise ConversionError(msg)
+
+
 def _top_class_note(parity: OutputAgreement) -> str:
     return "" if parity.top1 is None else f"; same top class on {parity.top1:.1%} of {parity.samples} samples"
 

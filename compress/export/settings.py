@@ -42,7 +42,8 @@ class Tolerance(FrozenModel):
     Attributes:
         relative: For a float export b and torch a: max |a − b| ≤ absolute + relative · max |a|.
         absolute: See `relative`; in units of the outputs.
-        fused: For fused (b) and unfused (a) int8 kernels of ONNX Runtime: max |a − b| ≤ fused · max |a|.
+        fused: For fused (b) and unfused (a) int8 kernels of ONNX Runtime: max |a − b| ≤ fused · max |a|. For outputs with
+            positions, such as maps: √Σ (a − b)² ≤ fused · √Σ a², because one rounding step moves an edge by a pixel.
         top1: Smallest fraction of samples with the same top class in int8 and float; 0 for no limit besides the budget.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,8 @@ class OutputAgreement:
         top1: Fraction of samples with the same answer, such as the same highest output; None where answers are no classes.
         scale: max |a|, the scale for the differences.
         samples: Number of samples.
+        signal: Σ a².
+        noise: Σ (a − b)².
     """
 
     max_abs: float
@@ -31,6 +34,15 @@ class OutputAgreement:
     top1: float | None
     scale: float
     samples: int
+    signal: float
+    noise: float
+
+    @property
+    def relative_error(self) -> float:
+        """√(Σ (a − b)² / Σ a²); infinite if a is 0 everywhere and b is not."""
+        if self.noise == 0:
+            return 0.0
+        return math.sqrt(self.noise / self.signal) if self.signal else math.inf
 
     def quantities(self, detail: str) -> dict[str, Quantity]:
         """Quantities for the record."""
@@ -85,6 +97,8 @@ def compare_outputs(reference: np.ndarray, other: np.ndarray) -> OutputAgreement
         top1=float((a.argmax(axis=1) == b.argmax(axis=1)).mean()),
         scale=float(np.abs(a).max()),
         samples=len(a),
+        signal=float((a**2).sum()),
+        noise=float((difference**2).sum()),
     )
 
 
@@ -108,4 +122,6 @@ def merge_agreements(parts: Sequence[OutputAgreement]) -> OutputAgreement:
         top1=sum(same) / samples if len(same) == len(parts) else None,
         scale=max(part.scale for part in parts),
         samples=samples,
+        signal=sum(part.signal for part in parts),
+        noise=sum(part.noise for part in parts),
     )

