@@ -22,10 +22,12 @@ from compress.core.class_comparison import (
     Disagreement,
 )
 from compress.core.statistics import paired_difference, wilson
+from compress.tasks.metric import ThresholdMetric
 
 if TYPE_CHECKING:
     from compress.data.interface import Data
     from compress.pipeline.stage_output import StageOutput
+    from compress.tasks.base import Task
 
 Answers = NDArray[np.float64]
 """Predicted class, true class and probability of the predicted class of each sample, (N, 3)."""
@@ -33,14 +35,17 @@ SCANNED = 5000
 """Number of samples among which disagreements get a picture, so that a large split is not read once more for twelve of them."""
 
 
-def compare_with(reference: StageOutput | None, answers: Answers | None, data: Data) -> ClassComparison | None:
-    """Compare with the reference of the run; None without one, and where samples have no class.
+def compare_with(reference: StageOutput | None, answers: Answers | None, data: Data, task: Task) -> ClassComparison | None:
+    """Compare with the reference of the run; None without one, and where samples have no class, or a threshold decides on it.
 
     Args:
         reference: The reference.
         answers: Of the network.
         data: For names of classes and pictures of samples.
+        task: Task; a threshold of its deciding metric makes other classes of the outputs than the largest logit.
     """
+    if isinstance(task.deciding, ThresholdMetric):
+        return None
     before = reference.answers() if reference is not None else None
     if reference is None or before is None or answers is None or len(before) != len(answers):
         return None

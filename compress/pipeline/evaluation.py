@@ -159,7 +159,7 @@ def evaluate_outcome(
     metrics = evaluation.metrics | _drop(reference, scores, task)
     control = measure_control(candidate, context, scores)
     warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric_info))
-    compared = compare_with(reference, evaluation.answers, context.data)
+    compared = compare_with(reference, evaluation.answers, context.data, task)
     results = evaluation.results | control
     return Evaluation(
         metrics, results, warnings, warnings, evaluation.tables, scores, answers=evaluation.answers, class_comparison=compared

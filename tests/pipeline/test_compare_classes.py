@@ -16,6 +16,8 @@ from compress.core.class_comparison import CLASSES, CONFUSIONS, DISAGREEMENTS, P
 from compress.core.network_spec import image_spec
 from compress.data.batch import Batch
 from compress.pipeline.compare_classes import Answers, compare_classes, compare_with, mcnemar, shown_disagreements
+from compress.tasks.classification import Classification
+from compress.tasks.inspection import Inspection
 
 NAMES = tuple("abcde")
 
@@ -110,7 +112,7 @@ def test_disagreements_have_small_pictures_of_their_samples(tmp_path: Path) -> N
     before, after = answers(true, true), answers(np.where(np.arange(600) < 40, 1, 0), true)
     split = Noise(600)
     data: Any = SimpleNamespace(spec=spec, test=split)
-    comparison = compare_with(reference(tmp_path, before), after, data)
+    comparison = compare_with(reference(tmp_path, before), after, data, Classification())
     assert comparison is not None
     pictures = {each.sample: each.image for each in comparison.disagreements if each.image}
     assert len(pictures) == PICTURES
@@ -133,8 +135,15 @@ def test_nothing_is_compared_without_a_reference_or_with_other_samples(tmp_path:
     others = after.copy()
     others[:, 1] = (others[:, 1] + 1) % 5
     for first, second in ((None, after), (before, None), (before, after[:-1]), (before, others)):
-        assert compare_with(reference(tmp_path, first), second, data) is None
-    assert compare_with(None, after, data) is None
+        assert compare_with(reference(tmp_path, first), second, data, Classification()) is None
+    assert compare_with(None, after, data, Classification()) is None
+
+
+def test_nothing_is_compared_where_a_threshold_decides(tmp_path: Path) -> None:
+    spec = image_spec(channels=3, height=200, width=100, mean=(0.5,) * 3, std=(0.5,) * 3, classes=NAMES)
+    data: Any = SimpleNamespace(spec=spec, test=Noise(1))
+    before, after = random_answers()
+    assert compare_with(reference(tmp_path, before), after, data, Inspection()) is None
 
 
 def test_shown_disagreements_are_ordered_by_what_was_lost_and_by_confidence() -> None:
