@@ -11,6 +11,10 @@ SENTENCES: Sentences = {
     "models.opset_converted": (
         "operators of {subject} converted from opset {before} to {after}, which has what quantization needs"
     ),
+    "models.free_axes_fixed": (
+        "free axes of {subject} are fixed to the sizes of the data in this chain ({sizes}), since its torch network is trained "
+        "and exported at these sizes; a chain without stages that train keeps them free"
+    ),
     "models.operators_folded": (
         "{count} batch norms, products and sums with constants are folded into the weights of {subject}; its outputs "
         "are those of the given file, compared on samples"

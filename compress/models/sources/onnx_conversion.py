@@ -140,10 +140,32 @@ def check_converted(path: Path, network: nn.Module, context: Context) -> tuple[F
             scale=agreement.scale,
         )
         raise ConversionError(msg)
+    fixed = fixed_axes(path, context.data.spec)
     if not isinstance(context.task, Outputs):
-        return ()
+        return fixed
     noise = ", on random inputs" if context.data.source.startswith("random:") else ""
-    return (Fact.of("models.not_measured_without_labels", path.name, random=noise),)
+    return (*fixed, Fact.of("models.not_measured_without_labels", path.name, random=noise))
+
+
+def fixed_axes(path: Path, spec: NetworkSpec) -> tuple[Fact, ...]:
+    """A note on the free axes of a file that have the size of the data in the converted network; none without such axes.
+
+    Args:
+        path: The file.
+        spec: Of `converted_spec`.
+    """
+    wanted = {each.name: each for each in spec.signature.inputs}
+    inputs = read_signature(path).inputs
+    pairs = [(each, wanted.get(each.name) or spec.signature.inputs[0]) for each in inputs]
+    sizes = {
+        axis: size
+        for own, given in pairs
+        for axis, size in zip(own.shape, given.shape, strict=False)
+        if isinstance(axis, str) and axis != BATCH and isinstance(size, int)
+    }
+    if not sizes:
+        return ()
+    return (Fact.of("models.free_axes_fixed", path.name, sizes=", ".join(f"{axis} {size}" for axis, size in sizes.items())),)
 
 
 def _not_in_batches(path: Path, reason: str) -> str:

@@ -18,7 +18,7 @@ from compress.data.settings import DataSettings, DataSource
 from compress.export.stage import Export
 from compress.models.count_macs import count_network
 from compress.models.saved_network import load as load_network
-from compress.models.sources.onnx_conversion import converted_spec
+from compress.models.sources.onnx_conversion import converted_spec, fixed_axes
 from compress.pipeline.pipeline import Pipeline, Run
 from compress.prune.stage import Prune
 from compress.quantize.stage import Quantize
@@ -71,6 +71,17 @@ def test_inputs_and_outputs_are_those_of_the_file(tmp_path: Path) -> None:
     two = NetworkSpec(signature=Signature(inputs=(IMAGE, IMAGE.model_copy(update={"name": "other"}))))
     with pytest.raises(ConversionError, match="takes image, and the data gives image, other"):
         converted_spec(tmp_path / "m.onnx", two)
+
+
+def test_free_axes_that_the_data_fixes_are_named(tmp_path: Path) -> None:
+    ends = [onnx.helper.make_tensor_value_info(name, 1, ["n", 3, "height", 16]) for name in "xy"]
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", ends[:1], ends[1:])), tmp_path / "m.onnx")
+    spec = converted_spec(tmp_path / "m.onnx", NetworkSpec(signature=Signature(inputs=(IMAGE,))))
+    (note,) = fixed_axes(tmp_path / "m.onnx", spec)
+    assert "free axes of m.onnx are fixed to the sizes of the data in this chain (height 16)" in render(note)
+    write_network("cnn", tmp_path / "fixed.onnx")
+    assert fixed_axes(tmp_path / "fixed.onnx", converted_spec(tmp_path / "fixed.onnx", spec)) == ()
 
 
 def test_an_input_without_an_axis_of_samples_cannot_be_trained_in_batches(tmp_path: Path) -> None:
