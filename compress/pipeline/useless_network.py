@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.warned_check import check_of
-from compress.pipeline.review.judge_record import USELESS
+from compress.pipeline.review.invalid_metrics import USELESS
 from compress.pipeline.split_metrics import permuted_names
 from compress.pipeline.verdict import is_chance
 from compress.tasks.classification import ACCURACY

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
-from compress.core.format_quantity import format_value
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
 from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan
+from compress.pipeline.review.invalid_metrics import losses_to_useless, metrics_without_test
 from compress.pipeline.review.judge_record import losses_without_pairs, useless_checks, warning_checks
 from compress.pipeline.stage_output import StageOutput
 
@@ -36,8 +36,9 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
     values = (
         after
         | losses_without_pairs(after, *compared, metrics[1:])
-        | _meaningless_loss(outputs, reference, task)
+        | _losses_to_useless(outputs, reference, task)
         | _metrics_of_a_constant(outputs, metrics)
+        | metrics_without_test(metrics, outputs[0].record.warnings)
     )
     verdict = check_budget(budget, metrics=values, rows=_rows_of_the_artifact(outputs), limited=metrics)
     is_limited = any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics))
@@ -82,31 +83,17 @@ def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow,
     return last.record.benchmark_rows
 
 
-def _meaningless_loss(outputs: Sequence[StageOutput], reference: StageOutput | None, task: Task) -> Metrics:
-    """The loss of the deciding metric as not measured, if the reference is not significantly better than chance."""
-    metric, value = task.metric_info, reference.record.after.get(task.metric) if reference else None
-    if reference is None or value is None or value.value is None:
+def _losses_to_useless(outputs: Sequence[StageOutput], reference: StageOutput | None, task: Task) -> Metrics:
+    """The losses of all metrics as not measured, if the reference has learned nothing."""
+    if reference is None:
         return {}
-    chance = _recorded_chance(reference)
-    if chance is None:
-        chance = task.chance_level(outputs[0].spec().classes, {})
-        if chance is None or not is_chance(value, chance, metric):
-            return {}
-    levels = " against ".join(format_value(level, metric.unit) for level in (value.value, chance))
-    reason = (
-        f"the reference, the {reference.record.name}, is not significantly better than chance: {levels}; "
-        "train it, or load its weights"
-    )
-    return {metric.loss_name: Quantity.missing(metric.unit, reason)}
-
-
-def _recorded_chance(output: StageOutput) -> float | None:
-    """The chance level that the evaluation of a network recorded, which may depend on the targets of the test split."""
-    for warning in output.origin.record.warnings:
-        if warning.code in ("pipeline.at_chance", "pipeline.input_not_used"):
-            level = warning.values["chance"]
-            return float(level) if isinstance(level, int | float) else None
-    return None
+    metric, value = task.metric_info, reference.record.after.get(task.metric)
+    warnings = reference.origin.record.warnings
+    chance = task.chance_level(outputs[0].spec().classes, {})
+    if value is not None and chance is not None and is_chance(value, chance, metric):
+        warnings = (*warnings, Fact.of("pipeline.at_chance", metric.label, value=value.value, chance=chance))
+    metrics = [each.info for each in task.metrics]
+    return losses_to_useless(metrics, warnings, reference.record.name, metric.unit)
 
 
 def is_chance(value: Quantity, chance: float, metric: Metric) -> bool:

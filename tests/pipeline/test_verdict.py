@@ -14,6 +14,7 @@ from compress.core.sentences import render
 from compress.core.sentences.limits import allowed_words, limit_words
 from compress.core.verdict import Check
 from compress.core.warned_check import warning_of
+from compress.pipeline.review.invalid_metrics import NO_TEST, USELESS
 from compress.pipeline.stage_output import StageOutput
 from compress.pipeline.verdict import is_chance, reach_verdict
 from compress.tasks.classification import ACCURACY, Classification
@@ -72,7 +73,7 @@ def test_a_drop_against_a_network_no_better_than_chance_does_not_pass(tmp_path, 
 
 
 @pytest.mark.parametrize("budget", [Budget(accuracy_drop=0.01), Budget(accuracy=0.8)])
-@pytest.mark.parametrize(("warned", "passed"), [("quantize", False), ("train", True), ("", True)])
+@pytest.mark.parametrize(("warned", "passed"), [("quantize", False), ("", True)])
 def test_a_network_that_gives_one_class_to_all_samples_does_not_pass(tmp_path, budget, warned, passed):
     outputs = chain(tmp_path, "start", "train", "quantize", "export", warned=warned)
     (check,) = reach_verdict(budget, outputs, reference=outputs[1], task=TASK).checks
@@ -142,9 +143,20 @@ def test_a_value_no_better_than_a_constant_does_not_pass(tmp_path, budget):
     assert verdict.checks[0].label == "RMSE of width"
 
 
-@pytest.mark.parametrize("code", ["pipeline.at_chance", "pipeline.input_not_used"])
-def test_a_drop_against_a_reference_that_its_own_evaluation_called_useless_is_not_measured(tmp_path, code):
+@pytest.mark.parametrize("code", USELESS)
+@pytest.mark.parametrize("limits", [{"accuracy_drop": 0.01}, {"accuracy": 0.5, "calibration_error_rise": 0.5}])
+def test_no_loss_against_a_reference_that_has_learned_nothing_is_measured(tmp_path, code, limits):
     outputs = chain(tmp_path, "start", "train", "quantize", warned="train", code=code)
-    (check,) = reach_verdict(Budget(accuracy_drop=0.01), outputs, reference=outputs[1], task=TASK).checks
+    checks = reach_verdict(Budget(**limits), outputs, reference=outputs[1], task=TASK).checks
+    check = next(check for check in checks if check.name.endswith(("_drop", "_rise")))
     assert not check.passed
-    assert "the reference, the train, is not significantly better than chance" in check.quantity.detail
+    assert "the reference, the train, has learned nothing: it " in check.quantity.detail
+
+
+@pytest.mark.parametrize("code", NO_TEST)
+def test_metrics_on_noise_or_on_the_training_samples_meet_no_limit(tmp_path, code):
+    outputs = chain(tmp_path, "start", "quantize", warned="start", code=code)
+    for budget, passed in ((Budget(accuracy=0.1), False), (Budget(accuracy_drop=0.5), False), (Budget(size_mb=1.0), False)):
+        verdict = reach_verdict(budget, outputs, reference=None, task=TASK)
+        assert verdict.passed is passed
+        assert (verdict.checks[0].quantity.detail == NO_TEST[code]) is bool(budget.limits)

@@ -14,21 +14,14 @@ from compress.core.verdict import Check, Verdict
 from compress.core.warned_check import check_of
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.tables import final_metrics
-
-USELESS = (
-    "pipeline.one_class_for_all",
-    "pipeline.at_chance",
-    "pipeline.constant_outputs",
-    "pipeline.input_not_used",
-)
-"""Warnings on a network that has learned nothing, or lost it."""
+from compress.pipeline.review.invalid_metrics import USELESS, losses_to_useless, metrics_without_test
 
 
 def judge_record(record: RunRecord, budget: Budget) -> Verdict:
     """Check a budget against what a run recorded.
 
     The loss of the deciding metric is the recorded one, paired over samples. That of another metric is the difference of its
-    value to the teacher's.
+    value to the teacher's. A loss against a network that has learned nothing is not measured, and neither is a metric on noise.
 
     Args:
         record: The run; its last stage made what ships.
@@ -41,7 +34,7 @@ def judge_record(record: RunRecord, budget: Budget) -> Verdict:
     if faults := list(budget.faults(str(record.recipe.get("task", "")), metrics)):
         raise RecipeError("budget", [ValidationIssue(message, path=name) for name, message in faults])
     shipped = final_metrics(record)
-    values = shipped | _losses(record, shipped, metrics) | _meaningless_loss(record, metrics[0])
+    values = shipped | _losses(record, shipped, metrics) | _invalid(record, metrics)
     verdict = check_budget(budget, metrics=values, rows=shipped_rows(record), limited=metrics)
     broken = recorded_warning_checks(record, budget)
     return Verdict(passed=verdict.passed and not broken, checks=(*broken, *verdict.checks))
@@ -131,20 +124,41 @@ def _losses(record: RunRecord, shipped: Metrics, metrics: tuple[Metric, ...]) ->
     return {name: loss for name, loss in losses.items() if name not in shipped}
 
 
-def _meaningless_loss(record: RunRecord, metric: Metric) -> Metrics:
-    """The loss of the deciding metric as not measured, where the run's verdict says so, or its teacher has learned nothing."""
-    for check in record.verdict.checks if record.verdict else ():
-        if check.quantity_name == metric.loss_name and check.quantity.value is None:
-            return {metric.loss_name: check.quantity}
-    if record.teacher and any(warning.code in USELESS for warning in record.teacher.warnings):
-        reason = "the teacher has learned nothing; train it, or load its weights"
-        return {metric.loss_name: Quantity.missing(metric.unit, reason)}
-    return {}
+def _invalid(record: RunRecord, metrics: tuple[Metric, ...]) -> Metrics:
+    """Losses and metrics that show nothing, as not measured.
+
+    They are losses that the run's verdict did not measure, losses against a network that has learned nothing, and metrics on
+    samples that are no test.
+    """
+    checks = record.verdict.checks if record.verdict else ()
+    names = {metric.loss_name for metric in metrics}
+    unmeasured = {
+        check.quantity_name: check.quantity for check in checks if check.quantity_name in names and check.quantity.value is None
+    }
+    reference, warnings = _reference(record, metrics[0])
+    useless = losses_to_useless(metrics, warnings, reference, metrics[0].unit)
+    return unmeasured | useless | metrics_without_test(metrics, record.warnings)
+
+
+def _reference(record: RunRecord, metric: Metric) -> tuple[str, Sequence[Fact]]:
+    """Name of the network that losses are against, the teacher or the network of an earlier stage, and the warnings on it."""
+    if record.teacher:
+        return record.teacher.name, record.teacher.warnings
+    loss = final_metrics(record).get(metric.loss_name)
+    for index, stage in reversed(list(enumerate(record.stages))):
+        if loss is not None and loss.detail.startswith(f"against the network after {stage.name},"):
+            return stage.name, tuple(_warnings_up_to(record, index + 1))
+    return "start", record.warnings
 
 
 def _warnings(record: RunRecord) -> Iterator[Fact]:
     """Warnings of the stages from the end up to the one that made what ships."""
-    for stage in reversed(record.stages):
+    return _warnings_up_to(record, len(record.stages))
+
+
+def _warnings_up_to(record: RunRecord, count: int) -> Iterator[Fact]:
+    """Warnings on the network after `count` stages: of the last of them, up to the one that made it."""
+    for stage in reversed(record.stages[:count]):
         yield from stage.warnings
         if not is_same_network(stage.before, stage.after):
             return

@@ -12,7 +12,9 @@ from compress.core.sentences.limits import allowed_words, explain
 from compress.core.verdict import Check, Verdict
 from compress.core.warned_check import warning_of
 from compress.pipeline.review.gate import own_budget
-from compress.pipeline.review.judge_record import USELESS, judge_record, recorded_warning_checks
+from compress.pipeline.review.invalid_metrics import NO_TEST, USELESS
+from compress.pipeline.review.judge_record import judge_record, recorded_warning_checks
+from tests.pipeline.review.conftest import with_shipped
 
 
 def test_the_own_budget_gives_the_recorded_verdict(example: RunRecord) -> None:
@@ -57,7 +59,31 @@ def test_a_loss_against_a_teacher_that_learned_nothing_meets_no_limit(example: R
     useless = example.model_copy(update={"teacher": example.teacher.model_copy(update={"warnings": warnings})})
     verdict = judge_record(useless, budget)
     assert not verdict.passed
-    assert "the teacher has learned nothing" in verdict.checks[0].quantity.detail
+    assert "the teacher, has learned nothing" in verdict.checks[0].quantity.detail
+    (check,) = judge_record(useless, Budget(calibration_error_rise=0.9)).checks
+    assert not check.passed
+    assert check.quantity.value is None
+
+
+@pytest.mark.parametrize(("code", "passed"), [("pipeline.at_chance", False), ("data.normalised_as_imagenet", True)])
+def test_a_loss_against_an_earlier_stage_that_learned_nothing_meets_no_limit(
+    example: RunRecord, code: str, passed: bool
+) -> None:
+    first = example.stages[0].model_copy(update={"warnings": (Fact.of(code, "accuracy", value=0.1, chance=0.1, samples=539),)})
+    loss = Quantity.measured(0.0, "fraction", f"against the network after {first.name}, same 539 test samples")
+    record = example.model_copy(update={"teacher": None, "verdict": None, "stages": (first, *example.stages[1:])})
+    verdict = judge_record(with_shipped(record, accuracy_drop=loss), Budget(accuracy_drop=0.5))
+    assert verdict.passed is passed
+
+
+@pytest.mark.parametrize("code", NO_TEST)
+def test_metrics_on_noise_or_on_the_training_samples_meet_no_limit(example: RunRecord, code: str) -> None:
+    record = example.model_copy(update={"warnings": (Fact.of(code, "m.onnx", sizes="", count=1),)})
+    for budget in (Budget(accuracy=0.1), Budget(accuracy_drop=0.5), Budget(calibration_error=0.9)):
+        (check,) = judge_record(record, budget).checks
+        assert not check.passed
+        assert check.quantity.detail == NO_TEST[code]
+    assert judge_record(record, Budget(size_mb=100.0)).passed
 
 
 def test_a_loss_that_the_verdict_of_the_run_could_not_measure_meets_no_limit(example: RunRecord) -> None:

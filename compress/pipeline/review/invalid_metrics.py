@@ -1,0 +1,71 @@
+"""Metrics and losses that show nothing: against a reference that has learned nothing, or on samples that are no test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from compress.core.fact import Fact
+from compress.core.format_quantity import format_value
+from compress.core.record import Metric, Metrics, Quantity
+
+USELESS = (
+    "pipeline.one_class_for_all",
+    "pipeline.at_chance",
+    "pipeline.constant_outputs",
+    "pipeline.input_not_used",
+)
+"""Warnings on a network that has learned nothing, or lost it."""
+
+NO_TEST = {
+    "data.random_inputs": "the inputs are random noise, on which no metric shows anything; use real inputs",
+    "data.few_samples_in_all_splits": (
+        "the test samples are also those of training and calibration, and too few to divide; use more samples"
+    ),
+}
+"""Warnings on data whose test split shows nothing, with the reason."""
+
+
+def losses_to_useless(metrics: Iterable[Metric], warnings: Iterable[Fact], reference: str, unit: str) -> Metrics:
+    """The losses of all metrics as not measured, where the reference has learned nothing; else empty.
+
+    A network that has learned nothing is as bad by every metric, so that a loss against it is no loss of quality.
+
+    Args:
+        metrics: The metrics of the task.
+        warnings: On the stage that made the reference.
+        reference: Name of the reference.
+        unit: Of the deciding metric, for the values of a warning.
+    """
+    useless = next((warning for warning in warnings if warning.code in USELESS), None)
+    if useless is None:
+        return {}
+    reason = f"the reference, the {reference}, has learned nothing: it {_what(useless, unit)}; train it, or load its weights"
+    return {metric.loss_name: Quantity.missing(metric.unit, reason) for metric in metrics}
+
+
+def metrics_without_test(metrics: Iterable[Metric], warnings: Iterable[Fact]) -> Metrics:
+    """Metrics and losses as not measured, where the test split is noise or the training samples; else empty.
+
+    Args:
+        metrics: The metrics of the task.
+        warnings: On the data of the run.
+    """
+    reason = no_test(warnings)
+    if not reason:
+        return {}
+    return {name: Quantity.missing(metric.unit, reason) for metric in metrics for name in (metric.name, metric.loss_name)}
+
+
+def no_test(warnings: Iterable[Fact]) -> str:
+    """Why the test split of a run shows nothing; empty where it does."""
+    return next((NO_TEST[warning.code] for warning in warnings if warning.code in NO_TEST), "")
+
+
+def _what(warning: Fact, unit: str) -> str:
+    if warning.code == "pipeline.one_class_for_all":
+        return f"predicts the class {warning.subject!r} for all test samples"
+    if warning.code == "pipeline.constant_outputs":
+        return "gives the same outputs for all test samples"
+    levels = [warning.values.get(name) for name in ("value", "chance")]
+    numbers = [format_value(level, unit) for level in levels if isinstance(level, int | float)]
+    return "is not significantly better than chance" + (f": {numbers[0]} against {numbers[1]}" if len(numbers) == 2 else "")
