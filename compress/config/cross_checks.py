@@ -1,4 +1,4 @@
-"""Checks of combinations of recipe values: order of stages, missing teacher, unknown source.
+"""Checks of combinations of recipe values: order of stages, missing teacher, limits without a reference.
 
 They run before any weight is loaded, and without torch.
 """
@@ -6,11 +6,8 @@ They run before any weight is loaded, and without torch.
 from __future__ import annotations
 
 import importlib.util
-import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,17 +17,18 @@ from pydantic import BaseModel
 from compress.config.detector_stages import check_stages
 from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
+from compress.config.source_checks import check_data_source, check_model, check_weights_file
 from compress.config.start_form import first_torch_stage, start_form, why_no_teacher, why_not_trainable
 from compress.config.task_requirements import check_task, with_task_losses
 from compress.config.tracking import Tracking, check_tracking
 from compress.core.budget import Budget
-from compress.core.errors import CompressError, MissingPackageError, nearest
+from compress.core.errors import CompressError, MissingPackageError
 from compress.core.language import gettext
 from compress.core.metric_limits import MetricLimits
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
 from compress.core.user_path import user_path
-from compress.data.settings import DataSettings, parse_source
+from compress.data.settings import DataSettings
 from compress.models.settings import ModelSettings, split_source
 from compress.tasks.base import Task
 from compress.train.loss_term import LossTerm
@@ -39,7 +37,6 @@ from compress.train.settings import FinetuneSettings
 if TYPE_CHECKING:
     from compress.tasks.base import Task
 
-_FUNCTION = re.compile(r"^python:.+\.py:[A-Za-z_]\w*$")
 PACKAGES = {
     "tracker": {"tensorboard": ("tensorboard", "tensorboard")},
     "file": {".parquet": ("pyarrow", "parquet")},
@@ -89,7 +86,7 @@ class PartialRecipe:
 
 
 def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
-    """All checks of this module; relative paths are relative to `base`."""
+    """All checks of a recipe; relative paths are relative to `base`."""
     if draft.data is not None:
         yield from check_data_source(draft.data.source)
     for path, settings in draft.models:
@@ -276,76 +273,3 @@ def _learns_from_teacher(stage: Stage | None) -> bool:
     teacher = getattr(stage, "teacher", "teacher")
     uses_recipe_teacher = teacher == "teacher" or getattr(teacher, "uses_recipe_teacher", False)
     return uses_recipe_teacher and any(term.needs and term.weight > 0 for term in losses)
-
-
-def check_data_source(source: str) -> Iterator[Finding]:
-    """Unknown data sources, and wrong shapes of images."""
-    path: KeyPath = ("data", "source")
-    try:
-        origin = parse_source(source, Path())
-    except CompressError as error:
-        yield path, str(error)
-    else:
-        if origin.name == "python":
-            yield from _check_function(path, source)
-
-
-def check_model(path: KeyPath, settings: ModelSettings) -> Iterator[Finding]:
-    """Unknown torchvision networks, and malformed function references."""
-    for field in ("source", "architecture"):
-        source = getattr(settings, field)
-        kind, _, name = (source or "").partition(":")
-        if kind == "python":
-            yield from _check_function((*path, field), source)
-        elif kind == "torchvision" and torchvision_names() and name not in torchvision_names():
-            yield (
-                (*path, field),
-                gettext(
-                    "unknown torchvision network {name!r}: {hint}", name=name, hint=nearest(name.lower(), torchvision_names())
-                ),
-            )
-
-
-def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> Iterator[Finding]:
-    """Weights that are missing or cannot be read, and a network of a missing optional package."""
-    kind, name = split_source(settings.source)
-    if kind == "timm" and importlib.util.find_spec("timm") is None:
-        yield (
-            (*path, "source"),
-            str(MissingPackageError("timm", "timm", gettext("the network {source}", source=settings.source))),
-        )
-    if kind == "hf" and importlib.util.find_spec("transformers") is None:
-        yield (
-            (*path, "source"),
-            str(MissingPackageError("transformers", "hf", gettext("the network {source}", source=settings.source))),
-        )
-    if kind in ("file", "onnx"):
-        try:
-            file = user_path(name, base)
-        except CompressError as error:
-            yield (*path, "source"), str(error)
-        else:
-            if not (file.is_file() and os.access(file, os.R_OK)):  # opening a pipe would block
-                yield (
-                    (*path, "source"),
-                    gettext(
-                        "cannot read a file {file}; relative paths in a recipe are relative to {base}", file=file, base=base
-                    ),
-                )
-
-
-def _check_function(path: KeyPath, source: str) -> Iterator[Finding]:
-    if not _FUNCTION.match(source):
-        yield path, gettext("write your own function as python:FILE.py:FUNCTION, got {source!r}", source=source)
-
-
-@cache
-def torchvision_names() -> tuple[str, ...]:
-    """Names of the networks of torchvision for all tasks, read from its files without an import; empty if not installed."""
-    package = importlib.util.find_spec("torchvision")
-    if package is None or package.origin is None:
-        return ()
-    registered = re.compile(r"^@register_model\(\)\n(?:[^\n]*\n)*?def (\w+)\(", re.MULTILINE)
-    folder = Path(package.origin).parent / "models"
-    files = sorted((*folder.glob("*.py"), *folder.glob("segmentation/*.py"), *folder.glob("detection/*.py")))
-    return tuple(sorted(name for file in files for name in registered.findall(file.read_text(encoding="utf-8"))))
