@@ -2,9 +2,10 @@
 
 - A quantity that was neither measured nor estimated does not pass; the verdict gives the reason.
 - A measured or estimated quantity is compared by its value. An estimate is marked as such, with its error band.
-- A limit is met, met but not shown (the interval or band contains it, or the value is an estimate), or missed. The field
-  `confidence` of the budget decides whether "not shown" passes. An interval of the loss below the limit is a test of
-  non-inferiority with the limit as margin: at 95 %, two-sided, it errs on the side of passing in 2.5 % of cases.
+- A limit is met, met but not shown (the interval or band contains it, a metric or a time has no interval, or the value is an
+  estimate), or missed. The field `confidence` of the budget decides whether "not shown" passes. An interval of the loss below
+  the limit is a test of non-inferiority with the limit as margin: at 95 %, two-sided, it errs on the side of passing in
+  2.5 % of cases.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
 
 How = Literal["measured", "estimated", "not measured"]
+EXACT_UNITS = ("bytes", "MAC")
+"""Units of sizes and counts, which are exact whatever the number of runs."""
 
 
 def renamed(**names: str) -> object:
@@ -72,6 +74,11 @@ class Quantity(FrozenModel):
     def missing(cls, unit: str, reason: str) -> Self:
         """A number that was not measured, with the reason."""
         return cls(unit=unit, how="not measured", detail=reason)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether another sample or run would give another number: a metric, a latency, a power, not a size or a count."""
+        return self.how == "measured" and self.runs is not None and self.unit not in EXACT_UNITS
 
 
 Metrics = dict[str, Quantity]

@@ -9,8 +9,8 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.record import Arrival, Quantity, renamed
 
 Result = Literal["met", "not shown", "missed"]
-"""Of a limit: the value is within it, and so is its whole interval; the value is, but an interval that reaches across the limit
-or an estimate does not show it; the value is not, or there is none."""
+"""Of a limit: the value is within it, and so is its whole interval, or it is exact; the value is, but an interval that reaches
+across the limit, the lack of an interval or an estimate does not show it; the value is not, or there is none."""
 
 
 class Check(FrozenModel):
@@ -69,11 +69,17 @@ class Check(FrozenModel):
         return self.bound is not None and low is not None and high is not None and low < self.bound < high
 
     @property
+    def lacks_interval(self) -> bool:
+        """Whether the value is a sampled one without an interval, so that it shows nothing of other samples or runs."""
+        low, high = self.quantity.low, self.quantity.high
+        return self.bound is not None and self.quantity.is_sampled and (low is None or high is None)
+
+    @property
     def result(self) -> Result:
         """Met, met but not shown, or missed."""
         if not self.is_within:
             return "missed"
-        return "not shown" if self.is_across or self.quantity.how == "estimated" else "met"
+        return "not shown" if self.is_across or self.lacks_interval or self.quantity.how == "estimated" else "met"
 
     def _keeps(self, value: float) -> bool:
         assert self.bound is not None  # noqa: S101  # asked only where there is one

@@ -31,6 +31,26 @@ def test_a_limit_is_met_not_shown_or_missed(limit: Check, result: str) -> None:
     assert limit.result == result
 
 
+@pytest.mark.parametrize(
+    ("unit", "runs", "interval", "result"),
+    [
+        ("fraction", 10, None, "not shown"),
+        ("ms", 3, None, "not shown"),
+        ("fraction", 10, (0.2, 0.4), "met"),
+        ("bytes", None, None, "met"),
+        ("bytes", 3, None, "met"),
+        ("MAC", 1, None, "met"),
+    ],
+)
+def test_a_sampled_value_without_an_interval_shows_nothing_and_an_exact_one_does(
+    unit: str, runs: int | None, interval: tuple[float, float] | None, result: str
+) -> None:
+    quantity = Quantity.measured(0.3, unit, interval=interval, runs=runs)
+    limit = Check(quantity=quantity, passed=True, label="value", bound=1.0, unit=unit)
+    assert limit.result == result
+    assert limit.lacks_interval is (result == "not shown")
+
+
 def test_a_verdict_is_as_good_as_its_worst_limit() -> None:
     met, unsure, missed = check(0.9), check(0.9, low=0.8, high=1.1), check(1.1)
     assert Verdict(passed=True, checks=(met,)).result == "met"

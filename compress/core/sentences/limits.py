@@ -76,6 +76,8 @@ def explain(check: Check) -> str:
         name = "band" if quantity.how == "estimated" else "interval"
         interval = f"{name} {format_interval(quantity, check.unit)}"
         text += f", but the {interval} reaches across it" if check.is_across else f", with the whole {interval}"
+    elif check.lacks_interval:
+        text += f", but it has no interval ({quantity.runs} samples or runs)"
     if quantity.how == "estimated":
         text += f"; estimated, not measured: {quantity.detail}"
     if check.is_within and not check.passed:

@@ -4,7 +4,7 @@ import pytest
 
 from compress.core.fact import Fact
 from compress.core.record import Quantity
-from compress.core.sentences.limits import allowed_words, explain, limit_words
+from compress.core.sentences.limits import allowed_words, certainty, explain, limit_words
 from compress.core.verdict import Check
 
 
@@ -30,6 +30,13 @@ def test_a_limit_that_is_kept_but_not_shown_says_why_it_fails_a_strict_budget() 
     check = Check(quantity=loss, passed=False, name="accuracy_drop", label="accuracy drop", bound=0.01, unit="points")
     assert "reaches across it" in explain(check)
     assert explain(check).endswith("(confidence: interval)")
+
+
+def test_a_metric_without_an_interval_says_so() -> None:
+    error = Quantity.measured(0.01, "fraction", "torch, test split", runs=10)
+    check = Check(quantity=error, passed=False, label="calibration error", bound=0.05, unit="fraction")
+    assert explain(check).startswith("within the limit, but it has no interval (10 samples or runs)")
+    assert certainty(check) == "no interval"
 
 
 def test_a_limit_that_nobody_set_gives_its_reason() -> None:
