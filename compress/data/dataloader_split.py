@@ -25,9 +25,11 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.object_fingerprint import fingerprint_object
 from compress.core.signature import BATCH, TensorSpec
+from compress.data.array_contents import content_hash
 from compress.data.augment import seed_of, seeded_transform
-from compress.data.batch import Batch, Tensors
+from compress.data.batch import Batch
 from compress.data.read_batch import BatchLayout
+from compress.data.split_checks import refuse_unlabelled
 from compress.data.stratified import Indices
 
 _PROBED = 32
@@ -81,6 +83,8 @@ class LoaderSplit:
             msg = gettext("the {name} loader gives no batches", name=name)
             raise DataError(msg)
         self.range = (0.0, 0.0)
+        if name != "train":
+            self._refuse_unlabelled()
         self.inputs, self.probed, self.fingerprint = self._probe()
 
     def _own_dataset(self) -> Dataset[object]:
@@ -159,6 +163,20 @@ class LoaderSplit:
                 for index in torch.linspace(0, self._size - 1, min(self._size, count)).round().int().tolist()
             ]
 
+    def _refuse_unlabelled(self) -> None:
+        """Refuse samples without a label, where the dataset has labels without reading samples.
+
+        Raises:
+            DataError: A label of the dataset is negative, and its sample, read through the loader, has no class either.
+        """
+        labels = self.labels if any(spec.values is not None for spec in self.layout.targets) else None
+        if labels is None or not (labels < 0).any():
+            return
+        try:  # a transform or the collate function may change labels such as -1 and 1 to class numbers
+            self._read(self._sample(int(np.flatnonzero(labels < 0)[0])))
+        except DataError:
+            refuse_unlabelled(labels, self.name)
+
     def _whole_dataset(self) -> tuple[Dataset[object], Indices]:
         """The underlying dataset, and the index of each sample in it, (N,)."""
         dataset, indices = self._dataset, np.arange(self._size)
@@ -182,7 +200,7 @@ class LoaderSplit:
                 batch = self._read(self._sample(index))
                 inputs = inputs or _describe(batch)
                 shapes.setdefault(tuple(tuple(values.shape[1:]) for values in batch.inputs.values()), index)
-                probed.append(_digest(batch.inputs))
+                probed.append(content_hash(batch.inputs))
                 labels += _listed(batch)
                 numbers = [values for values in batch.inputs.values() if values.is_floating_point() and values.numel()]
                 for values in numbers:
@@ -262,16 +280,9 @@ def _describe(batch: Batch) -> tuple[TensorSpec, ...]:
     )
 
 
-def _digest(tensors: Tensors) -> bytes:
-    digest = hashlib.sha256()
-    for values in tensors.values():
-        digest.update(values.contiguous().numpy().tobytes())
-    return digest.digest()
-
-
 def _listed(batch: Batch) -> list[object]:
     """Class numbers; hashes of targets of another kind."""
     targets = [*batch.targets.values()]
     if len(targets) == 1 and targets[0].ndim == 1 and not targets[0].is_floating_point():
         return list(targets[0].tolist())
-    return [_digest(batch.targets).hex()]
+    return [content_hash(batch.targets).hex()]

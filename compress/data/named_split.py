@@ -6,10 +6,14 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from compress.data.batch import Batch, Tensors
+from compress.data.stratified import Indices
+
+_CHUNK = 256
 
 ReadSamples = Callable[[Tensor], tuple[Tensors, Tensors]]
 """Inputs and targets of samples by their indices, int64 (N,)."""
@@ -34,6 +38,14 @@ class NamedSplit:
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.samples)
+
+    @property
+    def labels(self) -> Indices | None:
+        """Class of each sample, int64 (N,), negative without a label; None where targets are no class numbers."""
+        first = list(self.read(self.samples[:1])[1].values())
+        if len(first) != 1 or first[0].ndim != 1 or first[0].is_floating_point():
+            return None
+        return np.concatenate([batch.target.numpy().astype(np.int64) for batch in self.ordered(_CHUNK)])
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:
         """Every sample once, in order, last batch short."""

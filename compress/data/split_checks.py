@@ -55,6 +55,28 @@ def check_image_counts(counts: Sequence[int], source: str) -> None:
             raise DataError(msg)
 
 
+def refuse_unlabelled(labels: NDArray[np.int64] | NDArray[np.float64], split: str) -> None:
+    """Refuse samples without a label in a split that metrics are computed on, where each would count as a wrong answer.
+
+    Args:
+        labels: Class of each sample, (N,); negative without a label.
+        split: Name of the split in messages.
+
+    Raises:
+        DataError: There are such samples.
+    """
+    count = int((labels < 0).sum())
+    if count:
+        msg = gettext(
+            "{count} of {samples} {split} samples have no label (a negative target): metrics cannot be computed on them; leave "
+            "them out of the {split} split, and use them for training",
+            count=count,
+            samples=len(labels),
+            split=split,
+        )
+        raise DataError(msg)
+
+
 def find_duplicates(splits: Mapping[str, Comparable]) -> tuple[Fact, ...]:
     """Facts about samples with the same contents in two splits, for each pair of splits.
 

@@ -16,6 +16,8 @@ from compress.core.entries import Tables
 from compress.core.fact import Fact
 from compress.core.record import Metrics, Quantity
 from compress.core.stage import Candidate, Context
+from compress.data.split_checks import refuse_unlabelled
+from compress.pipeline.task_data import takes_class_numbers
 from compress.tasks.classification import ACCURACY
 from compress.tasks.metric import ThresholdMetric
 from compress.tasks.metric_quantity import estimate, gain_of
@@ -58,7 +60,8 @@ def measure_splits(candidate: Candidate, context: Context) -> SplitMetrics:
         context: The splits and the task.
 
     Raises:
-        DataError: The validation split has no sample to choose a threshold on, where the task needs one.
+        DataError: Samples have no label, or the validation split has no sample to choose a threshold on, where the task needs
+            one.
     """
     task, classes = context.task, candidate.spec.classes
     network: nn.Module | Path
@@ -72,6 +75,7 @@ def measure_splits(candidate: Candidate, context: Context) -> SplitMetrics:
     outputs = PermutedOutputs(len(data.test))
     parts = outputs.watch(iterate_split(network, data.test, task, runtime=runtime))
     test = with_threshold_of(validation, run_split(RecordedOutputs(parts), data.test, task, every_metric=True), task)
+    _check_labels(validation, test, task, candidate)
     metrics = _quantities(test, task, f"{where}, test split") | {
         f"{name}_validation": quantity for name, quantity in _quantities(validation, task, f"{where}, validation split").items()
     }
@@ -81,6 +85,17 @@ def measure_splits(candidate: Candidate, context: Context) -> SplitMetrics:
     if not _has_own_chance(test, task, classes):
         quantities |= _permuted(outputs, test, validation, task, where)
     return SplitMetrics(metrics, quantities, test, validation, further.tables, further.warnings)
+
+
+def _check_labels(validation: SplitScores, test: SplitScores, task: Task, candidate: Candidate) -> None:
+    """Refuse samples without a label in splits whose labels were not known before they were read.
+
+    Raises:
+        DataError: There are such samples.
+    """
+    for name, result in (("validation", validation), ("test", test)):
+        if result.answers is not None and takes_class_numbers(task, candidate.spec):
+            refuse_unlabelled(result.answers[:, 1], name)
 
 
 def permuted_names(metric: str) -> tuple[str, str]:

@@ -13,11 +13,13 @@ from compress.core.errors import DataError, RecipeError, ValidationIssue
 from compress.core.language import gettext
 from compress.core.registry_field import name_of
 from compress.core.stage import Stage
+from compress.data.split_checks import refuse_unlabelled
 from compress.tasks.anomaly import Anomaly
 from compress.tasks.classification import Classification
 from compress.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
+    from compress.core.network_spec import NetworkSpec
     from compress.data.batch import Split
     from compress.data.interface import Data
     from compress.tasks.base import Task
@@ -33,11 +35,13 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
         converted: Whether the file is converted to a torch network, whose inputs and outputs are those of the file.
 
     Raises:
-        DataError: They are for another task; anomaly detection has no good part to train on; a classifier has training samples
-            of one class alone; or a task without labels has no file to compare with.
+        DataError: They are for another task; validation or test samples have no label; anomaly detection has no good part to
+            train on; a classifier has training samples of one class alone; or a task without labels has no file to compare
+            with.
         ConversionError: The file cannot be compressed, or one that is converted takes other inputs than the data.
     """
     data = replace(data, spec=task.complete_spec(data.spec))
+    _check_labels(data, task)
     if isinstance(task, Anomaly):
         return replace(data, train=_good_parts(data.train, task.for_spec(data.spec)))
     if isinstance(task, Classification):
@@ -58,6 +62,30 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
 
     check_contents(given)  # before anything runs the file
     return with_reference_targets(data, given, task)
+
+
+def takes_class_numbers(task: Task, spec: NetworkSpec) -> bool:
+    """Whether the task's only target is one class number for each sample."""
+    targets = task.targets(spec.classes)
+    return len(targets) == 1 and targets[0].values is not None and len(targets[0].shape) == 1
+
+
+def _check_labels(data: Data, task: Task) -> None:
+    """Refuse validation and test samples without a label, where labels are known without reading the samples.
+
+    Raises:
+        DataError: There are such samples.
+    """
+    from compress.data.image_split import ImageSplit
+    from compress.data.named_split import NamedSplit
+    from compress.data.sources.npz import ArraySplit
+
+    if not takes_class_numbers(task, data.spec):
+        return
+    for name, split in (("validation", data.validation), ("test", data.test)):
+        labels = split.labels if isinstance(split, ImageSplit | NamedSplit | ArraySplit) else None
+        if labels is not None:
+            refuse_unlabelled(labels, name)
 
 
 def _check_two_classes(data: Data, task: Task) -> None:

@@ -199,3 +199,23 @@ def test_the_fingerprint_follows_the_sampling():
         DataLoader(Jittered(), 5, shuffle=False, drop_last=True),
     ]
     assert len({even, *(make(loader).train.fingerprint for loader in others)}) == 6
+
+
+def test_evaluation_samples_without_a_label_are_counted_and_refused():
+    images, labels = tensors().tensors
+    unlabelled = TensorDataset(images, torch.where(torch.arange(9) < 4, -1, labels))
+    still = DataLoader(tensors(), batch_size=4)
+    with pytest.raises(DataError, match="4 of 9 test samples have no label"):
+        Data.from_loaders(still, still, DataLoader(unlabelled, batch_size=4), classes=["a", "b"])
+
+
+def test_negative_labels_that_the_loader_maps_to_classes_are_labels():
+    images, labels = tensors().tensors
+
+    def collate(rows):
+        return torch.stack([image for image, _ in rows]), torch.tensor([int(label > 0) for _, label in rows])
+
+    still = DataLoader(tensors(), batch_size=4)
+    signed = DataLoader(TensorDataset(images, 2 * labels - 1), batch_size=4, collate_fn=collate)
+    data = Data.from_loaders(still, still, signed, classes=["a", "b"])
+    assert torch.cat([batch.target for batch in data.test.ordered(4)]).tolist() == labels.tolist()

@@ -33,3 +33,12 @@ def test_an_epoch_has_every_sample_once_in_another_order() -> None:
     assert ordered.target.tolist() == [1, 3, 5, 7, 8]
     assert ordered.samples is not None
     assert ordered.samples.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_labels_are_class_numbers_of_the_selected_samples() -> None:
+    values, samples = torch.arange(600), torch.arange(0, 600, 2)
+    split = NamedSplit(samples, read_rows({"x": values}, {"target": values % 7}), "")
+    assert split.labels is not None
+    assert split.labels.tolist() == (samples % 7).tolist()
+    assert NamedSplit(samples, read_rows({"x": values}, {}), "").labels is None
+    assert NamedSplit(samples, read_rows({"x": values}, {"target": values.float()}), "").labels is None

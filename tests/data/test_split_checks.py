@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from compress.core.errors import DataError
 from compress.core.sentences import render
 from compress.data import split_checks
 from compress.data.image_split import ImageArrays
-from compress.data.split_checks import find_duplicates, find_missing_classes
+from compress.data.split_checks import find_duplicates, find_missing_classes, refuse_unlabelled
 
 
 def arrays(images):
@@ -38,3 +39,9 @@ def test_classes_without_samples_are_named():
     labels = {"validation": np.array([0, 2, 2]), "test": np.array([0, 1, 2])}
     (fact,) = find_missing_classes(labels, ["a", "b", "c"])
     assert render(fact) == "1 classes have no sample in the validation split (b), so its metrics do not include them"
+
+
+def test_samples_without_a_label_are_counted_and_refused():
+    refuse_unlabelled(np.array([0, 1]), "test")
+    with pytest.raises(DataError, match=r"^2 of 4 test samples have no label .* leave them out of the test split"):
+        refuse_unlabelled(np.array([0, -1, 3, -100]), "test")

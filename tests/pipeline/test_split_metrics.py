@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.core.errors import DataError
 from compress.core.network_spec import image_spec
 from compress.core.stage import Candidate, Context
 from compress.data.interface import Data
@@ -80,3 +81,12 @@ def test_without_a_threshold_nothing_is_added(context: Context) -> None:
     assert measured.results == {}
     assert measured.test.scores.shape == (240,)
     assert measure_control(Candidate(SPEC, network()), context, measured.test.scores) == {}
+
+
+def test_samples_without_a_label_are_refused_also_in_splits_of_the_users_own(context: Context) -> None:
+    test = context.data.test
+    assert isinstance(test, TinySplit)
+    targets = torch.where(torch.arange(len(test)) < 3, -1, test.targets)
+    data = dataclasses.replace(context.data, test=dataclasses.replace(test, targets=targets))
+    with pytest.raises(DataError, match=f"3 of {len(test)} test samples have no label"):
+        measure_splits(Candidate(SPEC, network()), dataclasses.replace(context, data=data, task=Classification()))

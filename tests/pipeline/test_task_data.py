@@ -14,7 +14,9 @@ from compress.core.network_spec import image_spec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import TARGET
 from compress.data.factory import load_data
+from compress.data.named_split import NamedSplit, read_rows
 from compress.data.settings import DataSettings
+from compress.data.sources.npz import ArraySplit
 from compress.pipeline.plan import from_objects
 from compress.pipeline.task_data import check_targets, data_for_task
 from compress.tasks.anomaly import Anomaly
@@ -83,3 +85,13 @@ def test_samples_of_a_loader_cannot_be_selected(data):
         Anomaly(),
     )
     assert fitted.train is data.train
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_samples_without_a_label_are_for_training_alone(split, data):
+    labels = torch.tensor([0, 1, -1, 1, -100, 0])
+    samples = ArraySplit({"input": torch.zeros(6, 3, 8, 8)}, labels)
+    assert data_for_task(replace(data, train=samples), Classification()).train is samples
+    for other in (samples, NamedSplit(torch.arange(6), read_rows(samples.inputs, {TARGET: labels}), "")):
+        with pytest.raises(DataError, match=f"2 of 6 {split} samples have no label"):
+            data_for_task(replace(data, **{split: other}), Classification())

@@ -1,4 +1,4 @@
-"""`npz:PATH` without `target`: a NumPy archive with one array for each input of a network, the samples along the first axis.
+"""`npz:PATH` without `target`: NumPy archives with one array for each input of a network, the samples along the first axis.
 
 Arrays named `target`, `targets`, `label` or `labels` are targets; all others are inputs, by their names. An input that the
 network takes without an axis of samples, such as the state of a recurrent network, has one more axis here.
@@ -7,6 +7,7 @@ network takes without an axis of samples, such as the state of a recurrent netwo
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,49 +23,69 @@ from compress.data.batch import TARGET
 from compress.data.interface import Data
 from compress.data.named_split import NamedSplit, read_rows, split_indices
 from compress.data.settings import DataSettings, DataSource
+from compress.data.sources.npz_checks import check_inputs
+from compress.data.sources.npz_files import SPLITS, npz_files
 
 TARGETS = frozenset(("target", "targets", "label", "labels"))
 KINDS = frozenset("fiub")
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
-    """Read the arrays and split them by seed.
+    """Read the arrays; those of one file are split by seed, a folder has a file for each split.
 
     Raises:
-        DataError: No such file, not an archive of plain arrays, or arrays with different numbers of samples.
+        DataError: No such file, not an archive of plain arrays, arrays with different numbers of samples, or splits with
+            different inputs.
     """
+    if origin.path.is_dir():
+        return _load_folder(settings, origin)
     arrays = read_arrays(origin.path)
-    inputs = {name: torch.from_numpy(array) for name, array in arrays.items() if name.lower() not in TARGETS}
-    labels = next((name for name in arrays if name.lower() in TARGETS), None)
-    targets = {} if labels is None else {TARGET: torch.from_numpy(arrays[labels])}
-    if not inputs:
-        msg = gettext("{path} holds targets alone; give an array for each input of the network, by its name", path=origin.path)
-        raise DataError(msg)
+    inputs, targets = _divide(arrays, origin.path)
     count = len(next(iter(inputs.values())))
     read, digest = read_rows(inputs, targets), sha256(origin.path)
     train, validation, test = (
         NamedSplit(part[:limit] if limit else part, read, f"{digest} {name} {settings.seed} {limit} {len(part)}")
         for name, part, limit in zip(
-            ("train", "validation", "test"),
+            SPLITS,
             split_indices(count, settings.validation, settings.test, settings.seed),
             (settings.limit, settings.evaluation_limit, settings.evaluation_limit),
             strict=True,
         )
     )
+    few = (Fact.of("data.few_samples_in_all_splits", str(origin.path), count=count),) if count < 3 else ()
+    return Data(_specification(inputs, targets), train, validation, test, source=settings.source, warnings=few)
+
+
+def _load_folder(settings: DataSettings, origin: DataSource) -> Data:
+    """The splits of a folder with a file for each."""
+    parts = [_divide(read_arrays(file), file) for file in npz_files(origin.path)]
+    check_inputs([inputs for inputs, _ in parts], origin.path)
+    limits = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
+    splits = []
+    for file, (inputs, targets), limit in zip(npz_files(origin.path), parts, limits, strict=True):
+        count = len(next(iter(inputs.values())))
+        samples = torch.arange(min(count, limit or count))
+        splits.append(NamedSplit(samples, read_rows(inputs, targets), f"{sha256(file)} {len(samples)}"))
+    return Data(_specification(*parts[0]), splits[0], splits[1], splits[2], source=settings.source)
+
+
+def _divide(arrays: dict[str, np.ndarray], path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Inputs and targets."""
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items() if name.lower() not in TARGETS}
+    labels = next((name for name in arrays if name.lower() in TARGETS), None)
+    targets = {} if labels is None else {TARGET: torch.from_numpy(arrays[labels])}
+    if not inputs:
+        msg = gettext("{path} holds targets alone; give an array for each input of the network, by its name", path=path)
+        raise DataError(msg)
+    return inputs, targets
+
+
+def _specification(inputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]) -> NetworkSpec:
     specs = tuple(
         TensorSpec(name=name, dtype=str(values.dtype).removeprefix("torch."), shape=(BATCH, *values.shape[1:]))
         for name, values in inputs.items()
     )
-    few = (Fact.of("data.few_samples_in_all_splits", str(origin.path), count=count),) if count < 3 else ()
-    classes = _classes(targets.get(TARGET))
-    return Data(
-        NetworkSpec(signature=Signature(inputs=specs), classes=classes),
-        train,
-        validation,
-        test,
-        source=settings.source,
-        warnings=few,
-    )
+    return NetworkSpec(signature=Signature(inputs=specs), classes=_classes(targets.get(TARGET)))
 
 
 def _classes(target: torch.Tensor | None) -> tuple[str, ...]:

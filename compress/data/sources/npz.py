@@ -1,16 +1,16 @@
 """`npz:PATH`: named arrays of numpy, one file for all samples, or a folder with `train.npz`, `validation.npz` and `test.npz`.
 
-The arrays `target` and `classes` are the targets and the names of the classes; one file without `target` is read by
-`named_arrays`. Every other array is an input, in the order of
-the file. All but `classes` have the samples first. Targets are class numbers (N,), real numbers (N,) or (N, V), or 0 and 1 for
-each class as float32 (N, K). Inputs are given to the network as they are: normalise them before.
+The arrays `target` and `classes` are the targets and the names of the classes; a source without `target` is read by
+`named_arrays`. Every other array is an input, in the order of the file. All but `classes` have the samples first. Targets are
+class numbers (N,), real numbers (N,) or (N, V), or 0 and 1 for each class as float32 (N, K). A negative class number is a
+sample without a label; of one file these are training samples. Inputs are given to the network as they are: normalise before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +21,16 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, Signature, TensorSpec
+from compress.data.array_contents import checksums, content_hash
 from compress.data.augment import seed_of
 from compress.data.batch import TARGET, Batch
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources import named_arrays
+from compress.data.sources.npz_checks import CLASSES, Arrays, check_inputs, check_targets, class_names
 from compress.data.sources.npz_files import SPLITS, npz_files
+from compress.data.split_checks import find_duplicates, find_missing_classes
 from compress.data.stratified import Indices, stratified_hold_out
-
-CLASSES = "classes"
-Arrays = Mapping[str, np.ndarray]
 
 
 class ArraySplit:
@@ -53,6 +53,24 @@ class ArraySplit:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def labels(self) -> Indices | None:
+        """Class of each sample, int64 (N,), negative without a label; None where targets are no class numbers."""
+        is_class = self.target.ndim == 1 and not self.target.is_floating_point()
+        return self.target.numpy().astype(np.int64) if is_class else None
+
+    def sizes(self) -> Indices:
+        """A checksum of the inputs of each sample, (N,)."""
+        return checksums(self.inputs.values())
+
+    def contents(self, index: int) -> bytes:
+        """Hash of the inputs."""
+        return content_hash({name: values[index] for name, values in self.inputs.items()})
+
+    def name(self, index: int) -> str:
+        """Number of the sample."""
+        return f"number {index}"
 
     def batches(self, batch_size: int) -> int:
         """How many batches `epoch` gives."""
@@ -84,30 +102,27 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         DataError: Missing or damaged files, arrays of different lengths, no target, splits with different inputs.
     """
     path = origin.path
-    if not path.is_dir() and not _has_target(path):
+    if not any(_has_target(file) for file in npz_files(path)):
         return named_arrays.load(settings, origin)
     parts = [_read(file) for file in npz_files(path)] if path.is_dir() else _divide(_read(path), settings)
     names = [name for name in parts[0] if name not in (TARGET, CLASSES)]
-    splits = []
-    for part, name in zip(parts, SPLITS, strict=True):
-        inputs = {key: _tensor(part[key]) for key in names if key in part}
-        if [values.shape[1:] for values in inputs.values()] != [parts[0][key].shape[1:] for key in names]:
-            msg = gettext(
-                "{path}: the {name} split has other inputs than the train split; give all the arrays {names}",
-                path=path,
-                name=name,
-                names=", ".join(names),
-            )
-            raise DataError(msg)
-        splits.append(ArraySplit(inputs, _target(part[TARGET])))
+    inputs = [_inputs(part, names) for part in parts]
+    targets = [_target(part[TARGET]) for part in parts]
+    classes = class_names(parts, path) or _numbers(parts[0])
+    check_inputs(inputs, path)
+    check_targets(targets, classes, path)
+    splits = [ArraySplit(each, target) for each, target in zip(inputs, targets, strict=True)]
     signature = Signature(
         inputs=tuple(
             TensorSpec.model_validate({"name": key, "dtype": str(values.dtype)[6:], "shape": (BATCH, *values.shape[1:])})
             for key, values in splits[0].inputs.items()
         )
     )
-    spec = NetworkSpec(signature=signature, classes=_classes(parts[0]))
-    return Data(spec, splits[0], splits[1], splits[2], source=settings.source)
+    spec = NetworkSpec(signature=signature, classes=classes)
+    by_name = dict(zip(("training", "validation", "test"), splits, strict=True))
+    labels = {name: split.labels for name, split in by_name.items() if split.labels is not None and name != "training"}
+    facts = (*find_duplicates(by_name), *find_missing_classes(labels, classes))
+    return Data(spec, splits[0], splits[1], splits[2], source=settings.source, warnings=facts)
 
 
 def _has_target(path: Path) -> bool:
@@ -168,13 +183,19 @@ def _divide(arrays: Arrays, settings: DataSettings) -> list[Arrays]:
     target = arrays[TARGET]
     is_class = target.ndim == 1 and target.dtype.kind in "iu"
     labels: Indices = target.astype(np.int64) if is_class else np.zeros(len(target), np.int64)
+    labelled, unlabelled = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    labels = labels[labelled]
     rest, test = stratified_hold_out(labels, settings.test, settings.seed)
     train, validation = stratified_hold_out(labels[rest], settings.validation, settings.seed)
 
     def part(samples: Indices) -> Arrays:
         return {name: values if name == CLASSES else values[samples] for name, values in arrays.items()}
 
-    return [part(rest[train]), part(rest[validation]), part(test)]
+    return [
+        part(np.sort(np.concatenate([labelled[rest[train]], unlabelled]))),
+        part(labelled[rest[validation]]),
+        part(labelled[test]),
+    ]
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -190,10 +211,15 @@ def _target(values: np.ndarray) -> Tensor:
     return target[:, None] if target.ndim == 1 and target.is_floating_point() else target
 
 
-def _classes(arrays: Arrays) -> tuple[str, ...]:
-    """Names of the classes, or numbers where there are none."""
-    if CLASSES in arrays:
-        return tuple(map(str, arrays[CLASSES].tolist()))
+def _inputs(arrays: Arrays, order: Sequence[str]) -> dict[str, Tensor]:
+    """The inputs in the order of the training split, others after them."""
+    names = [name for name in arrays if name not in (TARGET, CLASSES)]
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return {name: _tensor(arrays[name]) for name in names}
+
+
+def _numbers(arrays: Arrays) -> tuple[str, ...]:
+    """Numbers as the names of the classes or values of targets."""
     target = arrays[TARGET]
     count = int(target.max()) + 1 if target.ndim == 1 and target.dtype.kind in "iu" else int(np.prod(target.shape[1:2]))
     return tuple(map(str, range(count)))

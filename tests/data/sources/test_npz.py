@@ -74,11 +74,33 @@ def test_what_is_no_data_is_refused(changes, said, tmp_path):
         load(tmp_path / "all.npz")
 
 
+def test_samples_of_one_file_without_a_label_are_training_samples(tmp_path):
+    path, target = tmp_path / "all.npz", np.where(np.arange(40) < 12, -1, ARRAYS["target"])
+    np.savez(path, **ARRAYS | {"target": target})
+    data = load(path)
+    assert int((data.train.target < 0).sum()) == 12
+    assert sum(map(len, (data.train, data.validation, data.test))) == 40
+    assert min(int(split.target.min()) for split in (data.validation, data.test)) == 0
+
+
+def test_a_folder_without_targets_has_inputs_only(tmp_path):
+    for index, name in enumerate(("train", "validation", "test")):
+        np.savez(tmp_path / f"{name}.npz", x=np.full((4 + index, 3), index, np.float32))
+    data = load_data(DataSettings(source="npz:.", evaluation_limit=5), base=tmp_path)
+    (batch,) = data.test.ordered(16)
+    assert batch.targets == {}
+    assert torch.equal(batch.inputs["x"], torch.full((5, 3), 2.0))
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [4, 5, 5]
+    np.savez(tmp_path / "test.npz", x=np.zeros((4, 2), np.float32))
+    with pytest.raises(DataError, match="the test split has other inputs"):
+        load_data(DataSettings(source="npz:."), base=tmp_path)
+
+
 def test_missing_targets_and_files_are_refused(tmp_path):
     for name in ("train", "validation", "test"):
-        np.savez(tmp_path / f"{name}.npz", x=np.zeros((4, 3)))
-    with pytest.raises(DataError, match="has the arrays x; it needs `target`"):
-        load(tmp_path)
+        np.savez(tmp_path / f"{name}.npz", x=np.zeros((4, 3)), **({} if name == "test" else {"target": np.arange(4) % 2}))
+    with pytest.raises(DataError, match=r"test.npz has the arrays x; it needs `target`"):
+        load_data(DataSettings(source="npz:."), base=tmp_path)
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(DataError, match=r"cannot read .*text.npz"):
         load(tmp_path / "text.npz")
