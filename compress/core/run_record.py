@@ -36,6 +36,8 @@ class RunRecord(FrozenModel):
         skipped: Skipped files and samples of the data, with reasons.
         notes: Notes on building and exporting the starting network.
         warnings: The notes that are shown at the head of the report.
+        original_sha256: SHA-256 of the ONNX file that the run started from and of its external weights, joined by `+`; empty
+            for other networks and in older records.
         smoke: Whether it was a smoke run, whose numbers are not valid results.
         stages: Records of the stages, in order.
         verdict: Comparison with the limits of the budget; None without a budget and for a smoke run.
@@ -57,6 +59,7 @@ class RunRecord(FrozenModel):
     skipped: Facts = ()
     notes: Facts = ()
     warnings: Facts = ()
+    original_sha256: str = ""
     smoke: bool = False
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None

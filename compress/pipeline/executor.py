@@ -124,6 +124,7 @@ class PipelineExecutor(RunState):
             skipped=start.record.skipped,
             notes=start.record.notes,
             warnings=start.record.warnings,
+            original_sha256=self.plan.model.file_sha256,
             smoke=self.smoke,
             stages=tuple(output.record for output in self.outputs[1:]),
             verdict=self.verdict(),

@@ -50,6 +50,12 @@ class NetworkPlan:
     file: Path | None = None
     converted: Path | None = None
 
+    @property
+    def file_sha256(self) -> str:
+        """SHA-256 of the ONNX file, with its external weights; empty for a network that is of none."""
+        parts = self.key.get("source")
+        return str(parts.get("file", "")) if isinstance(parts, Mapping) else ""
+
 
 def given_file(source: str, base: Path) -> Path | None:
     """The ONNX file that a chain starts from; None for a torch network."""

@@ -1,5 +1,6 @@
 """Plans of networks: every build is a copy, keys follow what decides a result, files stay files until torch is needed."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def test_a_file_is_a_file_until_a_stage_needs_torch(tmp_path: Path):
     assert converted.key != plan.key
     assert as_converted(plan, "") is plan
     assert as_converted(replace(plan, file=None), "train").converted is None
+    assert plan.file_sha256 == converted.file_sha256 == hashlib.sha256(b"").hexdigest()
+    assert plan_network(ModelSettings(source="torchvision:resnet18"), Classification(), 0, tmp_path, False).file_sha256 == ""
 
 
 @pytest.mark.parametrize(("stages", "name"), [([Quantize(), Export()], ""), ([Train(epochs=1), Quantize()], "train")])

@@ -9,13 +9,12 @@ from compress.core.format_quantity import quantity_label
 from compress.core.record import BenchmarkRow, Metric, Quantity
 from compress.core.run_record import RunRecord
 from compress.pipeline.report.tables import final_metrics
+from compress.pipeline.review.comparability import other_machine, other_metrics, other_settings
 from compress.pipeline.review.difference import Difference, difference
 from compress.pipeline.review.judge_record import shipped_rows, task_metrics
 
 COMPARED = ("size_bytes", "parameters", "macs")
 ON_DEVICES = ("memory_bytes", "power_w", "energy_j")
-TEST_DATA = ("source", "test", "seed", "evaluation_limit", "samples", "fingerprint")
-"""Settings of the data that decide which samples the test split holds."""
 MISSING = "(not set)"
 
 Setting = str | int | float | bool | None
@@ -34,6 +33,7 @@ class QuantityChange:
         change: Their difference.
         metric: The metric that it is the value of; None for others.
         is_deciding: Whether that metric decides in one of the runs.
+        by_settings: Whether it is not comparable because the two were measured with other settings on the same device.
     """
 
     label: str
@@ -44,6 +44,7 @@ class QuantityChange:
     change: Difference
     metric: Metric | None = None
     is_deciding: bool = False
+    by_settings: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def compare_settings(baseline: RunRecord, run: RunRecord) -> tuple[SettingChange
 def _metrics(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
     first, second = final_metrics(baseline), final_metrics(run)
     metrics = {metric.name: metric for metric in (*task_metrics(run), *task_metrics(baseline))}
-    reason = _other_test_data(baseline, run)
+    reason = other_metrics(baseline, run)
     deciding = {task_metrics(record)[0].name for record in (baseline, run)}
     for metric in metrics.values():
         if metric.name not in {*deciding, *first, *second}:
@@ -104,51 +105,23 @@ def _devices(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
         first, second = rows.get(device), others.get(device)
         either = second or first
         assert either is not None  # noqa: S101  # the device is of one of them
-        reason = _other_conditions(baseline, run, first, second) if first and second else ""
+        settings = other_settings(baseline, run, first, second) if first and second else ""
+        reason = settings or (other_machine(baseline, run, first, second) if first and second else "")
         for name in (either.latency_name, *ON_DEVICES):
             values = first.quantities.get(name) if first else None, second.quantities.get(name) if second else None
             if any(value is not None and value.value is not None for value in values):
                 change = _not_comparable(reason) if reason else difference(*values, higher_is_better=False)
-                yield QuantityChange(f"{quantity_label(name)}, {device}", name, device, *values, change)
+                label = f"{quantity_label(name)}, {device}"
+                yield QuantityChange(label, name, device, *values, change, by_settings=bool(settings))
 
 
 def _not_comparable(reason: str) -> Difference:
     return Difference(Quantity.missing("1", reason), "not comparable")
 
 
-def _other_test_data(baseline: RunRecord, run: RunRecord) -> str:
-    """Why metrics on the two test splits do not compare; empty where they are of the same samples, as far as records say."""
-    for name in TEST_DATA:
-        values = baseline.data.get(name), run.data.get(name)
-        if values[0] != values[1]:
-            return f"on other test data: {name} is {values[0]} and {values[1]}"
-    first, second = (record.data.get("fingerprints") for record in (baseline, run))
-    if isinstance(first, list) and isinstance(second, list) and first[-1:] != second[-1:]:
-        return "on other test data: the test loaders give other samples"
-    if baseline.spec.classes != run.spec.classes:
-        return "on other test data: the classes have other names, or another order"
-    return ""
-
-
 def _artifacts(record: RunRecord) -> dict[str, BenchmarkRow]:
     """The artifact's row by device; of several the latest."""
     return {row.device: row for row in shipped_rows(record) if row.subject == "artifact"}
-
-
-def _other_conditions(baseline: RunRecord, run: RunRecord, first: BenchmarkRow, second: BenchmarkRow) -> str:
-    """Why two rows of one device profile do not compare; empty where they do."""
-    machines = [record.environment.get("processor", "") for record in (baseline, run)]
-    if first.local and second.local and machines[0] != machines[1]:
-        return f"measured on other hardware: {machines[0]} and {machines[1]}"
-    if first.other_hardware != second.other_hardware:
-        return (
-            f"measured on other hardware: {first.other_hardware or first.device} and {second.other_hardware or second.device}"
-        )
-    if first.runtime != second.runtime:
-        return f"by other runtimes: {first.runtime} and {second.runtime}"
-    if first.inputs != second.inputs:
-        return f"with other inputs: {first.inputs} and {second.inputs}"
-    return ""
 
 
 def flatten_settings(tree: object, path: str = "") -> Iterator[tuple[str, Setting]]:

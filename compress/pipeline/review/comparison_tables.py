@@ -18,6 +18,8 @@ METHOD = (
     "The interval of a difference is computed from those of the two values; on the same samples a paired one would be narrower."
 )
 
+SMOKE = "A smoke run is of toy size (--smoke): its numbers mean nothing, and neither do differences from them."
+
 
 def comparison_tables(baseline: RunRecord, runs: Sequence[RunRecord]) -> tuple[Table, ...]:
     """For each run its quantities and its settings against those of the baseline."""
@@ -34,7 +36,8 @@ def _tables(baseline: RunRecord, run: RunRecord) -> Iterator[Table]:
     title = f"{_name(run)} against {_name(baseline)}"
     notes = Notes(deciding_metric(run))
     rows = tuple(_row(comparison, notes) for comparison in compare_quantities(baseline, run))
-    yield Table(title, ("", "baseline", "run", "difference", "shows"), rows, notes.sentences())
+    smoke = (SMOKE,) if baseline.smoke or run.smoke else ()
+    yield Table(title, ("", "baseline", "run", "difference", "shows"), rows, (*smoke, *notes.sentences()))
     changes = compare_settings(baseline, run)
     if changes:
         settings = tuple((Cell(change.path), Cell(_text(change.first)), Cell(_text(change.second))) for change in changes)
@@ -42,7 +45,8 @@ def _tables(baseline: RunRecord, run: RunRecord) -> Iterator[Table]:
 
 
 def _name(record: RunRecord) -> str:
-    return f"{record.name} of {record.started[:16].replace('T', ' ')}"
+    smoke = ", a smoke run" if record.smoke else ""
+    return f"{record.name} of {record.started[:16].replace('T', ' ')}{smoke}"
 
 
 def _row(comparison: QuantityChange, notes: Notes) -> tuple[Cell, ...]:

@@ -65,9 +65,10 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
     """Judge a run.
 
     A limit is a breach where the budget does not pass it. A comparison is one where the run is worse than the baseline by more
-    than the interval of the difference, or by more than 1 % where there is no interval; where a metric cannot be compared; and
-    where the run lacks a figure that the baseline has. Times on other hardware are no breach: they say nothing. A network that
-    has learned nothing, or a value that is no better than a constant, is a breach in any case.
+    than the interval of the difference, or by more than 1 % where there is no interval; where a metric cannot be compared;
+    where a figure on the same device was measured with other inputs or threads; and where the run lacks a figure that the
+    baseline has. Times on other hardware are no breach: they say nothing. A network that has learned nothing, or a value that
+    is no better than a constant, is a breach in any case.
 
     Args:
         record: The run.
@@ -75,15 +76,17 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
         baseline: A run to compare with; None for none.
 
     Raises:
-        StoreError: There is neither a budget nor a baseline, or the run is of toy size.
+        StoreError: There is neither a budget nor a baseline, or one of the runs is of toy size.
         RecipeError: The budget does not fit the run's task.
     """
-    if record.smoke:
-        raise StoreError(
-            gettext(
-                "the run {name!r} is of toy size (--smoke); its numbers mean nothing: run it without --smoke", name=record.name
+    for judged in filter(None, (record, baseline)):
+        if judged.smoke:
+            raise StoreError(
+                gettext(
+                    "the run {name!r} is of toy size (--smoke); its numbers mean nothing: run it without --smoke",
+                    name=judged.name,
+                )
             )
-        )
     limits = budget or own_budget(record)
     if limits is None and baseline is None:
         raise StoreError(
@@ -142,9 +145,11 @@ def _comparison(comparison: QuantityChange) -> Finding:
 
 
 def _is_unknown(comparison: QuantityChange) -> bool:
-    """Whether the run cannot show that it is no worse: by a metric that does not compare, or a figure that it lacks."""
+    """Whether the run cannot show that it is no worse: metrics or settings do not compare, or it lacks a figure."""
     if comparison.change.direction != "not comparable":
         return False
+    if comparison.by_settings:
+        return True
     first, second = comparison.first, comparison.second
     if comparison.metric is not None:
         return comparison.is_deciding or first is None or first.value is not None

@@ -1,7 +1,7 @@
 """Tables of comparisons."""
 
 from compress.core.run_record import RunRecord
-from compress.pipeline.review.comparison_tables import METHOD, comparison_markdown, comparison_tables
+from compress.pipeline.review.comparison_tables import METHOD, SMOKE, comparison_markdown, comparison_tables
 
 
 def test_every_run_has_its_table_and_what_its_recipe_changed(example: RunRecord) -> None:
@@ -20,3 +20,12 @@ def test_names_with_markup_stay_text(example: RunRecord) -> None:
     text = comparison_markdown(comparison_tables(example, [evil]))
     assert "<b>" not in text
     assert "<img>" not in text
+
+
+def test_a_comparison_with_a_smoke_run_says_so(example: RunRecord) -> None:
+    smoke = example.model_copy(update={"smoke": True})
+    for baseline, run in ((example, smoke), (smoke, example)):
+        text = comparison_markdown(comparison_tables(baseline, [run]))
+        assert SMOKE in text
+        assert "a smoke run" in text
+    assert SMOKE not in comparison_markdown(comparison_tables(example, [example]))

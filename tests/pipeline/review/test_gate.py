@@ -40,6 +40,8 @@ def test_a_gate_needs_something_to_judge_by(example: RunRecord) -> None:
 def test_a_run_of_toy_size_is_not_judged(example: RunRecord) -> None:
     with pytest.raises(StoreError, match="--smoke"):
         gate(example.model_copy(update={"smoke": True}), Budget(size_mb=1.0))
+    with pytest.raises(StoreError, match="--smoke"):
+        gate(example, Budget(size_mb=1.0), example.model_copy(update={"smoke": True}))
 
 
 def test_a_metric_that_cannot_be_compared_is_a_breach(example: RunRecord) -> None:
