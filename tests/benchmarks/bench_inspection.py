@@ -1,6 +1,7 @@
 """Inspection of solar cells: recall of defects at 5 % false alarms, and an anomaly score that was trained on good cells alone.
 
     python tests/benchmarks/bench_inspection.py CELLS --out DIR [--weights MOBILENET_V2.pth] [--seeds 0,1,2] [--page PAGE.md]
+        [--without-anomaly]
 
 CELLS is the folder of the package `elpv-dataset` that holds `labels.csv` and `images/` (Deitsch et al. 2019, arXiv:1807.02894;
 CC BY-NC-SA 4.0: for research, and not part of this repository). `--weights` is a file of torchvision's ImageNet weights of
@@ -11,9 +12,11 @@ section, and with `--page` puts it in place of the section of that page.
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from compress import Distill, Export, Pipeline, Quantize, Train
+from compress import Distill, Export, Pipeline, Prune, Quantize, Train
+from compress.backends.iterate_split import input_arrays
 from compress.core.record import Quantity, StageRecord
 from compress.core.registry import lookup
 from compress.data.build_image_data import ArrayPart, from_arrays
@@ -30,12 +34,15 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
+from compress.profile.latency.interleave import TimingPlan
+from compress.profile.latency.timing import measure, speedup
 from compress.tasks.anomaly import Anomaly
 from compress.tasks.base import Task
 from compress.tasks.inspection import Inspection
 from compress.train.loop import fit
 from compress.train.plan import TrainingPlan
 from compress.train.settings import Training
+from tests.benchmarks.inspection_table import section
 from tests.benchmarks.vision_table import replace_section
 
 SIZE = 80
@@ -45,8 +52,14 @@ CLASSES = ("good", "likely", "certain")
 SHARES = (0.5, 0.7)
 """The first half trains, the next fifth is validation, the rest is the test."""
 EPOCHS = {"teacher": 8, "student": 15, "anomaly": 15}
-ARMS = ("teacher", "student alone", "student distilled", "int8", "anomaly score", "anomaly score, int8")
-HEADING = "## Inspection of solar cells"
+KEPT_MACS = 0.4
+"""Fraction of the teacher's arithmetic that the student keeps."""
+FILES = {
+    "teacher": "00-teacher/model.onnx",
+    "student distilled": "02-distill/model.onnx",
+    "int8": "artifacts/host/model.onnx",
+}
+LOSSES = [{"task": {"weight": 0.3}}, {"response": {"temperature": 4.0, "weight": 0.7}}]
 
 
 def read_cells(folder: Path) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -97,45 +110,86 @@ def build(settings: dict[str, Any], data: Data, task: Task, seed: int) -> nn.Mod
     return build_model(ModelSettings(**settings), spec, seed=seed, base=Path.cwd(), task=task).module
 
 
-def run_seed(cells: Any, weights: Path | None, seed: int, out: Path, *, smoke: bool) -> dict[str, Any]:
-    """Teacher, student alone, distilled and int8, and the anomaly score in float and int8."""
-    started, data = time.process_time(), split_cells(cells, seed)
-    epochs = dict.fromkeys(EPOCHS, 1) if smoke else EPOCHS
+def inspect_cells(data: Data, weights: Path | None, seed: int, out: Path, *, epochs: dict[str, int]) -> dict[str, Any]:
+    """Teacher, and the student that is pruned from it: trained on labels alone, distilled, int8."""
     task = Inspection().for_spec(data.spec)
     teacher = build(reference(weights), data, task, seed)
     training = Training(epochs=epochs["teacher"], batch_size=32, lr=1e-3)
     plan = TrainingPlan(training, data, task, (lookup("loss", "task").load()(),), seed)
     fit(teacher, plan, folder=out / f"teacher{seed}", label="teacher", device="cpu")
-    student = build({"source": "torchvision:mobilenet_v2", "args": {"width_mult": 0.35}}, data, task, seed)
-    common = {"batch_size": 32, "lr": 4e-3}
-    quantize = Quantize(calibration={"samples": 256}, accept_if={"keep": "quantized"})
-    stages = [Distill(epochs=epochs["student"], control=True, **common), quantize, Export()]
+    stages = [
+        Prune(target={"macs": KEPT_MACS}, importance="taylor", schedule={"kind": "one_shot"}, recover={"epochs": 0}),
+        Distill(epochs=epochs["student"], batch_size=32, lr=2e-3, control=True, losses=LOSSES),
+        Quantize(calibration={"samples": 256}, accept_if={"keep": "quantized"}),
+        Export(),
+    ]
     inspected = Pipeline(
-        f"cells{seed}", model=student, data=data, stages=stages, task=Inspection(), teacher=teacher.eval(), seed=seed
+        f"cells{seed}",
+        model=copy.deepcopy(teacher),
+        data=data,
+        stages=stages,
+        task=Inspection(),
+        teacher=teacher.eval(),
+        seed=seed,
     ).run(out=out, device="cpu")
-    found = {stage.name: stage for stage in inspected.record.every_stage}
+    records = {stage.name: stage for stage in inspected.record.every_stage}
+    distilled = records["distill"]
+    alone = {"recall_at_fpr": values(distilled.results["control_recall_at_fpr"])}
+    rows = {
+        "teacher": figures(records["teacher"]),
+        "student alone": figures(distilled)
+        | alone
+        | dict.fromkeys(("false_alarm_rate", "auroc", "recall_likely", "recall_certain")),
+        "student distilled": figures(distilled),
+        "int8": figures(records["quantize"]),
+    }
+    differences = {
+        "gained by distillation over the student alone": values(distilled.results["recall_at_fpr_over_control"]),
+        "lost by the int8 student against the teacher": values(records["quantize"].after["recall_at_fpr_drop"]),
+    }
+    return {"rows": rows, "differences": differences}
+
+
+def find_anomalies(data: Data, weights: Path | None, seed: int, out: Path, *, epochs: int) -> dict[str, Any]:
+    """The anomaly score in float and int8."""
     network = {"source": "anomaly:small", "args": {"width": 16, "reference": reference(weights)}}
-    stages = [Train(epochs=epochs["anomaly"], keep="last", **common), quantize, Export()]
+    stages = [
+        Train(epochs=epochs, batch_size=32, lr=4e-3, keep="last"),
+        Quantize(calibration={"samples": 256}, accept_if={"keep": "quantized"}),
+        Export(),
+    ]
     anomaly = Pipeline(
         f"anomaly{seed}", model=build(network, data, Anomaly(), seed), data=data, stages=stages, task=Anomaly(), seed=seed
     ).run(out=out, device="cpu")
-    unlike = {stage.name: stage for stage in anomaly.record.stages}
-    rows = {
-        "teacher": figures(found["teacher"]),
-        "student alone": figures(found["distill"])
-        | {"recall_at_fpr": values(found["distill"].results["control_recall_at_fpr"])}
-        | dict.fromkeys(("false_alarm_rate", "auroc", "recall_likely", "recall_certain")),
-        "student distilled": figures(found["distill"]),
-        "int8": figures(found["quantize"]),
-        "anomaly score": figures(unlike["train"]),
-        "anomaly score, int8": figures(unlike["quantize"]),
+    records = {stage.name: stage for stage in anomaly.record.stages}
+    return {"rows": {"anomaly score": figures(records["train"]), "anomaly score, int8": figures(records["quantize"])}}
+
+
+def run_seed(cells: Any, weights: Path | None, seed: int, out: Path, *, smoke: bool, anomaly: bool) -> dict[str, Any]:
+    """The parts that are asked for, each kept in a file when it is finished."""
+    data = split_cells(cells, seed)
+    epochs = dict.fromkeys(EPOCHS, 1) if smoke else EPOCHS
+    parts = {
+        "inspection": partial(inspect_cells, epochs=epochs),
+        "anomaly": partial(find_anomalies, epochs=epochs["anomaly"]),
     }
-    differences = {
-        "gained by distillation over the student alone": values(found["distill"].results["recall_at_fpr_over_control"]),
-        "lost by the int8 student against the teacher": values(found["quantize"].after["recall_at_fpr_drop"]),
-    }
-    counts = {name: len(getattr(data, name)) for name in ("train", "validation", "test")}
-    return {"rows": rows, "differences": differences, "counts": counts, "cpu_s": time.process_time() - started}
+    if not anomaly:
+        del parts["anomaly"]
+    result: dict[str, Any] = {"rows": {}, "cpu_s": 0.0}
+    for name, part in parts.items():
+        file = out / f"{name}{seed}{'-smoke' if smoke else ''}.json"
+        if not file.exists():
+            started = time.process_time()
+            finished = part(data, weights, seed, out) | {"cpu_s": time.process_time() - started}
+            file.write_text(json.dumps(finished), encoding="utf-8")
+        read = json.loads(file.read_text(encoding="utf-8"))
+        result |= read | {"rows": result["rows"] | read["rows"], "cpu_s": result["cpu_s"] + read["cpu_s"]}
+    folder = next(each for each in (out / f"cells{seed}").iterdir() if (each / "record.json").exists())
+    files = {name: folder / path for name, path in FILES.items()}
+    timings = measure(files, input_arrays(next(iter(data.test.ordered(1)))), TimingPlan.of(0.1 if smoke else 3.0))
+    result["speedups"] = {name: values(speedup(timings["teacher"], timings[name])) for name in FILES}
+    result["latency_ms"] = {name: timings[name].p50.value for name in FILES}
+    return result | {"counts": {name: len(getattr(data, name)) for name in ("train", "validation", "test")}}
 
 
 def figures(stage: StageRecord) -> dict[str, Any]:
@@ -150,56 +204,27 @@ def values(quantity: Quantity) -> list[float | None]:
     return [quantity.value, quantity.low, quantity.high]
 
 
-def cell(results: list[dict[str, Any]], arm: str, name: str, *, interval: bool = True) -> str:
-    """Mean over the seeds in percent, and each seed with its interval."""
-    each = [result["rows"][arm][name] for result in results]
-    if any(row is None for row in each):
-        return "not measured"
-    interval = interval and all(row[1] is not None for row in each)
-    mean = f"{100 * np.mean([row[0] for row in each]):.1f}"
-    if not interval:
-        return mean if len(each) == 1 else f"{mean} ({', '.join(f'{100 * row[0]:.1f}' for row in each)})"
-    ends = "; ".join(f"{100 * row[0]:.1f} [{100 * row[1]:.1f}, {100 * row[2]:.1f}]" for row in each)
-    return ends if len(each) == 1 else f"**{mean}**: {ends}"
+def introduction(results: dict[int, dict[str, Any]], start: str, *, smoke: bool) -> str:
+    """What the section is about.
 
-
-def section(results: dict[int, dict[str, Any]], *, has_weights: bool, smoke: bool) -> str:
-    """The Markdown section."""
-    seeds, every = sorted(results), [results[seed] for seed in sorted(results)]
-    counts = every[0]["counts"]
-    start = "ImageNet's weights of MobileNetV2" if has_weights else "random weights"
-    minutes = np.mean([each["cpu_s"] for each in every]) / 60
-    lines = [
-        HEADING,
-        "",
+    Args:
+        results: By seed.
+        start: Initial weights of teacher and reference.
+        smoke: Whether the run is of toy size.
+    """
+    counts = results[min(results)]["counts"]
+    minutes = np.mean([each["cpu_s"] for each in results.values()]) / 60
+    return (
         "Photographs of solar cells by electroluminescence (`elpv-dataset`, CC BY-NC-SA 4.0, not part of this repository), "
         f"{SIZE} × {SIZE} pixels, grey; {counts['train']} cells to train on, {counts['validation']} for validation, "
         f"{counts['test']} for the test. Classes are good, likely and certainly defective; the cells that the experts call "
-        "possibly defective are left out. The teacher is a MobileNetV2 and the student one of 0.35 of its width with random "
-        f"weights; teacher and anomaly reference start from {start}. The anomaly score never saw a defective cell. Thresholds "
-        f"are chosen on good validation cells for 5 % false alarms. Split and networks by seed {', '.join(map(str, seeds))}"
-        f"{' (toy size: 1 epoch)' if smoke else ''}; {minutes:.1f} min of CPU per seed. Values are percentages on the test "
-        "split, with 95 % intervals (Wilson's for recalls, bootstrap for AUROC where it decides). Latencies are of ONNX "
-        "Runtime, one thread, batch 1, while other processes ran: only their ratios mean something. By "
-        "`tests/benchmarks/bench_inspection.py`.",
-        "",
-        "| network | recall at 5 % false alarms | false alarms on test | AUROC | likely | certain | size | latency |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for arm in ARMS:
-        rows = [each["rows"][arm] for each in every]
-        sizes, times = (np.mean([row[name][0] for row in rows]) for name in ("size_bytes", "latency_ms"))
-        lines.append(
-            f"| {arm} | {cell(every, arm, 'recall_at_fpr')} | {cell(every, arm, 'false_alarm_rate', interval=False)} | "
-            f"{cell(every, arm, 'auroc')} | {cell(every, arm, 'recall_likely', interval=False)} | "
-            f"{cell(every, arm, 'recall_certain', interval=False)} | {sizes / 1000:.0f} kB | {times:.2f} ms |"
-        )
-    lines += ["", "| difference on the same test cells | seed | points of recall, 95 % interval |", "| --- | --- | --- |"]
-    for name in every[0]["differences"]:
-        for seed in seeds:
-            value, low, high = (100 * number for number in results[seed]["differences"][name])
-            lines.append(f"| {name} | {seed} | {value:+.1f} ({low:+.1f} to {high:+.1f}) |")
-    return "\n".join([*lines, ""])
+        "possibly defective are left out. The teacher is a MobileNetV2. The student is the teacher pruned to "
+        f"{100 * KEPT_MACS:.0f} % of its arithmetic and trained again, on labels alone or with the teacher. Teacher and "
+        f"anomaly reference start from {start}. The anomaly score never saw a defective cell. Thresholds are chosen on good "
+        f"validation cells for 5 % false alarms. Split and networks by seed {', '.join(map(str, sorted(results)))}"
+        f"{' (toy size: 1 epoch)' if smoke else ''}; {minutes:.1f} min of CPU per seed. By "
+        "`tests/benchmarks/bench_inspection.py`."
+    )
 
 
 def main() -> None:
@@ -210,17 +235,22 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--without-anomaly", action="store_true", help="leave the anomaly score out")
     parser.add_argument("--page", type=Path)
     arguments = parser.parse_args()
     results: dict[int, dict[str, Any]] = {}
     text = ""
     for seed in map(int, arguments.seeds.split(",")):
-        file = arguments.out / f"seed{seed}{'-smoke' if arguments.smoke else ''}.json"
-        if not file.exists():
-            result = run_seed(read_cells(arguments.cells), arguments.weights, seed, arguments.out, smoke=arguments.smoke)
-            file.write_text(json.dumps(result), encoding="utf-8")
-        results[seed] = json.loads(file.read_text(encoding="utf-8"))
-        text = section(results, has_weights=arguments.weights is not None, smoke=arguments.smoke)
+        results[seed] = run_seed(
+            read_cells(arguments.cells),
+            arguments.weights,
+            seed,
+            arguments.out,
+            smoke=arguments.smoke,
+            anomaly=not arguments.without_anomaly,
+        )
+        start = "ImageNet's weights of MobileNetV2" if arguments.weights else "random weights"
+        text = section(results, introduction(results, start, smoke=arguments.smoke))
         if arguments.page:
             replace_section(arguments.page, text)
     print(text)
