@@ -156,9 +156,12 @@ def report(
     """Render a report again from its record."""
     from compress.cli.open_page import open_page
     from compress.pipeline.publish import rerender_report
+    from compress.pipeline.read_record import unverified
     from compress.pipeline.report.pdf import write_pdf
 
     files = rerender_report(run, out)
+    if note := unverified(run):
+        echo(note, stderr=True)
     for path in files:
         echo(path)
     page = next(path for path in files if path.suffix == ".html")

@@ -55,7 +55,7 @@ def gate(  # a typer command: each option is a parameter
 ) -> None:
     """Judge a run by a budget, for continuous integration. Exits with 1 and prints a line for each breach."""
     from compress.core.atomic_files import write_text
-    from compress.pipeline.read_record import check_artifacts, read_record
+    from compress.pipeline.read_record import check_artifacts, read_record, unverified
     from compress.pipeline.review import gate_formats
     from compress.pipeline.review.budget_file import read_budget
     from compress.pipeline.review.gate import gate as judge
@@ -64,6 +64,8 @@ def gate(  # a typer command: each option is a parameter
     other = read_record(against) if against is not None else None
     check_artifacts(run)
     result = judge(read_record(run), limits, other)
+    for note in filter(None, (unverified(judged) for judged in (run, against) if judged is not None)):
+        echo(note, stderr=True)
     for path, write in ((summary, gate_formats.markdown), (junit, gate_formats.junit), (sarif, gate_formats.sarif)):
         if path is not None:
             write_text(path, write(result))

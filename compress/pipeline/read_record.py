@@ -48,6 +48,18 @@ def read_record(run: Path) -> RunRecord:
     return record
 
 
+def unverified(run: Path) -> str:
+    """Says that a record has no checksum beside it, so that an edit of it goes unnoticed; empty where it has one.
+
+    Args:
+        run: A run directory, or its record, which `read_record` has read.
+    """
+    path = record_path(run)
+    if (path.parent / CHECKSUMS).exists() and path.name in read_checksums(path.parent):
+        return ""
+    return gettext("{path}: unverified, without a checksum in {checksums} beside it", path=path, checksums=CHECKSUMS)
+
+
 def check_artifacts(run: Path) -> None:
     """Check that the artifacts of a run directory are those that its record is of; nothing where there are none beside it.
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from compress.core.bootstrap import TAIL
+from compress.core.errors import DataError
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.statistics import paired_difference, wilson
 from compress.tasks.metric import ResampledMetric, Scores, TaskMetric, ThresholdMetric
 
 RESAMPLES = 1000
 """Number of resamples of a bootstrap interval."""
+ROUNDING = 1e-5
+"""How far rounding may move a score of 0 or 1."""
 
 
 def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool = True) -> Quantity:
@@ -21,14 +25,18 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
         scores: Its statistics of N samples.
         where: Network and split of the measurement.
         bootstrap: Whether to compute a bootstrap interval, with `RESAMPLES` evaluations of the metric.
+
+    Raises:
+        DataError: The metric is a mean, and a score is outside [0, 1].
     """
+    check_scores(metric, scores)
     unit, count = metric.info.unit, len(scores)
     value = metric.value(scores)
     if not np.isfinite(value):
         return Quantity.missing(unit, no_value(metric, scores, where))
     counts = metric.counts(scores) if isinstance(metric, ThresholdMetric) else None
     if metric.is_mean:
-        counts = round(float(scores.sum())), count
+        counts = min(max(round(float(scores.sum())), 0), count), count
     if counts is not None:
         interval = wilson(*counts)
         return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=counts[1])
@@ -59,6 +67,8 @@ def gain_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str)
 
 def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) -> Quantity:
     """Value of `first` minus that of `second`."""
+    for scores in (first, second):
+        check_scores(metric, scores)
     where, count = f"{detail}, paired 95 % interval", len(first)
     value = metric.value(first) - metric.value(second)
     if not np.isfinite(value):
@@ -77,6 +87,26 @@ def _values_of_draws(metric: TaskMetric, scores: Scores) -> list[float]:
         value = metric.resampled(scores)
         return [value(np.bincount(rows, minlength=count)) for rows in _resampled(count)]
     return [metric.value(scores[rows]) for rows in _resampled(count)]
+
+
+def check_scores(metric: TaskMetric, scores: Scores) -> None:
+    """Check that the scores of a mean are in [0, 1], up to rounding, which its intervals rest on.
+
+    Raises:
+        DataError: A score is outside.
+    """
+    if not metric.is_mean or not len(scores):
+        return
+    low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        msg = gettext(
+            "the metric {name} has is_mean, which is for scores in [0, 1], and its scores are from {low:.4g} to {high:.4g}; "
+            "set is_mean = False, for an interval by bootstrap, or scale the scores to [0, 1]",
+            name=metric.info.name,
+            low=low,
+            high=high,
+        )
+        raise DataError(msg)
 
 
 def no_value(metric: TaskMetric, scores: Scores, where: str) -> str:

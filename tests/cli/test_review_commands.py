@@ -35,6 +35,21 @@ def test_a_run_within_its_own_budget_passes() -> None:
     assert done.stdout.startswith("resnet50_to_mobilenet: 3 of 3 passed")
 
 
+def test_a_record_without_checksums_is_named_as_unverified(tmp_path: Path) -> None:
+    checked, unchecked = tmp_path / "checked", tmp_path / "unchecked"
+    for folder in (checked, unchecked):
+        folder.mkdir()
+        shutil.copy(EXAMPLE, folder)
+    write_checksums(checked, hash_files(checked, [checked / "record.json"]))
+    assert "unverified" not in run("gate", str(checked)).output
+    done = run("gate", str(checked), "--against", str(unchecked))
+    assert done.exit_code == 0
+    assert f"{unchecked / 'record.json'}: unverified" in done.stderr
+    assert done.stderr.count("unverified") == 1
+    assert "unverified" in run("gate", str(unchecked)).stderr
+    assert "unverified" in run("report", str(unchecked)).stderr
+
+
 def test_runs_are_compared_with_the_first_or_a_named_one(tmp_path: Path) -> None:
     done = run("compare", EXAMPLE, EXAMPLE, "--out", str(tmp_path / "comparison.md"))
     assert done.exit_code == 0

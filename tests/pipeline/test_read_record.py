@@ -7,7 +7,7 @@ import pytest
 from compress.core.checksums import hash_files, write_checksums
 from compress.core.errors import StoreError
 from compress.core.run_record import RunRecord
-from compress.pipeline.read_record import check_artifacts, read_record, record_path
+from compress.pipeline.read_record import check_artifacts, read_record, record_path, unverified
 from tests.pipeline.report.conftest import record
 
 __all__ = ["record"]
@@ -53,3 +53,11 @@ def test_something_else_than_a_record_is_a_clear_error(tmp_path: Path, contents:
     (tmp_path / "record.json").write_bytes(contents)
     with pytest.raises(StoreError, match="not a run's record"):
         read_record(tmp_path / "record.json")
+
+
+def test_a_record_without_its_checksum_is_unverified(run: Path) -> None:
+    assert unverified(run) == unverified(run / "record.json") == ""
+    write_checksums(run, hash_files(run, (run / "artifacts" / "host" / "model.onnx",)))
+    assert "unverified" in unverified(run)
+    (run / "SHA256SUMS").unlink()
+    assert "unverified" in unverified(run / "record.json")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from compress.core.errors import DataError
 from compress.core.record import Metric
 from compress.tasks.classification import Classification
 from compress.tasks.metric import RatioOfSums
@@ -73,3 +74,17 @@ def test_a_metric_without_a_value_is_not_measured_and_says_why() -> None:
     for quantity in (estimate(ERROR_RATE, empty, "test split"), loss_of(ERROR_RATE, empty, np.ones((4, 2)), "the teacher")):
         assert quantity.how == "not measured"
         assert "the word error rate of these 4 samples is not a number" in quantity.detail
+
+
+@pytest.mark.parametrize("outside", [[3.0, 4.0, 5.0], [-1.0, 1.0, 1.0]])
+def test_a_mean_of_scores_outside_0_to_1_is_refused_by_name(outside: list[float]) -> None:
+    scores, valid = np.array(outside, np.float32), np.array([0.0, 1.0, 1.0 + 1e-6], np.float32)
+    assert estimate(ACCURACY, valid, "test").value == pytest.approx(2 / 3, abs=1e-5)
+    assert estimate(ACCURACY, valid, "test").high <= 1.0
+    for measure in (
+        lambda: estimate(ACCURACY, scores, "test"),
+        lambda: loss_of(ACCURACY, valid, scores, "the teacher"),
+        lambda: gain_of(ACCURACY, scores, valid, "the teacher"),
+    ):
+        with pytest.raises(DataError, match=r"metric accuracy has is_mean.*\[0, 1\].*is_mean = False"):
+            measure()
