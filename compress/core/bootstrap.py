@@ -16,6 +16,13 @@ from compress.core.language import gettext
 TAIL = 0.025
 """Probability outside an interval on each side."""
 
+LEAST_SAMPLES = 10
+"""Fewest samples whose percentile-bootstrap interval is of use as one of 95 %.
+
+With n samples it is √((n − 1)/n) · z/t_{n−1} as wide as the t interval of a mean: 0.82 for 10, 0.63 for 5, and a point for one
+sample, whatever the truth. Hesterberg 2015, "What Teachers Should Know About the Bootstrap", The American Statistician 69:371.
+"""
+
 Vector = NDArray[np.float64]
 
 

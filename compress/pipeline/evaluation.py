@@ -226,7 +226,8 @@ def no_gain_warning(control: Metrics, metric: Metric) -> tuple[Fact, ...]:
     if difference is None or (difference.low or 0.0) > 0:
         return ()
     scale = 100 if metric.unit == "fraction" else 1
-    value, low, high = (scale * (bound or 0.0) for bound in (difference.value, difference.low, difference.high))
+    value = scale * (difference.value or 0.0)
+    low, high = (None if end is None else scale * end for end in (difference.low, difference.high))
     values = {"difference": value, "low": low, "high": high, "samples": difference.runs, "unit": difference_unit(metric.unit)}
     return (Fact.of("pipeline.no_gain_over_control", metric.name, **values),)
 

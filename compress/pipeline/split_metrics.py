@@ -82,7 +82,7 @@ def measure_splits(candidate: Candidate, context: Context) -> SplitMetrics:
     statistics = {**test.further, task.metric: test.scores}
     further = task.further_results(statistics, classes, f"{where}, test split")
     quantities = dict(further.quantities)
-    if not _has_own_chance(test, task, classes):
+    if not has_own_chance(test, task, classes):
         quantities |= _permuted(outputs, test, validation, task, where)
     return SplitMetrics(metrics, quantities, test, validation, further.tables, further.warnings)
 
@@ -103,10 +103,15 @@ def permuted_names(metric: str) -> tuple[str, str]:
     return f"permuted_{metric}", f"{metric}_over_permuted"
 
 
-def _has_own_chance(test: SplitScores, task: Task, classes: Sequence[str]) -> bool:
+def has_own_chance(test: SplitScores, task: Task, classes: Sequence[str]) -> bool:
     """Whether chance is known exactly: the accuracy of answers in random order, or the level of a metric with a threshold.
 
     Recall at a rate of false alarms is also good for a permutation that finds most parts defective where most are.
+
+    Args:
+        test: Scores on the test split.
+        task: Task with the metrics.
+        classes: Class names.
     """
     if task.metric == ACCURACY.name and test.has_classes:
         return True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compress.core.bootstrap import LEAST_SAMPLES
 from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.warned_check import check_of
 from compress.pipeline.review.invalid_metrics import USELESS
-from compress.pipeline.split_metrics import permuted_names
+from compress.pipeline.split_metrics import has_own_chance, permuted_names
 from compress.pipeline.verdict import is_chance
 from compress.tasks.classification import ACCURACY
 from compress.tasks.metric import ThresholdMetric
@@ -25,7 +26,8 @@ def useless_warning(measured: SplitMetrics, classes: Sequence[str], task: Task) 
     """A warning for a network that predicts one class for all test samples, is at chance, or does not use its input; else none.
 
     Chance is that of the task, and for one class per sample that of the same answers in random order. For any task, a network
-    whose metric is not significantly better than with its outputs assigned to other samples does not use its input.
+    whose metric is not significantly better than with its outputs assigned to other samples does not use its input. Where the
+    samples are too few to compare, a warning says that this is unknown.
 
     Args:
         measured: Metrics of the network.
@@ -45,13 +47,16 @@ def useless_warning(measured: SplitMetrics, classes: Sequence[str], task: Task) 
         return (Fact.of("pipeline.at_chance", label, value=value.value, chance=chance, samples=samples),)
     if result.constant:
         return (Fact.of("pipeline.constant_outputs", label, samples=samples),)
-    return _input_not_used(measured, task)
+    return () if has_own_chance(result, task, classes) else _input_not_used(measured, task)
 
 
 def _input_not_used(measured: SplitMetrics, task: Task) -> tuple[Fact, ...]:
-    """A warning where the paired interval of the gain over permuted outputs reaches 0."""
+    """A warning where the paired interval of the gain over permuted outputs reaches 0, or where there is no interval."""
     permuted, gain = (measured.results.get(name) for name in permuted_names(task.metric))
-    if permuted is None or gain is None or gain.low is None or gain.low > 0:
+    if permuted is None or gain is None or gain.low is None:
+        label, samples = task.metric_info.label, len(measured.test.scores)
+        return (Fact.of("pipeline.input_use_unknown", label, samples=samples, least=LEAST_SAMPLES),)
+    if gain.low > 0:
         return ()
     value = _value_on_same_samples(permuted, gain, higher_is_better=task.metric_info.higher_is_better)
     values = {"value": value, "chance": permuted.value, "low": gain.low, "high": gain.high, "samples": gain.runs}
@@ -70,5 +75,5 @@ def warnings_of_same_bytes(previous: StageOutput) -> tuple[Fact, ...]:
     Args:
         previous: Output with this file.
     """
-    codes = (*USELESS, "pipeline.outputs_not_finite", "tasks.class_not_recognised")
+    codes = (*USELESS, "pipeline.outputs_not_finite", "pipeline.input_use_unknown", "tasks.class_not_recognised")
     return tuple(warning for warning in previous.origin.record.warnings if warning.code in codes or check_of(warning))

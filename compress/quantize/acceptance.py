@@ -22,7 +22,7 @@ from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
 from compress.core.metric_limits import MetricLimit, allowed_loss
-from compress.core.record import Metrics
+from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.interleave import TimingPlan
@@ -177,7 +177,7 @@ def _result(
     max_loss = criteria.max_loss
     if max_loss is None:
         max_loss = allowed_loss(ACCEPTED_LOSS, metric, lambda: scores[floats[0]].metric)
-    accurate = [candidate for candidate, drop in drops.items() if drop.value is not None and (drop.low or 0.0) <= max_loss]
+    accurate = [candidate for candidate, drop in drops.items() if _is_accurate(drop, max_loss)]
     best = min(accurate or drops, key=lambda candidate: latency_ms[candidate])
     gain, drop = speedup(timings[fastest_float], timings[best]), drops[best]
     is_slower = gain.high is not None and gain.high < 1.0
@@ -212,6 +212,12 @@ def _result(
     results = {"acceptance_speedup": gain, "acceptance_drop": drop}
     fastest = dict((fastest_float, best))
     return AcceptanceResult(passed, rows, results, skipped, note, bool(accurate), float_figures, quantized_figures, fastest)
+
+
+def _is_accurate(drop: Quantity, max_loss: float) -> bool:
+    """Whether the lower end of the loss is within the limit, or the loss itself where there is no interval."""
+    lowest = drop.value if drop.low is None else drop.low
+    return lowest is not None and lowest <= max_loss
 
 
 def limits_only_quantized_meets(result: AcceptanceResult, context: Context, device: str) -> tuple[str, ...]:

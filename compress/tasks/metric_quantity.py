@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compress.core.bootstrap import TAIL
+from compress.core.bootstrap import LEAST_SAMPLES, TAIL
 from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.record import Quantity
@@ -19,6 +19,8 @@ ROUNDING = 1e-5
 
 def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool = True) -> Quantity:
     """A metric with its 95 % interval: Wilson's for a mean of scores or a fraction of samples, else the percentile bootstrap.
+
+    Fewer than `LEAST_SAMPLES` samples have no bootstrap interval.
 
     Args:
         metric: The metric.
@@ -40,8 +42,8 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
     if counts is not None:
         interval = wilson(*counts)
         return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=counts[1])
-    if not bootstrap:
-        return Quantity.measured(value, unit, f"{where}; without an interval", runs=count)
+    if not bootstrap or count < LEAST_SAMPLES:
+        return Quantity.measured(value, unit, f"{where}; {_no_interval(count)}", runs=count)
     drawn = _values_of_draws(metric, scores)
     return Quantity.measured(value, unit, f"{where}; 95 % bootstrap interval", interval=_interval(value, drawn), runs=count)
 
@@ -76,8 +78,15 @@ def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) 
     if metric.is_mean:
         mean, low, high = paired_difference(first, second)
         return Quantity.measured(mean, metric.info.unit, where, interval=(low, high), runs=count)
+    if count < LEAST_SAMPLES:
+        return Quantity.measured(value, metric.info.unit, f"{detail}; {_no_interval(count)}", runs=count)
     drawn = [a - b for a, b in zip(*(_values_of_draws(metric, scores) for scores in (first, second)), strict=True)]
     return Quantity.measured(value, metric.info.unit, f"{where} (bootstrap)", interval=_interval(value, drawn), runs=count)
+
+
+def _no_interval(count: int) -> str:
+    few = f", which takes at least {LEAST_SAMPLES} samples" if count < LEAST_SAMPLES else ""
+    return f"without an interval{few}"
 
 
 def _values_of_draws(metric: TaskMetric, scores: Scores) -> list[float]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.core.bootstrap import TAIL
+from compress.core.bootstrap import LEAST_SAMPLES, TAIL
 from compress.core.entries import Row
 from compress.core.fact import Fact
 from compress.core.record import Quantity
@@ -151,7 +151,7 @@ def _quantity(value: float, drawn: Floats | None, where: str, count: int) -> Qua
     if not np.isfinite(value):
         reason = f"{where}: its targets are all equal, or an output is not finite"
         return Quantity.missing("1", reason)
-    if drawn is None or not np.isfinite(drawn).all():
+    if drawn is None or count < LEAST_SAMPLES or not np.isfinite(drawn).all():
         return Quantity.measured(value, "1", f"{where}; without an interval", runs=count)
     low, high = (float(end) for end in np.quantile(drawn, (TAIL, 1 - TAIL)))
     return Quantity.measured(

@@ -53,9 +53,11 @@ class Segmenter(nn.Module):
         return torch.stack([~shown, shown], dim=1).float()
 
 
-def segmentation(make_context: Callable[..., Context]) -> Context:
+def segmentation(make_context: Callable[..., Context], tested: int = 60) -> Context:
+    sizes = (60, 60, tested)
     loaders = [
-        torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*scenes(60, seed)), batch_size=16) for seed in range(3)
+        torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*scenes(size, seed)), batch_size=16)
+        for seed, size in enumerate(sizes)
     ]
     return make_context(Data.from_loaders(*loaders, classes=("floor", "part"), task=Segmentation()), task=Segmentation())
 
@@ -78,6 +80,20 @@ def test_a_segmenter_better_than_a_constant_that_does_not_look_is_useless(make_c
     level = seeing.results["permuted_mean_iou"].value
     assert gain.value == pytest.approx(seeing.metrics[task.metric].value - level)
     assert gain.low > 0.1
+
+
+@pytest.mark.parametrize(
+    ("tested", "codes"), [(1, ["pipeline.input_use_unknown"]), (9, ["pipeline.input_use_unknown"]), (10, [])]
+)
+def test_too_few_samples_leave_open_whether_the_input_is_used(
+    make_context: Callable[..., Context], tested: int, codes: list[str]
+) -> None:
+    context = segmentation(make_context, tested)
+    measured = measure_splits(Candidate(context.data.spec, Segmenter(looks=True)), context)
+    warnings = useless_warning(measured, context.data.spec.classes, context.task)
+    assert [warning.code for warning in warnings] == codes
+    assert all(f"the test split has {tested} samples" in render(warning) for warning in warnings)
+    assert (measured.metrics["mean_iou"].low is None) is (tested < 10)
 
 
 class Points(nn.Module):

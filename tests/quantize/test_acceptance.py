@@ -13,7 +13,7 @@ from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, Outcome
-from compress.quantize.acceptance import AcceptanceResult, BudgetFigures, limits_only_quantized_meets
+from compress.quantize.acceptance import AcceptanceResult, BudgetFigures, _is_accurate, limits_only_quantized_meets
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC
 
@@ -130,3 +130,14 @@ def test_acceptance_test_is_left_out_on_request_and_in_smoke_runs(network: nn.Mo
     context = dataclasses.replace(context, targets=(here(),), smoke=changes.get("smoke", False))
     stage = Quantize(**{key: value for key, value in changes.items() if key != "smoke"})
     assert "acceptance" not in stage.run(Candidate(SPEC, network), context).tables
+
+
+@pytest.mark.parametrize(
+    ("loss", "interval", "accurate"),
+    [(0.05, None, False), (0.005, None, True), (0.05, (0.001, 0.1), True), (None, None, False)],
+)
+def test_a_loss_without_an_interval_is_judged_by_its_value(
+    loss: float | None, interval: tuple[float, float] | None, accurate: bool
+) -> None:
+    drop = Quantity.missing("fraction", "no value") if loss is None else Quantity.measured(loss, "fraction", interval=interval)
+    assert _is_accurate(drop, 0.01) is accurate

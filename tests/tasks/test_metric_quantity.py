@@ -69,6 +69,20 @@ def test_where_lower_is_better_a_rise_is_a_loss() -> None:
     assert ERROR_RATE.info.gain(0.3, 0.1) == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(("count", "has_interval"), [(1, False), (3, False), (9, False), (10, True)])
+def test_few_samples_have_no_bootstrap_interval(count: int, has_interval: bool) -> None:
+    counts = np.tile([1.0, 10.0], (count, 1))
+    for quantity in (estimate(ERROR_RATE, counts, "test split"), loss_of(ERROR_RATE, counts, counts, "the teacher")):
+        assert quantity.runs == count
+        assert quantity.value is not None
+        assert ((quantity.low, quantity.high) != (None, None)) is has_interval
+        assert ("at least 10 samples" in quantity.detail) is not has_interval
+
+
+def test_few_samples_have_the_interval_of_a_proportion() -> None:
+    assert estimate(ACCURACY, np.ones(1, np.float32), "test split").low < 0.3
+
+
 def test_a_metric_without_a_value_is_not_measured_and_says_why() -> None:
     empty = np.zeros((4, 2))
     for quantity in (estimate(ERROR_RATE, empty, "test split"), loss_of(ERROR_RATE, empty, np.ones((4, 2)), "the teacher")):

@@ -8,13 +8,16 @@ from compress.core.sentences.table import Sentences
 
 _NO_GAIN = (
     "distillation gave no significant gain of {subject} over the control, the student trained alone for the same epochs: "
-    "{difference:+.2f}UNIT on {samples} test samples (95 % interval {low:+.2f} to {high:+.2f})"
+    "{difference:+.2f}UNIT on {samples} test samples{interval}"
 )
 
 
 def _no_gain_over_control(fact: Fact) -> str:
     unit = str(fact.values.get("unit", "points"))  # older records have only metrics that are fractions
-    return _NO_GAIN.replace("UNIT", "" if unit == "1" else f" {unit}").format(subject=fact.subject, **fact.values)
+    values = fact.values
+    interval = "" if values.get("low") is None else gettext(" (95 % interval {low:+.2f} to {high:+.2f})", **values)
+    template = _NO_GAIN.replace("UNIT", "" if unit == "1" else f" {unit}")
+    return template.format(subject=fact.subject, interval=interval, **values)
 
 
 def _no_metric_limit(fact: Fact) -> str:
@@ -55,6 +58,11 @@ SENTENCES: Sentences = {
         "the network is not significantly better than its own outputs assigned to other samples: its {subject} is {value:.4g} "
         "against {chance:.4g} on {samples} test samples (95 % interval of the gain {low:.4g} to {high:.4g}), so nothing shows "
         "that it uses its input"
+    ),
+    "pipeline.input_use_unknown": (
+        "whether the network uses its input is unknown: the comparison with its own outputs assigned to other samples takes at "
+        "least {least} test samples with outputs of one shape and a value of the {subject}, and the test split has {samples} "
+        "samples"
     ),
     "pipeline.no_metric_limit": _no_metric_limit,
     "pipeline.no_gain_over_control": _no_gain_over_control,

@@ -7,6 +7,7 @@ from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 _LOSS = "loses {drop:.4f} of {metric} ({low:.4f} to {high:.4f}), more than the allowed {max_drop:g}"
+_LOSS_ALONE = "loses {drop:.4f} of {metric}, more than the allowed {max_drop:g}"
 _ACCEPTANCE = (
     "acceptance test {verdict}; the quantized network takes {latency_ms:.3g} ms in {runtime}, the float network "
     "{float_latency_ms:.3g} ms in {float_runtime}"
@@ -17,7 +18,7 @@ def _acceptance(fact: Fact) -> str:
     values = fact.values
     faults = []
     if not values["accurate"]:
-        faults.append(gettext(_LOSS, **values))
+        faults.append(gettext(_LOSS_ALONE if values["low"] is None else _LOSS, **values))
     if values["slower"]:
         faults.append(gettext("is slower"))
     listed = gettext(" and ").join(faults)

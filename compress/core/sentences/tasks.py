@@ -13,6 +13,13 @@ def _value_at_constant(fact: Fact) -> str:
         return gettext(
             "the value {value!r} has no error on the test samples: {reason}", value=fact.subject, reason=fact.values["detail"]
         )
+    if fact.values["low"] is None:
+        return gettext(
+            "the value {subject!r} is not significantly better than one answer for all samples: its {metric} is {value:.4g}, "
+            "that of the best such answer {constant:.4g}, on {samples} test samples",
+            subject=fact.subject,
+            **fact.values,
+        )
     return gettext(
         "the value {subject!r} is not significantly better than one answer for all samples: its {metric} is {value:.4g} "
         "({low:.4g} to {high:.4g}), that of the best such answer {constant:.4g}, on {samples} test samples",

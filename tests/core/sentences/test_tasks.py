@@ -17,6 +17,8 @@ def test_a_rate_of_false_alarms_is_in_per_cent() -> None:
 
 def test_a_value_without_an_error_gives_the_reason() -> None:
     check = Check(quantity=Quantity.missing("1", "an output is not finite"), passed=False, name="rmse_a", label="RMSE of a")
+    alone = Check(quantity=Quantity.measured(1.5, "1", runs=4), passed=False, name="rmse_a", label="RMSE of a")
+    assert "its RMSE is 1.5, that of" in render(warning_of("tasks.value_at_constant", "a", alone, metric="RMSE", constant=1.0))
     assert render(warning_of("tasks.value_at_constant", "a", check, metric="RMSE", constant=1.0)) == (
         "the value 'a' has no error on the test samples: an output is not finite"
     )
