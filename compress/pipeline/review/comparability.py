@@ -30,7 +30,7 @@ def other_metrics(baseline: RunRecord, run: RunRecord) -> str:
 
 
 def other_machine(baseline: RunRecord, run: RunRecord, first: BenchmarkRow, second: BenchmarkRow) -> str:
-    """Why two rows of one device profile do not compare: other hardware or another runtime; empty where they are the same."""
+    """Why two rows of one device profile do not compare: other hardware, another runtime, or inputs that one lacks."""
     machines = [record.environment.get("processor", "") for record in (baseline, run)]
     if first.local and second.local and machines[0] != machines[1]:
         return f"measured on other hardware: {machines[0]} and {machines[1]}"
@@ -40,12 +40,14 @@ def other_machine(baseline: RunRecord, run: RunRecord, first: BenchmarkRow, seco
         )
     if first.runtime != second.runtime:
         return f"by other runtimes: {first.runtime} and {second.runtime}"
+    if bool(first.inputs) != bool(second.inputs):
+        return f"with inputs that one record does not have: {first.inputs or second.inputs}"
     return ""
 
 
 def other_settings(baseline: RunRecord, run: RunRecord, first: BenchmarkRow, second: BenchmarkRow) -> str:
     """Why two rows of one device profile do not compare: other inputs or threads; empty where they are the same."""
-    if first.inputs != second.inputs:
+    if first.inputs and second.inputs and first.inputs != second.inputs:
         return f"with other inputs: {first.inputs} and {second.inputs}"
     threads = [_threads(record, row) for record, row in ((baseline, first), (run, second))]
     if None not in threads and threads[0] != threads[1]:

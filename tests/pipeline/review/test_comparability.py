@@ -82,3 +82,6 @@ def test_a_latency_with_other_threads_or_inputs_is_a_breach_and_an_estimate_is_n
     other = row.model_copy(update={"inputs": "input 1×3×32×32"})
     assert "32×32" in other_settings(example, example, row, other)
     assert other_machine(example, example, row, other) == ""
+    older = row.model_copy(update={"inputs": ""})
+    assert other_settings(example, example, older, row) == ""
+    assert "one record does not have" in other_machine(example, example, older, row)
