@@ -139,6 +139,16 @@ class LoaderSplit:
             yield self._read(batch)
 
     @property
+    def dataset(self) -> Dataset[object]:
+        """The samples of the split, by index."""
+        return self._dataset
+
+    @property
+    def read_samples(self) -> int:
+        """Number of samples that were read for `probed`."""
+        return min(self._size, _PROBED)
+
+    @property
     def labels(self) -> Indices | None:
         """Class of each sample, int64 (N,), if the dataset has them without reading samples; else None."""
         dataset, indices = self._whole_dataset()

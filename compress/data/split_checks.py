@@ -1,4 +1,4 @@
-"""Facts about the splits of a data set that make its metrics wrong or undefined: shared samples and missing classes."""
+"""Facts about splits that make their metrics wrong or undefined: shared and repeated samples, missing classes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from compress.data.stratified import Indices
 _NAMED = 5
 COMPARED = 20_000
 """Largest number of samples whose contents are compared."""
+REPEATED = 0.05
+"""Largest fraction of copies in a split for which its samples count as independent."""
 
 
 class Comparable(Protocol):
@@ -96,6 +98,40 @@ def find_duplicates(splits: Mapping[str, Comparable]) -> tuple[Fact, ...]:
             example = splits[second].name(twice[0])
             facts.append(Fact.of("data.duplicates_between_splits", example, count=len(twice), first=first, second=second))
     return tuple(facts)
+
+
+def find_repeats(splits: Mapping[str, Comparable]) -> tuple[Fact, ...]:
+    """Facts about splits whose samples are more than `REPEATED` copies of others of the same split.
+
+    Args:
+        splits: Those that metrics are computed on, by name.
+    """
+    facts: list[Fact] = []
+    for name, split in splits.items():
+        sizes = split.sizes()
+        _, group, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+        alike = np.flatnonzero(counts[group] > 1)
+        compared = alike[np.argsort(group[alike], kind="stable")][:COMPARED]
+        known: dict[bytes, int] = {}
+        copies = [int(index) for index in compared if known.setdefault(split.contents(int(index)), int(index)) != index]
+        samples = len(sizes) - len(alike) + len(compared)
+        facts += repeats(name, len(copies), samples, split.name(copies[0]) if copies else "")
+    return tuple(facts)
+
+
+def repeats(split: str, copies: int, samples: int, example: str = "") -> tuple[Fact, ...]:
+    """The fact about copies in a split; none if they are few.
+
+    Args:
+        split: Name of the split.
+        copies: Samples that are copies of others.
+        samples: Compared samples.
+        example: Name of a copy.
+    """
+    if copies <= REPEATED * samples:
+        return ()
+    distinct = samples - copies
+    return (Fact.of("data.repeated_samples", example, split=split, count=copies, samples=samples, distinct=distinct),)
 
 
 def find_missing_classes(labels: Mapping[str, Indices], classes: Sequence[str]) -> tuple[Fact, ...]:

@@ -10,7 +10,7 @@ from compress.core.fact import Fact
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
 from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan
-from compress.pipeline.review.invalid_metrics import losses_to_useless, metrics_without_test
+from compress.pipeline.review.invalid_metrics import losses_to_useless, metrics_without_test, without_intervals
 from compress.pipeline.review.judge_record import losses_without_pairs, useless_checks, warning_checks
 from compress.pipeline.stage_output import StageOutput
 
@@ -40,6 +40,7 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
         | _metrics_of_a_constant(outputs, metrics)
         | metrics_without_test(metrics, outputs[0].record.warnings)
     )
+    values |= without_intervals(values, metrics, outputs[0].record.warnings)
     verdict = check_budget(budget, metrics=values, rows=_rows_of_the_artifact(outputs), limited=metrics)
     is_limited = any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics))
     notes = () if is_limited else (_no_metric_limit(metrics[0]),)

@@ -6,7 +6,7 @@ from compress.core.errors import DataError
 from compress.core.sentences import render
 from compress.data import split_checks
 from compress.data.image_split import ImageArrays
-from compress.data.split_checks import find_duplicates, find_missing_classes, refuse_unlabelled
+from compress.data.split_checks import find_duplicates, find_missing_classes, find_repeats, refuse_unlabelled
 
 
 def arrays(images):
@@ -45,3 +45,18 @@ def test_samples_without_a_label_are_counted_and_refused():
     refuse_unlabelled(np.array([0, 1]), "test")
     with pytest.raises(DataError, match=r"^2 of 4 test samples have no label .* leave them out of the test split"):
         refuse_unlabelled(np.array([0, -1, 3, -100]), "test")
+
+
+def test_copies_within_a_split_are_counted_where_they_are_many(images):
+    assert find_repeats({"test": arrays(images)}) == ()
+    assert find_repeats({"test": arrays(images[[*range(40), 7]])}) == ()  # 1 of 41
+    (fact,) = find_repeats({"validation": arrays(images), "test": arrays(images[:10].repeat(6, 1, 1, 1))})
+    assert (fact.values["split"], fact.values["count"], fact.values["samples"], fact.values["distinct"]) == ("test", 50, 60, 10)
+    assert render(fact).startswith("50 of 60 compared samples of the test split are copies of others, so only 10 are different")
+
+
+def test_a_bounded_number_of_samples_is_compared(images, monkeypatch):
+    monkeypatch.setattr(split_checks, "COMPARED", 12)
+    split = arrays(images[:10].repeat(6, 1, 1, 1))
+    (fact,) = find_repeats({"test": split})
+    assert (fact.values["count"], fact.values["samples"]) == (10, 12)

@@ -43,6 +43,10 @@ SENTENCES: Sentences = {
         "{count} of {probed} compared samples of the {second} loader are also in the {first} loader: metrics on the {second} "
         "split are too optimistic"
     ),
+    "data.repeated_samples": (
+        "{count} of {samples} compared samples of the {split} split are copies of others, so only {distinct} are different: "
+        "intervals of its metrics are too narrow and show no limit; keep one of each"
+    ),
     "data.classes_missing": (
         "{count} classes have no sample in the {split} split ({subject}), so its metrics do not include them"
     ),

@@ -56,6 +56,26 @@ def metrics_without_test(metrics: Iterable[Metric], warnings: Iterable[Fact]) ->
     return {name: Quantity.missing(metric.unit, reason) for metric in metrics for name in (metric.name, metric.loss_name)}
 
 
+def without_intervals(values: Metrics, metrics: Iterable[Metric], warnings: Iterable[Fact]) -> Metrics:
+    """Metrics and losses without their intervals, where the test split has copies; else empty.
+
+    The intervals count each copy as a sample of its own, so that they are too narrow to show a limit.
+
+    Args:
+        values: Metrics of the artifact and their losses, by name.
+        metrics: The metrics of the task.
+        warnings: On the data of the run.
+    """
+    if not any(warning.code == "data.repeated_samples" and warning.values.get("split") == "test" for warning in warnings):
+        return {}
+    names = {name for metric in metrics for name in (metric.name, metric.loss_name)}
+    return {
+        name: value.model_copy(update={"low": None, "high": None})
+        for name, value in values.items()
+        if name in names and value.value is not None
+    }
+
+
 def no_test(warnings: Iterable[Fact]) -> str:
     """Why the test split of a run shows nothing; empty where it does."""
     return next((NO_TEST[warning.code] for warning in warnings if warning.code in NO_TEST), "")

@@ -14,7 +14,7 @@ from compress.core.verdict import Check, Verdict
 from compress.core.warned_check import check_of
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.tables import final_metrics
-from compress.pipeline.review.invalid_metrics import USELESS, losses_to_useless, metrics_without_test
+from compress.pipeline.review.invalid_metrics import USELESS, losses_to_useless, metrics_without_test, without_intervals
 
 
 def judge_record(record: RunRecord, budget: Budget) -> Verdict:
@@ -35,6 +35,7 @@ def judge_record(record: RunRecord, budget: Budget) -> Verdict:
         raise RecipeError("budget", [ValidationIssue(message, path=name) for name, message in faults])
     shipped = final_metrics(record)
     values = shipped | _losses(record, shipped, metrics) | _invalid(record, metrics)
+    values |= without_intervals(values, metrics, record.warnings)
     verdict = check_budget(budget, metrics=values, rows=shipped_rows(record), limited=metrics)
     broken = recorded_warning_checks(record, budget)
     return Verdict(passed=verdict.passed and not broken, checks=(*broken, *verdict.checks))

@@ -2,8 +2,16 @@
 
 import pytest
 
+from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
-from compress.pipeline.review.invalid_metrics import NO_TEST, USELESS, losses_to_useless, metrics_without_test
+from compress.core.record import Quantity
+from compress.pipeline.review.invalid_metrics import (
+    NO_TEST,
+    USELESS,
+    losses_to_useless,
+    metrics_without_test,
+    without_intervals,
+)
 from compress.tasks.classification import Classification
 
 METRICS = [metric.info for metric in Classification().metrics]
@@ -32,3 +40,17 @@ def test_neither_metrics_nor_losses_are_measured_on_what_is_no_test(code: str) -
     missing = metrics_without_test(METRICS, (Fact.of(code, "m.onnx"),))
     assert missing.keys() == {name for metric in METRICS for name in (metric.name, metric.loss_name)}
     assert {quantity.detail for quantity in missing.values()} == {NO_TEST[code]}
+
+
+def test_intervals_of_copied_samples_show_no_limit() -> None:
+    accuracy, size = Quantity.measured(0.99, "fraction", interval=(0.985, 0.994), runs=5000), Quantity.measured(5, "bytes")
+    values = {"accuracy": accuracy, "size_bytes": size}
+    fact = Fact.of("data.repeated_samples", split="test", count=4990, samples=5000, distinct=10)
+    budget = Budget(accuracy=0.98, confidence="interval")
+    assert check_budget(budget, metrics=values, rows=(), limited=METRICS).passed
+    changed = values | without_intervals(values, METRICS, (fact,))
+    (check,) = check_budget(budget, metrics=changed, rows=(), limited=METRICS).checks
+    assert (check.result, check.passed, check.quantity.value) == ("not shown", False, 0.99)
+    assert changed["size_bytes"] == size
+    other = Fact.of("data.repeated_samples", split="validation", count=4990, samples=5000, distinct=10)
+    assert without_intervals(values, METRICS, (other,)) == {}
