@@ -49,7 +49,8 @@ class LoaderSplit:
     Attributes:
         layout: Content of the batches.
         inputs: Type and shape of the inputs of the first sample, in their order.
-        probed: Hashes of up to 32 samples.
+        probed: Hashes of the inputs of up to 32 samples.
+        hashes: Hashes of inputs and targets of these samples, in their order.
         range: Smallest and largest float value in these samples.
 
     Raises:
@@ -82,7 +83,7 @@ class LoaderSplit:
         if self._steps == 0 or self._size == 0:
             msg = gettext("the {name} loader gives no batches", name=name)
             raise DataError(msg)
-        self.range = (0.0, 0.0)
+        self.range, self.hashes = (0.0, 0.0), tuple[bytes, ...]()
         if name != "train":
             self._refuse_unlabelled()
         self.inputs, self.probed, self.fingerprint = self._probe()
@@ -143,10 +144,11 @@ class LoaderSplit:
         """The samples of the split, by index."""
         return self._dataset
 
-    @property
-    def read_samples(self) -> int:
-        """Number of samples that were read for `probed`."""
-        return min(self._size, _PROBED)
+    def probe_samples(self) -> Iterator[tuple[int, Batch]]:
+        """Up to 32 evenly spaced samples, each a batch with its index; torch's global generator is seeded."""
+        with seeded_transform(seed_of("probe")):
+            for index in torch.linspace(0, self._size - 1, min(self._size, _PROBED)).round().int().tolist():
+                yield index, self._read(self._sample(index))
 
     @property
     def labels(self) -> Indices | None:
@@ -205,15 +207,14 @@ class LoaderSplit:
         labels: list[object] = []
         inputs: tuple[TensorSpec, ...] = ()
         code = fingerprint_object((self._dataset, self._loader.collate_fn)).sha256
-        with seeded_transform(seed_of("probe")):
-            for index in torch.linspace(0, self._size - 1, min(self._size, _PROBED)).round().int().tolist():
-                batch = self._read(self._sample(index))
-                inputs = inputs or _describe(batch)
-                shapes.setdefault(tuple(tuple(values.shape[1:]) for values in batch.inputs.values()), index)
-                probed.append(content_hash(batch.inputs))
-                labels += _listed(batch)
-                numbers = [values for values in batch.inputs.values() if values.is_floating_point() and values.numel()]
-                for values in numbers:
+        for index, batch in self.probe_samples():
+            inputs = inputs or _describe(batch)
+            shapes.setdefault(tuple(tuple(values.shape[1:]) for values in batch.inputs.values()), index)
+            probed.append(content_hash(batch.inputs))
+            self.hashes += (content_hash({**batch.inputs, **batch.targets}),)
+            labels += _listed(batch)
+            for values in batch.inputs.values():
+                if values.is_floating_point() and values.numel():
                     self.range = min(self.range[0], float(values.min())), max(self.range[1], float(values.max()))
         if len(shapes) > 1 and self.layout.signature is None:
             self._refuse_shapes(shapes)

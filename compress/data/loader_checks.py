@@ -1,4 +1,4 @@
-"""Repeated samples in loaders of the user."""
+"""Repeated samples, and samples that differ between passes, in loaders of the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from compress.core.fact import Fact
-from compress.data.array_contents import checksums
+from compress.data.array_contents import checksums, content_hash
 from compress.data.split_checks import repeats
 
 if TYPE_CHECKING:
@@ -32,8 +32,22 @@ def find_repeats_in_loader(split: LoaderSplit) -> tuple[Fact, ...]:
     keys = _keys(split.dataset, len(split.inputs))
     copies = len(keys) - len(np.unique(keys, axis=0))
     return repeats(split.name, copies, len(keys)) or repeats(
-        split.name, split.read_samples - len(split.probed), split.read_samples
+        split.name, len(split.hashes) - len(split.probed), len(split.hashes)
     )
+
+
+def find_unstable_samples(split: LoaderSplit) -> tuple[Fact, ...]:
+    """A fact about a loader whose samples are others when they are read again, among those that were read.
+
+    Transforms that draw from torch's global generator are repeatable, as it is seeded for each pass; generators of a dataset's
+    own and those of numpy and Python are not.
+
+    Args:
+        split: A split that metrics are computed on.
+    """
+    again = [content_hash({**batch.inputs, **batch.targets}) for _, batch in split.probe_samples()]
+    count = sum(first != second for first, second in zip(split.hashes, again, strict=True))
+    return (Fact.of("data.samples_differ", split=split.name, count=count, samples=len(again)),) if count else ()
 
 
 def _keys(dataset: Dataset[object], inputs: int) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from compress.core.language import gettext
 from compress.core.network_spec import ImagePreprocessing, NetworkSpec, Resize
 from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.data.dataloader_split import LoaderSplit
-from compress.data.loader_checks import find_repeats_in_loader
+from compress.data.loader_checks import find_repeats_in_loader, find_unstable_samples
 from compress.data.loader_resizing import FILES, find_resizing
 from compress.data.read_batch import BatchLayout
 from compress.data.split_checks import find_missing_classes
@@ -66,7 +66,7 @@ def read_loaders(
     spec = NetworkSpec(signature=layout.signature or Signature(inputs=splits[0].inputs), classes=names)
     facts = _equal_samples(splits)
     for split in splits[1:]:
-        facts += find_repeats_in_loader(split)
+        facts += find_repeats_in_loader(split) + find_unstable_samples(split)
     if layout.inputs is None or spec.image_channels is not None:
         spec = spec.model_copy(update={"preprocessing": _image_preprocessing(spec.image_channels or 0, normalization)})
         facts += _outside_normalisation(splits, spec)

@@ -47,6 +47,11 @@ SENTENCES: Sentences = {
         "{count} of {samples} compared samples of the {split} split are copies of others, so only {distinct} are different: "
         "intervals of its metrics are too narrow and show no limit; keep one of each"
     ),
+    "data.samples_differ": (
+        "{count} of {samples} samples of the {split} loader differ when they are read again, so metrics before and after a "
+        "stage are not of the same samples and show no limit; remove random transforms from this dataset, or seed them by the "
+        "index of the sample"
+    ),
     "data.classes_missing": (
         "{count} classes have no sample in the {split} split ({subject}), so its metrics do not include them"
     ),

@@ -57,16 +57,18 @@ def metrics_without_test(metrics: Iterable[Metric], warnings: Iterable[Fact]) ->
 
 
 def without_intervals(values: Metrics, metrics: Iterable[Metric], warnings: Iterable[Fact]) -> Metrics:
-    """Metrics and losses without their intervals, where the test split has copies; else empty.
+    """Metrics and losses without their intervals, where the test split has copies or differs from pass to pass; else empty.
 
-    The intervals count each copy as a sample of its own, so that they are too narrow to show a limit.
+    The intervals count each copy as a sample of its own, and pair the answers of two networks by sample, so that they show no
+    limit.
 
     Args:
         values: Metrics of the artifact and their losses, by name.
         metrics: The metrics of the task.
         warnings: On the data of the run.
     """
-    if not any(warning.code == "data.repeated_samples" and warning.values.get("split") == "test" for warning in warnings):
+    faults = {(warning.code, warning.values.get("split")) for warning in warnings}
+    if not faults & {(code, "test") for code in ("data.repeated_samples", "data.samples_differ")}:
         return {}
     names = {name for metric in metrics for name in (metric.name, metric.loss_name)}
     return {

@@ -42,15 +42,16 @@ def test_neither_metrics_nor_losses_are_measured_on_what_is_no_test(code: str) -
     assert {quantity.detail for quantity in missing.values()} == {NO_TEST[code]}
 
 
-def test_intervals_of_copied_samples_show_no_limit() -> None:
+@pytest.mark.parametrize(("code", "more"), [("data.repeated_samples", {"distinct": 10}), ("data.samples_differ", {})])
+def test_intervals_of_samples_that_are_copies_or_differ_show_no_limit(code: str, more: dict[str, int]) -> None:
     accuracy, size = Quantity.measured(0.99, "fraction", interval=(0.985, 0.994), runs=5000), Quantity.measured(5, "bytes")
     values = {"accuracy": accuracy, "size_bytes": size}
-    fact = Fact.of("data.repeated_samples", split="test", count=4990, samples=5000, distinct=10)
+    fact = Fact.of(code, split="test", count=4990, samples=5000, **more)
     budget = Budget(accuracy=0.98, confidence="interval")
     assert check_budget(budget, metrics=values, rows=(), limited=METRICS).passed
     changed = values | without_intervals(values, METRICS, (fact,))
     (check,) = check_budget(budget, metrics=changed, rows=(), limited=METRICS).checks
     assert (check.result, check.passed, check.quantity.value) == ("not shown", False, 0.99)
     assert changed["size_bytes"] == size
-    other = Fact.of("data.repeated_samples", split="validation", count=4990, samples=5000, distinct=10)
+    other = Fact.of(code, split="validation", count=4990, samples=5000, **more)
     assert without_intervals(values, METRICS, (other,)) == {}
