@@ -20,7 +20,7 @@ from compress.data.split_checks import refuse_unlabelled
 from compress.pipeline.task_data import takes_class_numbers
 from compress.tasks.classification import ACCURACY
 from compress.tasks.metric import ThresholdMetric
-from compress.tasks.metric_quantity import estimate, gain_of
+from compress.tasks.metric_quantity import estimate, gain_of, least_gain
 from compress.train.checkpoints import load_weights
 
 if TYPE_CHECKING:
@@ -129,14 +129,14 @@ def _permuted(
     permuted = scored.permuted
     if isinstance(metric, ThresholdMetric):
         permuted = metric.with_threshold(permuted, metric.choose_threshold(validation.scores))
-    level, gain = permuted_names(task.metric)
+    level, over = permuted_names(task.metric)
     count = len(permuted)
-    against = "its outputs assigned to other samples"
+    permuted, gain = least_gain(metric, permuted, test.scores[scored.rows], "its outputs assigned to other samples")
     return {
         level: estimate(
             metric, permuted, f"{where}, {count} outputs assigned to other samples of the test split", bootstrap=False
         ),
-        gain: gain_of(metric, permuted, test.scores[scored.rows], against),
+        over: gain,
     }
 
 

@@ -69,6 +69,14 @@ class ThresholdMetric(TaskMetric, Protocol):
         """Samples that the value is the fraction of: how many, out of how many; None where it is no such fraction."""
 
 
+@runtime_checkable
+class MetricOfParts(TaskMetric, Protocol):
+    """A metric that is the value of the worst of several parts, such as outputs, each of which is judged by itself."""
+
+    def parts(self, scores: Scores) -> dict[str, Scores]:
+        """Statistics of each part by name, each of which `value` takes."""
+
+
 class MeanOfScores:
     """Base class of metrics that are the mean of a score in [0, 1] of each sample.
 

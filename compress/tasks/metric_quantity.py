@@ -9,7 +9,7 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.statistics import paired_difference, wilson
-from compress.tasks.metric import ResampledMetric, Scores, TaskMetric, ThresholdMetric
+from compress.tasks.metric import MetricOfParts, ResampledMetric, Scores, TaskMetric, ThresholdMetric
 
 RESAMPLES = 1000
 """Number of resamples of a bootstrap interval."""
@@ -65,6 +65,37 @@ def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str,
 def gain_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str) -> Quantity:
     """Gain of the metric over a reference on the same samples; a positive value is a gain."""
     return loss_of(metric, scores, reference, against)
+
+
+def least_gain(metric: TaskMetric, reference: Scores, scores: Scores, against: str) -> tuple[Scores, Quantity]:
+    """Gain over a reference, of a metric of several parts that of the part with the lowest end of the interval.
+
+    A part whose statistics are the same for all samples in both is left out: an output that does not depend on the input in the
+    original network, such as anchor boxes, gains nothing.
+
+    Args:
+        metric: The metric.
+        reference: Statistics of the reference, of N samples.
+        scores: Statistics of the network, of the same samples.
+        against: Name of the reference.
+
+    Returns:
+        Statistics of the reference and the gain, both of this part.
+    """
+    if not isinstance(metric, MetricOfParts):
+        return reference, gain_of(metric, reference, scores, against)
+    references, gains = metric.parts(reference), []
+    for name, part in metric.parts(scores).items():
+        if max(np.ptp(part, axis=0).max(), np.ptp(references[name], axis=0).max()) > ROUNDING:
+            gains.append((references[name], gain_of(metric, references[name], part, f"{against}, {name}")))
+    if not gains:
+        return reference, gain_of(metric, reference, scores, against)
+
+    def lowest(gain: Quantity) -> float:
+        low = gain.value if gain.low is None else gain.low
+        return float("-inf") if low is None else low
+
+    return min(gains, key=lambda pair: lowest(pair[1]))
 
 
 def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) -> Quantity:
