@@ -1,6 +1,8 @@
 """The messages of the package, read from its source, and their catalogues.
 
 `python -m tests.message_catalogue` adds new messages to the `.po` files, removes those that are gone, and compiles them.
+Texts of generated files (infer.py, scripts, manifests, licence notes, templates), labels in figures and names in records stay
+English.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import importlib
 import io
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -28,11 +31,22 @@ TYPER = (
     "No such command {name!r}.", "Missing command.",
 )  # fmt: skip
 """Messages of typer that it looks up by gettext; its other ones, such as `Usage: `, stay English."""
-TABLES = {"core/sentences/": None, "core/format_quantity.py": ("LABELS", "METRIC_LABELS")}
+TABLES = {
+    "core/sentences/": None,
+    "core/format_quantity.py": ("LABELS", "METRIC_LABELS"),
+    "config/yaml_nodes.py": ("RECIPE", "DEVICE_PROFILE"),
+    "models/check_network.py": ("IN_RECIPE", "IN_PYTHON"),
+    "tasks/capability.py": ("CAPABILITIES",),
+}
 """Files or folders with tables of messages that other code looks up, and the names of the tables; None for all of them."""
 
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _FIELD = re.compile(r"\{[^{}]*\}")
+
+_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+_WORDS = re.compile(r"[A-Za-z]{2,},? [a-z]{2,}")
+_CALLS = {"gettext", "ngettext", "Entry", "LicenceNote", "InferCode", "NotImplementedError", "AttributeError"}
+"""Calls whose texts are messages, citations of the registry, parts of generated files, or for developers."""
 
 Message = str | tuple[str, str]
 
@@ -106,6 +120,39 @@ def _texts(node: ast.expr) -> Iterator[ast.expr]:
                 yield from _texts(value)
 
 
+def outside_of_catalogue(path: Path, known: set[str]) -> Iterator[tuple[int, str]]:
+    """Texts of two words or more in a file that are no message, with their lines; docstrings are left out.
+
+    Args:
+        path: The file.
+        known: The messages.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.JoinedStr) and not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+            continue
+        text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in _parts(node))
+        if _WORDS.search(text) and text not in known and not _is_inside_message(node, parents):
+            yield node.lineno, text
+
+
+def _parts(node: ast.JoinedStr | ast.Constant) -> list[ast.expr]:
+    return node.values if isinstance(node, ast.JoinedStr) else [node]
+
+
+def _is_inside_message(node: ast.expr, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Whether a text is a docstring, a part of an f-string, or stands in one of the calls `_CALLS`."""
+    above = parents[node]
+    if isinstance(above, ast.Expr | ast.JoinedStr | ast.FormattedValue):
+        return True
+    while above in parents:
+        if isinstance(above, ast.Call) and isinstance(above.func, ast.Name) and above.func.id in _CALLS:
+            return True
+        above = parents[above]
+    return False
+
+
 def fields(text: str) -> set[str]:
     """Names of the fields of a template, with conversions and formats."""
     return set(_FIELD.findall(text.replace("{{", "").replace("}}", "")))
@@ -124,6 +171,7 @@ def read(language: str) -> Catalog:
 
 def compiled(catalogue: Catalog) -> bytes:
     """The binary form of a catalogue."""
+    catalogue.creation_date = catalogue.revision_date = _DATE  # else that of now, by the minute
     buffer = io.BytesIO()
     write_mo(buffer, catalogue)
     return buffer.getvalue()

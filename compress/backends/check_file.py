@@ -117,7 +117,7 @@ def _run_probe(path: Path, tries: Sequence[FeedShapes], timeout_s: float) -> Pro
         raise ConversionError(msg) from error
     if process.returncode != 0:
         code = process.returncode
-        reason = f"signal {-code}" if code < 0 else f"exit status {code}"
+        reason = gettext("signal {value}", value=-code) if code < 0 else gettext("exit status {code}", code=code)
         msg = gettext(
             "ONNX Runtime crashes on {path} ({reason}); the file is damaged, or the runtime has a bug: export it again",
             path=path,

@@ -173,7 +173,7 @@ def _parity_error(
         first_divergence.float_outputs(model, samples),
         allowed / (agreement.scale or 1.0),
     )
-    batch = "one sample alone" if len(samples[0]) == 1 else f"a batch of {len(samples[0])}"
+    batch = gettext("one sample alone") if len(samples[0]) == 1 else gettext("a batch of {count}", count=len(samples[0]))
     return ParityError(
         gettext(
             "the outputs of the ONNX export differ from those of the torch network by up to {max_abs:.3g} for {batch}, "
@@ -230,6 +230,6 @@ def frozen_branches(reference: ReferenceOutputs, error: BaseException | None) ->
         reference.network(*(torch.from_numpy(values[:1]) for values in reference.inputs))
     lines = tuple(reads.lines)
     while error is not None and not lines:
-        lines = ("its forward pass",) if type(error).__name__ in DATA_DEPENDENT else ()
+        lines = (gettext("its forward pass"),) if type(error).__name__ in DATA_DEPENDENT else ()
         error = error.__cause__ or error.__context__
     return (Fact.of("backends.branch_frozen", lines=lines),) if lines else ()

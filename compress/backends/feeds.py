@@ -133,7 +133,7 @@ def make_batches(samples: Sequence[Feeds], model: ir.Model, size: int) -> list[d
         ConversionError: The data has no such input, or one of another shape.
     """
     shapes = input_shapes(model)
-    feeds = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
+    feeds = [name_feeds(sample, tuple(shapes), gettext("the network")) for sample in samples]
     if not feeds:
         return []
     whole = whole_inputs(feeds[0], shapes)
@@ -141,7 +141,7 @@ def make_batches(samples: Sequence[Feeds], model: ir.Model, size: int) -> list[d
         {name: array[0, ...] if name in whole else array for name, array in batch.items()}
         for batch in group_samples(feeds, fixed_batch(shapes, whole) or size)
     ]
-    check_shapes(batches[0], shapes, "the network")
+    check_shapes(batches[0], shapes, gettext("the network"))
     return batches
 
 

@@ -73,7 +73,7 @@ def _spec(path: Path, value: onnx.ValueInfoProto) -> TensorSpec:
     """An input with the names of its free axes in the file; a free axis without name is `?`."""
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
-        type_name = (kind or "an unknown type").removesuffix("_type").replace("_", " ")
+        type_name = (kind or gettext("an unknown type")).removesuffix("_type").replace("_", " ")
         msg = gettext(
             "{path}: input {name!r} is of type {type_name}; only tensors are supported: export it with tensors",
             path=path,

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from compress.backends import onnx_files, onnx_session
 from compress.backends.fold_batchnorm import prepare_for_export
 from compress.backends.runner_protocol import Array
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -68,12 +69,18 @@ def describe_divergence(reference: Outputs, other: Outputs, limit: float) -> str
     """
     errors = node_errors(reference, other)
     if not errors:
-        return "they have no node in common, so the first divergence is unknown"
+        return gettext("they have no node in common, so the first divergence is unknown")
     first = next((node for node in errors if not node.error <= limit), None)  # NaN counts as divergence
     if first is not None:
-        return f"the first node that diverges is {first.node!r}, by {first.error:.2%} of its largest output"
+        return gettext(
+            "the first node that diverges is {node!r}, by {error:.2%} of its largest output", node=first.node, error=first.error
+        )
     worst = max(errors, key=lambda node: node.error)
-    return f"no single node diverges as much; the worst is {worst.node!r} with {worst.error:.2%} of its largest output"
+    return gettext(
+        "no single node diverges as much; the worst is {node!r} with {error:.2%} of its largest output",
+        node=worst.node,
+        error=worst.error,
+    )
 
 
 def torch_outputs(network: nn.Module, inputs: Sequence[Array]) -> dict[str, Array]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from compress.backends.torch_operators.run_operator import run_operator
 from compress.backends.torch_operators.values import Attributes, Numbers, Output, Value
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 
 LAYER = "Layer"
 """Operator of a step that is a submodule."""
@@ -139,8 +140,12 @@ class GraphModule(nn.Module):
 
 def without_counterpart(operator: str, node: str, detail: str = "") -> str:
     """Error message for an operator without gradients here."""
-    subject = f"operator {operator} with {detail}" if detail else f"operator {operator}"
-    return f"{subject} ({node}) has no torch equivalent here"
+    subject = (
+        gettext("operator {operator} with {detail}", operator=operator, detail=detail)
+        if detail
+        else gettext("operator {operator}", operator=operator)
+    )
+    return gettext("{subject} ({node}) has no torch equivalent here", subject=subject, node=node)
 
 
 def _tensor(value: Value) -> Tensor:

@@ -128,7 +128,7 @@ def _loaded(
     elif isinstance(network, onnx.ModelProto) or (isinstance(network, Path) and not optimized):
         session = onnx_session.create_session(network, optimised=optimized)
         shapes: Shapes = {entry.name: (tuple(entry.shape), entry.type) for entry in session.get_inputs()}
-        yield array_inference(lambda feeds: session.run(None, feeds), shapes, task, "the model")
+        yield array_inference(lambda feeds: session.run(None, feeds), shapes, task, gettext("the model"))
     elif isinstance(network, Path):
         with open_runner(runtime, network, threads=0) as runner:
             yield array_inference(runner.run, runner.shapes(), task, str(network))

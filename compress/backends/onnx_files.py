@@ -64,7 +64,7 @@ def load(path: Path) -> onnx.ModelProto:
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # onnx raises errors of several unrelated classes
-        reason = "its external data is missing or outside its folder: keep the weights file beside the .onnx file"
+        reason = gettext("its external data is missing or outside its folder: keep the weights file beside the .onnx file")
         msg = gettext("cannot read {path}: {reason} ({error})", path=path, reason=reason, error=error)
         raise ConversionError(msg) from error
     return model

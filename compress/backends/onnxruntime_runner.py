@@ -230,7 +230,7 @@ def explain_error(path: Path, error: BaseException, runtime: str = "ONNX Runtime
                 text=text[-300:],
             )
         )
-    advice = next((advice for mark, advice in ADVICE if mark in text.lower()), f"{runtime} rejects it")
+    advice = next((advice for mark, advice in ADVICE if mark in text.lower()), gettext("{runtime} rejects it", runtime=runtime))
     return ConversionError(gettext("cannot load {path}: {advice} ({text})", path=path, advice=advice, text=text[-300:]))
 
 

@@ -48,7 +48,7 @@ class OpenVinoRunner:
         try:
             import openvino
         except ImportError as error:
-            raise MissingPackageError("openvino", "openvino", f"running {self.path} in OpenVINO") from error
+            raise MissingPackageError("openvino", "openvino", gettext("running {path} in OpenVINO", path=self.path)) from error
         read_graph(self.path)  # checks that it is ONNX: OpenVINO would try other formats and print their errors
         self._version = openvino.__version__
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}

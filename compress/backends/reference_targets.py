@@ -13,6 +13,7 @@ from compress.backends.onnx_session import create_session
 from compress.backends.read_graph import graph_shapes
 from compress.backends.runner_protocol import Array, Feeds, run_error
 from compress.core.atomic_files import sha256
+from compress.core.language import gettext
 from compress.data.batch import Batch, Split
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class ReferenceSplit:
             except Exception as error:  # the runtime's exceptions have no common base but Exception
                 if not type(error).__module__.startswith("onnxruntime"):
                     raise
-                raise run_error(self.path, feeds, "inputs that its operators support", error) from error
+                raise run_error(self.path, feeds, gettext("inputs that its operators support"), error) from error
             return outputs
 
         return array_inference(run, graph_shapes(self.path), self.task, str(self.path))[0]

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
 from compress.backends import onnx_graph as graphs
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from onnxscript.rewriter._pattern_ir import ValuePattern
@@ -40,8 +41,12 @@ def _rule(ranks: Mapping[str, int]) -> pattern.RewriteRule:
     def is_spatial(_context: object, x: ir.Value, y: ir.Value) -> pattern.MatchResult:
         result, axes = pattern.MatchResult(), _axes(y)
         if ranks.get(str(x.name)) != 4:
-            return result.fail("the tensor does not have four dimensions (N, C, H, W)", x)
-        return result if sorted(axis % 4 for axis in axes) == SPATIAL_AXES else result.fail(f"the axes are {axes}", y)
+            return result.fail(gettext("the tensor does not have four dimensions (N, C, H, W)"), x)
+        return (
+            result
+            if sorted(axis % 4 for axis in axes) == SPATIAL_AXES
+            else result.fail(gettext("the axes are {axes}", axes=axes), y)
+        )
 
     def pool(op: pattern.RewriterContext, x: ir.Value, y: ir.Value) -> ir.Value:
         node = y.producer()

@@ -78,7 +78,7 @@ def build_engine(
     try:
         import tensorrt as trt
     except ImportError as error:
-        raise MissingPackageError("tensorrt", "tensorrt", "building a TensorRT engine") from error
+        raise MissingPackageError("tensorrt", "tensorrt", gettext("building a TensorRT engine")) from error
     builder = trt.Builder(trt.Logger(trt.Logger.WARNING))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, builder.logger)

@@ -56,7 +56,7 @@ class TensorRTRunner:
         try:
             import tensorrt as trt
         except ImportError as error:
-            raise MissingPackageError("tensorrt", "tensorrt", f"running {self.path} in TensorRT") from error
+            raise MissingPackageError("tensorrt", "tensorrt", gettext("running {path} in TensorRT", path=self.path)) from error
         if not torch.cuda.is_available():
             msg = gettext(
                 "TensorRT {version} needs an NVIDIA GPU, but torch {torch_version} finds none; check the driver",

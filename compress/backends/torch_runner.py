@@ -99,7 +99,7 @@ class TorchRunner:
         try:
             return _arrays(self._forward(self._tensors(feeds)))
         except (RuntimeError, MemoryError) as error:
-            raise run_error(type(self.module).__name__, feeds, "the arguments of its forward", error) from error
+            raise run_error(type(self.module).__name__, feeds, gettext("the arguments of its forward"), error) from error
 
     def describe(self) -> dict[str, str]:
         """Settings for the record."""

@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from compress.core.errors import ConversionError
+from compress.core.language import gettext, ngettext
 
 TRAINABLE = frozenset(
     (
@@ -49,23 +50,31 @@ def untrainable_sentence(first_nodes: dict[str, str], purpose: str) -> str:
         first_nodes: Result of `untrainable`, not empty.
         purpose: Stage that trains the network.
     """
-    return (
-        f"{purpose} needs a network that can be trained, but {_subject(first_nodes)} no torch equivalent here: remove "
-        f"{purpose}, or start from the network's own source (torchvision:, timm:, file:, python:)"
+    return ngettext(
+        "{purpose} needs a network that can be trained, but operator {names} of this ONNX file has no torch equivalent here: "
+        "remove {purpose}, or start from the network's own source (torchvision:, timm:, file:, python:)",
+        "{purpose} needs a network that can be trained, but operators {names} of this ONNX file have no torch equivalent here: "
+        "remove {purpose}, or start from the network's own source (torchvision:, timm:, file:, python:)",
+        len(first_nodes),
+        purpose=purpose,
+        names=_names(first_nodes),
     )
 
 
 def untaught_sentence(first_nodes: dict[str, str]) -> str:
     """Error message for a teacher with operators without torch function; the argument is a result of `untrainable`."""
-    return (
-        f"a teacher runs in torch, but {_subject(first_nodes)} no torch equivalent here: give the teacher's own source "
-        "(torchvision:, timm:, file:, python:)"
+    return ngettext(
+        "a teacher runs in torch, but operator {names} of this ONNX file has no torch equivalent here: "
+        "give the teacher's own source (torchvision:, timm:, file:, python:)",
+        "a teacher runs in torch, but operators {names} of this ONNX file have no torch equivalent here: "
+        "give the teacher's own source (torchvision:, timm:, file:, python:)",
+        len(first_nodes),
+        names=_names(first_nodes),
     )
 
 
-def _subject(first_nodes: dict[str, str]) -> str:
-    names = ", ".join(f"{operator} ({node or 'without a name'})" for operator, node in first_nodes.items())
-    return f"operators {names} of this ONNX file have" if len(first_nodes) > 1 else f"operator {names} of this ONNX file has"
+def _names(first_nodes: dict[str, str]) -> str:
+    return ", ".join(f"{operator} ({node or gettext('without a name')})" for operator, node in first_nodes.items())
 
 
 def check_trainable(model: ir.Model, purpose: str) -> None:

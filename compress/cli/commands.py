@@ -23,7 +23,7 @@ from compress.cli.devices import app as devices_app
 from compress.cli.interruption import Interruption
 from compress.cli.language_option import Language, take_language, translate_help
 from compress.core.errors import CompressError
-from compress.core.language import gettext
+from compress.core.language import gettext, in_language_of_recipe
 from compress.core.memory_errors import name_memory_errors
 from compress.core.user_path import user_path
 
@@ -88,10 +88,11 @@ def pipeline(  # one parameter per flag: typer reads them from here
         from compress.cli.terminal import Terminal
 
         run = prepared.run(out=out, fresh=not resume, device=device, reporter=Terminal(console))
-    show(console, run)
+    with in_language_of_recipe(prepared.plan.language):
+        show(console, run)
     if run.verdict is not None and not run.verdict.passed:
         if quiet:
-            echo(f"budget missed; see {run.folder / 'report.md'}", stderr=True)
+            echo(gettext("budget missed; see {path}", path=run.folder / "report.md"), stderr=True)
         raise typer.Exit(BUDGET_MISSED)
 
 
@@ -108,7 +109,7 @@ def validate(
 
     loaded = load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
     chain = " → ".join(name_of("stage", stage) for stage in loaded.recipe.stages)
-    echo(f"{loaded.origin}: valid: {loaded.recipe.name}: {chain}")
+    echo(gettext("{origin}: valid: {name}: {chain}", origin=loaded.origin, name=loaded.recipe.name, chain=chain))
 
 
 for command in (one_verb.quantize, one_verb.prune, one_verb.export, one_verb.infer, measuring.profile):
@@ -201,7 +202,7 @@ def methods(family: Annotated[str | None, typer.Argument(help="Show only this fa
     from compress.tasks.choice import option_names
 
     rows = [(row.family, row.name, row.source, ", ".join(option_names(row))) for row in entries(family)]
-    header = ("family", "name", "source", "options")
+    header = gettext("family|name|source|options").split("|")
     has_options = any(options for *_, options in rows)
     table(
         open_terminal(),

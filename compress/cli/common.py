@@ -11,10 +11,12 @@ import typer
 from rich.console import Console
 
 from compress.core.environment import is_main
+from compress.core.language import gettext
 from compress.core.printable import printable
 
-HOW_TO_RESUME = """
-interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"""
+HOW_TO_RESUME = (
+    "interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"
+)
 BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sources and methods of the recipe to run.")]
@@ -27,7 +29,7 @@ def resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if is_main():
-            print(HOW_TO_RESUME, file=sys.stderr)
+            print(f"\n{gettext(HOW_TO_RESUME)}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from compress.cli.common import BAD_INPUT, INTERRUPTED, echo, terminal
+from compress.core.language import gettext
 from compress.core.user_path import user_path
 
 app = typer.Typer(help="Device profiles.", no_args_is_help=True)
@@ -20,7 +21,7 @@ def listed() -> None:
     from compress.cli.render import device_rows
     from compress.cli.terminal import table
 
-    table(terminal(), "", ("name", "title", "kind", "runtime", "also called"), device_rows(), words=True)
+    table(terminal(), "", gettext("name|title|kind|runtime|also called").split("|"), device_rows(), words=True)
 
 
 @app.command("show")
@@ -42,7 +43,7 @@ def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of
     device = load_device(name)
     results = check_device(device)
     signs = {True: "✓", False: "✗", None: "·"}
-    rows = [(signs[result.met], result.what, result.text) for result in results]
+    rows = [(signs[result.met], gettext(result.what), result.text) for result in results]
     table(terminal(), f"{device.name}: {device.title}", ("", "", ""), rows, words=True)
     if not reachable(results):
         raise typer.Exit(BAD_INPUT)
@@ -68,7 +69,7 @@ def calibrate(
     try:
         calibration, path = calibrate_device(name, out, threads=threads, reporter=Terminal(terminal()))
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing was written; run the same command again", file=sys.stderr)
+        print("\n" + gettext("interrupted: nothing was written; run the same command again"), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     echo(f"{describe_calibration(calibration)}\n{path}")
 
@@ -79,4 +80,4 @@ def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and
     from compress.config.devices.template import write_template
 
     path = write_template(name)
-    echo(f"{path}\nfill in what is marked <…>, then: compress devices check {name}")
+    echo(f"{path}\n" + gettext("fill in what is marked <…>, then: compress devices check {name}", name=name))

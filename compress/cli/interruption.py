@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from compress.core.language import gettext
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 REPEAT = b"\0"
 """Request to the watching thread to send the first signal again; it is no signal number."""
@@ -108,7 +110,8 @@ class Interruption:
             return
         self._remove_temporary()
         _kill_children()
-        print("\ninterrupted; run the same command again: what is finished is kept", file=sys.stderr, flush=True)
+        words = gettext("interrupted; run the same command again: what is finished is kept")
+        print(f"\n{words}", file=sys.stderr, flush=True)
         os._exit(128 + number)
 
     def _has_ended_in_time(self) -> bool:

@@ -159,4 +159,5 @@ def _run(  # those of the commands
         echo(recipe.read_text(encoding="utf-8"))
         run = prepared.run(out=out, reporter=Terminal(console))
     show(console, run)
-    echo(f"to repeat: compress pipeline {recipe}{' --smoke' if smoke else ''} --out {out}")
+    repeated = f"compress pipeline {recipe}{' --smoke' if smoke else ''} --out {out}"
+    echo(gettext("to repeat: {command}", command=repeated))

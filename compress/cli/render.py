@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.cells import set_cell_size
 from rich.console import Console
 
 from compress.cli.terminal import table
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
 from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
+from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, Metric, Quantity
 from compress.core.sentences import render, render_subject
 from compress.core.sentences.limits import allowed_words, explain, limit_words
@@ -30,25 +32,27 @@ if TYPE_CHECKING:
 
 _SIGNS: Mapping[Result, str] = {"met": "✓", "not shown": "~", "missed": "✗"}
 _VERDICTS: Mapping[Result, tuple[str, str]] = {
-    "met": ("[bold red]budget missed[/]", "[bold green]budget met[/]"),
-    "not shown": ("[bold red]budget missed: not shown to be met[/]", "[bold yellow]budget met, not shown[/]"),
-    "missed": ("[bold red]budget missed[/]", "[bold red]budget missed[/]"),
+    "met": ("budget missed", "budget met"),
+    "not shown": ("budget missed: not shown to be met", "budget met, not shown"),
+    "missed": ("budget missed", "budget missed"),
 }
 """By the worst result of a limit: the words where the budget does not take it, and where it does."""
+_COLOURS: Mapping[Result, str] = {"met": "green", "not shown": "yellow", "missed": "red"}
 
 
 def show(console: Console, run: Run) -> None:
     """Show metrics before and after, the verdict, and the paths of the files."""
     console.print()
     if run.record.smoke:
-        console.print(f"[bold yellow]{SMOKE}[/]")
+        console.print(f"[bold yellow]{gettext(SMOKE)}[/]")
     header, *rows = summary_rows(run.record)
     table(console, "", header, rows)
     if is_budget_skipped(run.record):
-        console.print(f"\n[bold yellow]budget not judged[/]  {NOT_JUDGED}")
+        console.print("\n[bold yellow]" + gettext("budget not judged") + f"[/]  {gettext(NOT_JUDGED)}")
     elif run.verdict is not None:
         console.print()
-        console.print(_VERDICTS[run.verdict.result][run.verdict.passed])
+        words = gettext(_VERDICTS[run.verdict.result][run.verdict.passed])
+        console.print(f"[bold {_COLOURS[run.verdict.result] if run.verdict.passed else 'red'}]{words}[/]")
         for check in run.verdict.checks:
             metric = metric_of(run.record, check.quantity_name)
             console.print(_sentence(check, metric), markup=False, highlight=False, soft_wrap=True)
@@ -63,7 +67,14 @@ def show(console: Console, run: Run) -> None:
 def _sentence(check: Check, metric: Metric) -> str:
     unit = display_unit(check.quantity_name, check.quantity, metric)
     quantity = format_with_provenance(check.quantity, unit)
-    return f"  {_SIGNS[check.result]} {limit_words(check)}: {quantity}, allowed {allowed_words(check)}: {explain(check)}"
+    sentence = gettext(
+        "{limit}: {quantity}, allowed {allowed}: {reason}",
+        limit=limit_words(check),
+        quantity=quantity,
+        allowed=allowed_words(check),
+        reason=explain(check),
+    )
+    return f"  {_SIGNS[check.result]} {sentence}"
 
 
 def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
@@ -73,35 +84,40 @@ def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
             (quantity_label(name), format_with_provenance(quantity, display_unit(name, quantity)), quantity.detail)
             for name, quantity in subject.quantities.items()
         ]
-        rows += [("inputs", subject.inputs, "")] if subject.inputs else []
-        table(console, f"{subject.subject} on {subject.device} ({subject.runtime})", ("", "", "how"), rows)
+        rows += [(gettext("inputs"), subject.inputs, "")] if subject.inputs else []
+        title = gettext(
+            "{subject} on {device} ({runtime})", subject=subject.subject, device=subject.device, runtime=subject.runtime
+        )
+        table(console, title, ("", "", gettext("how")), rows)
         console.print()
 
 
 def show_signatures(console: Console, signatures: Mapping[str, Signature]) -> None:
     """Show inputs and outputs of each file; sizes of free axes are those of the rows below."""
     for name, signature in signatures.items():
-        rows = [("takes", str(spec)) for spec in signature.inputs] + [("gives", str(spec)) for spec in signature.outputs]
-        table(console, name, ("", "name: type and shape"), rows, words=True)
+        rows = [(gettext("takes"), str(spec)) for spec in signature.inputs]
+        rows += [(gettext("gives"), str(spec)) for spec in signature.outputs]
+        table(console, name, ("", gettext("name: type and shape")), rows, words=True)
         console.print()
 
 
 def show_size_sweep(console: Console, points: Sequence[Mapping[str, object]]) -> None:
     """Show a row for each size of a free axis."""
     if points:
-        header = ("file", "device", "axis", "size", "batch", "runs", "latency p50", "throughput")
+        header = gettext("file|device|axis|size|batch|runs|latency p50|throughput").split("|")
         rows = [[*(str(point[key]) for key in ("file", "device", "axis", "size", "batch", "runs")), *_timed(point)]
                 for point in points]  # fmt: skip
-        table(console, "latency by size", header, rows)
+        table(console, gettext("latency by size"), header, rows)
 
 
 def show_sweep(console: Console, points: Sequence[Mapping[str, object]], skipped: Sequence[Fact]) -> None:
     """Show a row for each batch size and thread count, and the skipped points."""
     if points:
-        header = ("file", "device", "batch", "threads", "runs", "latency p50", "throughput")
-        table(console, "sweep", header, [_point(point) for point in points])
+        header = gettext("file|device|batch|threads|runs|latency p50|throughput").split("|")
+        table(console, gettext("sweep"), header, [_point(point) for point in points])
     for skip in skipped:
-        console.print(f"{render_subject(skip)} skipped: {render(skip)}", markup=False, highlight=False, soft_wrap=True)
+        skipped_point = gettext("{subject} skipped: {reason}", subject=render_subject(skip), reason=render(skip))
+        console.print(skipped_point, markup=False, highlight=False, soft_wrap=True)
 
 
 LAYERS_SHOWN = 15
@@ -110,8 +126,9 @@ LAYERS_SHOWN = 15
 def show_file_details(console: Console, details: FileDetails) -> None:
     """Show the slowest layers of each file, the soak tests, and notes on both."""
     for name, rows in details.layers.items():
-        title = f"{name}: time by layer, the {min(LAYERS_SHOWN, len(rows))} slowest of {len(rows)}"
-        header = ("module", "nodes", "operators", "computes in", "share", "time")
+        shown = min(LAYERS_SHOWN, len(rows))
+        title = gettext("{name}: time by layer, the {shown} slowest of {count}", name=name, shown=shown, count=len(rows))
+        header = gettext("module|nodes|operators|computes in|share|time").split("|")
         table(console, title, header, [_layer(row) for row in rows[:LAYERS_SHOWN]])
         console.print()
     for name, soak in details.soaks.items():
@@ -119,11 +136,13 @@ def show_file_details(console: Console, details: FileDetails) -> None:
             (quantity_label(key), format_with_provenance(quantity, display_unit(key, quantity)), quantity.detail)
             for key, quantity in soak.quantities().items()
         ]
-        table(console, f"{name}: {soak.seconds:.0f} s without pause", ("", "", "how"), quantities)
+        title = gettext("{name}: {seconds:.0f} s without pause", name=name, seconds=soak.seconds)
+        table(console, title, ("", "", gettext("how")), quantities)
         course = [[f"{tenth.second:.1f} s", str(tenth.runs), f"{tenth.median_ms:.3f} ms", f"{tenth.slowest_ms:.3f} ms",
                  f"{tenth.resident_bytes / 1e6:.1f} MB", _reading(tenth.clock_mhz, "MHz"), _reading(tenth.temperature_c, "°C")]
                 for tenth in soak.tenths()]  # fmt: skip
-        table(console, "over time", ("up to", "runs", "median", "slowest", "resident", "clock", "temperature"), course)
+        header = gettext("up to|runs|median|slowest|resident|clock|temperature").split("|")
+        table(console, gettext("over time"), header, course)
         console.print()
     for note in details.notes:
         console.print(render(note), markup=False, highlight=False, soft_wrap=True)
@@ -141,23 +160,25 @@ def show_quantization(console: Console, report: QuantizeReport) -> None:
         quantity = Quantity.model_validate(row[key])
         return "—" if quantity.value is None else f"{quantity.value:.4f}"
 
-    header = ("module", "nodes", "kernels", "runs in", "float ms", "quantized ms", "conversions ms", "why not int8")
+    header = gettext("module|nodes|kernels|runs in|float ms|quantized ms|conversions ms|why not int8").split("|")
     rows = [[*_texts(row, "module", "nodes", "operators", "runs_in"), took(row, "before_ms"), took(row, "after_ms"),
              took(row, "conversions_ms"), *_texts(row, "why")] for row in report.layers]  # fmt: skip
-    table(console, f"{report.quantized}, quantized from {report.parent}", header, rows, words=True)
+    title = gettext("{quantized}, quantized from {parent}", quantized=report.quantized, parent=report.parent)
+    table(console, title, header, rows, words=True)
     console.print()
-    columns = ("conversions around", "isolated", "quantize", "dequantize", "cost ms", "operators ms", "why")
-    rows = [[*_texts(row, "around"), "isolated" if row["isolated"] else "", *_texts(row, "quantize", "dequantize"),
+    columns = gettext("conversions around|isolated|quantize|dequantize|cost ms|operators ms|why").split("|")
+    rows = [[*_texts(row, "around"), gettext("isolated") if row["isolated"] else "", *_texts(row, "quantize", "dequantize"),
              took(row, "conversions_ms"), took(row, "operators_ms"), *_texts(row, "why")]
             for row in report.conversions]  # fmt: skip
-    table(console, "remaining quantize and dequantize operators, the most expensive first", columns, rows, words=True)
+    title = gettext("remaining quantize and dequantize operators, the most expensive first")
+    table(console, title, columns, rows, words=True)
     console.print()
     for note in report.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _reading(number: float | None, unit: str) -> str:
-    return "not measured" if number is None else f"{number:.0f} {unit}"
+    return gettext("not measured") if number is None else f"{number:.0f} {unit}"
 
 
 def _texts(row: Mapping[str, object], *names: str) -> list[str]:
@@ -174,8 +195,12 @@ def _timed(point: Mapping[str, object]) -> list[str]:
 
 def show_verification(console: Console, verification: Verification) -> None:
     """Show the comparison, its results, and their limits."""
-    for name, text in (("reference", verification.reference), ("tested", verification.tested), ("inputs", verification.inputs)):
-        console.print(f"{name:11}{text}", markup=False, highlight=False, soft_wrap=True)
+    for name, text in (
+        (gettext("reference"), verification.reference),
+        (gettext("tested"), verification.tested),
+        (gettext("inputs"), verification.inputs),
+    ):
+        console.print(f"{set_cell_size(name, 11)}{text}", markup=False, highlight=False, soft_wrap=True)
     rows = [
         (quantity_label(name), format_with_provenance(quantity, display_unit(name, quantity)))
         for name, quantity in verification.quantities.items()
@@ -187,16 +212,16 @@ def show_verification(console: Console, verification: Verification) -> None:
 def show_check(console: Console, run: Path, check: RunCheck) -> None:
     """Show missing and changed files, and whether the run is complete."""
     for word, names in (
-        ("missing", check.missing),
-        ("changed", check.changed),
-        ("unfinished", check.unfinished),
-        ("not listed", check.unlisted),
+        (gettext("missing"), check.missing),
+        (gettext("changed"), check.changed),
+        (gettext("unfinished"), check.unfinished),
+        (gettext("not listed"), check.unlisted),
     ):
         for name in names:
-            console.print(f"{word:12}{name}", markup=False, highlight=False, soft_wrap=True)
-    answer = "whole" if check.whole else "not intact; run its recipe again to rewrite the damaged files"
-    count = len(check.intact)
-    console.print(f"{run}: {count} files as written: {answer}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{set_cell_size(word, 12)}{name}", markup=False, highlight=False, soft_wrap=True)
+    answer = gettext("whole") if check.whole else gettext("not intact; run its recipe again to rewrite the damaged files")
+    line = gettext("{run}: {count} files as written: {answer}", run=run, count=len(check.intact), answer=answer)
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def device_rows() -> list[list[str]]:
@@ -212,5 +237,5 @@ def _device_row(name: str) -> list[str]:
     try:
         device = load_device(name)
     except DeviceError:
-        return [name, f"cannot be used; see compress devices show {name}", "", "", ""]
+        return [name, gettext("cannot be used; see compress devices show {name}", name=name), "", "", ""]
     return [device.name, device.title, device.kind, device.runtime, ", ".join(device.aliases)]

@@ -33,7 +33,7 @@ from compress.config.yaml_writer import dump
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.frozen_model import FrozenModel
-from compress.core.language import gettext
+from compress.core.language import Language, gettext
 from compress.core.registry_field import RegistryField
 from compress.core.stage import Stage
 from compress.data.settings import DataSettings
@@ -57,6 +57,8 @@ class Recipe(FrozenModel):
         stages: The stages, in order; in Python `Stage` objects.
         budget: Limits for the final network; None for no verdict.
         tracking: Trackers of the run besides its record; None for none. It changes no result, and is not part of the record.
+        language: Language of the run's messages and of its report: `en` or `zh`; `--lang` and the environment variable
+            COMPRESS_LANG go before it. It changes no result, and is not part of the record.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -68,6 +70,7 @@ class Recipe(FrozenModel):
     stages: tuple[Annotated[Stage, RegistryField("stage", Stage)], ...] = Field(min_length=1)
     budget: Budget | None = None
     tracking: Tracking | None = None
+    language: Language | None = None
 
     @property
     def teachers(self) -> tuple[TeacherSettings, ...]:
@@ -183,8 +186,8 @@ def targets(stages: Sequence[Stage]) -> tuple[str, ...]:
 
 
 def digest(recipe: Recipe) -> str:
-    """Hash of the recipe without its trackers, 12 hex digits."""
-    text = json.dumps(recipe.model_dump(mode="json", exclude={"tracking"}), sort_keys=True, separators=(",", ":"))
+    """Hash of the recipe without trackers and language, 12 hex digits."""
+    text = json.dumps(recipe.model_dump(mode="json", exclude={"tracking", "language"}), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

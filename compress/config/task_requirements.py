@@ -40,7 +40,8 @@ def check_task(task: Task, blocks: Iterable[tuple[KeyPath, BaseModel]], spec: Ne
         spec: Inputs of the network, if known; they may not allow all capabilities of the task.
     """
     has = task.capabilities if spec is None else task.capabilities_for(spec)
-    inputs = "" if spec is None else f" with the input {', '.join(map(str, spec.signature.inputs))}"
+    listed = "" if spec is None else ", ".join(map(str, spec.signature.inputs))
+    inputs = gettext(" with the input {listed}", listed=listed) if listed else ""
     for path, block in blocks:
         for place, method, needs, family in _requirements(path, block):
             missing = [CAPABILITIES[capability] for capability in needs if capability not in has]
@@ -48,7 +49,7 @@ def check_task(task: Task, blocks: Iterable[tuple[KeyPath, BaseModel]], spec: Ne
                 message = gettext(
                     "{method} needs {missing}, which the task {name}{inputs} does not have",
                     method=method,
-                    missing=" and ".join(missing),
+                    missing=gettext(" and ").join(map(gettext, missing)),
                     name=task.name,
                     inputs=inputs,
                 )
@@ -78,7 +79,7 @@ def _requirements(path: KeyPath, block: BaseModel) -> Iterator[tuple[KeyPath, st
     for place, part in _parts(path, block):
         family, name = _entry_of(part)
         if needs := getattr(part, "requires", ()):
-            yield place, f"{family or 'the method'} {name!r}", needs, family
+            yield place, f"{family or gettext('the method')} {name!r}", needs, family
         by_field: Mapping[str, Needs] = getattr(part, "requirements", {})
         unused = getattr(part, "unused", ())
         for field, needs in by_field.items():

@@ -123,14 +123,16 @@ def parse_mapping(text: str, kind: DocumentKind) -> Document:
     node = compose(text, kind)
     if node is None:
         raise UnreadableError(
-            ValidationIssue(gettext("the {noun} is empty; it needs at least {keys}", noun=kind.noun, keys=kind.keys))
+            ValidationIssue(
+                gettext("the {noun} is empty; it needs at least {keys}", noun=gettext(kind.noun), keys=gettext(kind.keys))
+            )
         )
     tree = _TreeBuilder(document, kind).build(node, ())
     if not isinstance(tree, dict):
         message = gettext(
             "a {noun} is a mapping with keys such as {keys}, got {given}",
-            noun=kind.noun,
-            keys=kind.keys,
+            noun=gettext(kind.noun),
+            keys=gettext(kind.keys),
             given=_describe(tree),
         )
         raise UnreadableError(ValidationIssue(message, line=node.start_mark.line + 1))
@@ -164,14 +166,14 @@ class _TreeBuilder:
         if self.values > LIMIT_VALUES:
             raise UnreadableError(
                 ValidationIssue(
-                    gettext("not a {noun}: {too_many_values}", noun=self.kind.noun, too_many_values=too_many_values()),
+                    gettext("not a {noun}: {too_many_values}", noun=gettext(self.kind.noun), too_many_values=too_many_values()),
                     line=line,
                 )
             )
         if len(self.open) >= LIMIT_DEPTH:
             message = gettext(
                 "not a {noun}: with its aliases it is nested more than {limit_depth} levels deep",
-                noun=self.kind.noun,
+                noun=gettext(self.kind.noun),
                 limit_depth=LIMIT_DEPTH,
             )
             raise UnreadableError(ValidationIssue(message, line=line))
@@ -183,7 +185,9 @@ class _TreeBuilder:
         kind = str(node.tag).removeprefix(TAG)
         if kind not in KINDS:
             self._add_issue(
-                gettext("the tag {tag} is not supported; a {noun} has only plain values", tag=node.tag, noun=self.kind.noun),
+                gettext(
+                    "the tag {tag} is not supported; a {noun} has only plain values", tag=node.tag, noun=gettext(self.kind.noun)
+                ),
                 path,
                 node,
             )

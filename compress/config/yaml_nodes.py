@@ -131,7 +131,7 @@ def compose(text: str, kind: DocumentKind) -> Node | None:
         message = gettext(
             "the text has {count:,} characters; a {noun} has at most {limit_bytes:,} bytes",
             count=len(text),
-            noun=kind.noun,
+            noun=gettext(kind.noun),
             limit_bytes=LIMIT_BYTES,
         )
         raise UnreadableError(ValidationIssue(message))
@@ -153,7 +153,7 @@ def compose(text: str, kind: DocumentKind) -> Node | None:
     except _LimitError as error:
         reason, line = error.args
         raise UnreadableError(
-            ValidationIssue(gettext("not a {noun}: {reason}", noun=kind.noun, reason=reason), line=line)
+            ValidationIssue(gettext("not a {noun}: {reason}", noun=gettext(kind.noun), reason=reason), line=line)
         ) from error
     except (ValueError, OverflowError) as error:  # an escape such as "\U00110000", which is no character
         raise UnreadableError(ValidationIssue(gettext("not YAML: {error}", error=error))) from error

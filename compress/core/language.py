@@ -3,7 +3,8 @@
     gettext("{path} is not a file", path=path)
 
 The English text is the key; `locale/zh/LC_MESSAGES/compress.po` has the translations, and `compress.mo` is the same compiled.
-The language is that of `in_language`, or of the environment variable `COMPRESS_LANG`, which child processes inherit.
+The language is that of `in_language`, or of the environment variable `COMPRESS_LANG`, which child processes inherit, or of the
+recipe that runs.
 A text without translation stays English, and all texts where the catalogues are absent, as in the agent on a device.
 """
 
@@ -11,15 +12,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import lru_cache
 from gettext import NullTranslations, translation
 from pathlib import Path
+from typing import Literal, get_args
 
 VARIABLE = "COMPRESS_LANG"
 """Environment variable with the language of the process."""
-LANGUAGES = ("en", "zh")
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 DOMAIN, LOCALE = "compress", Path(__file__).with_name("locale")
 """Name and folder of the catalogues, as gettext calls them."""
 
@@ -40,6 +43,13 @@ def in_language(name: str) -> Iterator[None]:
         yield
     finally:
         _chosen.reset(token)
+
+
+@contextmanager
+def in_language_of_recipe(name: str | None) -> Iterator[None]:
+    """Use the language of a recipe inside a block, unless it has none, or a block around it or the environment names one."""
+    with nullcontext() if name is None or _chosen.get() or VARIABLE in os.environ else in_language(name):
+        yield
 
 
 def gettext(message: str, /, **values: object) -> str:

@@ -227,7 +227,9 @@ class LoaderSplit:
         return inputs, frozenset(probed), hashlib.sha256(text + b"".join(probed)).hexdigest()
 
     def _refuse_shapes(self, shapes: Mapping[tuple[tuple[int, ...], ...], int]) -> None:
-        listed = ", ".join(f"{' and '.join(map(str, shape))} at {index}" for shape, index in shapes.items())
+        listed = ", ".join(
+            gettext("{shape} at {index}", shape=" and ".join(map(str, shape)), index=index) for shape, index in shapes.items()
+        )
         msg = gettext(
             "the {name} loader's samples have several shapes ({listed}); resize them in the dataset's transform, or name "
             "the free axes and their sizes by `signature`",
@@ -241,7 +243,7 @@ class LoaderSplit:
         try:
             return self._loader.collate_fn([self._dataset[index]])
         except Exception as error:  # whatever the user's dataset raises
-            raise self._failure(error, f"at sample {index}") from error
+            raise self._failure(error, gettext("at sample {index}", index=index)) from error
 
     def _batches(self, loader: DataLoader[object], seed: int) -> Iterator[object]:
         """Iterate with torch's global generator started from `seed`, as seen by the loader only."""
@@ -255,7 +257,7 @@ class LoaderSplit:
                 try:
                     batch = next(batches, end)
                 except Exception as error:  # whatever the user's dataset raises
-                    raise self._failure(error, f"at batch {number}") from error
+                    raise self._failure(error, gettext("at batch {number}", number=number)) from error
                 state = torch.get_rng_state()
             if batch is end:
                 return
@@ -263,7 +265,7 @@ class LoaderSplit:
 
     def _failure(self, error: Exception, where: str) -> DataError:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
-        hint = "; convert images to tensors in the dataset's transform" if "PIL" in reason else ""
+        hint = gettext("; convert images to tensors in the dataset's transform") if "PIL" in reason else ""
         return DataError(
             gettext(
                 "the {name} loader fails {where}: {kind}: {reason}{hint}",

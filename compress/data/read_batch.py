@@ -138,26 +138,37 @@ class BatchLayout:
 
     def _sizes_of(self, spec: TensorSpec) -> str:
         sizes = {} if self.signature is None else self.signature.sizes
-        free = [f"{axis} from {sizes[axis].least} to {sizes[axis].most}" for axis in spec.shape if axis in sizes]
-        return f", with {', '.join(free)}" if free else ""
+        free = [
+            gettext("{axis} from {least} to {most}", axis=axis, least=sizes[axis].least, most=sizes[axis].most)
+            for axis in spec.shape
+            if axis in sizes
+        ]
+        return gettext(", with {free}", free=", ".join(free)) if free else ""
 
     def _target(self, name: str, values: Tensor, loader: str) -> Tensor:
         spec = next((each for each in self.targets if each.name == name), None)
         if spec is None:
             return values
-        what = "targets are" if len(self.targets) == 1 else f"{name} is"
         if spec.is_continuous != values.is_floating_point() or not spec.fits(tuple(values.shape), len(values)):
             kind = "float" if spec.is_continuous else "integer"
             shape = ", ".join(("N", *map(str, spec.shape[1:]))) + ("," if len(spec.shape) == 1 else "")
-            msg = gettext(
-                "the {loader} loader's {what} {dtype} {shape}; expected {kind} ({expected})",
-                loader=loader,
-                what=what,
-                dtype=values.dtype,
-                shape=tuple(values.shape),
-                kind=kind,
-                expected=shape,
-            )
+            given = f"{values.dtype} {tuple(values.shape)}"
+            expected = f"{kind} ({shape})"
+            if len(self.targets) == 1:
+                msg = gettext(
+                    "the {loader} loader's targets are {given}; expected {expected}",
+                    loader=loader,
+                    given=given,
+                    expected=expected,
+                )
+            else:
+                msg = gettext(
+                    "the {loader} loader's {name} is {given}; expected {expected}",
+                    loader=loader,
+                    name=name,
+                    given=given,
+                    expected=expected,
+                )
             raise DataError(msg)
         if spec.values is not None and len(values):
             low, high = int(values.min()), int(values.max())
@@ -177,15 +188,28 @@ class BatchLayout:
         kind = type(batch).__name__
         names = _attributes(batch)
         if names and not isinstance(batch, (tuple, list)):
-            kind = f"{'a dictionary' if isinstance(batch, Mapping) else kind} of {', '.join(names)}"
+            listed = ", ".join(names)
+            kind = (
+                gettext("a dictionary of {names}", names=listed)
+                if isinstance(batch, Mapping)
+                else gettext("{kind} of {names}", kind=kind, names=listed)
+            )
         elif isinstance(batch, (tuple, list)):
             kind = f"({', '.join(type(part).__name__ for part in batch)})"
-        inputs = f"one key of {', '.join(INPUT_KEYS)}" if self.inputs is None else f"the keys {', '.join(self.inputs)}"
-        one = f"one of {', '.join(TARGET_KEYS)}"
+        inputs = (
+            gettext("one key of {input_keys}", input_keys=", ".join(INPUT_KEYS))
+            if self.inputs is None
+            else gettext("the keys {inputs}", inputs=", ".join(self.inputs))
+        )
+        one = gettext("one of {target_keys}", target_keys=", ".join(TARGET_KEYS))
         targets = one if len(self.targets) < 2 else ", ".join(spec.name for spec in self.targets)
-        return (
-            f"the {loader} loader yields {kind}; expected (inputs, targets), two tensors, or a dictionary or an object with "
-            f"{inputs} and {targets}; name inputs of another kind by `signature`"
+        return gettext(
+            "the {loader} loader yields {kind}; expected (inputs, targets), two tensors, or a dictionary or an object with "
+            "{inputs} and {targets}; name inputs of another kind by `signature`",
+            loader=loader,
+            kind=kind,
+            inputs=inputs,
+            targets=targets,
         )
 
 

@@ -63,9 +63,13 @@ def gather_class_pools(split: Split, classes: Sequence[str], *, at_least: int, a
     targets = torch.tensor(labels)[selected]
     images = torch.cat(inputs)
     by_class = tuple(images[targets == c] for c in range(len(classes)))
-    few = [f"{name!r} has {len(part)}" for name, part in zip(classes, by_class, strict=True) if len(part) < at_least]
+    few = [
+        gettext("{name!r} has {count}", name=name, count=len(part))
+        for name, part in zip(classes, by_class, strict=True)
+        if len(part) < at_least
+    ]
     if few:
-        more = f" and {len(few) - 3} more classes" if len(few) > 3 else ""
+        more = gettext(" and {count} more classes", count=len(few) - 3) if len(few) > 3 else ""
         listed = ", ".join(few[:3]) + more
         msg = gettext(
             "dataset_distillation is asked for {at_least} images per class, and of labelled training images class {listed}; "

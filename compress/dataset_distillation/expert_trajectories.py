@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compress.core.atomic_files import write_with
+from compress.core.language import gettext
 from compress.data.differentiable_augment import PROBABILITIES, differentiable_augment
 from compress.dataset_distillation.convnet import ConvNet
 from compress.dataset_distillation.job import SynthesisTask
@@ -72,7 +73,7 @@ def load_or_train_experts(task: SynthesisTask, count: int, *, epochs: int, lr: f
         path = folder / f"{index}.safetensors"
         weights = _read_weights(path)
         if weights is None:
-            label = f"expert {index + 1} of {count}"
+            label = gettext("expert {index} of {count}", index=index + 1, count=count)
             network = task.random_network(4, index)
             weights = train_on_real_images(task, network, epochs=epochs, lr=lr, label=label, seed=index)
             _write_weights(path, weights)

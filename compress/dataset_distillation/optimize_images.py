@@ -122,7 +122,7 @@ def optimize(
                 losses.append(_step(loss, optimizer, label, len(losses) + 1))
                 if after_step is not None:
                     after_step()
-                bar.advance(1, f"loss {losses[-1]:.4g}")
+                bar.advance(1, gettext("loss {losses:.4g}", losses=losses[-1]))
             last = index == rounds - 1
             if last or time.monotonic() - saved > EVERY_S:
                 values = [tensor.detach().cpu() for tensor in tensors]

@@ -12,6 +12,7 @@ from PIL import Image
 
 from compress.core.atomic_files import atomic_write, write_with
 from compress.core.file_name import safe_file_name
+from compress.core.language import gettext
 from compress.core.plot_style import INK, escape_text, new_figure, to_png
 from compress.data.denormalise import to_pixels
 from compress.data.sources.distilled_set import DistilledSet
@@ -67,5 +68,15 @@ def caption(distilled: DistilledSet, classes: int, columns: int) -> str:
     """Caption of the figure."""
     total, all_classes = len(distilled.targets), len(distilled.spec.classes)
     complete = classes == all_classes and columns >= int(torch.bincount(distilled.targets).max())
-    part = "" if complete else f"; shown are {columns} each of the first {classes} classes"
-    return f"the {total} images of the set, a row for each of {all_classes} classes, made by {distilled.about.method}{part}."
+    part = (
+        ""
+        if complete
+        else gettext("; shown are {columns} each of the first {classes} classes", columns=columns, classes=classes)
+    )
+    return gettext(
+        "the {total} images of the set, a row for each of {all_classes} classes, made by {method}{part}.",
+        total=total,
+        all_classes=all_classes,
+        method=distilled.about.method,
+        part=part,
+    )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Curve, Metrics, Quantity
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
@@ -84,7 +85,7 @@ def set_metadata(
 ) -> DistilledMetadata:
     """Origin of the set, for the file."""
     data = context.data
-    labeller = "the network that the stage was given" if stage.teacher == "parent" else "the recipe's teacher"
+    labeller = gettext("the network that the stage was given") if stage.teacher == "parent" else gettext("the recipe's teacher")
     return DistilledMetadata(
         method=name_of("synthesis", stage.method),
         augmentation=task.operations,
@@ -99,19 +100,27 @@ def set_metadata(
 def _results(synthetic: SyntheticSet, soft: Tensor, task: SynthesisTask, networks: tuple[nn.Module, ...]) -> Metrics:
     count = len(synthetic.targets)
     quantities = {
-        "images": Quantity.measured(count, "1", f"{task.images_per_class} of each of {len(task.spec.classes)} classes")
+        "images": Quantity.measured(
+            count,
+            "1",
+            gettext(
+                "{images_per_class} of each of {count} classes",
+                images_per_class=task.images_per_class,
+                count=len(task.spec.classes),
+            ),
+        )
     }
     if task.pools is not None:
         real = sum(len(images) for images in task.pools.by_class)
-        quantities["real_images"] = Quantity.measured(real, "1", "labelled training images that the method could use")
+        quantities["real_images"] = Quantity.measured(real, "1", gettext("labelled training images that the method could use"))
     if networks:
         matches = int((soft.argmax(dim=1) == synthetic.targets).sum())
-        detail = "of the images whose highest soft label is that of their class"
+        detail = gettext("of the images whose highest soft label is that of their class")
         quantities["teacher_agreement"] = Quantity.measured(matches / count, "fraction", detail, runs=count)
     if synthetic.learned and "log_student_lr" in synthetic.learned:
         rate = float(torch.tensor(synthetic.learned["log_student_lr"]).exp())
         quantities["student_lr"] = Quantity.measured(
-            rate, "1", "learned together with the images, for gradient descent without momentum"
+            rate, "1", gettext("learned together with the images, for gradient descent without momentum")
         )
     return quantities
 
@@ -158,5 +167,11 @@ def validation_accuracy(distilled: DistilledSet, task: SynthesisTask, context: C
         reporter=task.reporter,
     )
     scores = run_split(network, context.data.validation, context.task).scores
-    detail = f"a network of {task.depth} blocks of {task.width} channels, {epochs} epochs on the {len(split)} images alone"
+    detail = gettext(
+        "a network of {depth} blocks of {width} channels, {epochs} epochs on the {count} images alone",
+        depth=task.depth,
+        width=task.width,
+        epochs=epochs,
+        count=len(split),
+    )
     return estimate(context.task.deciding, scores, detail)

@@ -100,7 +100,7 @@ class Distill(Stage, Training):
         results: Metrics = {}
         for index, (name, assistant) in enumerate(self._assistants(candidate, context), start=1):
             history = self._fit(assistant, context, f"assistant-{index}", self.losses, teacher)
-            detail = f"{name}, on validation, on the way to the student"
+            detail = gettext("{name}, on validation, on the way to the student", name=name)
             results[f"assistant_{index}"] = Quantity.measured(history.best_metric, context.task.metric_info.unit, detail)
             teacher = cached_teacher([assistant], context, k=self.cache.k)
         history = self._fit(module, context, "distill", self.losses, teacher)
@@ -149,11 +149,11 @@ class Distill(Stage, Training):
 
 def _training_results(history: History) -> Metrics:
     results = {
-        "epochs": Quantity.measured(history.epochs, "1", "epochs run, of those in the settings"),
-        "best_epoch": Quantity.measured(history.best_epoch, "1", "with the best validation metric"),
+        "epochs": Quantity.measured(history.epochs, "1", gettext("epochs run, of those in the settings")),
+        "best_epoch": Quantity.measured(history.best_epoch, "1", gettext("with the best validation metric")),
     }
     if history.teacher_s:
-        detail = "the teacher's passes inside the steps, which losses on features or gradients need"
+        detail = gettext("the teacher's passes inside the steps, which losses on features or gradients need")
         results["teacher_s"] = Quantity.measured(history.teacher_s, "s", detail)
     return results
 
@@ -166,5 +166,5 @@ def _control_results(module: nn.Module, context: Context) -> Metrics:
 
     write_with(context.folder / "control.safetensors", lambda path: save_weights(module, path))
     scores = run_split(module, context.data.validation, context.task).scores
-    detail = "the same network, settings and initial weights, trained without the teacher"
+    detail = gettext("the same network, settings and initial weights, trained without the teacher")
     return {f"control_{context.task.metric}_validation": estimate(context.task.deciding, scores, detail)}

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from compress.core.entries import Tables
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Metrics
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Form, OnnxOptions, Outcome, Stage
@@ -124,21 +125,26 @@ class Export(Stage):
         from compress.export.parity_chain import compare_float, compare_int8
 
         if candidate.module is None:
-            detail = "unfused against fused kernels of ONNX Runtime, validation split"
+            detail = gettext("unfused against fused kernels of ONNX Runtime, validation split")
             return candidate, compare_int8(candidate, context, self.tolerance, pairs).quantities(detail)
         path = _export_float(candidate, context)
         parity = compare_float(candidate, path, context, self.tolerance, pairs)
         outcome = Candidate(candidate.spec, files={"onnxruntime": path}, lineage=candidate.lineage)
-        return outcome, parity.quantities("torch against ONNX Runtime, validation split")
+        return outcome, parity.quantities(gettext("torch against ONNX Runtime, validation split"))
 
     def _refusal(self, target: ExportTarget, candidate: Candidate) -> str | None:
         from compress.export.tensorrt_build_script import unsupported_reason
 
         needed_format = target.format
         if needed_format is None:
-            return f"no format is known for its runtime {target.runtime!r}"
+            return gettext("no format is known for its runtime {runtime!r}", runtime=target.runtime)
         if needed_format not in self.formats:
-            return f"its runtime {target.runtime!r} needs the format {needed_format!r}, but formats is {list(self.formats)}"
+            return gettext(
+                "its runtime {runtime!r} needs the format {needed_format!r}, but formats is {formats}",
+                runtime=target.runtime,
+                needed_format=needed_format,
+                formats=list(self.formats),
+            )
         if needed_format == "tensorrt" and (reason := unsupported_reason(candidate.file_for(target.runtime))):
             return reason
         return None

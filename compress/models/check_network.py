@@ -143,7 +143,7 @@ def check_each_alone(network: nn.Module, inputs: tuple[Tensor, ...], name: str) 
         raise ModelError(msg)
     alone = torch.cat([flat_outputs(first), *(run_flat(network, sample) for sample in samples[1:])])
     if (difference := _difference(together, alone)) > limit:
-        layers = ", ".join(_batch_dependent(network)) or "a layer that computes over the batch dimension"
+        layers = ", ".join(_batch_dependent(network)) or gettext("a layer that computes over the batch dimension")
         msg = gettext(
             "{name} gives an image alone another output than in a batch (by up to {difference:.3g}), because of {layers}: its "
             "accuracy in batches would not be that on a device; use running statistics or another normalisation",
@@ -237,7 +237,7 @@ def _check_outputs(outputs: object, spec: NetworkSpec, name: str, advice: Advice
         if output.fits(shape, batch=2):
             continue
         if len(output.shape) == len(shape) and output.shape[1] == len(spec.classes) != shape[1]:
-            remedy = advice.classes.format(actual=shape[1], needed=len(spec.classes))
+            remedy = gettext(advice.classes, actual=shape[1], needed=len(spec.classes))
             msg = gettext(
                 "class-count mismatch: {name} answers for {shape} classes, the data has {count}; {remedy}",
                 name=name,
@@ -265,7 +265,7 @@ def _batch_dependent(network: nn.Module) -> Iterator[str]:
     for name, part in network.named_modules():
         has_own = getattr(part, "running_mean", None) is not None
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and not has_own:
-            yield f"{name} ({type(part).__name__} without running statistics)"
+            yield gettext("{name} ({kind} without running statistics)", name=name, kind=type(part).__name__)
 
 
 def _runs(module: nn.Module, channels: int, size: int) -> bool:
@@ -279,9 +279,30 @@ def _runs(module: nn.Module, channels: int, size: int) -> bool:
 def _why_not(network: nn.Module, spec: NetworkSpec, name: str, error: Exception, advice: Advice) -> str:
     if spec.preprocessing is None or spec.image_channels is None:
         inputs = ", ".join(map(str, spec.signature.inputs))
-        return f"{name} cannot take {inputs}, in this order: {message_line(error)}; change the network or the data"
-    problem = f"{name} cannot take images of {spec.height}×{spec.width} pixels in {spec.channels} channels"
+        return gettext(
+            "{name} cannot take {inputs}, in this order: {message_line}; change the network or the data",
+            name=name,
+            inputs=inputs,
+            message_line=message_line(error),
+        )
+    problem = gettext(
+        "{name} cannot take images of {height}×{width} pixels in {channels} channels",
+        name=name,
+        height=spec.height,
+        width=spec.width,
+        channels=spec.channels,
+    )
     works = smallest_size(network, spec.channels, max(spec.height, spec.width))
     if works is not None:
-        return f"{problem}: they are too small for it; it works from {works} pixels, so {advice.size.format(pixels=works)}"
-    return f"{problem}: {message_line(error)}; it must take one tensor (N, C, H, W): {advice.images}"
+        return gettext(
+            "{problem}: they are too small for it; it works from {works} pixels, so {advice}",
+            problem=problem,
+            works=works,
+            advice=gettext(advice.size, pixels=works),
+        )
+    return gettext(
+        "{problem}: {message_line}; it must take one tensor (N, C, H, W): {images}",
+        problem=problem,
+        message_line=message_line(error),
+        images=gettext(advice.images),
+    )

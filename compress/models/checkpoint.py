@@ -70,7 +70,7 @@ def save(module: nn.Module, reference: nn.Module, path: Path) -> None:
     types, expected = _types(module), _types(reference)
     _refuse(
         "submodules",
-        (name or "the network" for name in types.keys() | expected.keys() if types.get(name) != expected.get(name)),
+        (name or gettext("the network") for name in types.keys() | expected.keys() if types.get(name) != expected.get(name)),
     )
     _refuse("attributes", _inexpressible(module, reference))
     stored, tied = _tensors(module, reference)
@@ -99,7 +99,9 @@ def load(path: Path, reference: nn.Module) -> nn.Module:
         raise ModelError(_misfit(path, "submodules", [str(error.args[0])])) from error
     types = _types(module)
     other = sorted(
-        name or "the network" for name in types.keys() | layout.types.keys() if types.get(name) != layout.types.get(name)
+        name or gettext("the network")
+        for name in types.keys() | layout.types.keys()
+        if types.get(name) != layout.types.get(name)
     )
     if other:
         raise ModelError(_misfit(path, "submodules", other))
@@ -256,9 +258,13 @@ def _read(path: Path) -> tuple[Layout, dict[str, Tensor]]:
 
 def _misfit(path: Path, what: str, names: Iterable[str]) -> str:
     differing = list(names)
-    return (
-        f"{path.name} was saved for another network: {len(differing)} {what} differ from the one built here: "
-        f"{_list_first(differing)}; build it with the same source, args and small_stem"
+    return gettext(
+        "{name} was saved for another network: {count} {what} differ from the one built here: "
+        "{differing}; build it with the same source, args and small_stem",
+        name=path.name,
+        count=len(differing),
+        what=what,
+        differing=_list_first(differing),
     )
 
 

@@ -97,7 +97,7 @@ def read_config(name: str, settings: ModelSettings, base: Path, *, trust_code: b
     try:
         from transformers import AutoConfig
     except ImportError as error:
-        raise MissingPackageError("transformers", "hf", f"the network hf:{name}") from error
+        raise MissingPackageError("transformers", "hf", gettext("the network hf:{name}", name=name)) from error
     changes = {key: value for key, value in settings.args.items() if key != CONFIG}
     try:
         with quiet_transformers():

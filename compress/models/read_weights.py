@@ -73,7 +73,9 @@ def read_file(path: Path) -> object:
     except Exception as error:  # a damaged pickle may raise any error
         reason = message_line(error)
         if "TorchScript archives" in str(error):
-            reason = "it is a TorchScript archive; save the weights: torch.save(torch.jit.load(PATH).state_dict(), NEW_PATH)"
+            reason = gettext(
+                "it is a TorchScript archive; save the weights: torch.save(torch.jit.load(PATH).state_dict(), NEW_PATH)"
+            )
         msg = gettext(
             "{path} is not a readable weights file ({reason}); allowed: .safetensors, or .pt/.pth from torch.save(state_dict)",
             path=path,
@@ -85,12 +87,19 @@ def read_file(path: Path) -> object:
 def _refusal(path: Path, reason: str) -> str:
     """Why a pickle is refused, and what to save in its place."""
     kind = match[1] if (match := re.search(r"GLOBAL (\S+)", reason)) else ""
-    held = f"a pickled {kind}" if kind else "more than tensors"
+    held = gettext("a pickled {kind}", kind=kind) if kind else gettext("more than tensors")
     if kind.startswith(("ultralytics.", "models.yolo", "models.common")):
-        remedy = "with its own package: torch.save(YOLO(PATH).model.float().state_dict(), NEW_PATH), or export ONNX there"
+        remedy = gettext(
+            "with its own package: torch.save(YOLO(PATH).model.float().state_dict(), NEW_PATH), or export ONNX there"
+        )
     else:
-        remedy = "convert it once: torch.save(torch.load(PATH, weights_only=False).state_dict(), NEW_PATH)"
-    return f"{path} is refused: it holds {held}, and loading it could run code; if you trust its source, {remedy}"
+        remedy = gettext("convert it once: torch.save(torch.load(PATH, weights_only=False).state_dict(), NEW_PATH)")
+    return gettext(
+        "{path} is refused: it holds {held}, and loading it could run code; if you trust its source, {remedy}",
+        path=path,
+        held=held,
+        remedy=remedy,
+    )
 
 
 def find_state_dict(content: object, entry: str | None, path: Path) -> tuple[dict[str, Tensor], list[Fact]]:
@@ -223,5 +232,5 @@ def to_float32(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path
 def first_few(names: Iterable[str]) -> str:
     """The first few names, and the number of further names."""
     listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    more = gettext(" and {count} more", count=len(listed) - _SHOWN) if len(listed) > _SHOWN else ""
     return ", ".join(listed[:_SHOWN]) + more

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from compress.core.atomic_files import name_disk_errors
 from compress.core.environment import check_launch, is_main
+from compress.core.language import Language, in_language_of_recipe
 from compress.core.progress import NullReporter, Reporter
 from compress.core.run_directory import RunDirectory
 from compress.core.run_record import RunRecord
@@ -65,6 +66,7 @@ class Pipeline:
         budget: Limits for the verdict.
         seed: Seed of all random numbers.
         tracking: Trackers of the run besides its record.
+        language: Language of the run's messages and of its report; the environment variable COMPRESS_LANG goes before it.
     """
 
     def __init__(  # public API: each keyword is one key of a recipe
@@ -79,10 +81,20 @@ class Pipeline:
         budget: Budget | None = None,
         seed: int = 0,
         tracking: Tracking | None = None,
+        language: Language | None = None,
     ) -> None:
         teachers = tuple(teacher) if isinstance(teacher, Sequence) else (teacher,)
         self.plan = from_objects(
-            name, model, data, stages, task=task, teachers=teachers, budget=budget, seed=seed, tracking=tracking
+            name,
+            model,
+            data,
+            stages,
+            task=task,
+            teachers=teachers,
+            budget=budget,
+            seed=seed,
+            tracking=tracking,
+            language=language,
         )
 
     @classmethod
@@ -127,10 +139,14 @@ class Pipeline:
         Raises:
             CompressError: An error of the input or the environment; finished stages are kept.
         """
+        with in_language_of_recipe(self.plan.language):
+            return self._run(out=Path(out), fresh=fresh, device=device, reporter=reporter)
+
+    def _run(self, *, out: Path, fresh: bool, device: str, reporter: Reporter | None) -> Run:
         from compress.pipeline.executor import PipelineExecutor
 
         check_launch()
-        directory = RunDirectory(Path(out), self.plan.name, self.plan.digest, reuse=not fresh)
+        directory = RunDirectory(out, self.plan.name, self.plan.digest, reuse=not fresh)
         with directory.locked(), name_disk_errors(directory.path):
             reporter = reporter if reporter and is_main() else NullReporter()
             tracking = self.plan.tracking if is_main() else None

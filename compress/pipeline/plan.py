@@ -17,7 +17,7 @@ from compress.config.start_form import why_not_trainable
 from compress.config.task_requirements import with_task_losses
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
-from compress.core.language import gettext
+from compress.core.language import Language, gettext
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
@@ -55,10 +55,11 @@ class Plan:
         targets: Names of all devices that the recipe names.
         base: Folder for relative paths.
         digest: Short hash of the resolved recipe, for the name of the run directory.
-        recipe: The resolved recipe without its trackers, as JSON.
+        recipe: The resolved recipe without trackers and language, as JSON.
         recipe_text: The text of the recipe.
         trust_code: Whether `python:` sources may run.
         tracking: Trackers of the run; None for none.
+        language: Language of the run's messages and of its report; None for that of the environment.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Plan:
     recipe_text: str
     trust_code: bool = False
     tracking: Tracking | None = None
+    language: Language | None = None
 
 
 def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
@@ -121,10 +123,11 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         targets=targets(recipe.stages),
         base=base,
         digest=digest(recipe),
-        recipe=recipe.model_dump(mode="json", exclude={"tracking"}),
+        recipe=recipe.model_dump(mode="json", exclude={"tracking", "language"}),
         recipe_text=loaded.text,
         trust_code=trust_code,
         tracking=recipe.tracking,
+        language=recipe.language,
     )
 
 
@@ -144,6 +147,7 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
     budget: Budget | None = None,
     seed: int = 0,
     tracking: Tracking | None = None,
+    language: Language | None = None,
 ) -> Plan:
     """The plan of a pipeline from Python objects: network, loaders and stages.
 
@@ -194,6 +198,7 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
         recipe=recipe,
         recipe_text="",
         tracking=tracking,
+        language=language,
     )
 
 

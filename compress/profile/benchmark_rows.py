@@ -16,6 +16,7 @@ from compress.backends.runner_protocol import Feeds, PhaseTimer, Runner, pinned,
 from compress.config.devices import Device
 from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import Reporter
 from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Metrics, Quantity
 from compress.core.statistics import drifting_percentile_interval
@@ -74,7 +75,7 @@ def measure_rows(
         phases = {name: copy_and_compute(runner, inputs[name]) for name, runner in runners.items()}
         energy = power.measure(actions, power.open_sensors(sensor_targets(device)), seconds=POWER_SECONDS, batch=batch)
     rows = []
-    with reporter.bar("measuring memory", len(files)) as bar:
+    with reporter.bar(gettext("measuring memory"), len(files)) as bar:
         for name, path in files.items():
             quantities = latencies(timings[name], device.contract.percentiles) | phases[name] | energy[name]
             quantities |= _memory(path, inputs[name], plan)
@@ -106,7 +107,7 @@ def _with_arrivals(
     timings: Mapping[str, Timing], actions: Mapping[str, Action], device: Device, seconds: float, reporter: Reporter
 ) -> dict[str, Timing]:
     rate_hz = device.contract.arrivals_per_s
-    with reporter.bar("measuring latency with periodic inputs and cold caches", 1) as bar:
+    with reporter.bar(gettext("measuring latency with periodic inputs and cold caches"), 1) as bar:
         samples = time_arrivals(actions, rate_hz=rate_hz, seconds=seconds * ARRIVAL_SHARE)
         bar.advance()
     return {
@@ -127,7 +128,7 @@ def copy_and_compute(runner: Runner, feeds: Feeds) -> dict[str, Quantity]:
     if not isinstance(runner, PhaseTimer):
         return {}
     phases = [runner.time_phases(feeds) for _ in range(PHASE_RUNS)]
-    detail = f"{runner.describe()['runtime']}, timed by events on the device"
+    detail = gettext("{runtime}, timed by events on the device", runtime=runner.describe()["runtime"])
     series_by_name = {
         name: [getattr(run, name) for run in phases] for name in ("copy_in_ms", "compute_ms", "copy_out_ms")
     }  # fmt: skip
@@ -152,21 +153,28 @@ def estimate_rows(
     Raises:
         DeviceError: The profile lacks a value that the estimate needs, or a graph's shapes are not known.
     """
-    missing = f"{device.title} is not connected"
+    missing = gettext("{title} is not connected", title=device.title)
     rows = []
     for name, path in files.items():
         latency = cost.latency(path, device, feeds[name] if feeds else None)
         quantities = {"latency_p50_ms": latency, "throughput_per_s": _rate(latency)}
         for percent in device.contract.percentiles:
             key = f"latency_p{percent:g}_ms"
-            quantities.setdefault(key, Quantity.missing("ms", f"{missing}; the cost model estimates the median only"))
+            quantities.setdefault(
+                key, Quantity.missing("ms", gettext("{missing}; the cost model estimates the median only", missing=missing))
+            )
         for name_of_latency in LATENCY_BY_ARRIVAL.values():
             quantities.setdefault(
-                name_of_latency, Quantity.missing("ms", f"{missing}; the cost model estimates back-to-back inputs only")
+                name_of_latency,
+                Quantity.missing(
+                    "ms", gettext("{missing}; the cost model estimates back-to-back inputs only", missing=missing)
+                ),
             )
-        quantities["memory_bytes"] = Quantity.missing("bytes", f"{missing}; resident memory depends on its runtime")
-        quantities["power_w"] = Quantity.missing("W", f"{missing}; its power sensor cannot be read")
-        quantities["energy_j"] = Quantity.missing("J", f"{missing}; its power sensor cannot be read")
+        quantities["memory_bytes"] = Quantity.missing(
+            "bytes", gettext("{missing}; resident memory depends on its runtime", missing=missing)
+        )
+        quantities["power_w"] = Quantity.missing("W", gettext("{missing}; its power sensor cannot be read", missing=missing))
+        quantities["energy_j"] = Quantity.missing("J", gettext("{missing}; its power sensor cannot be read", missing=missing))
         quantities |= memory.sizes(path)
         rows.append(
             BenchmarkRow(

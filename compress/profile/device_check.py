@@ -12,6 +12,7 @@ from compress.config.devices.hardware_identity import ReportedHardware, contradi
 from compress.config.devices.profile_schema import UNITS
 from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.statistics import runs_needed
 from compress.profile.cost_model import calibration_file
 from compress.profile.settings import sensor_targets
@@ -40,9 +41,9 @@ def check_device(device: Device) -> tuple[CheckResult, ...]:
             CheckResult(
                 what="reach",
                 met=None,
-                text="not connected: estimated; to measure, add `connection: {ssh: HOST}` to the profile",
+                text=gettext("not connected: estimated; to measure, add `connection: {ssh: HOST}` to the profile"),
             ),
-            CheckResult(what="runtime", met=None, text=f"{device.runtime}, assumed"),
+            CheckResult(what="runtime", met=None, text=gettext("{runtime}, assumed", runtime=device.runtime)),
         ]
     elif isinstance(device.connection, Ssh):
         reach = _check_ssh(device)
@@ -58,7 +59,13 @@ def _check_this_machine(device: Device) -> Iterator[CheckResult]:
     machine = device.hardware
     sets = ", ".join(machine.instruction_sets) if machine else ""
     yield CheckResult(
-        what="reach", met=True, text=f"this machine: {machine.cpu}, {machine.processors} processors, {sets}" if machine else ""
+        what="reach",
+        met=True,
+        text=gettext(
+            "this machine: {cpu}, {processors} processors, {sets}", cpu=machine.cpu, processors=machine.processors, sets=sets
+        )
+        if machine
+        else "",
     )
     yield _runtime(device.runtime)
     for name in dict.fromkeys(device.runtimes):
@@ -78,7 +85,11 @@ def _runtime(runtime: str) -> CheckResult:
         version = metadata.version(runtime)
     except metadata.PackageNotFoundError:
         trtexec = shutil.which("trtexec") if runtime == "tensorrt" else None
-        text = f"trtexec at {trtexec}" if trtexec else f"{runtime} is not installed: pip install {runtime}"
+        text = (
+            gettext("trtexec at {trtexec}", trtexec=trtexec)
+            if trtexec
+            else gettext("{runtime} is not installed: pip install {runtime}", runtime=runtime)
+        )
         return CheckResult(what="runtime", met=trtexec is not None, text=text)
     return CheckResult(what="runtime", met=True, text=f"{runtime} {version}")
 
@@ -95,12 +106,14 @@ def _provider(runtime: str) -> CheckResult:
 
 def _clocks(readings: Mapping[str, str], *, virtual: bool) -> CheckResult:
     values = ", ".join(f"{name} {value}" for name, value in readings.items())
-    machine = "a virtual machine; " if virtual else ""
+    machine = gettext("a virtual machine; ") if virtual else ""
     if "governor" not in readings:
-        text = f"{machine}{values or 'nothing'} readable; clocks cannot be read or locked"
+        text = gettext(
+            "{machine}{values} readable; clocks cannot be read or locked", machine=machine, values=values or "nothing"
+        )
         return CheckResult(what="clocks", met=False, text=text)
     locked = readings["governor"] == "performance"
-    advice = "" if locked else "; not locked: set the governor to performance before measuring"
+    advice = "" if locked else gettext("; not locked: set the governor to performance before measuring")
     return CheckResult(what="clocks", met=locked, text=f"{machine}{values}{advice}")
 
 
@@ -114,7 +127,11 @@ def _check_ssh(device: Device) -> list[CheckResult]:
     hardware = ReportedHardware(facts.cpu, facts.architecture)
     results = [CheckResult(what="reach", met=True, text=f"{facts.host}: {hardware}, {facts.system}")]
     if contradicts_profile(device, hardware):
-        text = f"the profile describes {device.title}, but the device is {hardware}: limits will fail"
+        text = gettext(
+            "the profile describes {title}, but the device is {hardware}: limits will fail",
+            title=device.title,
+            hardware=hardware,
+        )
         results.append(CheckResult(what="hardware", met=False, text=text))
     version = facts.tensorrt if device.runtime == "tensorrt" else facts.onnxruntime
     text = f"{device.runtime} {version}" if version else facts.missing(device)
@@ -129,25 +146,42 @@ def _check_ssh(device: Device) -> list[CheckResult]:
 def _protocol(device: Device) -> Iterator[CheckResult]:
     contract = device.contract
     unsupported = [percent for percent in contract.percentiles if runs_needed(percent / 100) > contract.min_runs]
-    needs = ", ".join(f"p{percent:g} needs {runs_needed(percent / 100)} runs" for percent in unsupported)
-    note = f"; {needs}, and is missing with fewer" if needs else ""
+    needs = ", ".join(
+        gettext("p{percent:g} needs {runs_needed} runs", percent=percent, runs_needed=runs_needed(percent / 100))
+        for percent in unsupported
+    )
+    note = gettext("; {needs}, and is missing with fewer", needs=needs) if needs else ""
     yield CheckResult(
         what="contract",
         met=None,
-        text=f"batch {contract.batch}, {contract.warmup_seconds:g} s warm-up, {contract.seconds:g} s and at least "
-        f"{contract.min_runs} runs per file{note}",
-    )  # fmt: skip
+        text=gettext(
+            "batch {batch}, {warmup_seconds:g} s warm-up, {seconds:g} s and at least {min_runs} runs per file{note}",
+            batch=contract.batch,
+            warmup_seconds=contract.warmup_seconds,
+            seconds=contract.seconds,
+            min_runs=contract.min_runs,
+            note=note,
+        ),
+    )
     if contract.power_mode:
-        yield CheckResult(what="power mode", met=None, text=f"set before measuring: {contract.power_mode}")
+        yield CheckResult(
+            what="power mode",
+            met=None,
+            text=gettext("set before measuring: {power_mode}", power_mode=contract.power_mode),
+        )
 
 
 def _peaks(device: Device) -> Iterator[CheckResult]:
     missing = [name for name in UNITS if getattr(device.peaks, name) is None]
     if device.connection is None:
-        text = "complete, each with its source" if not missing else f"missing, because not published: {', '.join(missing)}"
+        text = (
+            gettext("complete, each with its source")
+            if not missing
+            else gettext("missing, because not published: {missing}", missing=", ".join(missing))
+        )
         yield CheckResult(what="figures", met=None, text=text)
     elif missing:
-        text = f"not in the profile, and not needed for a measured device: {', '.join(missing)}"
+        text = gettext("not in the profile, and not needed for a measured device: {missing}", missing=", ".join(missing))
         yield CheckResult(what="figures", met=None, text=text)
 
 
@@ -163,11 +197,27 @@ def _calibration(device: Device) -> CheckResult:
         return CheckResult(what="calibration", met=False, text=str(error))
     processor = calibration_file.this_processor(device.hardware)
     if reason := calibration_file.mismatch_reason(calibration, processor, device.threads):
-        return CheckResult(what="calibration", met=False, text=f"{path} is not valid: {reason}")
+        return CheckResult(
+            what="calibration", met=False, text=gettext("{path} is not valid: {reason}", path=path, reason=reason)
+        )
     accuracy, warning = calibration.accuracy, calibration.load_warning
-    error_text = f"mean error {accuracy.mean:.1%} in cross-validation over {accuracy.networks} architectures"
-    advice = f"; {warning}; stop other programs and run `{command}` again" if warning else ""
-    text = f"{path}, of {calibration.created}: {error_text}{advice}"
+    error_text = gettext(
+        "mean error {mean:.1%} in cross-validation over {networks} architectures",
+        mean=accuracy.mean,
+        networks=accuracy.networks,
+    )
+    advice = (
+        gettext("; {warning}; stop other programs and run `{command}` again", warning=warning, command=command)
+        if warning
+        else ""
+    )
+    text = gettext(
+        "{path}, of {created}: {error_text}{advice}",
+        path=path,
+        created=calibration.created,
+        error_text=error_text,
+        advice=advice,
+    )
     return CheckResult(what="calibration", met=not warning, text=text)
 
 

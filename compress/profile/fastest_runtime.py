@@ -18,6 +18,7 @@ from compress.backends.runner_protocol import Array, Feeds
 from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import Reporter
 from compress.core.record import Quantity
 from compress.profile.latency.timing import Timing, speedup, time_runners
@@ -181,12 +182,12 @@ def _fastest(default: str, timings: Mapping[str, Timing], agreements: Mapping[st
 
 
 def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | None, *, chosen: bool) -> dict[str, object]:
-    detail = "the reference of the comparison"
+    detail = gettext("the reference of the comparison")
     top1 = Quantity.missing("fraction", detail)
     if agreement is not None:
-        top1 = Quantity.missing("fraction", "the first output has no class scores")
+        top1 = Quantity.missing("fraction", gettext("the first output has no class scores"))
     if agreement is not None and agreement.top1 is not None:
-        top1 = Quantity.measured(agreement.top1, "fraction", "same class as the first runtime", runs=agreement.samples)
+        top1 = Quantity.measured(agreement.top1, "fraction", gettext("same class as the first runtime"), runs=agreement.samples)
     return {
         "runtime": name,
         "version": timing.settings["runtime"],

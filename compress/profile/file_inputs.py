@@ -69,7 +69,7 @@ class FileInputs:
         """Shapes, with a note on typical sizes: `x 1×3×320×320 (height 320, width 320: typical, not given)`."""
         shapes = describe_feeds(self.feeds(batch))
         typical = ", ".join(f"{axis} {self.signature.size(axis)}" for axis in self.typical)
-        return f"{shapes} ({typical}: typical, not given)" if typical else shapes
+        return gettext("{shapes} ({typical}: typical, not given)", shapes=shapes, typical=typical) if typical else shapes
 
 
 def load_feeds(path: Path) -> dict[str, Array]:

@@ -17,6 +17,7 @@ from compress.backends.iterate_split import Part, iterate_split
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Array, Feeds, FileRunner, Reloadable, pinned
 from compress.core.entries import Row
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.progress import Reporter
 from compress.core.record import Quantity
@@ -106,7 +107,7 @@ def compare_postprocessing(
         metrics = dict(zip([*files][1:], _metrics(network, inside, spec, context, post, plan.runtime), strict=True))
     rows: list[Row] = []
     for name in files:
-        size = Quantity.measured(sizes[name], "bytes", "ONNX file on disk")
+        size = Quantity.measured(sizes[name], "bytes", gettext("ONNX file on disk"))
         quantities = {context.task.metric: metrics.get(name), "latency_p50_ms": latencies[name], "size_bytes": size}
         written = {key: quantity and quantity.model_dump(mode="json") for key, quantity in quantities.items()}
         rows.append({"variant": name, **written})
@@ -153,7 +154,7 @@ def _metrics(
         tensors = {name: torch.from_numpy(values) for name, values in results_outside.items()}
         scores[1].append(task.deciding.scores(tensors, batch.to("cpu").targets))
     first, second = (torch.cat(parts).numpy() for parts in scores)
-    where = f"{runtime}, the first {len(first)} validation samples"
+    where = gettext("{runtime}, the first {count} validation samples", runtime=runtime, count=len(first))
     return estimate(task.deciding, first, where), estimate(task.deciding, second, where)
 
 

@@ -206,7 +206,7 @@ def _with_fastest_runtime(
     for note in choice.notes:
         reporter.line(render(note))
     for skip in choice.skipped:
-        reporter.line(f"{render_subject(skip)} skipped: {render(skip)}")
+        reporter.line(gettext("{render_subject} skipped: {render}", render_subject=render_subject(skip), render=render(skip)))
     return replace(plan, runtime=choice.runtime)
 
 
@@ -214,6 +214,15 @@ def _read_trtexec(folder: Path, reporter: Reporter) -> BenchmarkRow:
     """Row of the results of trtexec in a folder; the slowest layers are reported as lines."""
     benchmark = trtexec.read_row(folder, folder.resolve().name)
     for row in trtexec.read_layers(folder)[:SLOWEST] if (folder / trtexec.PROFILE).exists() else ():
-        nodes = row["onnx_nodes"] or "no ONNX node"
-        reporter.line(f"{folder.name}: {row['median_ms']:.3g} ms, {row['share']:.1%}: {row['layer']} ({nodes})")
+        nodes = row["onnx_nodes"] or gettext("no ONNX node")
+        reporter.line(
+            gettext(
+                "{name}: {median_ms:.3g} ms, {share:.1%}: {layer} ({nodes})",
+                name=folder.name,
+                median_ms=row["median_ms"],
+                share=row["share"],
+                layer=row["layer"],
+                nodes=nodes,
+            )
+        )
     return benchmark

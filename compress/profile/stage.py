@@ -184,7 +184,8 @@ def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Metrics:
     sizes = {row.subject: row.quantities["size_bytes"].value or 0.0 for row in rows}
     artifact = sizes.pop("artifact")
     return {
-        f"size_ratio_vs_{name}": Quantity.measured(size / artifact, "1", f"{size:.0f} bytes ÷ {artifact:.0f} bytes on disk")
+        f"size_ratio_vs_{name}": Quantity.measured(size / artifact, "1", gettext(
+"{size:.0f} bytes ÷ {artifact:.0f} bytes on disk", size=size, artifact=artifact))
         for name, size in sizes.items()
     }  # fmt: skip
 

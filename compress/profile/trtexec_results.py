@@ -162,24 +162,34 @@ def read_row(folder: Path, device: str) -> BenchmarkRow:
     """
     trace = read_times(folder / TIMES)
     size = _batch(folder)
-    copies = "copies included" if trace.copies else "without copies (--noDataTransfers)"
-    detail = f"trtexec on {device}, {copies}, batch {size or 'size unknown'}, read from {folder / TIMES}"
+    copies = gettext("copies included") if trace.copies else gettext("without copies (--noDataTransfers)")
+    detail = gettext(
+        "trtexec on {device}, {copies}, batch {size}, read from {folder}",
+        device=device,
+        copies=copies,
+        size=size or "size unknown",
+        folder=folder / TIMES,
+    )
     rounds = np.zeros(len(trace.latency_ms), dtype=np.int64)
     timing = Timing(Samples(trace.latency_ms, rounds, Warmup(0, 0.0, True)), {"runtime": "TensorRT"}, detail, size or 1)
     quantities = latencies(timing, (50, 90, 99)) | {name: _part(trace, name, detail) for name in PARTS}
     if size is None:
-        rate = Quantity.missing("1/s", f"{folder / ENGINE} does not contain the batch size")
+        rate = Quantity.missing("1/s", gettext("{folder} does not contain the batch size", folder=folder / ENGINE))
     elif trace.seconds <= 0:
-        rate = Quantity.missing("1/s", f"the last run in {folder / TIMES} ends before the first one starts")
+        rate = Quantity.missing(
+            "1/s", gettext("the last run in {folder} ends before the first one starts", folder=folder / TIMES)
+        )
     else:
-        rate = Quantity.measured(len(rounds) * size / trace.seconds, "1/s", f"runs ÷ wall time; {detail}", runs=len(rounds))
+        rate = Quantity.measured(
+            len(rounds) * size / trace.seconds, "1/s", gettext("runs ÷ wall time; {detail}", detail=detail), runs=len(rounds)
+        )
     quantities["throughput_per_s"] = rate
     return BenchmarkRow(subject=folder.name, device=device, runtime="TensorRT, by trtexec", quantities=quantities)
 
 
 def _part(trace: EngineRuns, name: str, detail: str) -> Quantity:
     if name != "compute_ms" and not trace.copies:
-        return Quantity.missing("ms", "trtexec ran with --noDataTransfers")
+        return Quantity.missing("ms", gettext("trtexec ran with --noDataTransfers"))
     series = trace.parts_ms[name]
     return Quantity.measured(
         float(np.median(series)), "ms", detail, interval=drifting_percentile_interval(series, 0.5), runs=len(series)

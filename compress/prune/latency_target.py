@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.fact import Fact
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.profile.compare_networks import median_ms
 from compress.prune.speedup import SpeedupMeter
@@ -86,7 +87,7 @@ def measure_fraction(
 def quantity(result: LatencyResult) -> Quantity:
     """The measured fraction, with its provenance."""
     interval = (result.low, result.high) if result.low is not None and result.high is not None else None
-    return Quantity.measured(result.reached, "fraction", HOW, interval=interval)
+    return Quantity.measured(result.reached, "fraction", gettext(HOW), interval=interval)
 
 
 def describe(target: Target, result: LatencyResult) -> tuple[Fact, ...]:

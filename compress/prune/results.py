@@ -56,10 +56,10 @@ def results(
             "macs_ratio": Quantity.measured(
                 after.macs / before.macs,
                 "fraction",
-                "multiply-accumulates of one sample ÷ those of the dense network; counted",
+                gettext("multiply-accumulates of one sample ÷ those of the dense network; counted"),
             ),
             "parameters_ratio": Quantity.measured(
-                after.parameters / before.parameters, "fraction", "parameters ÷ those of the dense network; counted"
+                after.parameters / before.parameters, "fraction", gettext("parameters ÷ those of the dense network; counted")
             ),
         }
     prunable = sum(n for _, n in count_zeros(module, protected).values())
@@ -68,16 +68,16 @@ def results(
         "sparsity": Quantity.measured(
             _sparsity(module, protected),
             "fraction",
-            f"zeros counted in {prunable} prunable weights (no biases, no normalisation)",
+            gettext("zeros counted in {prunable} prunable weights (no biases, no normalisation)", prunable=prunable),
         ),
         "parameters_ratio": Quantity.measured(
-            1 - zeros / before.parameters, "fraction", "nonzero parameters ÷ all parameters; counted"
+            1 - zeros / before.parameters, "fraction", gettext("nonzero parameters ÷ all parameters; counted")
         ),
         "compressed_bytes": Quantity.measured(
-            compressed_bytes(module), "bytes", "float32 weights after DEFLATE (zlib, level 6)"
+            compressed_bytes(module), "bytes", gettext("float32 weights after DEFLATE (zlib, level 6)")
         ),
         "compressed_bytes_before": Quantity.measured(
-            compressed_bytes(parent), "bytes", "float32 weights of the dense network after DEFLATE (zlib, level 6)"
+            compressed_bytes(parent), "bytes", gettext("float32 weights of the dense network after DEFLATE (zlib, level 6)")
         ),
     }
 

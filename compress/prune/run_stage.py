@@ -17,6 +17,7 @@ from torch import nn
 from compress.core.entries import Row, integer, number
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.metric_limits import allowed_loss
 from compress.core.record import Curve
 from compress.core.registry import lookup
@@ -101,7 +102,7 @@ class PruningRun:
                 return state, self._last_accepted(state)
             except ModelError:  # missing or damaged weights
                 self.context.reporter.line(
-                    "prune: the checkpoint of the last step is missing or damaged; starting from the dense network"
+                    gettext("prune: the checkpoint of the last step is missing or damaged; starting from the dense network")
                 )
         module = copy.deepcopy(self.initial.module)
         before, after = (validation_metric(network, self.context) for network in (self.parent, module))

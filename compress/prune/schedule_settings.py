@@ -177,41 +177,81 @@ def incompatible_reason(stage: Prune) -> str:
     allowed = ", ".join(entry.name for entry in entries("importance") if unit in entry.options.get("scores", SCORES))
     loss_changes = with_option("importance", "loss_change")
     if unit not in lookup("importance", stage.importance).options.get("scores", SCORES):
-        return f"importance {stage.importance!r} does not score {unit}, as granularity {granularity!r} needs; use {allowed}"
+        return gettext(
+            "importance {importance!r} does not score {unit}, as granularity {granularity!r} needs; use {allowed}",
+            importance=stage.importance,
+            unit=unit,
+            granularity=granularity,
+            allowed=allowed,
+        )
     if stage.cost_aware == "latency" and granularity != "channel":
-        return f"cost_aware: latency ranks channels, and granularity is {granularity!r}; leave it out or use 'channel'"
+        return gettext(
+            "cost_aware: latency ranks channels, and granularity is {granularity!r}; leave it out or use 'channel'",
+            granularity=granularity,
+        )
     if stage.cost_aware == "latency" and stage.importance not in loss_changes:
-        reason = f"cost_aware: latency needs scores that are changes of the loss, and importance is {stage.importance!r}"
-        return f"{reason}; use {', '.join(loss_changes)}"
+        return gettext(
+            "cost_aware: latency needs scores that are changes of the loss, and importance is {importance!r}; "
+            "use {loss_changes}",
+            importance=stage.importance,
+            loss_changes=", ".join(loss_changes),
+        )
     if stage.rescorings not in (None, 1) and not is_iterative(granularity, stage.importance):
-        reason = "rescorings needs granularity 'channel' and scores that are changes of the loss"
-        return f"{reason} ({', '.join(loss_changes)}); leave it out with importance {stage.importance!r}"
+        return gettext(
+            "rescorings needs granularity 'channel' and scores that are changes of the loss ({loss_changes}); "
+            "leave it out with importance {importance!r}",
+            loss_changes=", ".join(loss_changes),
+            importance=stage.importance,
+        )
     if training is not None and (reason := _training_reason(stage, training)):
         return reason
     granularities: tuple[str, ...] | None = lookup("schedule", kind).options.get("granularities")
     if granularities is not None and granularity not in granularities:
         allowed = " or ".join(map(repr, granularities))
-        return f"schedule {kind!r} needs masks of weights, and granularity {granularity!r} has none; use {allowed}"
+        return gettext(
+            "schedule {kind!r} needs masks of weights, and granularity {granularity!r} has none; use {allowed}",
+            kind=kind,
+            granularity=granularity,
+            allowed=allowed,
+        )
     if has_option("schedule", kind, "exchanges") and stage.recover.ema is not None:
-        return f"recover.ema averages networks with different masks, so the result is not sparse; leave it out with {kind!r}"
+        return gettext(
+            "recover.ema averages networks with different masks, so the result is not sparse; leave it out with {kind!r}",
+            kind=kind,
+        )
     if has_option("schedule", kind, "trains") and stage.recover.epochs == 0:
-        return f"schedule {kind!r} trains during recovery, and recover.epochs is 0; set recover.epochs to 1 or more"
+        return gettext(
+            "schedule {kind!r} trains during recovery, and recover.epochs is 0; set recover.epochs to 1 or more", kind=kind
+        )
     return ""
 
 
 def _training_reason(stage: Prune, training: SparseTraining) -> str:
     """The same for `sparse_training`."""
     if has_option("penalty", training.kind, "structured") and not has_option("granularity", stage.granularity, "structured"):
-        reason = f"sparse_training: {training.kind} acts on whole channels, and granularity is {stage.granularity!r}"
-        return f"{reason}; use l1 or greg1"
+        return gettext(
+            "sparse_training: {kind} acts on whole channels, and granularity is {granularity!r}; use l1 or greg1",
+            kind=training.kind,
+            granularity=stage.granularity,
+        )
     if has_option("penalty", training.kind, "grows") and stage.granularity == "layer":
-        return f"sparse_training: {training.kind} acts on channels or weights, not on whole layers; use group_lasso or slimming"
+        return gettext(
+            "sparse_training: {kind} acts on channels or weights, not on whole layers; use group_lasso or slimming",
+            kind=training.kind,
+        )
     if training.kind == "greg2" and not has_option("importance", stage.importance, "magnitude"):
         allowed = ", ".join(with_option("importance", "magnitude"))
-        return f"sparse_training: greg2 selects by magnitude, and importance is {stage.importance!r}; use one of {allowed}"
+        return gettext(
+            "sparse_training: greg2 selects by magnitude, and importance is {importance!r}; use one of {allowed}",
+            importance=stage.importance,
+            allowed=allowed,
+        )
     if training.kind == "greg2" and stage.target.timed:
-        reason = f"sparse_training: greg2 selects weights during training, when {stage.target.measure} cannot be measured"
-        return f"{reason}; use a target of macs, or kind greg1"
+        return gettext(
+            "sparse_training: greg2 selects weights during training, when {measure} cannot be measured; "
+            "use a target of macs, or kind greg1",
+            measure=stage.target.measure,
+        )
     if stage.schedule.kind == "lottery":
-        return "sparse_training and schedule 'lottery' both train before the first pruning step; leave one of them out"
+        return gettext("sparse_training and schedule 'lottery' both train before the first pruning step; leave one of them out")
     return ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.prune.base import Constraints
@@ -52,5 +53,5 @@ def scan(
     with context.reporter.bar("sensitivity", pruner.prunable_layers * len(stage.ratios)) as bar:
         for layer, ratio, module in pruner.prune_single_layers(parent, stage.ratios, importance):
             rows.append({"layer": layer, "ratio": round(ratio, 6), name: validation_metric(module, context)})
-            bar.advance(note=f"{layer} without {ratio:.0%}: {rows[-1][name]:.3f}")
+            bar.advance(note=gettext("{layer} without {ratio:.0%}: {rows:.3f}", layer=layer, ratio=ratio, rows=rows[-1][name]))
     return rows, pruner.skipped

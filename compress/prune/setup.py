@@ -18,6 +18,7 @@ from compress.core.entries import Row, Tables, integer, number
 from compress.core.environment import is_main, world_size
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
@@ -167,7 +168,7 @@ class PruningSetup:
         try:
             row = {"step": step, **self.meter.row(module, self.device)}
         except CompressError as error:
-            self._notes.append(Fact.of("prune.step_not_timed", f"step {step}", error=str(error)))
+            self._notes.append(Fact.of("prune.step_not_timed", gettext("step {step}", step=step), error=str(error)))
             return
         earlier = tuple(row for row in self.log.speed if integer(row, "step") < step)
         if not speedup.has_no_speedup(earlier[-1] if earlier else None, row):
@@ -195,11 +196,11 @@ class PruningSetup:
             return {"pruning_speedup": Quantity.missing("1", self._not_timed_reason())}
         last = self.log.speed[-1]
         interval = (number(last, "low"), number(last, "high")) if last["low"] is not None else None
-        detail = (
+        detail = gettext(
             "time of the dense network ÷ time of the pruned network, ONNX Runtime on this machine, 1 thread, batch 1, "
             "timed in turns"
         )
-        by_macs = "pruning_speedup ÷ (multiply-accumulates of the dense network ÷ those of the pruned one)"
+        by_macs = gettext("pruning_speedup ÷ (multiply-accumulates of the dense network ÷ those of the pruned one)")
         return {
             "pruning_speedup": Quantity.measured(number(last, "measured_speedup"), "1", detail, interval=interval),
             "speedup_efficiency": Quantity.measured(number(last, "efficiency"), "fraction", by_macs),
@@ -207,10 +208,10 @@ class PruningSetup:
 
     def _not_timed_reason(self) -> str:
         if not has_option("granularity", self.stage.granularity, "structured"):
-            return "a dense runtime does not skip zeros"
+            return gettext("a dense runtime does not skip zeros")
         if not self.stage.timing_seconds and not self.stage.target.timed:
-            return "timing_seconds is 0"
-        return "no step was accepted, or no network could be timed"
+            return gettext("timing_seconds is 0")
+        return gettext("no step was accepted, or no network could be timed")
 
     def notes(self) -> tuple[Fact, ...]:
         """Points for review about times and channel multiples."""

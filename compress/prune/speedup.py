@@ -17,6 +17,7 @@ from compress.config.devices import Device
 from compress.core.entries import number, number_or_none, text
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.models.count_macs import count_network
 from compress.profile.compare_networks import NetworkTimer, estimated_ms, is_calibrated, median_ms
 
@@ -77,14 +78,24 @@ def diagnose(misaligned: int, work: Sequence[OperatorWork], latency_ms: float) -
         latency_ms: Time of the network.
     """
     if misaligned:
-        return f"channel alignment: {misaligned} convolutions have inputs that are no multiple of {ALIGNED}; raise round_to"
+        return gettext(
+            "channel alignment: {misaligned} convolutions have inputs that are no multiple of {aligned}; raise round_to",
+            misaligned=misaligned,
+            aligned=ALIGNED,
+        )
     operator_us = latency_ms * 1e3 / max(len(work), 1)
     if operator_us < OVERHEAD_US:
-        return f"runtime overhead: {len(work)} operators take {operator_us:.1f} µs each, of which much is launch overhead"
+        return gettext(
+            "runtime overhead: {count} operators take {operator_us:.1f} µs each, of which much is launch overhead",
+            count=len(work),
+            operator_us=operator_us,
+        )
     intensity = sum(item.operations for item in work) / max(4 * sum(item.elements for item in work), 1)
     if intensity < RIDGE:
-        return f"memory-bound: {intensity:.1f} operations per byte, so that a core waits for memory"
-    return "unknown: channels are aligned, and operators are large and dense; see compress profile --layers"
+        return gettext(
+            "memory-bound: {intensity:.1f} operations per byte, so that a core waits for memory", intensity=intensity
+        )
+    return gettext("unknown: channels are aligned, and operators are large and dense; see compress profile --layers")
 
 
 def has_no_speedup(before: Mapping[str, object] | None, row: Mapping[str, object]) -> bool:
@@ -100,7 +111,7 @@ def no_speedup(rows: Sequence[Mapping[str, object]]) -> tuple[Fact, ...]:
     return tuple(
         Fact.of(
             "prune.no_speedup",
-            f"step {row['step']}",
+            gettext("step {step}", step=row["step"]),
             macs_ratio=number(row, "predicted_speedup"),
             speedup=number(row, "measured_speedup"),
             low=number_or_none(row, "low"),

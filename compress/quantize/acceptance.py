@@ -21,6 +21,7 @@ from compress.core.budget import MB, Budget
 from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.metric_limits import MetricLimit, allowed_loss
 from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
@@ -170,7 +171,7 @@ def _result(
     fastest_float = min(floats, key=lambda candidate: latency_ms[candidate])
     metric, reference = deciding.info, scores[floats[0]].scores
     drops = {
-        key: loss_of(deciding, reference, scores[key].scores, "the float parent", "validation")
+        key: loss_of(deciding, reference, scores[key].scores, gettext("the float parent"), "validation")
         for key in timings
         if key[0] == QUANTIZED
     }

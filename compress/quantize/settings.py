@@ -110,7 +110,7 @@ class MixedPrecisionSettings(MetricLimits):
     def _refuse_two_budgets(self) -> Self:
         budgets = [*self.limits, *self.cost_limits]
         if len(budgets) > 1:
-            allowed = f"the loss of the metric, {', '.join(COSTS)}"
+            allowed = gettext("the loss of the metric, {costs}", costs=", ".join(COSTS))
             msg = gettext(
                 "mixed allows one budget of {allowed}; remove all but one of {budgets}",
                 allowed=allowed,

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from compress.core.language import gettext
+
 if TYPE_CHECKING:
     from compress.config.devices import Device
 
@@ -62,16 +64,23 @@ def unsupported_scheme_reason(scheme: Scheme, runtimes: tuple[str, ...]) -> str 
         return None
     supporting = ", ".join(SCHEME_RUNTIMES[scheme])
     others = ", ".join(name for name, supported in SCHEME_RUNTIMES.items() if set(runtimes) <= set(supported))
-    return (
-        f"{', '.join(lacking)} does not support scheme {scheme!r}, which {supporting} supports; "
-        f"schemes that all targets support are {others}"
+    return gettext(
+        "{lacking} does not support scheme {scheme!r}, which {supporting} supports; "
+        "schemes that all targets support are {others}",
+        lacking=", ".join(lacking),
+        scheme=scheme,
+        supporting=supporting,
+        others=others,
     )
 
 
 def latency_unavailable(targets: tuple[Device, ...]) -> str:
     """Message that a latency budget needs a target that is this machine."""
     names = ", ".join(device.name for device in targets) or "none"
-    return f"mixed.latency_ms is measured on this machine, but no target is (targets: {names}); add host to the devices"
+    return gettext(
+        "mixed.latency_ms is measured on this machine, but no target is (targets: {names}); add host to the devices",
+        names=names,
+    )
 
 
 def local_device(targets: tuple[Device, ...]) -> Device | None:

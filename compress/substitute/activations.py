@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.models.module_replacement import REPLACEABLE
 from compress.substitute.trace_calls import CallTrace, FunctionCall
 
@@ -89,7 +90,7 @@ def activation_functions(network: nn.Module, trace: CallTrace) -> tuple[dict[str
         if attributes:
             attribute_kinds |= {f"{name}.{key}".lstrip("."): kind for key in attributes}
         else:
-            layer = name or "the network itself"
+            layer = name or gettext("the network itself")
             irreplaceable[layer, kind] = Fact.of(
                 "substitute.called_as_function", layer, kind=kind, type=type(part).__name__, module=_NAMES[kind]
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.core.entries import Row
+from compress.core.language import gettext
 from compress.core.sentences import render
 from compress.models import module_replacement as parts
 from compress.substitute import depthwise, squeeze_excite
@@ -60,7 +61,7 @@ def shrink_depthwise(network: nn.Module, names: Sequence[str], batches: Sequence
         was = "×".join(map(str, part.kernel_size))
         r_squared = depthwise.fit_kernel(part, sums.get(name), method)
         now = "×".join(map(str, part.kernel_size))
-        row = {"layer": name, "was": f"depthwise {was}", "now": now, "response_kept": r_squared}
+        row = {"layer": name, "was": gettext("depthwise {was}", was=was), "now": now, "response_kept": r_squared}
         replacements.append(Replacement(DEPTHWISE, name, row))
     return replacements
 
@@ -79,8 +80,13 @@ def remove_gates(
             "was": "squeeze-excite",
             "now": "nothing",
             "response_kept": mean.explained if target.layer else mean.explained_by_one,
-            "mean_gate": f"{float(mean.k.mean()):.3f} ({float(mean.k.min()):.3f} to {float(mean.k.max()):.3f})",
-            "its_place": f"absorbed into {target.layer}"
+            "mean_gate": gettext(
+                "{mean:.3f} ({min:.3f} to {max:.3f})",
+                mean=float(mean.k.mean()),
+                min=float(mean.k.min()),
+                max=float(mean.k.max()),
+            ),
+            "its_place": gettext("absorbed into {layer}", layer=target.layer)
             if target.layer
             else f"dropped: {', and '.join(map(render, target.reasons))}",
         }

@@ -23,6 +23,7 @@ from compress.core.environment import is_main, world_size
 from compress.core.errors import DeviceError
 from compress.core.fact import Value
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.profile import compare_networks as stopwatch
 from compress.profile.latency.timing import speedup
@@ -157,12 +158,12 @@ def _estimate(files: Mapping[str, Path], device: Device) -> dict[str, dict[str, 
         "speedup": None,
         "low": None,
         "high": None,
-        "note": "cost model, with and without",
+        "note": gettext("cost model, with and without"),
     }
     try:
         times = {name: stopwatch.estimated_file_ms(path, device) for name, path in files.items()}
     except DeviceError as error:
-        note = f"neither this machine nor one that can be estimated: {error}"
+        note = gettext("neither this machine nor one that can be estimated: {error}", error=error)
         return {kind: row | {"how": "not measured", "note": note} for kind in kinds}
     return {kind: row | {"speedup": times[BEFORE] / times[kind]} for kind in kinds}
 

@@ -16,6 +16,7 @@ from compress.core.entries import Tables
 from compress.core.environment import is_main
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Curve, Quantity
 from compress.core.stage import Candidate, Context, Outcome
@@ -76,18 +77,20 @@ def results(stage: Substitute, steps: Sequence[ReplacementStep], deciding: TaskM
     has_recovery = stage.recover.epochs > 0
     replaced = steps[-2] if has_recovery else last
     quantities = {
-        f"{metric}_original": estimate(deciding, first.scores, "validation split, input network"),
+        f"{metric}_original": estimate(deciding, first.scores, gettext("validation split, input network")),
         f"{metric}_replaced": estimate(
-            deciding, replaced.scores, "validation split, after the replacements, before fine-tuning"
+            deciding, replaced.scores, gettext("validation split, after the replacements, before fine-tuning")
         ),
-        f"{metric}_recovered": estimate(deciding, last.scores, "validation split, after fine-tuning")
+        f"{metric}_recovered": estimate(deciding, last.scores, gettext("validation split, after fine-tuning"))
         if has_recovery
-        else Quantity.missing(deciding.info.unit, "recover.epochs is 0"),
-        f"{metric}_lost": loss_of(deciding, first.scores, last.scores, "the input network", "validation"),
+        else Quantity.missing(deciding.info.unit, gettext("recover.epochs is 0")),
+        f"{metric}_lost": loss_of(deciding, first.scores, last.scores, gettext("the input network"), "validation"),
     }
     for name in ("macs", "parameters"):
         ratio = getattr(last, name) / max(getattr(first, name), 1)
-        quantities[f"{name}_ratio"] = Quantity.measured(ratio, "fraction", f"{name} relative to the input network; counted")
+        quantities[f"{name}_ratio"] = Quantity.measured(
+            ratio, "fraction", gettext("{name} relative to the input network; counted", name=name)
+        )
     return quantities
 
 
@@ -96,7 +99,7 @@ def measure_speedup(
 ) -> SpeedupResult:
     """Time the new network against the input network, interleaved; only on the first process."""
     if stage.timing_seconds == 0:
-        return SpeedupResult({"substitution_speedup": Quantity.missing("1", "timing_seconds is 0")})
+        return SpeedupResult({"substitution_speedup": Quantity.missing("1", gettext("timing_seconds is 0"))})
     if not is_main():
         return SpeedupResult()
     try:
@@ -127,7 +130,11 @@ def _predicted(files: Mapping[str, Path], device: Device) -> dict[str, object]:
         before, after = (stopwatch.estimated_file_ms(files[name], device) for name in ("original", "substituted"))
     except CompressError as error:
         return {"target": device.name, "estimated_speedup": None, "note": str(error)}
-    return {"target": device.name, "estimated_speedup": before / after, "note": "cost model of its profile, float32 graph"}
+    return {
+        "target": device.name,
+        "estimated_speedup": before / after,
+        "note": gettext("cost model of its profile, float32 graph"),
+    }
 
 
 def tables(steps: Sequence[ReplacementStep], replacements: Sequence[Replacement], decisions: Decisions, metric: str) -> Tables:

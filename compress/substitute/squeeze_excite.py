@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.models.module_replacement import set_submodule
 from compress.substitute.trace_calls import CallTrace, ModuleCall, run_hooks
 
@@ -165,7 +166,7 @@ def _next(network: nn.Module, trace: CallTrace, module_call: ModuleCall) -> Abso
     part = network.get_submodule(layer)
     if not isinstance(part, nn.Conv2d):
         return AbsorbTarget(
-            reasons=(Fact.of("substitute.gate_output_no_convolution", gate, layer=layer or "the network itself"),)
+            reasons=(Fact.of("substitute.gate_output_no_convolution", gate, layer=layer or gettext("the network itself")),)
         )
     if not trace.uses_weight(part):
         return AbsorbTarget(reasons=(Fact.of("substitute.absorbing_layer_weight", gate, layer=layer),))

@@ -108,7 +108,7 @@ def trace(network: nn.Module, inputs: Tensor) -> CallTrace:
     except Exception as error:  # whatever the user's network raises
         msg = gettext(
             "the network cannot be traced, last module entered {running!r}: {error}",
-            running=running[-1] or "the network itself",
+            running=running[-1] or gettext("the network itself"),
             error=error,
         )
         raise ModelError(msg.splitlines()[0]) from error

@@ -299,9 +299,14 @@ class Task(ABC):
                 f"{name}: {str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}" for name, y in batch.targets.items()
             )
             other_types = [target for target in misfits if _has_shape(target, batch)]
-            advice = "choose the task that fits the data, or other data"
+            advice = gettext("choose the task that fits the data, or other data")
             if len(other_types) == len(misfits):
-                advice = f"convert {', '.join(f'{target.name} to {target.dtype}' for target in other_types)}"
+                advice = gettext(
+                    "convert {other_types}",
+                    other_types=", ".join(
+                        gettext("{name} to {dtype}", name=target.name, dtype=target.dtype) for target in other_types
+                    ),
+                )
             msg = gettext(
                 "task {name} needs targets {expected}; the data give {given} for {size} samples: {advice}",
                 name=self.name,

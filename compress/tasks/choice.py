@@ -108,7 +108,7 @@ class TaskField(RegistryField):
         return choice
 
     def _shape(self, value: object) -> str:
-        return f"a task is written `name` or `name: {{options}}` with one name, got {value!r}"
+        return gettext("a task is written `name` or `name: {{options}}` with one name, got {value!r}", value=value)
 
     def _write(self, value: BaseModel) -> object:
         return value.source if isinstance(value, TaskChoice) else super()._write(value)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Metric, Quantity
 from compress.tasks.further_results import FurtherResults
 
@@ -49,9 +50,11 @@ def class_results(classes: Sequence[str], measured: ClassValues, metric: Metric,
     for name, value, right, samples in zip(classes, *measured, strict=True):
         if not samples:
             continue
-        quantity = Quantity.missing(metric.unit, f"{where}: the class has no {label}")
+        quantity = Quantity.missing(metric.unit, gettext("{where}: the class has no {label}", where=where, label=label))
         if np.isfinite(value):
-            quantity = Quantity.measured(float(value), metric.unit, f"{where}; without an interval", runs=int(samples))
+            quantity = Quantity.measured(
+                float(value), metric.unit, gettext("{where}; without an interval", where=where), runs=int(samples)
+            )
         rows.append({"class": name, "samples": int(samples), label: quantity.model_dump(mode="json")})
         if not right and samples >= LEAST_SAMPLES:
             warnings.append(Fact.of("tasks.class_not_recognised", name, metric=metric.label, samples=int(samples)))

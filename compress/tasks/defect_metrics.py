@@ -145,7 +145,7 @@ class RecallAtFpr(FractionOverThreshold):
     """
 
     def __init__(self, score: ScoreParts, good: int, fpr: float) -> None:
-        label = f"recall at {format_value(fpr, 'fraction', exact=True)} false alarms"
+        label = gettext("recall at {rate} false alarms", rate=format_value(fpr, "fraction", exact=True))
         info = Metric(name="recall_at_fpr", label=label, unit="fraction", higher_is_better=True)
         super().__init__(info, score, good, fpr)
 
@@ -158,7 +158,7 @@ class FalseAlarmRate(FractionOverThreshold):
     """Fraction of the good parts whose score is above the threshold; arguments as of `RecallAtFpr`."""
 
     def __init__(self, score: ScoreParts, good: int, fpr: float) -> None:
-        info = Metric(name="false_alarm_rate", label="false alarm rate", unit="fraction", higher_is_better=False)
+        info = Metric(name="false_alarm_rate", label=gettext("false alarm rate"), unit="fraction", higher_is_better=False)
         super().__init__(info, score, good, fpr)
 
     def select(self, parts: PartScores) -> Floats:

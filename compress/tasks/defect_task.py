@@ -117,7 +117,7 @@ class DefectTask(Task):
 
         scores = statistics[self.metric]
         parts = PartScores.of(scores)
-        detail = "chosen on good parts of the validation split"
+        detail = gettext("chosen on good parts of the validation split")
         results = {"alarm_threshold": Quantity.measured(parts.threshold, "1", detail)}
         kinds = [index for index in range(len(classes)) if index != self.good_index]
         for index in kinds if len(kinds) > 1 else ():
@@ -127,7 +127,7 @@ class DefectTask(Task):
                 results[f"recall_{classes[index]}"] = Quantity.measured(
                     hits / len(own),
                     "fraction",
-                    f"{where}; 95 % Wilson interval",
+                    gettext("{where}; 95 % Wilson interval", where=where),
                     interval=wilson(hits, len(own)),
                     runs=len(own),
                 )
@@ -164,8 +164,11 @@ class DefectTask(Task):
             "good_parts": len(parts.good),
         }
         if len(parts.good) < parts_needed(self.fpr):
-            needed = f"{parts_needed(self.fpr)} good parts or more are needed to hold this rate of false alarms"
-            point["warning"] = f"chosen on {len(parts.good)} good parts; {needed}"
+            needed = gettext(
+                "{parts_needed} good parts or more are needed to hold this rate of false alarms",
+                parts_needed=parts_needed(self.fpr),
+            )
+            point["warning"] = gettext("chosen on {count} good parts; {needed}", count=len(parts.good), needed=needed)
         if not np.isfinite(float(point["threshold"])):
             msg = gettext(
                 "the network gives good parts scores that are not finite, so that there is no threshold; train it further"

@@ -41,11 +41,15 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
         counts = min(max(round(float(scores.sum())), 0), count), count
     if counts is not None:
         interval = wilson(*counts)
-        return Quantity.measured(value, unit, f"{where}; 95 % Wilson interval", interval=interval, runs=counts[1])
+        return Quantity.measured(
+            value, unit, gettext("{where}; 95 % Wilson interval", where=where), interval=interval, runs=counts[1]
+        )
     if not bootstrap or count < LEAST_SAMPLES:
-        return Quantity.measured(value, unit, f"{where}; {_no_interval(count)}", runs=count)
+        return Quantity.measured(value, unit, gettext("{where}; {reason}", where=where, reason=_no_interval(count)), runs=count)
     drawn = _values_of_draws(metric, scores)
-    return Quantity.measured(value, unit, f"{where}; 95 % bootstrap interval", interval=_interval(value, drawn), runs=count)
+    return Quantity.measured(
+        value, unit, gettext("{where}; 95 % bootstrap interval", where=where), interval=_interval(value, drawn), runs=count
+    )
 
 
 def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str, split: str = "test") -> Quantity:
@@ -59,7 +63,12 @@ def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str,
         split: Split of the samples.
     """
     first, second = (reference, scores) if metric.info.higher_is_better else (scores, reference)
-    return _difference(metric, first, second, f"against {against}, same {len(scores)} {split} samples")
+    return _difference(
+        metric,
+        first,
+        second,
+        gettext("against {against}, same {count} {split} samples", against=against, count=len(scores), split=split),
+    )
 
 
 def gain_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str) -> Quantity:
@@ -102,7 +111,7 @@ def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) 
     """Value of `first` minus that of `second`."""
     for scores in (first, second):
         check_scores(metric, scores)
-    where, count = f"{detail}, paired 95 % interval", len(first)
+    where, count = gettext("{detail}, paired 95 % interval", detail=detail), len(first)
     value = metric.value(first) - metric.value(second)
     if not np.isfinite(value):
         return Quantity.missing(metric.info.unit, no_value(metric, first, detail))
@@ -116,8 +125,9 @@ def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) 
 
 
 def _no_interval(count: int) -> str:
-    few = f", which takes at least {LEAST_SAMPLES} samples" if count < LEAST_SAMPLES else ""
-    return f"without an interval{few}"
+    if count < LEAST_SAMPLES:
+        return gettext("without an interval, which takes at least {least} samples", least=LEAST_SAMPLES)
+    return gettext("without an interval")
 
 
 def _values_of_draws(metric: TaskMetric, scores: Scores) -> list[float]:
@@ -151,9 +161,12 @@ def check_scores(metric: TaskMetric, scores: Scores) -> None:
 
 def no_value(metric: TaskMetric, scores: Scores, where: str) -> str:
     """Why a metric has no value on some samples."""
-    return (
-        f"{where}: the {metric.info.label} of these {len(scores)} samples is not a number, because none of them has what it "
-        "counts, such as a class or a box, or because an output is not finite"
+    return gettext(
+        "{where}: the {label} of these {count} samples is not a number, because none of them has what it "
+        "counts, such as a class or a box, or because an output is not finite",
+        where=where,
+        label=metric.info.label,
+        count=len(scores),
     )
 
 

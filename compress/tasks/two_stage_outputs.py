@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compress.core.language import gettext
 from compress.data.batch import Tensors
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def proposal_rows(outputs: Tensors, targets: Tensors) -> tuple[Tensor, Tensor, T
     labels = targets.get(PROPOSAL_LABELS, outputs.get(PROPOSAL_LABELS))
     logits = outputs.get(SHARED_LOGITS, outputs.get(PROPOSAL_LOGITS))
     if labels is None or logits is None:
-        msg = "the outputs have no proposals"
+        msg = gettext("the outputs have no proposals")
         raise TypeError(msg)
     sampled = labels != NO_LABEL
     return logits[sampled], labels[sampled], sampled.nonzero()[:, 0]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from compress.core.bootstrap import LEAST_SAMPLES, TAIL
 from compress.core.entries import Row
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.verdict import Check
 from compress.core.warned_check import warning_of
@@ -111,7 +112,9 @@ class _Value(NamedTuple):
 
 def _warning(name: str, label: str, error: Quantity, constant: float) -> Fact:
     words = label.upper()
-    check = Check(quantity=error, passed=False, name=f"{label}_{name}", label=f"{words} of {name}")
+    check = Check(
+        quantity=error, passed=False, name=f"{label}_{name}", label=gettext("{words} of {name}", words=words, name=name)
+    )
     return warning_of("tasks.value_at_constant", name, check, metric=words, constant=constant)
 
 
@@ -149,11 +152,15 @@ def _means_of_draws(columns: Floats) -> Floats:
 
 def _quantity(value: float, drawn: Floats | None, where: str, count: int) -> Quantity:
     if not np.isfinite(value):
-        reason = f"{where}: its targets are all equal, or an output is not finite"
+        reason = gettext("{where}: its targets are all equal, or an output is not finite", where=where)
         return Quantity.missing("1", reason)
     if drawn is None or count < LEAST_SAMPLES or not np.isfinite(drawn).all():
-        return Quantity.measured(value, "1", f"{where}; without an interval", runs=count)
+        return Quantity.measured(value, "1", gettext("{where}; without an interval", where=where), runs=count)
     low, high = (float(end) for end in np.quantile(drawn, (TAIL, 1 - TAIL)))
     return Quantity.measured(
-        value, "1", f"{where}; 95 % bootstrap interval", interval=(min(value, low), max(value, high)), runs=count
+        value,
+        "1",
+        gettext("{where}; 95 % bootstrap interval", where=where),
+        interval=(min(value, low), max(value, high)),
+        runs=count,
     )

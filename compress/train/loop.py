@@ -148,7 +148,13 @@ class _Loop:
         loss_validation, metric = run_on_main(self.accelerator, self._validate)
         if not math.isfinite(loss_validation):
             raise TrainingError(
-                self._with_advice(f"the validation loss is {loss_validation} after epoch {self.progress.epoch + 1}")
+                self._with_advice(
+                    gettext(
+                        "the validation loss is {loss_validation} after epoch {epoch}",
+                        loss_validation=loss_validation,
+                        epoch=self.progress.epoch + 1,
+                    )
+                )
             )
         info = self.train_step.task.metric_info
         if math.isnan(metric):
@@ -205,8 +211,12 @@ class _Loop:
         losses: list[float] = self.accelerator.reduce(torch.stack(unread), "sum").tolist()
         for step, loss in enumerate(losses, start=before + 1):
             if not math.isfinite(loss):
-                position = f"epoch {self.progress.epoch + 1}, step {step} of {self.steps}"
-                raise TrainingError(self._with_advice(f"the loss is {loss} in {position}"))
+                position = gettext(
+                    "epoch {epoch}, step {step} of {steps}", epoch=self.progress.epoch + 1, step=step, steps=self.steps
+                )
+                raise TrainingError(
+                    self._with_advice(gettext("the loss is {loss} in {position}", loss=loss, position=position))
+                )
         return losses
 
     def _validate(self) -> tuple[float, float]:
@@ -285,11 +295,24 @@ class _Loop:
         return {name: values[-1] for name, values in series.items()}
 
     def _bar_text(self, losses: list[float]) -> str:
-        loss = f" loss {losses[-1]:.3f}" if losses else ""
-        metric = f" val {self.progress.metrics[-1]:.3f}" if self.progress.metrics else ""
-        return f"epoch {self.progress.epoch + 1}/{self.training.epochs}{loss}{metric}"
+        loss = gettext(" loss {losses:.3f}", losses=losses[-1]) if losses else ""
+        metric = gettext(" val {metrics:.3f}", metrics=self.progress.metrics[-1]) if self.progress.metrics else ""
+        return gettext(
+            "epoch {epoch}/{epochs}{loss}{metric}",
+            epoch=self.progress.epoch + 1,
+            epochs=self.training.epochs,
+            loss=loss,
+            metric=metric,
+        )
 
     def _with_advice(self, problem: str) -> str:
         clip = "" if self.training.clip is not None else ", clip: 1.0"
         precision = "" if self.accelerator.mixed_precision == "no" else ", precision: no"
-        return f"{self.files.label}: {problem}; try a lower lr (now {self.training.lr:g}){clip}{precision}"
+        return gettext(
+            "{label}: {problem}; try a lower lr (now {lr:g}){clip}{precision}",
+            label=self.files.label,
+            problem=problem,
+            lr=self.training.lr,
+            clip=clip,
+            precision=precision,
+        )

@@ -65,7 +65,13 @@ class MatchedLayers:
 
     def __str__(self) -> str:
         student_shape, teacher_shape = ("×".join(map(str, shape)) for shape in (self.student_shape, self.teacher_shape))
-        return f"{self.student} ({student_shape}) from {self.teacher} ({teacher_shape})"
+        return gettext(
+            "{student} ({student_shape}) from {teacher} ({teacher_shape})",
+            student=self.student,
+            student_shape=student_shape,
+            teacher=self.teacher,
+            teacher_shape=teacher_shape,
+        )
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,11 @@ class TrainStep:
         teacher = self._teacher_outputs(teacher_batch, mixed)
         if self.teacher is not None:
             if teacher.logits is not None and teacher.logits.shape != rows.logits.shape:
-                shapes = f"logits of the teacher are {tuple(teacher.logits.shape)}, of the student {tuple(rows.logits.shape)}"
+                shapes = gettext(
+                    "logits of the teacher are {shape}, of the student {shape_2}",
+                    shape=tuple(teacher.logits.shape),
+                    shape_2=tuple(rows.logits.shape),
+                )
                 raise TrainingError(
                     gettext("{shapes}; use networks whose outputs are the classes of the data, in their order", shapes=shapes)
                 )

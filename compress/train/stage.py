@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
@@ -39,8 +40,8 @@ class Train(Stage, Training):
             reporter=context.reporter,
         )
         results = {
-            "epochs": Quantity.measured(history.epochs, "1", "finished epochs"),
-            "best_epoch": Quantity.measured(history.best_epoch, "1", "epoch with the best validation metric"),
+            "epochs": Quantity.measured(history.epochs, "1", gettext("finished epochs")),
+            "best_epoch": Quantity.measured(history.best_epoch, "1", gettext("epoch with the best validation metric")),
         }
         return Outcome(replace(candidate, module=module), results=results, notes=history.notes, curves=history.curves)
 

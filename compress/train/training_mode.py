@@ -44,7 +44,11 @@ def check_training_mode(network: nn.Module, spec: NetworkSpec, task: Task) -> in
         evaluated = task.forward(copy.deepcopy(network).cpu().eval(), spec.signature.example(2))
     for name, values in named.items():
         if values.shape != evaluated[name].shape:
-            shapes = f"{tuple(values.shape)} for two samples, and {tuple(evaluated[name].shape)} in eval mode"
+            shapes = gettext(
+                "{shape} for two samples, and {shape_2} in eval mode",
+                shape=tuple(values.shape),
+                shape_2=tuple(evaluated[name].shape),
+            )
             msg = gettext(
                 "in training mode the network returns {name} of shape {shapes}; both must be equal", name=name, shapes=shapes
             )

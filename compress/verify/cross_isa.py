@@ -99,7 +99,7 @@ def verify(
         )
         raise ConversionError(msg) from error
     outputs, facts = run_on_machine(machine, model, inputs, timeout_s)
-    detail = f"{machine.title} against this machine, {samples.origin}"
+    detail = gettext("{title} against this machine, {origin}", title=machine.title, origin=samples.origin)
     quantities = _agreement(expected, outputs, detail)
     if len(session.get_outputs()) == 1:
         quantities |= _metric(samples, {"reference": expected, "tested": outputs}, detail)
@@ -107,10 +107,10 @@ def verify(
         model=str(model),
         isa=isa,
         inputs=samples.origin,
-        reference=f"ONNX Runtime {onnxruntime.__version__}, this machine",
-        tested=f"ONNX Runtime {facts['onnxruntime']}, {machine.title}",
+        reference=gettext("ONNX Runtime {version}, this machine", version=onnxruntime.__version__),
+        tested=gettext("ONNX Runtime {onnxruntime}, {title}", onnxruntime=facts["onnxruntime"], title=machine.title),
         quantities=quantities,
-        note=NO_TIMING if machine.emulated else "the tested machine is this machine, in another process",
+        note=NO_TIMING if machine.emulated else gettext("the tested machine is this machine, in another process"),
     )
 
 
@@ -143,7 +143,7 @@ def run_on_machine(
                 env=machine.environment,
             )
         except subprocess.TimeoutExpired as error:
-            hint = "give fewer samples or a longer timeout"
+            hint = gettext("give fewer samples or a longer timeout")
             msg = gettext(
                 "{title}: {count} samples take longer than {timeout_s:g} s; {hint}",
                 title=machine.title,
@@ -171,7 +171,7 @@ def _shapes(inputs: Array | Mapping[str, Array]) -> str:
 
 def _failure(machine: Machine, model: Path, status: int, stderr: str) -> ConversionError | DeviceError:
     """The error for an exit status other than 0."""
-    last = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "no message")[:500]
+    last = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), gettext("no message"))[:500]
     if status == agent.REFUSED:
         return ConversionError(
             gettext("{title}: ONNX Runtime cannot run {model}: {last}", title=machine.title, model=model, last=last)
@@ -210,9 +210,16 @@ def _agreement(expected: Array, outputs: Array, detail: str) -> Metrics:
     agreement = compare_outputs(*rows)
     count = agreement.samples
     quantities = {
-        "max_abs": Quantity.measured(agreement.max_abs, "logit", f"largest output {agreement.scale:.3g}; {detail}", runs=count),
+        "max_abs": Quantity.measured(
+            agreement.max_abs,
+            "logit",
+            gettext("largest output {scale:.3g}; {detail}", scale=agreement.scale, detail=detail),
+            runs=count,
+        ),
         "mean_abs": Quantity.measured(agreement.mean_abs, "logit", detail, runs=count),
-        "cosine": Quantity.measured(agreement.cosine, "1", f"minimum over the samples; {detail}", runs=count),
+        "cosine": Quantity.measured(
+            agreement.cosine, "1", gettext("minimum over the samples; {detail}", detail=detail), runs=count
+        ),
     }
     if agreement.top1 is not None:
         quantities["top1_agreement"] = Quantity.measured(agreement.top1, "fraction", detail, runs=count)

@@ -94,7 +94,8 @@ def load_samples(
         return _from_images(images, shape, count, session.get_modelmeta().custom_metadata_map)
     generator = np.random.default_rng(NOISE_SEED)
     return VerificationSamples(
-        generator.standard_normal((count, *shape), np.float32), f"{count} samples of noise, mean 0, standard deviation 1"
+        generator.standard_normal((count, *shape), np.float32),
+        gettext("{count} samples of noise, mean 0, standard deviation 1", count=count),
     )
 
 
@@ -162,7 +163,13 @@ def _from_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code:
         parts.append(batch.rows(torch.from_numpy(positions[(positions >= start) & (positions < end)] - start)))
         start = end
     targets = {name: torch.cat([part.targets[name] for part in parts]) for name in parts[0].targets}
-    origin = f"{len(positions)} of {len(data.test)} samples of the test split of {source.recipe.name} ({data.source})"
+    origin = gettext(
+        "{count} of {test_count} samples of the test split of {name} ({source})",
+        count=len(positions),
+        test_count=len(data.test),
+        name=source.recipe.name,
+        source=data.source,
+    )
     return VerificationSamples(torch.cat([part.input for part in parts]).numpy(), origin, plan.task, targets)
 
 
@@ -190,11 +197,20 @@ def _from_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, meta
     mean, std = (np.array(values).reshape(-1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     values = ((pixels - mean) / std).astype(np.float32)
     scaling = (
-        "normalised as in the metadata of the file"
+        gettext("normalised as in the metadata of the file")
         if "compress" in metadata
-        else "scaled to [0, 1], because the file has no metadata on normalisation"
+        else gettext("scaled to [0, 1], because the file has no metadata on normalisation")
     )
-    return VerificationSamples(values, f"{len(selected)} of {len(files)} images, {_RESIZING[preprocessing.resize]}, {scaling}")
+    return VerificationSamples(
+        values,
+        gettext(
+            "{count} of {files_count} images, {resizing}, {scaling}",
+            count=len(selected),
+            files_count=len(files),
+            resizing=_RESIZING[preprocessing.resize],
+            scaling=scaling,
+        ),
+    )
 
 
 class _Preprocessing(FrozenModel):
@@ -230,7 +246,11 @@ class _Preprocessing(FrozenModel):
             )
             raise DataError(msg) from error
         if not len(preprocessing.mean) == len(preprocessing.std) == channels:
-            counts = f"{len(preprocessing.mean)} means and {len(preprocessing.std)} standard deviations"
+            counts = gettext(
+                "{count} means and {std_count} standard deviations",
+                count=len(preprocessing.mean),
+                std_count=len(preprocessing.std),
+            )
             msg = gettext(
                 "the file's metadata has {counts} for {channels} channels; export it again, or omit the images",
                 counts=counts,

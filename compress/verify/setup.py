@@ -70,7 +70,7 @@ def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
     report = (reporter or NullReporter()).line
     base, version = cache_folder(), metadata.version("onnxruntime")
     if installed_version(base) == version:
-        report(f"aarch64 is already set up with ONNX Runtime {version}: {base}")
+        report(gettext("aarch64 is already set up with ONNX Runtime {version}: {base}", version=version, base=base))
         return base
     _require_tools()
     try:
@@ -87,7 +87,7 @@ def set_up(isa: str = "aarch64", reporter: Reporter | None = None) -> Path:
             strerror=error.strerror or error,
         )
         raise StoreError(msg) from error
-    report(f"aarch64 is set up with ONNX Runtime {version}: {base}")
+    report(gettext("aarch64 is set up with ONNX Runtime {version}: {base}", version=version, base=base))
     return base
 
 
@@ -112,11 +112,11 @@ def _build(partial: Path, base: Path, version: str, report: Callable[[str], None
     debs, wheels = partial / "debs", partial / "wheels"
     for folder in (debs, wheels):
         folder.mkdir(parents=True, exist_ok=True)
-    report(f"downloading {len(PACKAGES)} arm64 packages of Debian {SUITE}")
+    report(gettext("downloading {count} arm64 packages of Debian {suite}", count=len(PACKAGES), suite=SUITE))
     _download_debs(debs, partial / "apt")
-    report(f"downloading NumPy and ONNX Runtime {version} for aarch64")
+    report(gettext("downloading NumPy and ONNX Runtime {version} for aarch64", version=version))
     _download_wheels(wheels, version)
-    report("unpacking, and testing under the emulator")
+    report(gettext("unpacking, and testing under the emulator"))
     machine = partial / "machine"
     shutil.rmtree(machine, ignore_errors=True)
     sources = _unpack(debs, wheels, machine / "root")
@@ -143,7 +143,10 @@ def _download_debs(debs: Path, apt: Path) -> None:
     for path in ("state/lists/partial", "cache/archives/partial", "etc"):
         (apt / path).mkdir(parents=True, exist_ok=True)
     (apt / "status").touch()
-    (apt / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {SUITE} main\n", encoding="utf-8")
+    (apt / "sources.list").write_text(
+        f"deb [signed-by={KEYRING}] {MIRROR} {SUITE} main\n",
+        encoding="utf-8",
+    )
     settings = {
         "Dir::State": apt / "state",
         "Dir::State::status": apt / "status",
@@ -161,7 +164,7 @@ def _download_debs(debs: Path, apt: Path) -> None:
     lines = [*_proxies(), *(f'{key} "{value}";' for key, value in settings.items()), 'APT::Architectures { "arm64"; };']
     (apt / "apt.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = ("env", f"APT_CONFIG={apt / 'apt.conf'}", "apt-get", "-q")
-    action = f"downloading Debian's arm64 packages from {MIRROR}"
+    action = gettext("downloading Debian's arm64 packages from {mirror}", mirror=MIRROR)
     _call((*command, "update"), action, folder=debs, network=True)
     _call((*command, "download", *PACKAGES), action, folder=debs, network=True)
 
@@ -176,7 +179,7 @@ def _download_wheels(wheels: Path, version: str) -> None:
     command = (sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:")
     platforms = (part for name in PLATFORMS for part in ("--platform", name))
     arguments = (*command, *platforms, "--python-version=3.11", f"--dest={wheels}", f"onnxruntime=={version}", "numpy")
-    _call(arguments, "downloading aarch64 wheels with pip", folder=wheels, network=True)
+    _call(arguments, gettext("downloading aarch64 wheels with pip"), folder=wheels, network=True)
 
 
 def _unpack(debs: Path, wheels: Path, root: Path) -> list[Path]:
@@ -185,7 +188,7 @@ def _unpack(debs: Path, wheels: Path, root: Path) -> list[Path]:
     site.mkdir(parents=True)
     files = [_newest(debs, f"{name}_*.deb") for name in PACKAGES]
     for deb in files:
-        _call(("dpkg-deb", "-x", str(deb), str(root)), f"unpacking {deb.name}", folder=root)
+        _call(("dpkg-deb", "-x", str(deb), str(root)), gettext("unpacking {name}", name=deb.name), folder=root)
     for name in ("numpy", "onnxruntime"):
         files.append(wheel := _newest(wheels, f"{name}-*.whl"))
         with zipfile.ZipFile(wheel) as archive:
@@ -210,7 +213,7 @@ def _newest(folder: Path, pattern: str) -> Path:
 def _test(folder: Path, version: str) -> None:
     machine = emulated(folder, DEFAULT_PROCESSOR)
     check = f"import sys; sys.path.insert(0, {machine.site!r}); import onnxruntime as o; assert o.__version__ == {version!r}"
-    _call((*machine.command, "-c", check), "starting ONNX Runtime under the emulator", folder=folder)
+    _call((*machine.command, "-c", check), gettext("starting ONNX Runtime under the emulator"), folder=folder)
 
 
 def _call(command: Sequence[str], action: str, *, folder: Path, network: bool = False) -> None:
@@ -224,7 +227,9 @@ def _call(command: Sequence[str], action: str, *, folder: Path, network: bool = 
         return
     lines = [line.strip() for line in (process.stderr or process.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "ERROR"))] or lines
-    reason = "; ".join(errors[-ERROR_LINES:]) or f"exit status {process.returncode} of {shlex.join(command[:4])}"
-    hint = "; check the network and run the same command again, which continues the download" if network else ""
+    reason = "; ".join(errors[-ERROR_LINES:]) or gettext(
+        "exit status {returncode} of {command}", returncode=process.returncode, command=shlex.join(command[:4])
+    )
+    hint = gettext("; check the network and run the same command again, which continues the download") if network else ""
     msg = gettext("{action} failed: {reason}{hint}", action=action, reason=reason.rstrip("."), hint=hint)
     raise DeviceError(msg)

@@ -385,6 +385,17 @@ def test_the_digest_sees_every_value_and_nothing_else():
     assert len(digest(recipe)) == 12
 
 
+def test_the_digest_does_not_depend_on_the_language():
+    translated = loads(f"{SMALL}\nlanguage: zh\n")
+    assert translated.language == "zh"
+    assert digest(translated) == digest(loads(SMALL))
+
+
+def test_an_unknown_language_is_an_error_that_names_the_known_ones():
+    with pytest.raises(RecipeError, match="language: unknown value 'de': allowed: en, zh"):
+        loads(f"{SMALL}\nlanguage: de\n")
+
+
 def test_targets_are_the_host_where_nothing_is_named():
     assert targets(loads(SMALL).stages) == ("host",)
 

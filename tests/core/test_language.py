@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from compress.core import language
-from compress.core.language import VARIABLE, gettext, in_language, ngettext
+from compress.core.language import VARIABLE, gettext, in_language, in_language_of_recipe, ngettext
 
 
 def test_english_texts_are_their_own_catalogue():
@@ -39,3 +39,16 @@ def test_a_thread_has_the_language_of_the_environment(monkeypatch):
     thread.start()
     thread.join()
     assert seen == ["zh"]
+
+
+def test_the_language_of_a_recipe_gives_way_to_that_of_a_block_and_of_the_environment(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with in_language_of_recipe("zh"):
+        assert language.language() == "zh"
+    with in_language_of_recipe(None):
+        assert language.language() == "en"
+    with in_language("en"), in_language_of_recipe("zh"):
+        assert language.language() == "en"
+    monkeypatch.setenv(VARIABLE, "en")
+    with in_language_of_recipe("zh"):
+        assert language.language() == "en"

@@ -157,7 +157,7 @@ def _fits(distilled: DistilledSet, settings: DataSettings) -> None:
     spec = distilled.spec
     if (spec.height, spec.width, spec.channels) != (*settings.size, settings.channels):
         sides = spec.height if spec.height == spec.width else [spec.height, spec.width]
-        size = f"image_size: {sides}, channels: {spec.channels}"
+        size = gettext("image_size: {sides}, channels: {channels}", sides=sides, channels=spec.channels)
         msg = gettext(
             "{source} holds images of {height} × {width} with {channels} channels; write {size}",
             source=settings.source,

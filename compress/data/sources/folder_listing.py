@@ -173,7 +173,9 @@ def check_same_classes(train: FolderListing, other: FolderListing, name: str, ro
     missing = [label for label in train.classes if label not in other.classes]
     extra = [label for label in other.classes if label not in train.classes]
     if missing or extra:
-        differences = [f"lacks {_some(missing)}"] * bool(missing) + [f"has besides {_some(extra)}"] * bool(extra)
+        differences = [gettext("lacks {missing}", missing=_some(missing))] * bool(missing) + [
+            gettext("has besides {extra}", extra=_some(extra))
+        ] * bool(extra)
         msg = gettext(
             "{root}: train has {count} classes and {name} {classes_count}; "
             "{name} {differences}; make the class folders the same",
@@ -301,5 +303,5 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    more = gettext(" and {count} more", count=len(names) - _LISTED) if len(names) > _LISTED else ""
     return ", ".join(repr(printable(name)) for name in names[:_LISTED]) + more

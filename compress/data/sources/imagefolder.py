@@ -193,7 +193,7 @@ def _check_files(files: Sequence[Path]) -> None:
         except Exception as error:  # the error of Pillow for a damaged file depends on its format
             faults.append(f"  {printable(file)}: {_reason(error)}")
     if faults:
-        more = [f"  and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
+        more = [gettext("  and {count} more", count=len(faults) - _NAMED)] if len(faults) > _NAMED else []
         listed = "\n".join([*faults[:_NAMED], *more])
         msg = gettext(
             "{count} of {files_count} image files cannot be decoded; replace or remove them:\n{listed}",
@@ -231,4 +231,4 @@ def _refuse_size(image: Image.Image) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return "not an image of a known format" if isinstance(error, UnidentifiedImageError) else str(error)
+    return gettext("not an image of a known format") if isinstance(error, UnidentifiedImageError) else str(error)

@@ -114,5 +114,5 @@ def _describe(values: Tensor) -> str:
 
 def _kind(target: Tensor) -> str:
     """Type and shape of targets, whatever the width of their integers."""
-    kind = "real numbers" if target.is_floating_point() else "integers"
+    kind = gettext("real numbers") if target.is_floating_point() else gettext("integers")
     return f"{kind} ({', '.join(('N', *map(str, target.shape[1:])))}{',' * (target.ndim == 1)})"

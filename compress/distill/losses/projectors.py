@@ -74,7 +74,9 @@ def check_same_kind(layers: MatchedLayers) -> None:
     small, large = layers.student_shape, layers.teacher_shape
     if len(small) != len(large) or not 1 <= len(small) <= 3:
         kinds = {1: "a vector", 2: "tokens", 3: "maps"}
-        shapes = f"{kinds.get(len(small), 'neither')} and {kinds.get(len(large), 'neither')}"
+        shapes = gettext(
+            "{kinds} and {kinds_2}", kinds=kinds.get(len(small), "neither"), kinds_2=kinds.get(len(large), "neither")
+        )
         raise ModelError(
             gettext("no projector joins {layers}: {shapes}; name layers of one kind", layers=layers, shapes=shapes)
         )

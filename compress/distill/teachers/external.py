@@ -162,7 +162,7 @@ class DatasetSoftLabels(FileSoftLabels):
                 "dataset_distillation before, or train on `data: {source: distilled:PATH}`"
             )
             raise DataError(msg)
-        labels = check_probabilities(soft, len(split), classes, "the distilled set")
+        labels = check_probabilities(soft, len(split), classes, gettext("the distilled set"))
         values = hashlib.sha256(labels.contiguous().numpy().tobytes()).hexdigest()
         self.key = f"brought labels {sample_fingerprint(split)} {values}"
         self._logits = labels.clamp(min=SMALLEST).log()
@@ -264,5 +264,5 @@ def _arrow() -> tuple[ModuleType, ModuleType]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingPackageError("pyarrow", "parquet", "soft labels in Parquet") from error
+        raise MissingPackageError("pyarrow", "parquet", gettext("soft labels in Parquet")) from error
     return pyarrow, pyarrow.parquet

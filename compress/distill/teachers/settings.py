@@ -96,7 +96,7 @@ class RecipeTeacher(TeacherConfig):
             msg = gettext("distill needs a teacher and the recipe has none; add `teacher: {source: …}`, or use `train` instead")
             raise CompressError(msg)
         for index, teacher in enumerate(context.teachers):
-            check_same_classes(teacher.spec.classes, candidate.spec.classes, f"teacher {index}")
+            check_same_classes(teacher.spec.classes, candidate.spec.classes, gettext("teacher {index}", index=index))
         return cached_teacher([teacher.network() for teacher in context.teachers], context, combine=self.combine, k=k)
 
 

@@ -163,7 +163,7 @@ def _loading_notes(name: str, network: nn.Module, report: Mapping[str, Iterable[
     notes = [Fact.of("models.fresh_head", name, count=len(missing), first=first_few(missing))] if missing else []
     if unused:
         notes.append(
-            Fact.of("models.weights_unused", name, count=len(unused), prefix="the classifier", first=first_few(unused))
+            Fact.of("models.weights_unused", name, count=len(unused), prefix=gettext("the classifier"), first=first_few(unused))
         )
     return notes
 

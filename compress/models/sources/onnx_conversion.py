@@ -129,7 +129,14 @@ def check_converted(path: Path, network: nn.Module, context: Context) -> tuple[F
         except (CompressError, RuntimeError) as error:
             raise ConversionError(_not_in_batches(path, str(error).splitlines()[0])) from error
     if outputs.shape != expected.shape:
-        raise ConversionError(_not_in_batches(path, f"outputs of shape {outputs.shape} in place of {expected.shape}"))
+        raise ConversionError(
+            _not_in_batches(
+                path,
+                gettext(
+                    "outputs of shape {shape} in place of {expected_shape}", shape=outputs.shape, expected_shape=expected.shape
+                ),
+            )
+        )
     agreement = compare_outputs(expected, outputs)
     if agreement.max_abs > ABSOLUTE + RELATIVE * agreement.scale:
         msg = gettext(
@@ -143,7 +150,7 @@ def check_converted(path: Path, network: nn.Module, context: Context) -> tuple[F
     fixed = fixed_axes(path, context.data.spec)
     if not isinstance(context.task, Outputs):
         return fixed
-    noise = ", on random inputs" if context.data.source.startswith("random:") else ""
+    noise = gettext(", on random inputs") if context.data.source.startswith("random:") else ""
     return (*fixed, Fact.of("models.not_measured_without_labels", path.name, random=noise))
 
 
@@ -169,7 +176,10 @@ def fixed_axes(path: Path, spec: NetworkSpec) -> tuple[Fact, ...]:
 
 
 def _not_in_batches(path: Path, reason: str) -> str:
-    return (
-        f"{path} as a torch network does not take {COMPARED} samples at once ({reason}): export it with a free batch, or leave "
-        "the stages that train out"
+    return gettext(
+        "{path} as a torch network does not take {compared} samples at once ({reason}): export it with a free batch, or leave "
+        "the stages that train out",
+        path=path,
+        compared=COMPARED,
+        reason=reason,
     )

@@ -115,7 +115,7 @@ def _integer_evidence(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> st
         if is_byte or tensor.data_type in FLOAT_TYPES:
             sizes[is_byte] += tensor.ByteSize()
     if sizes[True] > sizes[False]:
-        return "most of its weights are 8-bit integers, which it converts to float"
+        return gettext("most of its weights are 8-bit integers, which it converts to float")
     return ""
 
 
@@ -155,7 +155,7 @@ def take_file(candidate: Candidate, context: Context) -> tuple[Candidate, tuple[
     samples = batch_samples(next(iter(context.data.validation.ordered(COMPARED))))
     _check_same(path, target, samples)
     if isinstance(context.task, Outputs):
-        noise = ", on random inputs" if context.data.source.startswith("random:") else ""
+        noise = gettext(", on random inputs") if context.data.source.startswith("random:") else ""
         notes = (*notes, Fact.of("models.not_measured_without_labels", path.name, random=noise))
     return replace(candidate, files={"onnxruntime": target}), notes
 

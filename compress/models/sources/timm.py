@@ -34,7 +34,7 @@ def build(
     try:
         import timm
     except ImportError as error:
-        raise MissingPackageError("timm", "timm", f"the network timm:{name}") from error
+        raise MissingPackageError("timm", "timm", gettext("the network timm:{name}", name=name)) from error
     if not timm.is_model(name):
         msg = gettext(
             "timm has no network {name!r}: {hint}", name=name, hint=nearest(name.partition(".")[0].lower(), timm.list_models())

@@ -84,9 +84,9 @@ def _refuse_unknown(name: str, task: Task) -> None:
         return
     if name in models.list_models():
         own = next((other for other, room in TASK_NETWORKS.items() if name in models.list_models(module=room)), None)
-        kind = "no plain classification network (detection, video and quantized ones are not)"
+        kind = gettext("no plain classification network (detection, video and quantized ones are not)")
         if own or name in models.list_models(module=models):
-            kind = f"a network for {own or 'classification'}"
+            kind = gettext("a network for {own}", own=own or "classification")
         msg = gettext("torchvision:{name} is {kind}, and the task is {task_name}", name=name, kind=kind, task_name=task.name)
     else:
         msg = gettext("torchvision has no network {name!r}", name=name)

@@ -85,7 +85,11 @@ def _put(draft: UnfittedModel, state: Mapping[str, Tensor], path: Path, classes:
         *_listed("missing", missing),
         *_listed("unexpected", unexpected),
         *_listed(
-            "of another shape", [f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}" for key in sorted(shapes)]
+            gettext("of another shape"),
+            [
+                gettext("{key} {shape} for {shape_2}", key=key, shape=tuple(state[key].shape), shape_2=tuple(own[key].shape))
+                for key in sorted(shapes)
+            ],
         ),
     ]
     if faults:

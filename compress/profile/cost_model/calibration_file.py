@@ -122,10 +122,12 @@ class Calibration(FrozenModel):
             return ""
         signs = []
         if self.load.spread > MAX_SPREAD:
-            signs.append(f"repeated timings of one file differ by {self.load.spread:.0%}")
+            signs.append(gettext("repeated timings of one file differ by {spread:.0%}", spread=self.load.spread))
         if self.threads == 1 and self.load.processor_share < MIN_PROCESSOR_SHARE:
-            signs.append(f"the process got {self.load.processor_share:.0%} of a processor")
-        return f"the machine was not idle: {', and '.join(signs)}" if signs else ""
+            signs.append(
+                gettext("the process got {processor_share:.0%} of a processor", processor_share=self.load.processor_share)
+            )
+        return gettext("the machine was not idle: {signs}", signs=", and ".join(signs)) if signs else ""
 
 
 def runtime() -> str:
@@ -204,13 +206,24 @@ def mismatch_reason(calibration: Calibration, processor: Processor | None, threa
         threads: Threads of the latency to estimate.
     """
     if processor is None:
-        return "the device is not this machine, and a calibration is valid only on the machine that was timed"
+        return gettext("the device is not this machine, and a calibration is valid only on the machine that was timed")
     if calibration.format != FORMAT:
-        return f"it has format {calibration.format}, and this version of compress reads format {FORMAT}"
+        return gettext(
+            "it has format {format}, and this version of compress reads format {format_2}",
+            format=calibration.format,
+            format_2=FORMAT,
+        )
     pairs = (
         ("CPU", calibration.cpu, processor.cpu),
-        ("instruction sets", ", ".join(calibration.instruction_sets), ", ".join(processor.instruction_sets)),
+        (gettext("instruction sets"), ", ".join(calibration.instruction_sets), ", ".join(processor.instruction_sets)),
         ("runtime", calibration.runtime, processor.runtime),
         ("threads", str(calibration.threads), str(threads)),
     )
-    return next((f"it was made with {name} {then}; now it is {now}" for name, then, now in pairs if then != now), None)
+    return next(
+        (
+            gettext("it was made with {name} {then}; now it is {now}", name=name, then=then, now=now)
+            for name, then, now in pairs
+            if then != now
+        ),
+        None,
+    )

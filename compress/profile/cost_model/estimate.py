@@ -20,6 +20,7 @@ from pathlib import Path
 
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
+from compress.core.counted import threads_text
 from compress.core.errors import DeviceError
 from compress.core.language import gettext
 from compress.core.record import Quantity
@@ -83,17 +84,21 @@ def latency(path: Path, device: Device, feeds: Feeds | None = None) -> Quantity:
 def find_calibration(device: Device) -> tuple[Calibration | None, str]:
     """The valid calibration of a device and an empty reason; or None and why there is none."""
     if device.connection != "local":
-        return None, "it cannot be calibrated, because it is not this machine"
+        return None, gettext("it cannot be calibrated, because it is not this machine")
     path = calibration_file.find_file(device.name, device.threads)
     if path is None:
-        return None, f"not calibrated: `compress devices calibrate {device.name}` takes five minutes"
+        return None, gettext("not calibrated: `compress devices calibrate {name}` takes five minutes", name=device.name)
     try:
         calibration = calibration_file.load(path)
     except DeviceError as error:
         return None, str(error)
     processor = calibration_file.this_processor(device.hardware)
     reason = calibration_file.mismatch_reason(calibration, processor, device.threads)
-    return (None, f"the calibration of {calibration.created} is not valid: {reason}") if reason else (calibration, "")
+    return (
+        (None, gettext("the calibration of {created} is not valid: {reason}", created=calibration.created, reason=reason))
+        if reason
+        else (calibration, "")
+    )
 
 
 def operator_class(work: OperatorWork) -> str:
@@ -126,17 +131,21 @@ def calibrated_estimate(calibration: Calibration, work: Sequence[OperatorWork]) 
         operators.append((item, sum(parts.values()) * MILLI_PER_NANO))
     accuracy, total = calibration.accuracy, sum(ms for _, ms in operators)
     kinds = " and ".join(sorted({"fp32" if item.number == "float" else item.number for item in work if item.kind != "other"}))
-    model = (
-        f"calibrated {calibration.created} on {calibration.cpu}, {calibration.runtime}, {kinds or 'fp32'}, batch 1, "
-        f"{_threads(calibration.threads)}; mean error {accuracy.mean:.1%} in cross-validation over {accuracy.networks} "
-        f"architectures"
-        f"{f'; {calibration.load_warning}' * bool(calibration.load_warning)}"
+    model = gettext(
+        "calibrated {created} on {cpu}, {runtime}, {kinds}, batch 1, "
+        "{threads}; mean error {mean:.1%} in cross-validation over {networks} "
+        "architectures"
+        "{value}",
+        created=calibration.created,
+        cpu=calibration.cpu,
+        runtime=calibration.runtime,
+        kinds=kinds or "fp32",
+        threads=threads_text(calibration.threads),
+        mean=accuracy.mean,
+        networks=accuracy.networks,
+        value=f"; {calibration.load_warning}" * bool(calibration.load_warning),
     )
     return Estimate(total, tuple(operators), bound_by, model, (total * accuracy.low, total * accuracy.high))
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' * (count > 1)}"
 
 
 def roofline_estimate(work: Sequence[OperatorWork], device: Device, reason: str = "") -> Estimate:
@@ -159,10 +168,15 @@ def roofline_estimate(work: Sequence[OperatorWork], device: Device, reason: str 
         bound_by["overhead"] += time.overhead_ms
         operators.append((item, time.kernel_ms + time.overhead_ms))
     total, factor = sum(ms for _, ms in operators), efficiency.error_factor
-    threads = f", {_threads(device.threads)}" if device.kind == "cpu" else ""
-    model = (
-        f"uncalibrated roofline for {device.title}, {compute_types(work, device)}, batch 1{threads}; "
-        f"error on this device unknown, band ×/÷ {factor:g}{f' ({reason})' * bool(reason)}"
+    threads = f", {threads_text(device.threads)}" if device.kind == "cpu" else ""
+    model = gettext(
+        "uncalibrated roofline for {title}, {compute_types}, batch 1{threads}; "
+        "error on this device unknown, band ×/÷ {factor:g}{value}",
+        title=device.title,
+        compute_types=compute_types(work, device),
+        threads=threads,
+        factor=factor,
+        value=f" ({reason})" * bool(reason),
     )
     return Estimate(total, tuple(operators), bound_by, model, (total / factor, total * factor))
 

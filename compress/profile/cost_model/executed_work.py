@@ -21,6 +21,7 @@ from compress.backends import onnx_files
 from compress.backends.read_graph import all_nodes
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import CompressError
+from compress.core.language import gettext, ngettext
 from compress.core.record import Quantity
 from compress.profile.cost_model.operator_work import COUNTED, QUANTIZERS, GraphWork, OperatorWork
 from compress.profile.layers.ort_profile import Event, ProfilingRunner, TypedShapes, kernel_name
@@ -94,11 +95,14 @@ def macs_quantity(path: Path, feeds: Feeds) -> Quantity:
     try:
         work = executed_work(path, feeds)
     except CompressError as error:
-        return Quantity.missing("MAC", f"the file does not run ({error})")
+        return Quantity.missing("MAC", gettext("the file does not run ({error})", error=error))
     if work.uncounted:
-        plural = len(work.uncounted) > 1
-        return Quantity.missing("MAC", f"no formula for operator{'s' * plural} {', '.join(work.uncounted)}")
-    return Quantity.measured(work.macs, "MAC", "counted in one run", runs=1)
+        names = ", ".join(work.uncounted)
+        reason = ngettext(
+            "no formula for operator {names}", "no formula for operators {names}", len(work.uncounted), names=names
+        )
+        return Quantity.missing("MAC", reason)
+    return Quantity.measured(work.macs, "MAC", gettext("counted in one run"), runs=1)
 
 
 class _AsWrittenRunner(ProfilingRunner):

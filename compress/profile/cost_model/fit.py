@@ -29,6 +29,7 @@ from compress.backends import onnx_files
 from compress.backends.export_onnx import export_onnx
 from compress.backends.runner_protocol import pinned
 from compress.config.devices import Device
+from compress.core.counted import threads_text
 from compress.core.errors import DeviceError
 from compress.core.language import gettext
 from compress.core.network_spec import INPUT, image_spec
@@ -133,13 +134,13 @@ def calibrate(
     start = time.monotonic()
     samples: list[NetworkSample] = []
     with (
-        (reporter or NullReporter()).bar("timing networks", len(networks) * len(sides)) as bar,
+        (reporter or NullReporter()).bar(gettext("timing networks"), len(networks) * len(sides)) as bar,
         pinned(device.contract.affinity),
     ):
         for name, build in networks.items():
             for side in sides:
                 samples += measure_network(name, build(side), side, quantize, threads=threads, seconds=seconds)
-                bar.advance(note=f"{name}, {side} pixels")
+                bar.advance(note=gettext("{name}, {side} pixels", name=name, side=side))
     return Calibration(
         device=device.name,
         **processor._asdict(),
@@ -243,13 +244,26 @@ def _features(work: Sequence[OperatorWork], classes: Sequence[str]) -> Vector:
 
 def describe_calibration(calibration: Calibration) -> str:
     """Summary for the terminal: conditions, duration, error, and a warning if the machine was not idle."""
-    accuracy, threads = calibration.accuracy, f"{calibration.threads} thread{'s' * (calibration.threads > 1)}"
-    sentence = (
-        f"{calibration.cpu}, {calibration.runtime}, {threads}: {len(calibration.rates)} classes of operators in "
-        f"{calibration.seconds:.0f} s; mean error {accuracy.mean:.1%} in cross-validation over {accuracy.networks} "
-        f"architectures; 95 % of the measured latencies lie between {accuracy.low - 1:+.0%} and {accuracy.high - 1:+.0%} of "
-        f"the estimate"
+    accuracy, threads = calibration.accuracy, threads_text(calibration.threads)
+    sentence = gettext(
+        "{cpu}, {runtime}, {threads}: {count} classes of operators in "
+        "{seconds:.0f} s; mean error {mean:.1%} in cross-validation over {networks} "
+        "architectures; 95 % of the measured latencies lie between {low:+.0%} and {high:+.0%} of "
+        "the estimate",
+        cpu=calibration.cpu,
+        runtime=calibration.runtime,
+        threads=threads,
+        count=len(calibration.rates),
+        seconds=calibration.seconds,
+        mean=accuracy.mean,
+        networks=accuracy.networks,
+        low=accuracy.low - 1,
+        high=accuracy.high - 1,
     )
     if not calibration.load_warning:
         return sentence
-    return f"{sentence}\n{calibration.load_warning}: estimates include that load; stop other programs and calibrate again"
+    return gettext(
+        "{sentence}\n{load_warning}: estimates include that load; stop other programs and calibrate again",
+        sentence=sentence,
+        load_warning=calibration.load_warning,
+    )

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compress.core.language import gettext
+
 
 @dataclass
 class MachineSensors:
@@ -47,13 +49,19 @@ class MachineSensors:
         """Reasons for missing readings, by name of the reading."""
         cpus = self.root / "sys/devices/system/cpu"
         reasons = {
-            "clock": ("" if self.clock_mhz() else f"{cpus}/cpu*/cpufreq has no clock to read"),
+            "clock": ("" if self.clock_mhz() else gettext("{cpus}/cpu*/cpufreq has no clock to read", cpus=cpus)),
             "temperature": (
-                "" if self.temperature_c() else f"no thermal zone and no hwmon temperature under {self.root / 'sys/class'}"
+                ""
+                if self.temperature_c()
+                else gettext("no thermal zone and no hwmon temperature under {root}", root=self.root / "sys/class")
             ),
-            "throttles": ("" if self.throttles() is not None else f"{cpus}/cpu*/thermal_throttle does not exist"),
+            "throttles": (
+                "" if self.throttles() is not None else gettext("{cpus}/cpu*/thermal_throttle does not exist", cpus=cpus)
+            ),
         }
-        return {name: f"{reason} (usual on virtual machines)" for name, reason in reasons.items() if reason}
+        return {
+            name: gettext("{reason} (usual on virtual machines)", reason=reason) for name, reason in reasons.items() if reason
+        }
 
 
 def _numbers(files: Iterable[Path]) -> list[int]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, zero_feeds
+from compress.core.counted import threads_text
 from compress.core.errors import DeviceError
 from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
@@ -67,7 +68,9 @@ def soak(
             runs = _fill(action, times, start + seconds * end / count)
             elapsed = time.perf_counter() - start
             windows.append(_window(times[:runs], elapsed, memory(), sensors))
-            bar.advance(int(elapsed * count / seconds) + 1 - end, note=f"{windows[-1].median_ms:.3f} ms")
+            bar.advance(
+                int(elapsed * count / seconds) + 1 - end, note=gettext("{median_ms:.3f} ms", median_ms=windows[-1].median_ms)
+            )
     after = sensors.throttles()
     throttles = None if throttled is None or after is None else after - throttled
     return Soak(tuple(windows), throttles, sensors.missing(), where)
@@ -98,7 +101,7 @@ def soak_file(
     """
     with open_runner(runtime, path, threads=threads) as runner:
         inputs = feeds or zero_feeds(runner)
-        where = f"{runner.describe()['runtime']}, {threads} thread{'s' * (threads != 1)}"
+        where = gettext("{runtime}, {threads}", runtime=runner.describe()["runtime"], threads=threads_text(threads))
         return soak(lambda: runner.run(inputs), seconds, where=where, reporter=reporter)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Curve, Metrics, Quantity
 from compress.core.statistics import wilson
 from compress.profile.latency.theil_sen import theil_sen
@@ -77,7 +78,9 @@ class Soak:
 
     def quantities(self) -> Metrics:
         """Metrics by name: `soak_latency_drift`, `soak_memory_growth`, `soak_outliers`, `soak_latency_max_ms`, and sensors."""
-        how = f"{self.where}, {self.runs} runs in {self.seconds:.0f} s without pause"
+        how = gettext(
+            "{where}, {runs} runs in {seconds:.0f} s without pause", where=self.where, runs=self.runs, seconds=self.seconds
+        )
         outliers = sum(window.outliers for window in self.windows)
         slowest = max(window.slowest_ms for window in self.windows)
         return {
@@ -86,11 +89,13 @@ class Soak:
             "soak_outliers": Quantity.measured(
                 outliers / self.runs,
                 "fraction",
-                f"{outliers} runs beyond q75 + 3 (q75 − q25) of their window; {how}",
+                gettext("{outliers} runs beyond q75 + 3 (q75 − q25) of their window; {how}", outliers=outliers, how=how),
                 interval=wilson(outliers, self.runs),
                 runs=self.runs,
             ),
-            "soak_latency_max_ms": Quantity.measured(slowest, "ms", f"slowest of all runs; {how}", runs=self.runs),
+            "soak_latency_max_ms": Quantity.measured(
+                slowest, "ms", gettext("slowest of all runs; {how}", how=how), runs=self.runs
+            ),
             **self._sensors(how),
         }
 
@@ -98,20 +103,33 @@ class Soak:
         """Change of the latency from start to end as a fraction of its median."""
         trend = self._trend([window.median_ms for window in self.windows])
         if trend is None:
-            return Quantity.missing("fraction", f"{len(self.windows)} windows are too few for a slope; run a longer soak test")
+            return Quantity.missing(
+                "fraction", gettext("{count} windows are too few for a slope; run a longer soak test", count=len(self.windows))
+            )
         typical = float(np.median([window.median_ms for window in self.windows]))
         slope, low, high = (value * self.seconds / typical for value in trend)
-        detail = f"Theil–Sen slope × duration ÷ median, {trend[0] * 60:+.4g} ms per minute at {typical:.4g} ms; {how}"
+        detail = gettext(
+            "Theil–Sen slope × duration ÷ median, {trend:+.4g} ms per minute at {typical:.4g} ms; {how}",
+            trend=trend[0] * 60,
+            typical=typical,
+            how=how,
+        )
         return Quantity.measured(slope, "fraction", detail, interval=(low, high), runs=len(self.windows))
 
     def _growth(self, how: str) -> Quantity:
         """Growth of the resident memory, bytes per minute."""
         trend = self._trend([window.resident_bytes for window in self.windows])
         if trend is None:
-            return Quantity.missing("bytes/min", f"{len(self.windows)} windows are too few for a slope; run a longer soak test")
+            return Quantity.missing(
+                "bytes/min", gettext("{count} windows are too few for a slope; run a longer soak test", count=len(self.windows))
+            )
         slope, low, high = (value * 60 for value in trend)
         bytes_per_run = trend[0] * self.seconds / self.runs
-        detail = f"Theil–Sen slope of the resident memory, {bytes_per_run:.3g} bytes per run; {how}"
+        detail = gettext(
+            "Theil–Sen slope of the resident memory, {bytes_per_run:.3g} bytes per run; {how}",
+            bytes_per_run=bytes_per_run,
+            how=how,
+        )
         return Quantity.measured(slope, "bytes/min", detail, interval=(low, high), runs=len(self.windows))
 
     def _sensors(self, how: str) -> Metrics:
@@ -126,12 +144,16 @@ class Soak:
                 quantities[name] = Quantity.missing(unit, self.missing.get(key, "it could not be read"))
                 continue
             value = min(readings) if key == "clock" else max(readings)
-            detail = f"from {min(readings):.0f} to {max(readings):.0f} {unit}; {how}"
+            detail = gettext(
+                "from {min:.0f} to {readings:.0f} {unit}; {how}", min=min(readings), readings=max(readings), unit=unit, how=how
+            )
             quantities[name] = Quantity.measured(value, unit, detail, runs=len(readings))
         if self.throttles is None:
             quantities["soak_throttles"] = Quantity.missing("1", self.missing.get("throttles", "it is not counted"))
         else:
-            quantities["soak_throttles"] = Quantity.measured(self.throttles, "1", f"counted by the processors; {how}")
+            quantities["soak_throttles"] = Quantity.measured(
+                self.throttles, "1", gettext("counted by the processors; {how}", how=how)
+            )
         return quantities
 
     def _trend(self, series: list[float] | list[int]) -> tuple[float, float, float] | None:

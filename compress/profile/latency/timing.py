@@ -18,6 +18,8 @@ from compress.backends.feeds import fit_feeds
 from compress.backends.runner_protocol import Feeds, Runner, reload
 from compress.config.devices import host
 from compress.core.bootstrap import ratio_interval
+from compress.core.counted import files_in_turns, threads_text
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import Arrival, Quantity
 from compress.core.statistics import drifting_percentile_interval, drifting_percentile_intervals, runs_needed
@@ -62,7 +64,10 @@ class Timing:
             samples: Times by pattern.
             rate_hz: Inputs per second of the periodic pattern.
         """
-        how = {"periodic": f"{rate_hz:g} inputs per second", "cold": "caches filled with other data before each inference"}
+        how = {
+            "periodic": gettext("{rate_hz:g} inputs per second", rate_hz=rate_hz),
+            "cold": gettext("caches filled with other data before each inference"),
+        }
         arrivals = {
             pattern: Timing(times, self.settings, f"{self.detail}; {how[pattern]}", self.batch)
             for pattern, times in samples.items()
@@ -100,7 +105,13 @@ class Timing:
         if interval is None:
             needed = runs_needed(percent / 100)
             return Quantity.missing(
-                "ms", f"p{percent:g} needs {needed} runs for an interval, {runs} were timed; raise `seconds`"
+                "ms",
+                gettext(
+                    "p{percent:g} needs {needed} runs for an interval, {runs} were timed; raise `seconds`",
+                    percent=percent,
+                    needed=needed,
+                    runs=runs,
+                ),
             )
         value = float(np.quantile(self.milliseconds, percent / 100))
         return Quantity.measured(value, "ms", self.detail, interval=interval, runs=runs)
@@ -124,13 +135,13 @@ def speedup(slow: Timing, fast: Timing) -> Quantity:
     runs, with a bootstrap interval.
     """
     fast_ms, slow_ms = fast.samples.round_medians(), slow.samples.round_medians()
-    detail = f"ratio of median latencies, interleaved; {fast.detail}"
+    detail = gettext("ratio of median latencies, interleaved; {detail}", detail=fast.detail)
     if len(fast_ms) == len(slow_ms) >= runs_needed(0.5):
         ratios = slow_ms / fast_ms
         interval = drifting_percentile_interval(ratios, 0.5)
         return Quantity.measured(float(np.median(ratios)), "1", detail, interval=interval, runs=len(ratios))
     if min(len(slow.milliseconds), len(fast.milliseconds)) < 2:
-        return Quantity.missing("1", "a ratio needs at least two runs of each file; raise `seconds`")
+        return Quantity.missing("1", gettext("a ratio needs at least two runs of each file; raise `seconds`"))
     value, low, high = ratio_interval(slow.milliseconds, fast.milliseconds)
     return Quantity.measured(value, "1", detail, interval=(low, high), runs=len(fast.milliseconds))
 
@@ -190,7 +201,7 @@ def time_runners(
     for name, runner in runners.items():
         runner.run(feeds[name])
     actions = {name: partial(runner.run, feeds[name]) for name, runner in runners.items()}
-    with (reporter or NullReporter()).bar("measuring latency", STEPS) as bar:
+    with (reporter or NullReporter()).bar(gettext("measuring latency"), STEPS) as bar:
         shown = 0
 
         def show(fraction: float) -> None:
@@ -212,6 +223,13 @@ def time_runners(
 def _detail(settings: Mapping[str, str], batch: int, files: int) -> str:
     machine = host().hardware
     threads = settings.get("threads")
-    on = settings.get("device") or (machine.cpu if machine else "this machine")
-    with_threads = f"{threads} thread{'s' * (threads != '1')}, " if threads else ""
-    return f"{on}, {settings['runtime']}, {with_threads}batch {batch}, {files} file{'s' * (files != 1)} timed in turns"
+    on = settings.get("device") or (machine.cpu if machine else gettext("this machine"))
+    with_threads = gettext("{threads}, ", threads=threads_text(threads)) if threads else ""
+    return gettext(
+        "{on}, {runtime}, {with_threads}batch {batch}, {files}",
+        on=on,
+        runtime=settings["runtime"],
+        with_threads=with_threads,
+        batch=batch,
+        files=files_in_turns(files),
+    )

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from compress.backends.runner_protocol import Array
+from compress.core.counted import threads_text
 from compress.core.entries import Row
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.profile.layers.layer_times import LayerTimes, TimedKernel
 from compress.profile.layers.ort_profile import interquartile_mean
@@ -48,7 +50,7 @@ def table(layers: LayerTimes) -> Rows:
     for module, kernels in groups.items():
         time = duration(kernels, detail)
         own_ms = sum(interquartile_mean(kernel.milliseconds) for kernel in kernels)
-        share = Quantity.measured(own_ms / layers.summed_ms, "fraction", "of the sum of all layers")
+        share = Quantity.measured(own_ms / layers.summed_ms, "fraction", gettext("of the sum of all layers"))
         rows.append({"module": module, **_description(kernels), "time": time, "share": share})
     return rows_as_json(sorted(rows, key=lambda row: -milliseconds(row, "time")))
 
@@ -80,7 +82,7 @@ def compare(before: LayerTimes, after: LayerTimes, names: tuple[str, str] = ("st
         times = {
             name: duration(kernels, detail_of(layers))
             if kernels
-            else Quantity.missing("ms", "no kernel of its own: fused or removed")
+            else Quantity.missing("ms", gettext("no kernel of its own: fused or removed"))
             for name, kernels, layers in zip(names, (kernels_before, kernels_after), (before, after), strict=True)
         }
         rows.append({"module": module, **_description(kernels_after or kernels_before), **times})
@@ -98,9 +100,10 @@ def _description(kernels: list[TimedKernel]) -> dict[str, str]:
 def detail_of(layers: LayerTimes) -> str:
     """Description of how the times of a file were measured."""
     threads = layers.settings["threads"]
-    return (
-        f"profiler of {layers.settings['runtime']}, {threads} thread{'s' * (threads != '1')}, mean of the middle half of "
-        "the runs, overhead of the profiler subtracted"
+    return gettext(
+        "profiler of {runtime}, {threads}, mean of the middle half of the runs, overhead of the profiler subtracted",
+        runtime=layers.settings["runtime"],
+        threads=threads_text(threads),
     )
 
 

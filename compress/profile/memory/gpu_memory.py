@@ -36,8 +36,12 @@ class GpuPeak:
         """The peak; missing with the reason if there is no reading."""
         if self.reason or not self.peak:
             return Quantity.missing("bytes", f"NVML: {self.reason or 'it listed no memory of this process'}")
-        what = "increase of the whole board over the memory in use before" if self.whole_board else "of the process"
-        detail = f"NVML, {what}, CUDA context included, read {RATE_HZ:g} times per second"
+        what = (
+            gettext("increase of the whole board over the memory in use before")
+            if self.whole_board
+            else gettext("of the process")
+        )
+        detail = gettext("NVML, {what}, CUDA context included, read {rate_hz:g} times per second", what=what, rate_hz=RATE_HZ)
         return Quantity.measured(self.peak, "bytes", detail, runs=self.readings)
 
 
@@ -87,7 +91,7 @@ def _follow(library: ModuleType, handle: object, process: int, gpu_peak: GpuPeak
             gpu_peak.peak = max(gpu_peak.peak, int(now))
             gpu_peak.readings += 1
     except library.NVMLError as error:
-        gpu_peak.reason = f"reading stopped after {gpu_peak.readings} readings: {error}"
+        gpu_peak.reason = gettext("reading stopped after {readings} readings: {error}", readings=gpu_peak.readings, error=error)
 
 
 def _process_bytes(library: ModuleType, handle: object, process: int) -> int | None:

@@ -114,7 +114,7 @@ def _run_probe(
             )
             raise DeviceError(msg) from error
     if process.returncode != 0:
-        why = "it was killed, probably because memory ran out" if process.returncode < 0 else errors.strip()[-300:]
+        why = gettext("it was killed, probably because memory ran out") if process.returncode < 0 else errors.strip()[-300:]
         msg = gettext(
             "memory of {path} was not measured: the process that ran it ended with {returncode}; {why}",
             path=path,
@@ -146,14 +146,24 @@ def quantities(
 
 def footprint_quantities(footprint: Footprint, runtime: str = "ONNX Runtime") -> dict[str, Quantity]:
     """Quantities of a footprint, see `quantities`; used for other devices too."""
-    how = f"in a new process of {runtime}"
-    first = f"{how}; {footprint.steady_ms:.3f} ms in later runs"
+    how = gettext("in a new process of {runtime}", runtime=runtime)
+    first = gettext("{how}; {steady_ms:.3f} ms in later runs", how=how, steady_ms=footprint.steady_ms)
     numbers = {
-        "memory_bytes": (footprint.peak, f"peak resident {how}, {footprint.before / 1e6:.0f} MB of it Python and the runtime"),
-        "memory_model_bytes": (footprint.model, f"peak resident above that before loading, {how}"),
-        "memory_first_bytes": (footprint.first, f"resident after the first run, {how}"),
-        "memory_steady_bytes": (footprint.steady, f"resident after {RUNS} runs, {how}"),
-        "load_ms": (footprint.load_ms, f"from file to session {how}; the file may or may not have been in the system's cache"),
+        "memory_bytes": (
+            footprint.peak,
+            gettext(
+                "peak resident {how}, {before:.0f} MB of it Python and the runtime",
+                how=how,
+                before=footprint.before / 1000000.0,
+            ),
+        ),
+        "memory_model_bytes": (footprint.model, gettext("peak resident above that before loading, {how}", how=how)),
+        "memory_first_bytes": (footprint.first, gettext("resident after the first run, {how}", how=how)),
+        "memory_steady_bytes": (footprint.steady, gettext("resident after {runs} runs, {how}", runs=RUNS, how=how)),
+        "load_ms": (
+            footprint.load_ms,
+            gettext("from file to session {how}; the file may or may not have been in the system's cache", how=how),
+        ),
         "latency_first_ms": (footprint.first_ms, first),
     }
     quantities_by_name = {
@@ -166,11 +176,15 @@ def footprint_quantities(footprint: Footprint, runtime: str = "ONNX Runtime") ->
 def arena(footprint: Footprint, runtime: str = "ONNX Runtime") -> Quantity:
     """Memory of the runtime's arena; without the weights where the runtime stores them elsewhere."""
     if footprint.arena is None and runtime != "ONNX Runtime":
-        return Quantity.missing("bytes", f"{runtime} does not report the memory of its allocator")
+        return Quantity.missing("bytes", gettext("{runtime} does not report the memory of its allocator", runtime=runtime))
     if footprint.arena is None:
-        return Quantity.missing("bytes", "this ONNX Runtime does not report its arena in its profile, or was built without one")
-    used = f"{footprint.arena_used / 1e6:.2f} MB" if footprint.arena_used is not None else "an unknown part"
-    detail = f"allocated from the system by ONNX Runtime's arena, from its profile; at most {used} in use at one time"
+        return Quantity.missing(
+            "bytes", gettext("this ONNX Runtime does not report its arena in its profile, or was built without one")
+        )
+    used = f"{footprint.arena_used / 1e6:.2f} MB" if footprint.arena_used is not None else gettext("an unknown part")
+    detail = gettext(
+        "allocated from the system by ONNX Runtime's arena, from its profile; at most {used} in use at one time", used=used
+    )
     return Quantity.measured(footprint.arena, "bytes", detail, runs=1)
 
 
@@ -189,8 +203,8 @@ def sizes(path: Path) -> dict[str, Quantity]:
         )
         raise ConversionError(msg)
     return {
-        "size_bytes": Quantity.measured(sum(file.stat().st_size for file in files), "bytes", "file size"),
-        "weights_bytes": Quantity.measured(weights(path), "bytes", "sum over initializers and constants"),
+        "size_bytes": Quantity.measured(sum(file.stat().st_size for file in files), "bytes", gettext("file size")),
+        "weights_bytes": Quantity.measured(weights(path), "bytes", gettext("sum over initializers and constants")),
     }
 
 
@@ -203,7 +217,7 @@ def compressed(path: Path) -> Quantity:
             while chunk := file.read(CHUNK):
                 total += len(packer.compress(chunk))
         total += len(packer.flush())
-    return Quantity.measured(total, "bytes", "zlib, level 1")
+    return Quantity.measured(total, "bytes", gettext("zlib, level 1"))
 
 
 def parts(path: Path) -> list[Path]:

@@ -41,17 +41,20 @@ class Battery:
             folder for folder in folders if text_in(folder / "type") == "Battery" and text_in(folder / "scope") != "Device"
         ]
         if not batteries:
-            return f"{self.root} contains no battery"
+            return gettext("{root} contains no battery", root=self.root)
         self._batteries = batteries
         try:
             watts = self.read()
         except (DeviceError, OSError, ValueError) as error:
             return str(error)
-        return None if watts > 0 else "it reads 0 W"
+        return None if watts > 0 else gettext("it reads 0 W")
 
     def measures(self) -> str:
         """Names of the batteries."""
-        return f"whole machine on {', '.join(battery.name for battery in self._batteries)}, screen and radio included"
+        return gettext(
+            "whole machine on {batteries}, screen and radio included",
+            batteries=", ".join(battery.name for battery in self._batteries),
+        )
 
     def start(self) -> None:
         """Nothing to open."""
@@ -64,7 +67,9 @@ class Battery:
         """
         states = {battery.name: text_in(battery / "status") for battery in self._batteries}
         if "Discharging" not in states.values():
-            state_text = ", ".join(f"{name} is {state or 'in an unknown state'}" for name, state in states.items())
+            state_text = ", ".join(
+                gettext("{name} is {state}", name=name, state=state or "in an unknown state") for name, state in states.items()
+            )
             msg = gettext(
                 "{state_text}: unplug the charger; the gauge reports the power drawn only while the battery discharges",
                 state_text=state_text,

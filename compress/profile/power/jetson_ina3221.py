@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compress.core.language import gettext
 from compress.profile.power.base import number_in, text_in
 
 INPUTS = ("VDD_IN", "POM_5V_IN", "5V_IN", "VIN")
@@ -55,16 +56,19 @@ class Ina3221:
         """None if the power of the board can be read from its rails."""
         by_label = rails(self.root)
         if not by_label:
-            return f"no INA3221 monitor under {self.root / 'sys'} (Jetson boards have one)"
+            return gettext("no INA3221 monitor under {root} (Jetson boards have one)", root=self.root / "sys")
         names = board_rails(by_label)
         if not names:
-            return f"none of the rails {', '.join(by_label)} supplies the whole board, and their sum is not its power"
+            return gettext(
+                "none of the rails {by_label} supplies the whole board, and their sum is not its power",
+                by_label=", ".join(by_label),
+            )
         self._rails = {name: by_label[name] for name in names}
         try:
             watts = self.read()
         except (OSError, ValueError) as error:
-            return f"rail {', '.join(names)} cannot be read ({error})"
-        return None if watts > 0 else f"rail {', '.join(names)} reads 0 W"
+            return gettext("rail {names} cannot be read ({error})", names=", ".join(names), error=error)
+        return None if watts > 0 else gettext("rail {names} reads 0 W", names=", ".join(names))
 
     def measures(self) -> str:
         """Names of the rails."""
@@ -90,8 +94,8 @@ def board_rails(names: Collection[str]) -> tuple[str, ...]:
 def describe_rails(names: tuple[str, ...]) -> str:
     """Part of the board that the rails supply, for the report."""
     if len(names) == 1:
-        return f"rail {names[0]}, the input of the whole module"
-    return f"sum of the rails {', '.join(names)}, the supplies of the module; carrier board not included"
+        return gettext("rail {names}, the input of the whole module", names=names[0])
+    return gettext("sum of the rails {names}, the supplies of the module; carrier board not included", names=", ".join(names))
 
 
 def rails(root: Path) -> dict[str, Rail]:

@@ -41,7 +41,7 @@ class Tegrastats:
     def available(self) -> str | None:
         """None if the tool runs and prints the rails of the board."""
         if shutil.which(self.command) is None:
-            return f"`{self.command}` is not on PATH (it is part of Jetson Linux)"
+            return gettext("`{command}` is not on PATH (it is part of Jetson Linux)", command=self.command)
         try:
             self.start()
             watts = self.read()
@@ -49,7 +49,7 @@ class Tegrastats:
             return str(error)
         finally:
             self.stop()
-        return None if watts > 0 else "it prints 0 W"
+        return None if watts > 0 else gettext("it prints 0 W")
 
     def measures(self) -> str:
         """Names of the rails."""

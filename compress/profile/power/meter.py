@@ -15,6 +15,7 @@ import numpy as np
 
 from compress.backends.runner_protocol import Array
 from compress.core.bootstrap import bootstrap_interval
+from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.profile.power.base import Sensor
 from compress.profile.power.sampler import PowerTrace, sampled
@@ -49,7 +50,7 @@ def measure(
     """
     sensor, idle, reasons = _first_working(sensors, seconds)
     if sensor is None or idle is None:
-        return dict.fromkeys(actions, _missing(reasons or "the device profile names no power sensor"))
+        return dict.fromkeys(actions, _missing(reasons or gettext("the device profile names no power sensor")))
     length = max(seconds, sensor.shortest_s)
     return {name: _quantities(idle, _run(action, sensor, length), batch) for name, action in actions.items()}
 
@@ -84,18 +85,37 @@ def _quantities(idle: PowerTrace, busy: _Busy, batch: int) -> Metrics:
     sensor = busy.trace.sensor
     if reason := busy.trace.fault():
         return _missing(f"{sensor.name}: {reason}")
-    method = "energy counter" if sensor.counts else "present power"
-    how = f"{sensor.name}, {sensor.measures()}; {method}, read {sensor.rate_hz:g} times per second"
+    method = gettext("energy counter") if sensor.counts else gettext("present power")
+    how = gettext(
+        "{name}, {measures}; {method}, read {rate_hz:g} times per second",
+        name=sensor.name,
+        measures=sensor.measures(),
+        method=method,
+        rate_hz=sensor.rate_hz,
+    )
     above, low, high = above_idle(busy.trace, idle)
     seconds_per_sample = busy.elapsed / busy.runs / batch
-    note = "; not distinguishable from idle" if low <= 0 else ""
+    note = gettext("; not distinguishable from idle") if low <= 0 else ""
     return {
-        "power_w": _power(busy.trace, f"{how}, over {busy.elapsed:.1f} s of inferences without pause, idle power included"),
-        "idle_w": _power(idle, f"{how}, over {idle.elapsed:.1f} s with the models loaded and nothing running"),
+        "power_w": _power(
+            busy.trace,
+            gettext(
+                "{how}, over {elapsed:.1f} s of inferences without pause, idle power included", how=how, elapsed=busy.elapsed
+            ),
+        ),
+        "idle_w": _power(
+            idle,
+            gettext("{how}, over {elapsed:.1f} s with the models loaded and nothing running", how=how, elapsed=idle.elapsed),
+        ),
         "energy_j": Quantity.measured(
             above * seconds_per_sample,
             "J",
-            f"{how}; idle energy of {idle.mean() * seconds_per_sample:.3g} J per sample subtracted{note}",
+            gettext(
+                "{how}; idle energy of {mean:.3g} J per sample subtracted{note}",
+                how=how,
+                mean=idle.mean() * seconds_per_sample,
+                note=note,
+            ),
             interval=(low * seconds_per_sample, high * seconds_per_sample),
             runs=busy.runs,
         ),

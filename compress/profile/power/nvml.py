@@ -47,13 +47,17 @@ class Nvml:
                 continue
             if value > 0:
                 return None
-            reasons.append(f"{call} returns 0")
+            reasons.append(gettext("{call} returns 0", call=call))
         self.stop()
         return "; ".join(reasons)
 
     def measures(self) -> str:
         """Name of the board."""
-        return f"the whole board of {self._call('nvmlDeviceGetName')}, {'energy counter' if self.counts else 'power reading'}"
+        return gettext(
+            "the whole board of {board}, {method}",
+            board=self._call("nvmlDeviceGetName"),
+            method=gettext("energy counter") if self.counts else gettext("power reading"),
+        )
 
     def start(self) -> None:
         """Open the library."""

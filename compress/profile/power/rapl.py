@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compress.core.language import gettext, ngettext
 from compress.profile.power.base import number_in
 
 POWERCAP = Path("/sys/class/powercap")
@@ -39,19 +40,28 @@ class Rapl:
     def available(self) -> str | None:
         """None if every package can be read."""
         if not self.root.is_dir():
-            return f"{self.root} does not exist (no powercap driver: usual on virtual machines, Arm and outside Linux)"
+            return gettext(
+                "{root} does not exist (no powercap driver: usual on virtual machines, Arm and outside Linux)", root=self.root
+            )
         packages = [folder for folder in sorted(self.root.glob("intel-rapl:*[0-9]")) if folder.name.count(":") == 1]
         if not packages:
-            return f"{self.root} contains no intel-rapl package (the kernel has one for Intel and AMD processors)"
+            return gettext(
+                "{root} contains no intel-rapl package (the kernel has one for Intel and AMD processors)", root=self.root
+            )
         if unreadable := [folder for folder in packages if not os.access(folder / "energy_uj", os.R_OK)]:
-            return f"{unreadable[0] / 'energy_uj'} is not readable by this user; run as root or `chmod a+r` it"
+            return gettext(
+                "{unreadable} is not readable by this user; run as root or `chmod a+r` it",
+                unreadable=unreadable[0] / "energy_uj",
+            )
         self._packages = packages
         return None
 
     def measures(self) -> str:
         """Number of packages."""
         count = len(self._packages)
-        return f"{count} processor package{'s' * (count != 1)}, memory not included"
+        return ngettext(
+            "{number} processor package, memory not included", "{number} processor packages, memory not included", count
+        )
 
     def start(self) -> None:
         """Read the ranges and the present values of the counters."""

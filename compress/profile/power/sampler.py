@@ -12,6 +12,7 @@ import numpy as np
 
 from compress.backends.runner_protocol import Array
 from compress.core.errors import DeviceError
+from compress.core.language import gettext
 from compress.profile.power.base import Sensor
 
 BLOCKS = 20
@@ -44,13 +45,15 @@ class PowerTrace:
     def fault(self) -> str | None:
         """Why the readings are not a valid measurement; None if they are."""
         if self.failure:
-            return f"it stopped after {self.elapsed:.1f} s of readings: {self.failure}"
+            return gettext(
+                "it stopped after {elapsed:.1f} s of readings: {failure}", elapsed=self.elapsed, failure=self.failure
+            )
         if len(self.values) < FEWEST:
-            return f"it returned {len(self.values)} readings, at least {FEWEST} are needed"
+            return gettext("it returned {count} readings, at least {fewest} are needed", count=len(self.values), fewest=FEWEST)
         watts = self.watts()
         if not np.isfinite(watts).all():
-            return "it returned readings that are not finite numbers"
-        return "it returned only zeros" if not watts.any() else None
+            return gettext("it returned readings that are not finite numbers")
+        return gettext("it returned only zeros") if not watts.any() else None
 
     def watts(self) -> Array:
         """Power of each reading, W, (n,); for an energy counter between successive readings, (n − 1,)."""

@@ -12,7 +12,9 @@ from compress.backends.feeds import describe_feeds
 from compress.backends.runner_protocol import Array, Feeds
 from compress.config.devices import Device
 from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
+from compress.core.counted import files_in_turns, threads_text
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import Reporter
 from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Quantity
 from compress.data.batch import Split
@@ -70,7 +72,7 @@ def measure_rows(
     result, facts = _run_job(device, job, reporter)
     gpu = next(iter(result["files"].values()))["settings"].get("device", "")
     hardware = ReportedHardware(facts["cpu"], facts["architecture"], gpu)
-    location = f"{hardware} over SSH at {where.ssh}"
+    location = gettext("{hardware} over SSH at {ssh}", hardware=hardware, ssh=where.ssh)
     timings = {name: _timing(name, result, location, batch, device.contract.arrivals_per_s) for name in files}
     other = str(hardware) if contradicts_profile(device, hardware) else ""
     rows = tuple(
@@ -118,14 +120,14 @@ def _run_job(device: Device, job: Job, reporter: Reporter) -> tuple[Measurements
     """Send files and inputs and measure; returns the result of the worker and the facts of the agent."""
     host = ssh_connection(device).ssh
     with RemoteSession(device) as remote, tempfile.TemporaryDirectory() as folder:
-        with reporter.bar(f"sending to {host}", len(job.files) + len(job.arrays)) as bar:
+        with reporter.bar(gettext("sending to {host}", host=host), len(job.files) + len(job.arrays)) as bar:
             for name, path in job.files.items():
                 remote.put(path, name)
                 bar.advance(note=path.name)
             for name, array in job.arrays.items():
                 remote.put(_save_input(array, Path(folder) / Path(name).name), name)
                 bar.advance(note=name)
-        with reporter.bar(f"measuring on {device.name}", STEPS) as bar:
+        with reporter.bar(gettext("measuring on {name}", name=device.name), STEPS) as bar:
             shown = 0
 
             def show(fraction: float) -> None:
@@ -150,9 +152,13 @@ def _timing(name: str, result: Measurements, location: str, batch: int, rate_hz:
     samples = _samples(file_result)
     settings, files = file_result["settings"], len(result["files"])
     threads = settings["threads"]
-    detail = (
-        f"{location}, {settings['runtime']}, {threads} thread{'s' * (threads != '1')}, batch {batch}, "
-        f"{files} file{'s' * (files != 1)} timed in turns"
+    detail = gettext(
+        "{location}, {runtime}, {threads}, batch {batch}, {files}",
+        location=location,
+        runtime=settings["runtime"],
+        threads=threads_text(threads),
+        batch=batch,
+        files=files_in_turns(files),
     )
     timing = Timing(samples, settings, detail, batch, result["processor_share"])
     arrivals = {pattern: _samples(series) for pattern, series in file_result["arrivals"].items()}
@@ -168,7 +174,10 @@ def _row(
 ) -> BenchmarkRow:
     quantities = latencies(timing, device.contract.percentiles)
     for latency in LATENCY_BY_ARRIVAL.values():
-        quantities.setdefault(latency, Quantity.missing("ms", f"{location}: trtexec does not fill the caches with other data"))
+        quantities.setdefault(
+            latency,
+            Quantity.missing("ms", gettext("{location}: trtexec does not fill the caches with other data", location=location)),
+        )
     for key, figure in file_result["power"].items():
         quantity = Quantity.model_validate(figure)
         quantities[key] = quantity.model_copy(update={"detail": f"{location}: {quantity.detail}"})

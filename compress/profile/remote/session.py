@@ -141,7 +141,7 @@ class RemoteSession:
             self._write(_line(do="put", name=name, size=size, sha256=digest))
             while (chunk := file.read(CHUNK)) and self._write(chunk) and self._inbox.empty():
                 pass  # a message before the last byte reports an error
-        self._receive("put", time.monotonic() + PUT_S, f"receiving {path.name}")
+        self._receive("put", time.monotonic() + PUT_S, gettext("receiving {name}", name=path.name))
 
     @overload
     def work(self, order: InspectOrder) -> InspectionReport: ...
@@ -218,11 +218,18 @@ class RemoteSession:
 
     def _late(self, doing: str) -> str:
         if not self._uname:
-            return f"it did not answer within {self.where.connect_timeout_s + START_S:g} s after ssh was started"
+            return gettext(
+                "it did not answer within {connect_timeout_s:g} s after ssh was started",
+                connect_timeout_s=self.where.connect_timeout_s + START_S,
+            )
         if self._facts is None:
             return ssh.start_fault(self.where, None, self._uname, "\n".join(self._log))
-        limit = f"`timeout_s: {self.where.timeout_s:g}` in the connection" if doing == MEASURING else f"{PUT_S:g} s"
-        return f"timeout: it did not finish {doing} within {limit}"
+        limit = (
+            gettext("`timeout_s: {timeout_s:g}` in the connection", timeout_s=self.where.timeout_s)
+            if doing == MEASURING
+            else f"{PUT_S:g} s"
+        )
+        return gettext("timeout: it did not finish {doing} within {limit}", doing=doing, limit=limit)
 
     def _ended(self, doing: str) -> str:
         """Why the stream ended before the expected message."""
@@ -233,8 +240,17 @@ class RemoteSession:
             return ssh.start_fault(self.where, code, self._uname, "\n".join([*self._log, errors]))
         note = f" ({short})" if (short := " ".join(errors.split())[-300:]) else ""
         if code != ssh.NO_CONNECTION or not any(mark in errors for mark in ssh.LOST):
-            return f"the agent on the device was killed or crashed with {code} while {doing}{note}; run the command again"
-        return f"the connection was lost while {doing}{note}; the agent removes its files by itself. Run the command again"
+            return gettext(
+                "the agent on the device was killed or crashed with {code} while {doing}{note}; run the command again",
+                code=code,
+                doing=doing,
+                note=note,
+            )
+        return gettext(
+            "the connection was lost while {doing}{note}; the agent removes its files by itself. Run the command again",
+            doing=doing,
+            note=note,
+        )
 
     def _listen(self) -> None:
         assert isinstance(self._process.stdout, io.FileIO)  # noqa: S101  unbuffered

@@ -132,10 +132,10 @@ def connection_fault(where: Ssh, stderr: str) -> str:
         "host": where.ssh,
         "login": f"-p {where.port} {where.ssh}" if where.port else where.ssh,
         "known": f"[{host}]:{where.port}" if where.port not in (None, 22) else host,
-        "port": f"port {where.port}" if where.port else "the default port of ssh",
+        "port": gettext("port {port}", port=where.port) if where.port else gettext("the default port of ssh"),
         "wait": where.connect_timeout_s,
     }
-    meaning = next((text for marks, text in CONNECTION_FAULTS if any(mark in stderr for mark in marks)), "ssh failed")
+    meaning = next((text for marks, text in CONNECTION_FAULTS if any(mark in stderr for mark in marks)), gettext("ssh failed"))
     return f"{meaning.format(**values)} ({short or 'it gave no reason'})"
 
 
@@ -148,19 +148,42 @@ def start_fault(where: Ssh, code: int | None, uname: str, output: str) -> str:
         uname: System and architecture of the device.
         output: Other output of the device.
     """
-    machine = f"it is {uname}" if uname else "it is not a POSIX system, or its login shell prints nothing"
+    machine = (
+        gettext("it is {uname}", uname=uname)
+        if uname
+        else gettext("it is not a POSIX system, or its login shell prints nothing")
+    )
     short = " ".join(output.split())[-300:]
     if code == NO_PYTHON:
-        return (
-            f"there is no {where.python!r} ({machine}): install Python 3.10 or later on the device, or set "
-            "`python: /path/of/python3` in the connection"
+        return gettext(
+            "there is no {python!r} ({machine}): install Python 3.10 or later on the device, or set "
+            "`python: /path/of/python3` in the connection",
+            python=where.python,
+            machine=machine,
         )
     if any(mark in output for mark in WRONG_BINARY):
-        return f"wrong architecture: {where.python!r} on the device is built for another machine; {machine} ({short})"
+        return gettext(
+            "wrong architecture: {python!r} on the device is built for another machine; {machine} ({short})",
+            python=where.python,
+            machine=machine,
+            short=short,
+        )
     if "has no attribute 'buffer'" in output:
-        return f"{where.python!r} on the device is Python 2: set `python:` in the connection to Python 3.10 or later; {machine}"
-    how = "did not answer in time" if code is None else f"ended with {code} before the agent started"
-    return f"{where.python!r} on the device {how}; {machine} ({short or 'it printed nothing'})"
+        return gettext(
+            "{python!r} on the device is Python 2: set `python:` in the connection to Python 3.10 or later; {machine}",
+            python=where.python,
+            machine=machine,
+        )
+    how = (
+        gettext("did not answer in time") if code is None else gettext("ended with {code} before the agent started", code=code)
+    )
+    return gettext(
+        "{python!r} on the device {how}; {machine} ({short})",
+        python=where.python,
+        how=how,
+        machine=machine,
+        short=short or "it printed nothing",
+    )
 
 
 def agent_fault(device: Device, where: Ssh, message: Message, uname: str) -> str:
@@ -168,18 +191,35 @@ def agent_fault(device: Device, where: Ssh, message: Message, uname: str) -> str
     kind, text = message["error"], message["text"]
     python = where.python
     if kind == "no runtime" and any(mark in text for mark in WRONG_BINARY):
-        return f"wrong architecture: ONNX Runtime on the device is built for another machine; it is {uname} ({text})"
+        return gettext(
+            "wrong architecture: ONNX Runtime on the device is built for another machine; it is {uname} ({text})",
+            uname=uname,
+            text=text,
+        )
     meanings = {
-        "disk full": "its disk is full: {text}. Free some space, or set `workdir:` in the connection to another folder",
-        "workdir": "its temporary folder cannot be created: {text}. Set `workdir:` in the connection to a writable folder",
-        "hash": "{text} was received with another SHA-256 than it was sent with: a faulty disk or connection; try again",
-        "put": "a file cannot be written on the device: {text}",
-        "python old": f"{python!r} on the device is Python {{text}}; install Python 3.10 or later and set `python:` to it",
-        "no runtime": f"the runtime is missing: {{text}}. Install it on the device: {python} -m pip install numpy onnxruntime",
-        "no trtexec": "the runtime is missing: no trtexec on the device; {text}. Install it (package libnvinfer-bin, in "
-        "JetPack), or set `trtexec:` in the connection to its path",
-        "refused": f"its runtime ({device.runtime}) rejects the model: {{text}}",
-        "silence": "the agent on the device ended: {text}",
+        "disk full": gettext(
+            "its disk is full: {text}. Free some space, or set `workdir:` in the connection to another folder"
+        ),
+        "workdir": gettext(
+            "its temporary folder cannot be created: {text}. Set `workdir:` in the connection to a writable folder"
+        ),
+        "hash": gettext(
+            "{text} was received with another SHA-256 than it was sent with: a faulty disk or connection; try again"
+        ),
+        "put": gettext("a file cannot be written on the device: {text}"),
+        "python old": gettext(
+            "{python!r} on the device is Python {{text}}; install Python 3.10 or later and set `python:` to it", python=python
+        ),
+        "no runtime": gettext(
+            "the runtime is missing: {{text}}. Install it on the device: {python} -m pip install numpy onnxruntime",
+            python=python,
+        ),
+        "no trtexec": gettext(
+            "the runtime is missing: no trtexec on the device; {text}. Install it (package libnvinfer-bin, in "
+            "JetPack), or set `trtexec:` in the connection to its path"
+        ),
+        "refused": gettext("its runtime ({runtime}) rejects the model: {{text}}", runtime=device.runtime),
+        "silence": gettext("the agent on the device ended: {text}"),
         "failed": "{text}",
     }
     return meanings[kind].format(text=text)
@@ -189,5 +229,9 @@ def worker_crash(message: Message) -> str:
     """Meaning of a worker's exit code other than 0."""
     code, log = message["done"], " ".join(message["log"].split())[-500:]
     if code < 0:
-        return f"the worker on the device was killed by signal {-code}, as happens when memory runs out ({log or 'no log'})"
-    return f"the worker on the device failed with {code}: {log or 'no log'}"
+        return gettext(
+            "the worker on the device was killed by signal {value}, as happens when memory runs out ({log})",
+            value=-code,
+            log=log or "no log",
+        )
+    return gettext("the worker on the device failed with {code}: {log}", code=code, log=log or "no log")

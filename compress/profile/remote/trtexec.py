@@ -132,7 +132,7 @@ def measure(order: TrtexecOrder, progress: Callable[[float], None]) -> dict[str,
             "settings": settings,
             "arrivals": {"periodic": periodic[name]},
             "power": powers[name],
-            "memory": {"reason": "trtexec does not report resident memory of a process"},
+            "memory": {"reason": gettext("trtexec does not report resident memory of a process")},
         }
         for name in names
     }
@@ -173,7 +173,7 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: TrtexecOrder)
 
     sensor, reason = first_available(open_sensors(order["sensors"]))
     if sensor is None:
-        reason = reason or "no power sensor is named for this device"
+        reason = reason or gettext("no power sensor is named for this device")
         return {name: _plain({key: Quantity.missing(unit, reason) for key, unit in POWER_UNITS.items()}) for name in actions}
     with sampled(sensor) as idle:
         time.sleep(max(order["power_seconds"], sensor.shortest_s))
@@ -186,16 +186,23 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: TrtexecOrder)
         if fault := busy.fault() or idle.fault():
             plain[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {fault}") for key, unit in POWER_UNITS.items()})
             continue
-        how = f"{sensor.name}, {sensor.measures()}, {sensor.rate_hz:g} readings per second, middle half of a run of trtexec"
+        how = gettext(
+            "{name}, {measures}, {rate_hz:g} readings per second, middle half of a run of trtexec",
+            name=sensor.name,
+            measures=sensor.measures(),
+            rate_hz=sensor.rate_hz,
+        )
         above, low, high = above_idle(busy, idle)
         seconds_per_sample = sum(times) / len(times) / 1000 / order["batch"]
         metrics = {
-            "power_w": Quantity.measured(busy.mean(), "W", f"{how}, idle power included", runs=len(busy.values)),
-            "idle_w": Quantity.measured(idle.mean(), "W", f"{how}; nothing running", runs=len(idle.values)),
+            "power_w": Quantity.measured(
+                busy.mean(), "W", gettext("{how}, idle power included", how=how), runs=len(busy.values)
+            ),
+            "idle_w": Quantity.measured(idle.mean(), "W", gettext("{how}; nothing running", how=how), runs=len(idle.values)),
             "energy_j": Quantity.measured(
                 above * seconds_per_sample,
                 "J",
-                f"{how}; idle power subtracted",
+                gettext("{how}; idle power subtracted", how=how),
                 interval=(low * seconds_per_sample, high * seconds_per_sample),
                 runs=len(times),
             ),
@@ -224,6 +231,8 @@ def _run(command: list[str], folder: Path, allowed: tuple[int, ...] = (0,)) -> s
     text = done.stdout.decode(errors="replace")
     if done.returncode not in allowed:
         lines = [line for line in text.splitlines() if "[E]" in line] or text.splitlines()
-        msg = f"{command[0]} ended with {done.returncode}: " + " | ".join(lines[-TAIL_LINES:])
+        msg = gettext("{command} ended with {returncode}: ", command=command[0], returncode=done.returncode) + " | ".join(
+            lines[-TAIL_LINES:]
+        )
         raise Refused(msg)
     return text

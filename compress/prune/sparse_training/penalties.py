@@ -90,7 +90,7 @@ def build_penalty(settings: SparseTraining, module: nn.Module, protected: frozen
     else:
         tensors = list(prunable(module, protected).values())
     if not tensors:
-        layers = "batch norms with a scale" if acts_on == "batch norm" else "convolutions and linear layers"
+        layers = gettext("batch norms with a scale") if acts_on == "batch norm" else gettext("convolutions and linear layers")
         msg = gettext(
             "sparse_training: {kind} acts on {layers}, and this network has none unprotected; use another kind",
             kind=settings.kind,

@@ -35,15 +35,21 @@ def device_multiple(device: Device) -> tuple[int, str]:
         if device.precision.activations == "int8":
             return (
                 16,
-                "tensor cores read 16 bytes, which are 16 int8 channels (NVIDIA, Matrix Multiplication Background, table 1)",
+                gettext(
+                    "tensor cores read 16 bytes, which are 16 int8 channels (NVIDIA, Matrix Multiplication Background, table 1)"
+                ),
             )
-        return 8, "tensor cores read 16 bytes, which are 8 fp16 channels (NVIDIA, Matrix Multiplication Background, table 1)"
+        return 8, gettext(
+            "tensor cores read 16 bytes, which are 8 fp16 channels (NVIDIA, Matrix Multiplication Background, table 1)"
+        )
     sets = device.hardware.instruction_sets if device.hardware else ()
     if "avx2" in sets and "avx512f" not in sets:
-        return 8, "ONNX Runtime on AVX2 blocks float channels by 8 (MlasNchwcGetBlockSize)"
+        return 8, gettext("ONNX Runtime on AVX2 blocks float channels by 8 (MlasNchwcGetBlockSize)")
     if "avx512f" in sets:
-        return 16, "ONNX Runtime on AVX-512 blocks float channels by 16, and VNNI has 16 lanes (MlasNchwcGetBlockSize)"
-    return 16, "Arm SDOT reads int8 vectors of 16 bytes, and ONNX Runtime packs its operands accordingly (Arm ISA, MLAS)"
+        return 16, gettext("ONNX Runtime on AVX-512 blocks float channels by 16, and VNNI has 16 lanes (MlasNchwcGetBlockSize)")
+    return 16, gettext(
+        "Arm SDOT reads int8 vectors of 16 bytes, and ONNX Runtime packs its operands accordingly (Arm ISA, MLAS)"
+    )
 
 
 def benchmark_multiples(

@@ -92,7 +92,7 @@ class ChannelPruner:
         reasons: dict[str, Fact | None] = {group.root: self._reason(group, projections) for group in all_groups}
         candidates = [group for group in all_groups if not reasons[group.root]]
         picks = {group.root: self._trial_channels(group, index) for index, group in enumerate(candidates)}
-        with (reporter or NullReporter()).bar("channel groups", len(picks)) as bar:
+        with (reporter or NullReporter()).bar(gettext("channel groups"), len(picks)) as bar:
             reasons |= unprunable(work, spec, picks, watchdog=watchdog, advance=bar.advance)
         for subset in groups.separations([group for group in candidates if not reasons[group.root]]):
             # two parts of one concatenation may pass the trial together although each of them fails alone
@@ -102,7 +102,9 @@ class ChannelPruner:
         self.heads, skipped_heads = self._heads(work)
         self.skipped = (*_skips(work, all_groups, reasons, self.protected), *skipped_heads)
         if not self.prunable and not self.heads:
-            listed = "; ".join(sorted({render(fact) for fact in self.skipped})) or "it has no convolution and no linear layer"
+            listed = "; ".join(sorted({render(fact) for fact in self.skipped})) or gettext(
+                "it has no convolution and no linear layer"
+            )
             msg = gettext(
                 "no channel of this network can be pruned: {listed}. Protect less, lower round_to or use granularity: weight",
                 listed=listed,

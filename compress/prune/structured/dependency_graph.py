@@ -77,7 +77,7 @@ class Watchdog:
             ModelError: The time is over; the message names the layer.
         """
         if time.thread_time() > self.deadline:
-            limit = f"{self.seconds:.0f} s of processor time"
+            limit = gettext("{seconds:.0f} s of processor time", seconds=self.seconds)
             msg = gettext(
                 "the dependency graph of the channels is not complete after {limit}, at {layer!r}. {instead}",
                 limit=limit,
@@ -204,7 +204,9 @@ def remove_channels(module: nn.Module, graph: Graph, picks: Mapping[str, Sequenc
     for root, channels in picks.items():
         group = channels_of(graph, module.get_submodule(root), channels)
         if not graph.check_pruning_group(group):
-            reason = f"removing {len(channels)} channels of {root!r} removes all channels of a layer"
+            reason = gettext(
+                "removing {count} channels of {root!r} removes all channels of a layer", count=len(channels), root=root
+            )
             msg = gettext("{reason}; lower max_ratio or protect it", reason=reason)
             raise ModelError(msg)
         group.prune(record_history=False)

@@ -201,8 +201,8 @@ class BlockPruner:
             Fact.of("prune.not_a_residual_block"),
         )
         if not self.prunable or not self.max_drops:
-            no_block = "it has no residual block and no stack of transformer layers whose removal keeps shapes"
-            reason = "all its blocks are protected" if excluded else no_block
+            no_block = gettext("it has no residual block and no stack of transformer layers whose removal keeps shapes")
+            reason = gettext("all its blocks are protected") if excluded else no_block
             msg = gettext(
                 "no block of this network can be dropped: {reason}; use granularity: channel, or protect less", reason=reason
             )

@@ -150,7 +150,7 @@ def _elements(node: Node) -> int:
 @contextmanager
 def record_last_module(module: nn.Module) -> Iterator[list[str]]:
     """In the context, the only entry of the list is the name of the module whose forward was entered last."""
-    last_module = ["the network itself"]
+    last_module = [gettext("the network itself")]
     hooks = [
         part.register_forward_pre_hook(lambda _, __, name=name: last_module.__setitem__(0, name))
         for name, part in module.named_modules()

@@ -74,9 +74,13 @@ def read_weights(path: Path, step: int, steps: int) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         msg = gettext("cannot read the weights of step {step} for rewinding from {name}", step=step, name=path.name)
         if step > steps:
-            msg += f": the dense training has {steps} steps; set rewind to at most {steps}, or train for more epochs"
+            msg = gettext(
+                "{msg}: the dense training has {steps} steps; set rewind to at most {steps}, or train for more epochs",
+                msg=msg,
+                steps=steps,
+            )
         else:
-            msg += "; run again with --fresh, which repeats the dense training"
+            msg = gettext("{msg}; run again with --fresh, which repeats the dense training", msg=msg)
         raise TrainingError(msg) from error
 
 

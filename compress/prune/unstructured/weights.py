@@ -156,7 +156,7 @@ class UnstructuredPruner:
         sizes = {name: p.numel() for name, p in prunable(parent, self.protected).items()}
         if not sizes:
             first = next(iter(indivisible.values()), None)
-            reason = render(first) if first else "every convolution and linear layer is protected"
+            reason = render(first) if first else gettext("every convolution and linear layer is protected")
             msg = gettext(
                 "no weight of this network can be pruned: {reason}; protect less, or use granularity: weight", reason=reason
             )

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from compress.core.language import gettext
 from compress.profile.layers.layer_times import TimedKernel
 
 CONVERTING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
@@ -34,7 +35,7 @@ def compute_type(kernel: TimedKernel) -> str:
         return "conversion"
     if kernel.operator in INTEGER_INSIDE or before == "int8":
         return "int8"
-    return f"{before}, weights of fewer bits" if kernel.operator == BLOCKWISE else before
+    return gettext("{before}, weights of fewer bits", before=before) if kernel.operator == BLOCKWISE else before
 
 
 def is_float(kernel: TimedKernel) -> bool:
@@ -81,7 +82,13 @@ class FloatRegion:
             return ", ".join(names)
         counts = Counter(kernel.operator for kernel in self.kernels)
         operators = ", ".join(f"{count} {operator}" for operator, count in counts.most_common())
-        return f"{names[0]} to {self.kernels[-1].operator} {self.kernels[-1].module}: {operators}"
+        return gettext(
+            "{names} to {operator} {module}: {operators}",
+            names=names[0],
+            operator=self.kernels[-1].operator,
+            module=self.kernels[-1].module,
+            operators=operators,
+        )
 
 
 class FloatRegions:
@@ -156,10 +163,10 @@ class FloatRegions:
     def _position(self, kernel: TimedKernel) -> str:
         """Position of a conversion without adjacent float kernel."""
         if not self._before(kernel):
-            return "the network's input" if kernel.inputs and kernel.inputs[0] else "a constant"
+            return gettext("the network's input") if kernel.inputs and kernel.inputs[0] else "a constant"
         if not self._after(kernel):
-            return "the network's output"
-        return "two integer operators with different scales"
+            return gettext("the network's output")
+        return gettext("two integer operators with different scales")
 
     def _before(self, kernel: TimedKernel) -> list[TimedKernel]:
         return [self._producer[name] for name in kernel.inputs if name in self._producer]

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.core.sentences import render
 from compress.profile.layers.layer_times import CONVERTING as CONVERSION_MODULE
@@ -84,7 +85,12 @@ def compute_coverage(before: LayerTimes, after: LayerTimes, reasons: FallbackRea
 def _sum(kernels: Sequence[TimedKernel], layers: LayerTimes) -> Quantity:
     """Sum of the interquartile means of kernels: averaging each kernel by itself removes disturbances of single kernels."""
     total = sum(interquartile_mean(kernel.milliseconds) for kernel in kernels)
-    return Quantity.measured(total, "ms", f"sum of {len(kernels)} kernels; {detail_of(layers)}", runs=len(layers.profiled_ms))
+    return Quantity.measured(
+        total,
+        "ms",
+        gettext("sum of {count} kernels; {detail_of}", count=len(kernels), detail_of=detail_of(layers)),
+        runs=len(layers.profiled_ms),
+    )
 
 
 def _note(results: Metrics, kernels: Sequence[TimedKernel]) -> Fact:
@@ -109,8 +115,8 @@ def _layer_row(
     regions: FloatRegions,
     reasons: FallbackReasons,
 ) -> dict[str, object]:
-    missing = Quantity.missing("ms", "no kernel of its own: fused or removed")
-    no_conversion = Quantity.measured(0.0, "ms", "no conversion")
+    missing = Quantity.missing("ms", gettext("no kernel of its own: fused or removed"))
+    no_conversion = Quantity.measured(0.0, "ms", gettext("no conversion"))
     conversions = [conversion for kernel in new for conversion in regions.conversions_of.get(id(kernel), ())]
     kernels, shown = (*new, *old), new or old
     names_layer = next(
@@ -132,7 +138,7 @@ def _conversion_row(region: FloatRegion, after: LayerTimes, reasons: FallbackRea
     directions = Counter(
         "dequantize" if kernel.compute_type.startswith("int8") else "quantize" for kernel in region.conversions
     )
-    no_operator = Quantity.measured(0.0, "ms", "no operator")
+    no_operator = Quantity.measured(0.0, "ms", gettext("no operator"))
     return {
         "around": region.describe(),
         "isolated": region.isolated,

@@ -114,7 +114,7 @@ def known_reasons(skipped: Iterable[Fact]) -> dict[str, Fact]:
 
 def _check(before: onnx.ModelProto, after: onnx.ModelProto, parent: Path, quantized: Path) -> None:
     if not is_quantized(after):
-        reason = "it has no Q/DQ pairs, integer operators or half-precision weights"
+        reason = gettext("it has no Q/DQ pairs, integer operators or half-precision weights")
         msg = gettext(
             "{quantized} is not quantized: {reason}; give a file that a quantize stage wrote",
             quantized=quantized,

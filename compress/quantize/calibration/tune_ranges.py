@@ -141,7 +141,7 @@ def _learn(
     optimizer = torch.optim.Adam(_parameter_groups(module), betas=(0.9, 0.99))
     updates = epochs * math.ceil(x.size / batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-    with reporter.bar("learn ranges and biases", updates) as bar:
+    with reporter.bar(gettext("learn ranges and biases"), updates) as bar:
         for _ in range(epochs):
             for batch in _split(torch.randperm(x.size, generator=order), batch_size):
                 loss = _log_errors(_run(module, x.rows(batch)), z[batch]).mean()
@@ -149,7 +149,7 @@ def _learn(
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
-                bar.advance(note=f"{_to_decibels(float(loss.detach())):.1f} dB")
+                bar.advance(note=gettext("{to_decibels:.1f} dB", to_decibels=_to_decibels(float(loss.detach()))))
 
 
 def _stack(samples: Sequence[Feeds], shapes: InputShapes) -> Batch:
@@ -158,7 +158,7 @@ def _stack(samples: Sequence[Feeds], shapes: InputShapes) -> Batch:
     Raises:
         ConversionError: The samples have different shapes, or an input of the network has no batch axis.
     """
-    feeds = [name_feeds(sample, tuple(shapes), "the network") for sample in samples]
+    feeds = [name_feeds(sample, tuple(shapes), gettext("the network")) for sample in samples]
     if whole := whole_inputs(feeds[0], shapes):
         msg = gettext("samples cannot be stacked: {whole} of the network has no batch axis", whole=", ".join(sorted(whole)))
         raise ConversionError(msg)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.mixed_precision.deadline import Deadline
 
@@ -86,7 +87,7 @@ def search(
     state = _FewestFloatSearch(tuple(layers), evaluate, budget, deadline, on_improvement)
     state.consider(())
     if not state.within_budget:
-        with (reporter or NullReporter()).bar("sensitivity of layers", len(layers)) as bar:
+        with (reporter or NullReporter()).bar(gettext("sensitivity of layers"), len(layers)) as bar:
             for layer in layers:
                 if deadline.passed():
                     break

@@ -21,6 +21,7 @@ from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.fewest_float_layers import Layers, TrialFn
@@ -101,7 +102,7 @@ def search(
     """
     state = _BudgetSearch(tuple(layers), evaluate, cost, budget, deadline, on_improvement)
     state.consider(())
-    with (reporter or NullReporter()).bar("gain of float layers", len(layers)) as bar:
+    with (reporter or NullReporter()).bar(gettext("gain of float layers"), len(layers)) as bar:
         for layer in layers:
             if deadline.passed():
                 break

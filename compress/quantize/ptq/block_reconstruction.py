@@ -118,7 +118,7 @@ def round_by_blocks(
     layers = list(nearest.layers.values())
     work = Reconstruction(model, dict(nearest.weights), batches, options)
     blocks = partition_blocks(model, layers)
-    with (reporter or NullReporter()).bar("reconstruct blocks", len(blocks)) as bar:
+    with (reporter or NullReporter()).bar(gettext("reconstruct blocks"), len(blocks)) as bar:
         for block in blocks:
             try:
                 work.round_block(block)

@@ -24,6 +24,7 @@ import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.quantize.ptq.bias_correction import limit_batches, output_moments
 from compress.quantize.ptq.pipeline import PassInputs, PassResult
 from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight, weighted_layers, with_biases
@@ -82,7 +83,12 @@ def find_pairs(model: ir.Model) -> tuple[tuple[LayerPair, ...], tuple[Fact, ...]
         if first is None or not _is_read_once(value):
             continue
         if between == "Clip":
-            skipped.append(Fact.of("quantize_ptq.clip_between_layers", f"{first.name} and {second.name}"))
+            skipped.append(
+                Fact.of(
+                    "quantize_ptq.clip_between_layers",
+                    gettext("{name} and {second_name}", name=first.name, second_name=second.name),
+                )
+            )
         elif (first.operator == "Conv") == (second.operator == "Conv"):
             pairs.append(LayerPair(first, second, relu_between=between == "Relu"))
     return tuple(pairs), tuple(skipped)

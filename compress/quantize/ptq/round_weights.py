@@ -17,6 +17,7 @@ import onnx_ir as ir
 from compress.backends import onnx_graph as graphs
 from compress.backends.runner_protocol import Feeds
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.core.registry import lookup
 from compress.quantize.ptq.following_activation import ActivationFunction, activation_after
@@ -137,7 +138,7 @@ def round_weights(
     weights: dict[str, QuantizedWeight] = {}
     biases: dict[str, np.ndarray] = {}
     notes: tuple[Fact, ...] = ()
-    with (reporter or NullReporter()).bar("round weights", len(layers)) as bar:
+    with (reporter or NullReporter()).bar(gettext("round weights"), len(layers)) as bar:
         if not options.needs_data:
             for layer in layers:
                 weights[layer.weight] = options.nearest(layer.to_matrix(read_weight(model, layer.weight)))

@@ -25,6 +25,7 @@ from compress.backends import onnx_graph as graphs
 from compress.backends import onnx_session
 from compress.backends.runner_protocol import Feeds
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.ptq.pipeline import PassResult
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
@@ -154,7 +155,7 @@ class _SiteFinder:
     def _collect_readers(self, value: ir.Value, readers: list[WeightedLayer]) -> str:
         """Add the linear layers that read a tensor to `readers`; returns the name of any other reader, else an empty string."""
         if value.is_graph_output():
-            return "the network's output"
+            return gettext("the network's output")
         for node in value.consumers():
             layer = self.layers.get(str(node.name))
             if layer is not None and layer.input == value.name:
@@ -206,7 +207,7 @@ def channel_absmax(
     """Max |X_j| over samples and positions, (C,), by tensor; channels are along `axis`."""
     session = onnx_session.create_session(graphs.with_outputs(model, tensors), threads=0)
     absmax: dict[str, np.ndarray] = {}
-    with reporter.bar("channel ranges", len(batches)) as bar:
+    with reporter.bar(gettext("channel ranges"), len(batches)) as bar:
         for batch in batches:
             for name, x in zip(tensors, session.run(tensors, batch), strict=True):
                 largest = np.abs(np.moveaxis(x, axis, -1)).reshape(-1, x.shape[axis]).max(0)

@@ -9,6 +9,7 @@ from compress.backends.run_split import run_split
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context
 from compress.quantize.qat.onnx_to_torch import OnnxModule
@@ -67,7 +68,7 @@ def train_quantized(
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise
-        missing = Quantity.missing(context.task.metric_info.unit, f"the file does not run: {error}")
+        missing = Quantity.missing(context.task.metric_info.unit, gettext("the file does not run: {error}", error=error))
         results, better = {f"{context.task.metric}_validation_recovered": missing}, False
     note = Fact.of(
         "quantize_ptq.recovered" if better else "quantize_ptq.recovery_discarded",
@@ -91,7 +92,7 @@ def _compare(
     context: Context,
 ) -> tuple[Metrics, bool]:
     """Metrics of both files and agreement of the second with the trained module; whether the second is not worse."""
-    split, source = context.data.validation, "ONNX Runtime, validation split"
+    split, source = context.data.validation, gettext("ONNX Runtime, validation split")
     metric, task = context.task.deciding, context.task
     calibrated = run_split(before.build(RUNTIME, exclude, candidate.spec), split, task, batch_size=64)
     trained = compare_on_split(
@@ -102,17 +103,21 @@ def _compare(
     worse = scores[1] < scores[0] if metric.info.higher_is_better else scores[1] > scores[0]
     unit = metric.info.unit
     results = {
-        f"{task.metric}_validation_calibrated": Quantity.measured(scores[0], unit, f"before recovery; {source}", runs=runs),
-        f"{task.metric}_validation_recovered": Quantity.measured(scores[1], unit, f"after recovery; {source}", runs=runs),
+        f"{task.metric}_validation_calibrated": Quantity.measured(
+            scores[0], unit, gettext("before recovery; {source}", source=source), runs=runs
+        ),
+        f"{task.metric}_validation_recovered": Quantity.measured(
+            scores[1], unit, gettext("after recovery; {source}", source=source), runs=runs
+        ),
     }
     if agreement is not None:
-        detail = f"outputs of the file with the same class as the fake-quantized network; {source}"
+        detail = gettext("outputs of the file with the same class as the fake-quantized network; {source}", source=source)
         results["agreement_with_trained"] = Quantity.measured(agreement, "fraction", detail, runs=runs)
     return results, not worse
 
 
 def _epochs(history: History) -> Metrics:
     return {
-        "epochs": Quantity.measured(history.epochs, "1", "epochs of recovery that were run"),
-        "best_epoch": Quantity.measured(history.best_epoch, "1", "epoch with the best validation metric"),
+        "epochs": Quantity.measured(history.epochs, "1", gettext("epochs of recovery that were run")),
+        "best_epoch": Quantity.measured(history.best_epoch, "1", gettext("epoch with the best validation metric")),
     }

@@ -21,6 +21,7 @@ import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
 from compress.backends import onnx_graph as graphs
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from onnxscript.rewriter._pattern_ir import ValuePattern
@@ -75,10 +76,14 @@ def _hardsigmoid(op: pattern.OpsetPatternBuilder, x: ValuePattern) -> ValuePatte
 def _is_between_integers(_context: object, x: ir.Value, y: ir.Value) -> pattern.MatchResult:
     result, (alpha, beta), before = pattern.MatchResult(), _slope_and_offset(y), x.producer()
     if before is None or before.op_type != "DequantizeLinear":
-        return result.fail("its input is float", x)
+        return result.fail(gettext("its input is float"), x)
     if not any(reader.op_type == "QuantizeLinear" for reader in y.consumers()):
-        return result.fail("its output is float", y)
-    return result if alpha > 0 and 0 < beta <= 1 else result.fail(f"α = {alpha:g} or β = {beta:g} is out of range", y)
+        return result.fail(gettext("its output is float"), y)
+    return (
+        result
+        if alpha > 0 and 0 < beta <= 1
+        else result.fail(gettext("α = {alpha:g} or β = {beta:g} is out of range", alpha=alpha, beta=beta), y)
+    )
 
 
 def _integer_sum(op: pattern.RewriterContext, x: ir.Value, y: ir.Value) -> ir.Value:

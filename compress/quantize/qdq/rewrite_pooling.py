@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
 from compress.backends import onnx_graph as graphs
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from onnxscript.rewriter._pattern_ir import ValuePattern
@@ -36,8 +37,8 @@ def _pair_after_pool(op: pattern.OpsetPatternBuilder, x: ValuePattern, scale: Va
 def _is_computed_in_float(_context: object, x: ir.Value, **_: ir.Value) -> pattern.MatchResult:
     result, source = pattern.MatchResult(), x.producer()
     if source is None:
-        return result.fail("the pool reads the network's input", x)
-    return result.fail("the pool reads integers", x) if source.op_type == "DequantizeLinear" else result
+        return result.fail(gettext("the pool reads the network's input"), x)
+    return result.fail(gettext("the pool reads integers"), x) if source.op_type == "DequantizeLinear" else result
 
 
 def _pair_before_pool(

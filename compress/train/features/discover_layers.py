@@ -245,12 +245,16 @@ def match_layers(student: LayerCatalog, teacher: LayerCatalog, kind: FeatureKind
 
 def _no_candidate(catalog: LayerCatalog, kind: FeatureKind) -> str:
     reasons = {
-        "maps": "no layer that returns maps or tokens",
-        "attention": "no attention layer with a readable map",
-        "vector": "no fully connected head",
-        "embedding": "no layer that embeds words or patches",
+        "maps": gettext("no layer that returns maps or tokens"),
+        "attention": gettext("no attention layer with a readable map"),
+        "vector": gettext("no fully connected head"),
+        "embedding": gettext("no layer that embeds words or patches"),
     }
-    return f"the {catalog.role} has {reasons[kind]}; name layers with `layers:`, or use a loss on logits"
+    return gettext(
+        "the {role} has {reasons}; name layers with `layers:`, or use a loss on logits",
+        role=catalog.role,
+        reasons=reasons[kind],
+    )
 
 
 def _depth(layer: LayerInfo) -> int:

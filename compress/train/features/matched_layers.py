@@ -95,7 +95,11 @@ class FeatureMatcher:
             no_teacher = pair.teacher_index == NO_TEACHER
             target = student.get(pair.student) if no_teacher else teachers[pair.teacher_index].get(pair.teacher)
             if pair.student not in student or target is None:
-                names = f"layer {pair.student.name!r} of the student or {pair.teacher.name!r} of the teacher"
+                names = gettext(
+                    "layer {name!r} of the student or {teacher_name!r} of the teacher",
+                    name=pair.student.name,
+                    teacher_name=pair.teacher.name,
+                )
                 raise ModelError(gettext("{names} did not run in this step; name other layers", names=names))
             target = target.detach() if no_teacher else target
             features.append(MatchedFeatures(student[pair.student].float(), target.float(), pair.teacher_index))
@@ -137,7 +141,7 @@ class FeatureMatcher:
             selected = candidates if layers == "auto" else [student.find(_as_match(entry).student, kind) for entry in layers]
             self._hooks[index] = [HookPair(layer.hook, layer.hook, NO_TEACHER) for layer in selected]
             self.matched[index] = tuple(
-                MatchedLayers(layer.hook.name, layer.shape, "its own output", student.output_shape, NO_TEACHER)
+                MatchedLayers(layer.hook.name, layer.shape, gettext("its own output"), student.output_shape, NO_TEACHER)
                 for layer in selected
             )
             return

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.data.batch import TARGET, Batch, Split, Tensors
 from compress.tasks.base import Task
@@ -130,7 +131,9 @@ class CachedTeacher(Teacher):
         if not missing:
             return
         batches = sum(len(shards) for shards in missing.values()) * SHARD_SIZE // BATCH_SIZE
-        with self.reporter.bar("teacher logits", min(batches, len(missing) * -(-len(self.split) // BATCH_SIZE))) as bar:
+        with self.reporter.bar(
+            gettext("teacher logits"), min(batches, len(missing) * -(-len(self.split) // BATCH_SIZE))
+        ) as bar:
             for view, shards in missing.items():
                 for _ in self._shards(view).write(self._logits_of_view(view, set(shards))):
                     bar.advance()

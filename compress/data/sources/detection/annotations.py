@@ -129,23 +129,39 @@ def check_boxes(files: Sequence[AnnotatedFile]) -> tuple[AnnotatedFile, ...]:
     """
     missing = [printable(file.path) for file in files if not file.path.is_file()]
     _refuse(
-        missing, ("annotated image is missing", "annotated images are missing"), "add the files or remove their annotations"
+        missing,
+        (gettext("annotated image is missing"), gettext("annotated images are missing")),
+        gettext("add the files or remove their annotations"),
     )
     named = [(file, box) for file in files for box in file.boxes]
     undefined = [f"{printable(file.path)}: {box}" for file, box in named if not all(map(math.isfinite, box))]
-    _refuse(undefined, ("box is not finite", "boxes are not finite"), "corners are numbers of pixels; correct or remove them")
+    _refuse(
+        undefined,
+        (gettext("box is not finite"), gettext("boxes are not finite")),
+        gettext("corners are numbers of pixels; correct or remove them"),
+    )
     flat = [f"{printable(file.path)}: {box}" for file, box in named if not (box[2] > box[0] and box[3] > box[1])]
     _refuse(
         flat,
-        ("box has no area", "boxes have no area"),
-        "corners are (x₁, y₁, x₂, y₂) with x₁ < x₂ and y₁ < y₂; correct or remove them",
+        (gettext("box has no area"), gettext("boxes have no area")),
+        gettext("corners are (x₁, y₁, x₂, y₂) with x₁ < x₂ and y₁ < y₂; correct or remove them"),
     )
     outside = [
-        f"{printable(file.path)} of {file.size[0]}×{file.size[1]} pixels: {box}"
+        gettext(
+            "{path} of {width}×{height} pixels: {box}",
+            path=printable(file.path),
+            width=file.size[0],
+            height=file.size[1],
+            box=box,
+        )
         for file, box in named
         if min(box) < -SLACK or box[2] > file.size[0] + SLACK or box[3] > file.size[1] + SLACK
     ]
-    _refuse(outside, ("box is outside its image", "boxes are outside their image"), "correct or remove them")
+    _refuse(
+        outside,
+        (gettext("box is outside its image"), gettext("boxes are outside their image")),
+        gettext("correct or remove them"),
+    )
     return tuple(
         AnnotatedFile(file.path, file.size, tuple(_clip(box, file.size) for box in file.boxes), file.classes) for file in files
     )
@@ -158,7 +174,7 @@ def _clip(box: Box, size: tuple[int, int]) -> Box:
 
 def _refuse(faults: Sequence[str], what: tuple[str, str], remedy: str) -> None:
     if faults:
-        more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
+        more = [gettext("and {count} more", count=len(faults) - _NAMED)] if len(faults) > _NAMED else []
         listed = "\n  ".join([*faults[:_NAMED], *more])
         msg = gettext(
             "{count} {what}; {remedy}:\n  {listed}", count=len(faults), what=what[len(faults) > 1], remedy=remedy, listed=listed

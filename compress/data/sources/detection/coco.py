@@ -43,7 +43,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     classes = parts["train"][1]
     for name, (_, own) in parts.items():
         if own != classes:
-            differ = f"the categories {', '.join(own)}, train.json {', '.join(classes)}"
+            differ = gettext("the categories {own}, train.json {classes}", own=", ".join(own), classes=", ".join(classes))
             msg = gettext("{files} has {differ}; make them equal", files=printable(files[name]), differ=differ)
             raise DataError(msg)
     return build_from_files({name: each for name, (each, _) in parts.items()}, classes, settings)

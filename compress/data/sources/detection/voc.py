@@ -73,7 +73,7 @@ def _classes(root: Path, images: Sequence[VocImage]) -> tuple[str, ...]:
     for image in images:
         for name in image.names:
             if name not in classes:
-                unknown = f"the class {name!r}, which classes.txt does not list"
+                unknown = gettext("the class {name!r}, which classes.txt does not list", name=name)
                 msg = gettext(
                     "{file} names {unknown}: {hint}", file=printable(image.file), unknown=unknown, hint=nearest(name, classes)
                 )
@@ -124,7 +124,7 @@ def read_voc(path: Path) -> VocImage:
         names = tuple(each["name"] for each in objects)
         image = values["annotation/filename"]
     except (KeyError, ValueError) as error:
-        needs = "it needs filename, size and objects with name and bndbox"
+        needs = gettext("it needs filename, size and objects with name and bndbox")
         msg = gettext(
             "{path} is not of Pascal VOC: {kind} {error}; {needs}",
             path=printable(path),

@@ -116,7 +116,7 @@ def _annotated(image: Path, root: Path, classes: int) -> AnnotatedFile:
     label = _label_path(image, root)
     lines = label.read_text(encoding="utf-8", errors="replace").splitlines() if label.is_file() else []
     objects = [
-        _object(line, (width, height), classes, f"{printable(label)}, line {number}")
+        _object(line, (width, height), classes, gettext("{label}, line {number}", label=printable(label), number=number))
         for number, line in enumerate(lines, 1)
         if line.strip()
     ]

@@ -61,7 +61,7 @@ def read_classes(root: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else gettext("it is not UTF-8")
         msg = gettext(
             "cannot read {path}: {reason}; write the name of class 0, 1, … of the masks on a line each",
             path=printable(path),
@@ -161,5 +161,5 @@ def _by_name(folder: Path, files: FileWalk) -> tuple[dict[str, Path], list[Fact]
 
 
 def _some(names: list[str], paths: Mapping[str, Path]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    more = gettext(" and {count} more", count=len(names) - _LISTED) if len(names) > _LISTED else ""
     return ", ".join(printable(paths[name].name) for name in names[:_LISTED]) + more

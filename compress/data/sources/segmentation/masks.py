@@ -174,16 +174,19 @@ def _check_masks(pairs: list[MaskedFile], classes: int) -> None:
         numbers = np.unique(mask[mask != IGNORED])
         if numbers.size and numbers[-1] >= classes:
             unknown.append(f"  {printable(pair.mask)}: {', '.join(map(str, numbers[numbers >= classes][:_NAMED]))}")
-    allowed = (
-        f"classes.txt has {classes} classes, so numbers are 0 to {classes - 1}, and {IGNORED} for pixels that do not count"
+    allowed = gettext(
+        "classes.txt has {classes} classes, so numbers are 0 to {last}, and {ignored} for pixels that do not count",
+        classes=classes,
+        last=classes - 1,
+        ignored=IGNORED,
     )
     for faults, problem in (
-        (unreadable, "masks or their images cannot be read; replace or remove them"),
-        (other_sizes, "masks have another size than their image; make them the same"),
-        (unknown, f"masks have unknown class numbers; {allowed}"),
+        (unreadable, gettext("masks or their images cannot be read; replace or remove them")),
+        (other_sizes, gettext("masks have another size than their image; make them the same")),
+        (unknown, gettext("masks have unknown class numbers; {allowed}", allowed=allowed)),
     ):
         if faults:
-            more = [f"  and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
+            more = [gettext("  and {count} more", count=len(faults) - _NAMED)] if len(faults) > _NAMED else []
             listed = "\n".join([*faults[:_NAMED], *more])
             msg = gettext(
                 "{count} of {pairs_count} {problem}:\n{listed}",
@@ -204,4 +207,10 @@ def _size(path: Path) -> tuple[int, int]:
 
 def _other_size(pair: MaskedFile, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
     image_size, mask_size = (" × ".join(map(str, size)) for size in (image, mask))
-    return f"{printable(pair.mask)} has {mask_size} pixels, {printable(pair.image)} {image_size}"
+    return gettext(
+        "{mask} has {mask_size} pixels, {image} {image_size}",
+        mask=printable(pair.mask),
+        mask_size=mask_size,
+        image=printable(pair.image),
+        image_size=image_size,
+    )
