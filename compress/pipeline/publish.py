@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from compress.config.yaml_writer import dump
 from compress.core.atomic_files import write_text
 from compress.core.checksums import CHECKSUMS, changed_files, hash_files, read_checksums, write_checksums
 from compress.core.errors import StoreError
-from compress.core.language import gettext
+from compress.core.language import gettext, language
 from compress.core.progress import Reporter
 from compress.core.run_directory import ARTIFACTS, RECORD, copy_files, remove_half_written
 from compress.core.run_record import RunRecord
@@ -23,7 +24,7 @@ REPORTS = ("report.md", "report.html")
 
 
 def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], reporter: Reporter) -> tuple[Path, ...]:
-    """Write the files if one is missing or changed.
+    """Write the files if one is missing or changed, or the report is in another language than that in use.
 
     Args:
         record: The run.
@@ -38,7 +39,7 @@ def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], rep
 
     text = record.model_dump_json(indent=1)
     changed = changed_files(folder)
-    if not changed and _holds(folder / RECORD, text):
+    if not changed and _holds(folder / RECORD, text) and _is_in_language(folder / REPORTS[1]):
         return (*(folder / name for name in REPORTS), *sorted((folder / FOLDER).glob("*")))
     if changed and (folder / CHECKSUMS).exists():
         reporter.line(f"{', '.join(changed)} changed after the report was written; rewritten")
@@ -57,6 +58,13 @@ def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], rep
 
 def _holds(path: Path, text: str) -> bool:
     return path.is_file() and path.read_bytes() == text.encode()
+
+
+def _is_in_language(page: Path) -> bool:
+    """Whether the page is in the language in use, by its `lang` attribute; a page from before it has English."""
+    with page.open(encoding="utf-8") as file:
+        match = re.search(r'<html lang="(\w+)"', file.read(200))
+    return (match[1] if match else "en") == language()
 
 
 def _publish_artifacts(folder: Path, outputs: Sequence[StageOutput]) -> None:
