@@ -100,8 +100,8 @@ class Detection(Task):
             ModelError: An output is missing, or the offsets have another number of values.
         """
         named = super().name_outputs(outputs)
-        logits, offsets = named[CLASS_LOGITS], named[OFFSETS]
-        if offsets.ndim and offsets.shape[-1] not in (4, 4 * logits.shape[-1]):
+        logits, offsets = named.get(CLASS_LOGITS), named.get(OFFSETS)  # a task derived from this one may name other outputs
+        if logits is not None and offsets is not None and offsets.ndim and offsets.shape[-1] not in (4, 4 * logits.shape[-1]):
             msg = gettext(
                 "the network gives {name} of shape {shape}; the last axis must have 4 values, or 4 for each of the {count} "
                 "classes",
