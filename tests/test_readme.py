@@ -135,7 +135,7 @@ def test_the_examples_of_detectors_in_the_recipes_readme_are_valid():
     from compress.models.settings import ModelSettings
     from compress.models.sources.torchvision_detection import BUILDERS
 
-    text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8").partition("## Detectors")[2]
+    text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8").partition("## Detectors")[2].partition("\n## ")[0]
     network, stages = (
         yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     )
