@@ -136,10 +136,12 @@ def test_the_examples_of_detectors_in_the_recipes_readme_are_valid():
     from compress.models.sources.torchvision_detection import BUILDERS
 
     text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8").partition("## Detectors")[2].partition("\n## ")[0]
-    network, stages = (
+    *networks, stages = (
         yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     )
-    assert ModelSettings.model_validate(network["model"]).source.partition(":")[2] in BUILDERS
+    assert len(networks) == 3
+    for network in networks:
+        assert ModelSettings.model_validate(network["model"]).source.partition(":")[2] in BUILDERS
     assert Export.model_validate(stages["stages"][0]["export"]).postprocessing == "both"
     assert all(f"`{name}`" in text for name in BUILDERS)
 
