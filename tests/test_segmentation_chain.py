@@ -23,7 +23,7 @@ from compress.pipeline.pipeline import Pipeline
 from compress.tasks.segmentation import Segmentation
 
 pytestmark = pytest.mark.timeout(900)  # 15 s of one CPU core, many times as long where others use it
-DATA = "{source: shapes_masks, image_size: 24, samples: 62, evaluation_limit: 8}"
+DATA = "{source: shapes_masks, image_size: 24, samples: 62, evaluation_limit: 12}"
 RECIPE = f"""\
 name: tiny
 task: segmentation

@@ -22,6 +22,8 @@ QUICK = {"epochs": 1, "batch_size": 16, "lr": 0.01}
 RECOVER = {"epochs": 1, "batch_size": 16}
 QUICK_KINDS = ("multilabel", "angle", "age")
 """Kinds whose recipe is run in every test run, too; those of the others differ in the shape of the inputs alone."""
+QUICK_KINDS_IN_PYTHON = ("two_inputs", "multilabel_signal")
+"""Kinds whose pipeline in Python is run in every test run; the examples of the README run the others by recipe."""
 STAGES = ["train", "prune", "distill", "quantize", "export", "profile"]
 
 
@@ -116,7 +118,9 @@ def check_artifact(result: Run, kind: Kind) -> None:
         assert [float(line.rpartition(" ")[2]) for line in shown] == pytest.approx(outputs[0].tolist(), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK_KINDS_IN_PYTHON else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
+)
 def test_the_whole_chain_runs_in_python(name, tmp_path):
     result = in_python(KINDS[name], tmp_path)
     check_run(result, KINDS[name])
