@@ -38,6 +38,8 @@ class RunRecord(FrozenModel):
         warnings: The notes that are shown at the head of the report.
         original_sha256: SHA-256 of the ONNX file that the run started from and of its external weights, joined by `+`; empty
             for other networks and in older records.
+        reference: Name of the stage whose network the losses of metrics are against, or `teacher` or `start`; empty without one
+            and in older records.
         smoke: Whether it was a smoke run, whose numbers are not valid results.
         stages: Records of the stages, in order.
         verdict: Comparison with the limits of the budget; None without a budget and for a smoke run.
@@ -60,6 +62,7 @@ class RunRecord(FrozenModel):
     notes: Facts = ()
     warnings: Facts = ()
     original_sha256: str = ""
+    reference: str = ""
     smoke: bool = False
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None

@@ -109,7 +109,7 @@ class PipelineExecutor(RunState):
     def record(self) -> RunRecord:
         """The record of the run; it does not depend on which stages were reused."""
         records = [output.record for output in (*self.teachers, *self.outputs)]
-        start = self.outputs[0]
+        start, reference = self.outputs[0], self.baseline()
         return RunRecord(
             format_version=FORMAT_VERSION,
             name=self.plan.name,
@@ -125,6 +125,7 @@ class PipelineExecutor(RunState):
             notes=start.record.notes,
             warnings=start.record.warnings,
             original_sha256=self.plan.model.file_sha256,
+            reference=reference.record.name if reference else "",
             smoke=self.smoke,
             stages=tuple(output.record for output in self.outputs[1:]),
             verdict=self.verdict(),

@@ -146,8 +146,9 @@ def _reference(record: RunRecord, metric: Metric) -> tuple[str, Sequence[Fact]]:
     if record.teacher:
         return record.teacher.name, record.teacher.warnings
     loss = final_metrics(record).get(metric.loss_name)
+    detail = "" if loss is None or record.reference else loss.detail  # older records name the stage in this text only
     for index, stage in reversed(list(enumerate(record.stages))):
-        if loss is not None and loss.detail.startswith(f"against the network after {stage.name},"):
+        if stage.name == record.reference or detail.startswith(f"against the network after {stage.name},"):
             return stage.name, tuple(_warnings_up_to(record, index + 1))
     return "start", record.warnings
 

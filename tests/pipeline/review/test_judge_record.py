@@ -76,6 +76,16 @@ def test_a_loss_against_an_earlier_stage_that_learned_nothing_meets_no_limit(
     assert verdict.passed is passed
 
 
+def test_the_reference_is_a_field_whatever_the_language_of_the_run(example: RunRecord) -> None:
+    first = example.stages[0].model_copy(
+        update={"warnings": (Fact.of("pipeline.at_chance", "accuracy", value=0.1, chance=0.1),)}
+    )
+    loss = Quantity.measured(0.0, "fraction", "相对于 the network after distill，相同的 539 个 test 样本")
+    updates = {"teacher": None, "verdict": None, "stages": (first, *example.stages[1:]), "reference": first.name}
+    record = with_shipped(example.model_copy(update=updates), accuracy_drop=loss)
+    assert not judge_record(record, Budget(accuracy_drop=0.5)).passed
+
+
 @pytest.mark.parametrize("code", NO_TEST)
 def test_metrics_on_noise_or_on_the_training_samples_meet_no_limit(example: RunRecord, code: str) -> None:
     record = example.model_copy(update={"warnings": (Fact.of(code, "m.onnx", sizes="", count=1),)})
