@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from compress.core.bootstrap import LEAST_SAMPLES, TAIL
@@ -135,8 +137,8 @@ def _values_of_draws(metric: TaskMetric, scores: Scores) -> list[float]:
     count = len(scores)
     if isinstance(metric, ResampledMetric):
         value = metric.resampled(scores)
-        return [value(np.bincount(rows, minlength=count)) for rows in _resampled(count)]
-    return [metric.value(scores[rows]) for rows in _resampled(count)]
+        return [value(np.bincount(rows, minlength=count)) for rows in drawn_rows(count)]
+    return [metric.value(scores[rows]) for rows in drawn_rows(count)]
 
 
 def check_scores(metric: TaskMetric, scores: Scores) -> None:
@@ -170,9 +172,11 @@ def no_value(metric: TaskMetric, scores: Scores, where: str) -> str:
     )
 
 
-def _resampled(count: int) -> list[np.ndarray]:
+def drawn_rows(count: int) -> Iterator[np.ndarray]:
+    """`RESAMPLES` draws of `count` samples with replacement, the same ones in each call, int64 (count,)."""
     generator = np.random.default_rng(0)
-    return [generator.integers(0, count, count) for _ in range(RESAMPLES)]
+    for _ in range(RESAMPLES):
+        yield generator.integers(0, count, count)
 
 
 def _interval(value: float, drawn: list[float]) -> tuple[float, float]:

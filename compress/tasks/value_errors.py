@@ -20,11 +20,10 @@ from compress.core.verdict import Check
 from compress.core.warned_check import warning_of
 from compress.tasks.further_results import FurtherResults
 from compress.tasks.metric import Scores
+from compress.tasks.metric_quantity import drawn_rows
 
 TRIED = 360
 """Answers that are tried for the best constant of values with a period."""
-DRAWS = 1000
-"""Draws of the samples for an interval."""
 Floats = NDArray[np.float64]
 Interval = tuple[Floats, Floats]
 
@@ -140,14 +139,10 @@ def _values(errors: ValueErrors, where: str, *, absolute: bool) -> Iterator[_Val
 
 
 def _means_of_draws(columns: Floats) -> Floats:
-    """Means of the columns over draws of the rows with replacement, (DRAWS, C)."""
-    generator, count = np.random.default_rng(0), len(columns)
-    means = np.empty((DRAWS, columns.shape[1]))
-    for index in range(DRAWS):
-        drawn = np.bincount(generator.integers(0, count, count), minlength=count)
-        with np.errstate(invalid="ignore"):  # 0 · ∞
-            means[index] = drawn @ columns / count
-    return means
+    """Means of the columns over draws of the rows with replacement, (RESAMPLES, C)."""
+    count = len(columns)
+    with np.errstate(invalid="ignore"):  # 0 · ∞
+        return np.stack([np.bincount(rows, minlength=count) @ columns / count for rows in drawn_rows(count)])
 
 
 def _quantity(value: float, drawn: Floats | None, where: str, count: int) -> Quantity:
