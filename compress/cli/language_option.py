@@ -58,7 +58,12 @@ def _use(name: str) -> None:
 
 
 def translate_help(command: object) -> None:
-    """Put the help texts of a command and those below it into the language in use, and the headings of typer as well."""
+    """Put the help texts of a command and those below it into the language in use, and the headings of typer as well.
+
+    English needs no work, so that the start of a command does not walk over all the others.
+    """
+    if language() == LANGUAGES[0]:
+        return
     os.environ["LANGUAGE"] = language()
     library.bindtextdomain(DOMAIN, LOCALE)
     library.textdomain(DOMAIN)

@@ -10,7 +10,7 @@ from compress.core.fact import Fact
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
 from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan
-from compress.pipeline.review.invalid_metrics import losses_to_useless, metrics_without_test, without_intervals
+from compress.pipeline.review.invalid_metrics import losses_to_useless, metrics_without_test, not_measured, without_intervals
 from compress.pipeline.review.judge_record import losses_without_pairs, useless_checks, warning_checks
 from compress.pipeline.stage_output import StageOutput
 
@@ -111,8 +111,5 @@ def _metrics_of_a_constant(outputs: Sequence[StageOutput], metrics: Sequence[Met
     """
     for warning in outputs[-1].origin.record.warnings:
         if warning.code == "pipeline.one_class_for_all":
-            reason = f"the final network predicts the class {warning.subject!r} for all test samples"
-            return {
-                name: Quantity.missing(metric.unit, reason) for metric in metrics for name in (metric.name, metric.loss_name)
-            }
+            return not_measured(metrics, f"the final network predicts the class {warning.subject!r} for all test samples")
     return {}

@@ -19,6 +19,7 @@ from compress.core.signature import TensorSpec
 from compress.export.licences import RUNTIMES, stated_licence
 from compress.pipeline.card.contents import (
     NO_ENERGY,
+    ON_A_DEVICE,
     SourceNetwork,
     artifact_files,
     artifact_rows,
@@ -39,7 +40,6 @@ NOT_ON_PYPI = ("compress", "python")
 """Packages whose package URL is generic; others are distributions of PyPI."""
 NEEDED_TO_RUN = frozenset(package for packages in RUNTIMES.values() for package in packages)
 MODEL_FILE = "model.onnx"
-DEVICE_QUANTITIES = ("memory_bytes", "energy_j")
 
 
 def bill_of_materials(record: RunRecord, *, license_id: str = "") -> Object:
@@ -141,7 +141,7 @@ def _performance(record: RunRecord) -> Iterator[Object]:
     yield from _metric("size_bytes", final.get("size_bytes"), "")
     for row in artifact_rows(record):
         place = ", ".join(filter(None, (row.device, row.file, row.runtime, row.other_hardware and f"on {row.other_hardware}")))
-        for name in (row.latency_name, *DEVICE_QUANTITIES):
+        for name in (row.latency_name, *ON_A_DEVICE):
             yield from _metric(name, row.quantities.get(name), place)
 
 

@@ -19,6 +19,8 @@ from compress.pipeline.report import class_tables
 from compress.pipeline.report.outline import SMOKE
 from compress.pipeline.review.judge_record import shipped_rows
 
+ON_A_DEVICE = ("memory_bytes", "energy_j")
+"""Quantities of a device besides the latency."""
 NO_ENERGY = "not measured: a run records the energy of an inference where a sensor can be read, not that of its own computation"
 
 

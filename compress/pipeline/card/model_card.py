@@ -18,6 +18,7 @@ from compress.core.run_record import RunRecord
 from compress.export.infer_script import example_input
 from compress.pipeline.card.contents import (
     NO_ENERGY,
+    ON_A_DEVICE,
     artifact_files,
     artifact_rows,
     data_name,
@@ -33,8 +34,6 @@ from compress.pipeline.review.judge_record import task_metrics
 
 COUNTS = ("size_bytes", "parameters", "macs")
 """Quantities of the table of results besides the metrics."""
-ON_A_DEVICE = ("memory_bytes", "energy_j")
-"""Quantities of the table of devices besides the latency."""
 MARKS = (
     "● measured, ◐ estimated by a model with its error band, ○ not measured. Ranges of measurements are 95 % intervals. "
     "Metrics are those on the test split, which no decision of the run used."

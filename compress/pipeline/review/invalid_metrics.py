@@ -51,8 +51,11 @@ def metrics_without_test(metrics: Iterable[Metric], warnings: Iterable[Fact]) ->
         warnings: On the data of the run.
     """
     reason = no_test(warnings)
-    if not reason:
-        return {}
+    return not_measured(metrics, reason) if reason else {}
+
+
+def not_measured(metrics: Iterable[Metric], reason: str) -> Metrics:
+    """Metrics and their losses as not measured, for one reason."""
     return {name: Quantity.missing(metric.unit, reason) for metric in metrics for name in (metric.name, metric.loss_name)}
 
 
