@@ -17,7 +17,7 @@ from compress.data.augment import AUGMENTATIONS, EvaluationTransform
 from compress.data.image_split import ImageArrays, ImageSplit, ImageTransforms, Reader
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.split_checks import check_image_counts, find_duplicates, find_missing_classes, find_repeats
+from compress.data.split_checks import check_image_counts, find_copies, find_missing_classes
 from compress.data.stratified import Indices, balanced_subset
 
 ArrayPart = tuple[Tensor, Indices]
@@ -88,8 +88,7 @@ def build_image_data(
         source=settings.source,
         skipped=skipped,
         warnings=(
-            *find_duplicates({"training": train, "validation": validation, "test": test}),
-            *find_repeats({"validation": validation, "test": test}),
+            *find_copies(train, validation, test),
             *find_missing_classes({"validation": validation.labels, "test": test.labels}, classes),
         ),
     )

@@ -17,7 +17,7 @@ from compress.data.interface import Data
 from compress.data.mask_split import MOST_CLASSES, MaskSplit
 from compress.data.mask_transforms import MASK_AUGMENTATIONS, MaskEvaluationTransform
 from compress.data.settings import DataSettings
-from compress.data.split_checks import check_image_counts, find_duplicates, find_repeats
+from compress.data.split_checks import check_image_counts, find_copies
 from compress.data.stratified import balanced_subset
 
 
@@ -53,10 +53,7 @@ def build_mask_data(
         test=MaskSplit(test, still),
         source=settings.source,
         skipped=skipped,
-        warnings=(
-            *find_duplicates({"training": train, "validation": validation, "test": test}),
-            *find_repeats({"validation": validation, "test": test}),
-        ),
+        warnings=find_copies(train, validation, test),
     )
 
 

@@ -21,6 +21,10 @@ REPEATED = 0.05
 """Largest fraction of copies in a split for which its samples count as independent."""
 
 
+Sizes = Mapping[str, NDArray[np.int64]]
+"""`Comparable.sizes` by name of the split."""
+
+
 class Comparable(Protocol):
     """Samples that can be compared with those of another split."""
 
@@ -79,13 +83,22 @@ def refuse_unlabelled(labels: NDArray[np.int64] | NDArray[np.float64], split: st
         raise DataError(msg)
 
 
-def find_duplicates(splits: Mapping[str, Comparable]) -> tuple[Fact, ...]:
+def find_copies(training: Comparable, validation: Comparable, test: Comparable) -> tuple[Fact, ...]:
+    """Facts about samples that two splits share, and about copies within the splits that metrics are computed on."""
+    judged = {"validation": validation, "test": test}
+    splits = {"training": training, **judged}
+    sizes = {name: split.sizes() for name, split in splits.items()}
+    return (*find_duplicates(splits, sizes), *find_repeats(judged, sizes))
+
+
+def find_duplicates(splits: Mapping[str, Comparable], sizes: Sizes | None = None) -> tuple[Fact, ...]:
     """Facts about samples with the same contents in two splits, for each pair of splits.
 
     Args:
         splits: By name; the first is that of training.
+        sizes: Those of the samples, where they are known.
     """
-    sizes = {name: split.sizes() for name, split in splits.items()}
+    sizes = sizes or {name: split.sizes() for name, split in splits.items()}
     facts = []
     for first, second in combinations(splits, 2):
         shared = np.intersect1d(sizes[first], sizes[second])
@@ -100,21 +113,22 @@ def find_duplicates(splits: Mapping[str, Comparable]) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def find_repeats(splits: Mapping[str, Comparable]) -> tuple[Fact, ...]:
+def find_repeats(splits: Mapping[str, Comparable], sizes: Sizes | None = None) -> tuple[Fact, ...]:
     """Facts about splits whose samples are more than `REPEATED` copies of others of the same split.
 
     Args:
         splits: Those that metrics are computed on, by name.
+        sizes: Those of the samples, where they are known.
     """
     facts: list[Fact] = []
     for name, split in splits.items():
-        sizes = split.sizes()
-        _, group, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+        numbers = sizes[name] if sizes else split.sizes()
+        _, group, counts = np.unique(numbers, return_inverse=True, return_counts=True)
         alike = np.flatnonzero(counts[group] > 1)
         compared = alike[np.argsort(group[alike], kind="stable")][:COMPARED]
         known: dict[bytes, int] = {}
         copies = [int(index) for index in compared if known.setdefault(split.contents(int(index)), int(index)) != index]
-        samples = len(sizes) - len(alike) + len(compared)
+        samples = len(numbers) - len(alike) + len(compared)
         facts += repeats(name, len(copies), samples, split.name(copies[0]) if copies else "")
     return tuple(facts)
 

@@ -29,7 +29,7 @@ from compress.data.settings import DataSettings, DataSource
 from compress.data.sources import named_arrays
 from compress.data.sources.npz_checks import CLASSES, Arrays, check_inputs, check_targets, class_names
 from compress.data.sources.npz_files import SPLITS, npz_files
-from compress.data.split_checks import find_duplicates, find_missing_classes, find_repeats
+from compress.data.split_checks import find_copies, find_missing_classes
 from compress.data.stratified import Indices, stratified_hold_out
 
 
@@ -121,8 +121,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     spec = NetworkSpec(signature=signature, classes=classes)
     by_name = dict(zip(("training", "validation", "test"), splits, strict=True))
     labels = {name: split.labels for name, split in by_name.items() if split.labels is not None and name != "training"}
-    judged = {name: split for name, split in by_name.items() if name != "training"}
-    facts = (*find_duplicates(by_name), *find_repeats(judged), *find_missing_classes(labels, classes))
+    facts = (*find_copies(*splits), *find_missing_classes(labels, classes))
     return Data(spec, splits[0], splits[1], splits[2], source=settings.source, warnings=facts)
 
 

@@ -24,7 +24,7 @@ from compress.data.settings import DataSettings
 from compress.data.sources.detection.augment import AUGMENTATIONS, Sample
 from compress.data.sources.detection.split import BoxReader, BoxSplit, BoxTransforms
 from compress.data.sources.folder_listing import describe, printable
-from compress.data.split_checks import find_duplicates, find_repeats
+from compress.data.split_checks import find_copies
 from compress.data.stratified import divide_splits, hold_out, limit_items
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -274,8 +274,5 @@ def build_detection_data(
         test=BoxSplit(test, still),
         source=settings.source,
         skipped=skipped,
-        warnings=(
-            *find_duplicates({"training": train, "validation": validation, "test": test}),
-            *find_repeats({"validation": validation, "test": test}),
-        ),
+        warnings=find_copies(train, validation, test),
     )
