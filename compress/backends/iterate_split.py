@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 
+MOST_BYTES = 2**26
+"""Largest size of the outputs for a batch of tokens in an evaluation, 64 MiB: 550 tokens of a vocabulary of 30,522."""
+FIRST_TOKENS = 2**9
+"""Tokens of the first part of an evaluation, before the size of the outputs is known."""
+
+
 RunnableNetwork: TypeAlias = "nn.Module | FileRunner | Path | onnx.ModelProto"
 """A torch module, a loaded runner, an ONNX file, or an ONNX model in memory."""
 
@@ -89,12 +95,42 @@ def iterate_split(
         return
     samples = 0
     with _loaded(network, task, torch.device(device), runtime, optimized) as (infer, fixed):
+        parts = _OutputSize()
         for batch in split.ordered(fixed or (1 if _has_batch_ranges(network) else batch_size)):
-            yield task.complete_outputs(infer(batch), batch.inputs), batch
+            for part in (batch,) if fixed else parts.divide(batch):
+                outputs = task.complete_outputs(task.run_batch(infer, part), part.inputs)
+                parts.measure(outputs, part)
+                yield outputs, part
             samples += batch.size
     if not samples:
         msg = gettext("a split without samples cannot be evaluated; give at least one sample")
         raise DataError(msg)
+
+
+class _OutputSize:
+    """Divides batches of tokens so that their outputs stay below `MOST_BYTES`: logits of a vocabulary are large."""
+
+    def __init__(self) -> None:
+        self._bytes_per_token = 0.0
+
+    def divide(self, batch: Batch) -> Iterator[Batch]:
+        """Parts of a batch, in order; the batch itself, if its first input is no sequence of tokens."""
+        tokens = next(iter(batch.inputs.values()))
+        if tokens.is_floating_point() or tokens.ndim != 2:
+            yield batch
+            return
+        start = 0
+        while start < batch.size:
+            most = FIRST_TOKENS if not self._bytes_per_token else int(MOST_BYTES / self._bytes_per_token)
+            size = max(1, most // tokens.shape[1])
+            whole = start == 0 and size >= batch.size
+            yield batch if whole else batch.rows(slice(start, start + size))
+            start += size
+
+    def measure(self, outputs: Tensors, batch: Batch) -> None:
+        """Take the size of the outputs of a part."""
+        size = sum(values.numel() * values.element_size() for values in outputs.values())
+        self._bytes_per_token = size / max(next(iter(batch.inputs.values())).numel(), 1)
 
 
 def _has_batch_ranges(network: RunnableNetwork) -> bool:

@@ -50,6 +50,14 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("task", "inspection", "compress.tasks.inspection:Inspection", "recall of defects at a fixed rate of false alarms"),
     Entry("task", "anomaly", "compress.tasks.anomaly:Anomaly", "Bergmann et al. 2020, CVPR, arXiv:1911.02357"),
 
+    Entry("task", "token_classification", "compress.tasks.text.token_classification:TokenClassification",
+          "cross-entropy of tokens, span F1; Ramshaw & Marcus 1995, arXiv:cmp-lg/9505040"),
+    Entry("task", "question_answering", "compress.tasks.text.question_answering:QuestionAnswering",
+          "Rajpurkar et al. 2016, SQuAD, arXiv:1606.05250"),
+    Entry("task", "masked_language_model", "compress.tasks.text.masked_language_model:MaskedLanguageModel",
+          "Devlin et al. 2019, BERT, arXiv:1810.04805"),
+    Entry("task", "embedding", "compress.tasks.text.embedding:TextEmbedding", "Reimers & Gurevych 2019, arXiv:1908.10084"),
+
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
     Entry("data", "glyphs", "compress.data.sources.glyphs:load", "glyphs of the fonts of matplotlib"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -146,6 +146,15 @@ class Task(ABC):
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs."""
         return tuple(spec.name for spec in self.outputs((), ()))
+
+    def run_batch(self, run: Callable[[Batch], Tensors], batch: Batch) -> Tensors:
+        """Outputs of a batch in an evaluation; by default those of its inputs.
+
+        Args:
+            run: Runs the network, a module or a file, on the inputs of a batch.
+            batch: The batch; a task of pairs runs both inputs of each sample.
+        """
+        return run(batch)
 
     def complete_outputs(self, outputs: Tensors, inputs: Tensors) -> Tensors:  # noqa: ARG002
         """The outputs with what metrics must know of the inputs, such as the size of images; by default as they are.
