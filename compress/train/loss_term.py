@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 Need = Literal["teacher_logits", "features", "input_gradient"]
 """`teacher_logits` can be read from the cache; for `features` and `input_gradient` the teacher runs in every step."""
 
-FeatureKind = Literal["maps", "attention", "vector", "embedding"]
-"""Outputs of layers, attention maps, the input of the classifier head, the output of the embedding layer."""
+FeatureKind = Literal["maps", "attention", "vector", "embedding", "hidden", "scores", "relations"]
+"""Outputs of layers, attention maps, the input of the classifier head, the output of the embedding layer; outputs of the
+embedding layer and of each block, attention before mask and softmax, query, key and value."""
 
+ATTENTION_MASK = "attention_mask"
+"""Input that is 0 for padding tokens, (N, L)."""
 
 NETWORK_OUTPUT = "output"
 """Name for the output of the network in place of a layer, unless the network has a layer of this name."""
@@ -41,8 +44,17 @@ class LayerMatch(FrozenModel):
     teacher: str | int
 
 
-LayerSelection = Literal["auto"] | Annotated[tuple[LayerMatch | str | int, ...], Field(min_length=1)]
-"""`auto`, or a list of matches; a single name or index selects the same layer in both networks."""
+NamedLayers = Annotated[tuple[LayerMatch | str | int, ...], Field(min_length=1)]
+"""A list of matches; a single name or index selects the same layer in both networks."""
+
+LayerMap = Literal["uniform", "first", "last", "learned", "searched"]
+"""A rule that gives each layer m = 1 … M of the student one of the teacher's N layers, see `layer_maps`."""
+
+LayerSelection = Literal["auto"] | LayerMap | NamedLayers
+"""`auto`, a rule, or a list of matches."""
+
+PlainSelection = Literal["auto"] | NamedLayers
+"""`auto` or a list of matches, for a loss that does not compare layers of two networks."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,12 @@ class LossInputs:
     row_targets: Tensor | None = None
 
     @property
+    def token_mask(self) -> Tensor | None:
+        """Which tokens are no padding, bool (N, L); None for inputs without `attention_mask`."""
+        mask = self.batch.inputs.get(ATTENTION_MASK)
+        return None if mask is None else mask.bool()
+
+    @property
     def targets(self) -> Tensor:
         """Class of each row, int64 (R,); negative for a row without a class."""
         return self.batch.target if self.row_targets is None else self.row_targets
@@ -161,6 +179,7 @@ class LossTerm(FrozenModel):
         student_only: Whether it compares features of the student only, without a teacher.
         uses_labels: Whether it uses the labels.
         requires: Capabilities of the task that it needs.
+        aligns_tokens: Whether it compares the networks token by token, which needs one tokenizer for both.
     """
 
     weight: float = Field(default=1.0, ge=0.0)
@@ -170,6 +189,12 @@ class LossTerm(FrozenModel):
     student_only: ClassVar[bool] = False
     uses_labels: ClassVar[bool] = False
     requires: ClassVar[tuple[Capability, ...]] = ()
+    aligns_tokens: ClassVar[bool] = False
+
+    @property
+    def takes_embedding(self) -> bool:
+        """Whether rules for `layers` match the embedding layers as well, of losses that compare hidden states or embeddings."""
+        return True
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:

@@ -120,11 +120,12 @@ class TrainStep:
         return (*self.matcher.facts(), Fact.of("train.teacher_online")) if self.online else ()
 
     def facts_after_training(self) -> tuple[Fact, ...]:
-        """Facts: auxiliary outputs without a loss, and the final factors of balanced losses."""
+        """Facts: auxiliary outputs without a loss, learned layer maps, and the final factors of balanced losses."""
         count = self.auxiliary_outputs
-        auxiliary = (Fact.of("train.auxiliary_outputs", count=count),) if count else ()
+        auxiliary = [Fact.of("train.auxiliary_outputs", count=count)] if count else []
+        auxiliary += self.matcher.facts_after_training()
         if "balance" not in self.matcher.loss_modules:
-            return auxiliary
+            return tuple(auxiliary)
         balancer: LossBalancer = self.matcher.loss_modules["balance"]  # type: ignore[assignment]
         losses = tuple(name_of("loss", term) for term in self.terms)
         weights = tuple(term.weight for term in self.terms)

@@ -15,7 +15,7 @@ from compress.train.curriculum.sample_weighting import entropy_temperature, samp
 from compress.train.curriculum.settings import Curriculum
 from compress.train.features.hooks import Activations
 from compress.train.features.matched_layers import FeatureMatcher
-from compress.train.loss_term import LossInputs, LossTerm
+from compress.train.loss_term import LossInputs, LossTerm, MatchedFeatures
 from compress.train.teachers.online import TeacherOutputs
 
 
@@ -72,7 +72,7 @@ class WeightedLoss:
         for index, term in enumerate(self.terms):
             if term.needs and teacher.logits is None:
                 continue
-            features = self.matcher.features(index, activations, teacher.activations)
+            features = _without_padding(self.matcher.features(index, activations, teacher.activations), inputs.token_mask)
             term_inputs = replace(inputs, features=features, modules=self.matcher.modules_of(index))
             values[index] = self._term_loss(term, term_inputs, mixed)
         if "balance" in self.matcher.loss_modules:
@@ -100,3 +100,13 @@ class WeightedLoss:
         partner = inputs.batch._replace(targets={name: target[mixed.partner] for name, target in inputs.batch.targets.items()})
         targets = self.task.distillable(inputs.outputs, partner.targets).targets
         return mixed.lam * loss + (1 - mixed.lam) * term.forward(replace(inputs, batch=partner, row_targets=targets))
+
+
+def _without_padding(features: tuple[MatchedFeatures, ...], mask: Tensor | None) -> tuple[MatchedFeatures, ...]:
+    """Features with zeros for padding where they are tokens (N, L, D): distances of whole samples then do not contain it."""
+
+    def zeroed(tokens: Tensor) -> Tensor:
+        is_masked = mask is not None and tokens.ndim == 3 and tokens.shape[:2] == mask.shape
+        return tokens.masked_fill(~mask[:, :, None], 0.0) if mask is not None and is_masked else tokens
+
+    return tuple(replace(pair, student=zeroed(pair.student), teacher=zeroed(pair.teacher)) for pair in features)

@@ -16,6 +16,29 @@ def _layers_matched(fact: Fact) -> str:
     )
 
 
+def _layers_searched(fact: Fact) -> str:
+    similarity = fact.values["similarity"]
+    values = similarity if isinstance(similarity, tuple) else (similarity,)
+    return gettext(
+        "loss {subject!r}: the layers were chosen by linear CKA on {samples} validation samples before the training; "
+        "similarity of the pairs: {values}",
+        subject=fact.subject,
+        samples=fact.values["samples"],
+        values=", ".join(f"{value:.3f}" for value in values),
+    )
+
+
+def _layers_learned(fact: Fact) -> str:
+    columns = (fact.values[name] for name in ("layers", "weights"))
+    rows = zip(*(column if isinstance(column, tuple) else (column,) for column in columns), strict=True)
+    return gettext(
+        "loss {subject!r}: learned weights of the teacher's layers for {layer}: {weights}",
+        subject=fact.subject,
+        layer=fact.values["layer"],
+        weights=", ".join(f"{layer} {weight:.3f}" for layer, weight in rows),
+    )
+
+
 def _loss_factors(fact: Fact) -> str:
     columns = (fact.values[name] for name in ("losses", "weights", "factors"))
     rows = zip(*(column if isinstance(column, tuple) else (column,) for column in columns), strict=True)
@@ -31,7 +54,9 @@ SENTENCES: Sentences = {
     "train.checkpoint_of_other_training": (
         "checkpoint {subject} is from a training with other settings, data or weights; the training restarted"
     ),
+    "train.layers_learned": _layers_learned,
     "train.layers_matched": _layers_matched,
+    "train.layers_searched": _layers_searched,
     "train.loss_factors": _loss_factors,
     "train.stopped_early": (
         "stopped early after epoch {epoch} of {epochs}: no better validation {metric} for {patience} epochs"

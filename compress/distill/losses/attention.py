@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from compress.core.errors import ModelError
 from compress.core.language import gettext
-from compress.distill.losses.features import mean_over_pairs, mean_squared_error
+from compress.distill.losses.encoders.token_means import head_row_mean, pair_mean
+from compress.distill.losses.features import mean_over_pairs
 from compress.distill.losses.projectors import match_resolution
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
@@ -42,18 +43,27 @@ def attention_transfer(f_s: Tensor, f_t: Tensor) -> Tensor:
     return (q_s - q_t).square().sum(dim=1)
 
 
-def attention_divergence(a_s: Tensor, a_t: Tensor) -> Tensor:
-    """KL divergence of attention: L_n = mean_hl KL(a_t,hl ‖ a_s,hl), over heads h and rows l.
+def attention_divergence(a_s: Tensor, a_t: Tensor, mask: Tensor | None = None) -> Tensor:
+    """KL divergence of attention: L_n = mean_hl KL(a_t,hl ‖ a_s,hl), over heads h and the rows l that are no padding.
 
     Args:
-        a_s: Student's attention after the softmax, (N, heads, L, L).
+        a_s: Student's attention after the softmax, (N, heads, L, L); 0 for padding in each row.
         a_t: Teacher's.
+        mask: Which tokens are no padding, bool (N, L), or None.
 
     Returns:
         Loss of each sample, (N,), 0 where both agree.
     """
     log_s, log_t = a_s.clamp(min=SMALLEST).log(), a_t.clamp(min=SMALLEST).log()
-    return (a_t * (log_t - log_s)).sum(dim=-1).flatten(1).mean(dim=1)
+    return head_row_mean((a_t * (log_t - log_s)).sum(dim=-1), mask)
+
+
+def attention_distance(a_s: Tensor, a_t: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean squared distance of attention: L_n = mean_hij (a_s,hij − a_t,hij)², over the i and j that are no padding.
+
+    Arguments and result as for `attention_divergence`.
+    """
+    return pair_mean((a_s - a_t).square(), mask)
 
 
 class AttentionTransfer(LossTerm):
@@ -87,6 +97,8 @@ class AttentionTransfer(LossTerm):
 class AttentionMaps(LossTerm):
     """`attention_maps:` in a recipe, for transformers. Where the numbers of heads differ, means over the heads are compared.
 
+    With `layers: [-1]` it is MiniLM's L_AT; MiniLM adds `value_relation`.
+
     Attributes:
         distance: `kl`, or `mse`.
         layers: Which attention layers.
@@ -96,6 +108,7 @@ class AttentionMaps(LossTerm):
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "attention"
+    aligns_tokens: ClassVar[bool] = True
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> None:  # noqa: ARG002
         """Refuse layers with different numbers of tokens."""
@@ -109,12 +122,12 @@ class AttentionMaps(LossTerm):
                 )
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
-        """See `attention_divergence` and `mean_squared_error`."""
-        compare = attention_divergence if self.distance == "kl" else mean_squared_error
+        """See `attention_divergence` and `attention_distance`."""
+        compare = attention_divergence if self.distance == "kl" else attention_distance
         values = []
         for pair in inputs.features:
             a_s, a_t = pair.student, pair.teacher
             if a_s.shape[1] != a_t.shape[1]:
                 a_s, a_t = a_s.mean(dim=1, keepdim=True), a_t.mean(dim=1, keepdim=True)
-            values.append(compare(a_s, a_t))
+            values.append(compare(a_s, a_t, inputs.token_mask))
         return mean_over_pairs(values)

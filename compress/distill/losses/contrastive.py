@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from compress.core.errors import TrainingError
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.distill.losses.features import mean_over_pairs
 from compress.tasks.capability import Capability
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
@@ -110,6 +112,7 @@ class Contrastive(LossTerm):
         embeddings = inputs.modules if isinstance(inputs.modules, nn.ModuleList) else nn.ModuleList()
         for pair, embedding in zip(inputs.features, embeddings, strict=True):
             embed_student, embed_teacher, *memory = embedding.children()
+            _check_width(pair.student, embed_student)
             g_s = F.normalize(embed_student(pair.student.flatten(1)), dim=1)
             g_t = F.normalize(embed_teacher(pair.teacher.flatten(1)), dim=1)
             if memory:
@@ -117,3 +120,17 @@ class Contrastive(LossTerm):
             else:
                 values.append(contrastive(g_s, g_t, inputs.targets, tau=self.temperature))
         return mean_over_pairs(values)
+
+
+def _check_width(features: Tensor, embed: nn.Module) -> None:
+    """Refuse features whose size varies from batch to batch, as of tokens.
+
+    Raises:
+        TrainingError: Their size is not that of the first batch.
+    """
+    if features[0].numel() != getattr(embed, "in_features", 0):
+        msg = gettext(
+            "loss `contrastive` compares one vector per sample, and a layer returns tokens, whose number varies; name a layer "
+            "that returns a vector, or use similarity"
+        )
+        raise TrainingError(msg)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from compress.distill.losses.encoders.token_means import fits_tokens, token_mean
 from compress.distill.losses.projectors import build_projectors, check_equal_widths, project
 from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers, Need
 
@@ -15,22 +16,24 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def mean_squared_error(f_s: Tensor, f_t: Tensor) -> Tensor:
+def mean_squared_error(f_s: Tensor, f_t: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean squared distance of features.
 
-        L_n = mean_i (f_s,i − f_t,i)²,   i over all of a sample's features
+        L_n = mean_i (f_s,i − f_t,i)²,   i over all of a sample's features, of tokens over those that are no padding
 
     Args:
         f_s: Student features, (N, …), projected where widths differ.
         f_t: Teacher features, of the same shape.
+        mask: Which tokens (N, L, D) are no padding, bool (N, L), or None.
 
     Returns:
         Loss of each sample, (N,), 0 where both agree.
     """
-    return (f_s - f_t).square().flatten(1).mean(dim=1)
+    squares = (f_s - f_t).square()
+    return token_mean(squares.mean(dim=2), mask) if fits_tokens(mask, squares) else squares.flatten(1).mean(dim=1)
 
 
-def cosine_distance(f_s: Tensor, f_t: Tensor) -> Tensor:
+def cosine_distance(f_s: Tensor, f_t: Tensor, mask: Tensor | None = None) -> Tensor:
     """One minus the cosine of the angle between features.
 
         L_n = 1 − ⟨f_s, f_t⟩ / (‖f_s‖ ‖f_t‖)
@@ -38,12 +41,15 @@ def cosine_distance(f_s: Tensor, f_t: Tensor) -> Tensor:
     Args:
         f_s: Student features, (N, …), projected where widths differ.
         f_t: Teacher features, of the same shape.
+        mask: Which tokens (N, L, D) are no padding, bool (N, L), or None.
 
     Returns:
         Loss of each sample, (N,), from 0, for equal directions, to 2.
     """
     from torch.nn import functional as F
 
+    if mask is not None and fits_tokens(mask, f_s):
+        f_s, f_t = (f.masked_fill(~mask[:, :, None], 0.0) for f in (f_s, f_t))
     return 1 - F.cosine_similarity(f_s.flatten(1), f_t.flatten(1), dim=1)
 
 
@@ -64,6 +70,7 @@ class Direct(LossTerm):
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
+    aligns_tokens: ClassVar[bool] = True
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Refuse layers of different width."""
@@ -72,7 +79,7 @@ class Direct(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `mean_squared_error`."""
-        return mean_over_pairs([mean_squared_error(f_s, f_t) for f_s, f_t in project(inputs)])
+        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.token_mask) for f_s, f_t in project(inputs)])
 
 
 class Hint(LossTerm):
@@ -85,6 +92,7 @@ class Hint(LossTerm):
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
+    aligns_tokens: ClassVar[bool] = True
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Projectors."""
@@ -92,7 +100,7 @@ class Hint(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `mean_squared_error`."""
-        return mean_over_pairs([mean_squared_error(f_s, f_t) for f_s, f_t in project(inputs)])
+        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.token_mask) for f_s, f_t in project(inputs)])
 
 
 class Cosine(LossTerm):
@@ -105,6 +113,7 @@ class Cosine(LossTerm):
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "maps"
+    aligns_tokens: ClassVar[bool] = True
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Projectors."""
@@ -112,19 +121,20 @@ class Cosine(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `cosine_distance`."""
-        return mean_over_pairs([cosine_distance(f_s, f_t) for f_s, f_t in project(inputs)])
+        return mean_over_pairs([cosine_distance(f_s, f_t, inputs.token_mask) for f_s, f_t in project(inputs)])
 
 
 class Embedding(LossTerm):
     """`embedding:` in a recipe: L2 of the outputs of embedding layers (TinyBERT, Jiao et al. 2020, arXiv:1909.10351).
 
     Attributes:
-        layers: Which layers; `auto` takes the embedding of words or patches.
+        layers: Which layers; `auto` takes the embedding of patches, or of words with their positions and types.
     """
 
     layers: LayerSelection = "auto"
     needs: ClassVar[tuple[Need, ...]] = ("features",)
     feature_kind: ClassVar[FeatureKind | None] = "embedding"
+    aligns_tokens: ClassVar[bool] = True
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Projectors."""
@@ -132,4 +142,4 @@ class Embedding(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `mean_squared_error`."""
-        return mean_over_pairs([mean_squared_error(f_s, f_t) for f_s, f_t in project(inputs)])
+        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.token_mask) for f_s, f_t in project(inputs)])

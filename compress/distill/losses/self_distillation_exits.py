@@ -14,11 +14,12 @@ from pydantic import Field
 
 from compress.core.errors import ModelError
 from compress.core.language import gettext
+from compress.distill.losses.encoders.token_means import mean_token
 from compress.distill.losses.features import mean_over_pairs
 from compress.distill.losses.label_smoothing import label_smoothing
 from compress.distill.losses.response import response
 from compress.tasks.capability import Capability
-from compress.train.loss_term import FeatureKind, LayerSelection, LossInputs, LossTerm, MatchedLayers
+from compress.train.loss_term import FeatureKind, LossInputs, LossTerm, MatchedLayers, PlainSelection
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,14 +54,14 @@ class SelfDistillationExits(LossTerm):
 
     alpha: float = Field(default=0.3, ge=0.0, le=1.0)
     temperature: float = Field(default=3.0, gt=0.0)
-    layers: LayerSelection = "auto"
+    layers: PlainSelection = "auto"
     feature_kind: ClassVar[FeatureKind | None] = "maps"
     student_only: ClassVar[bool] = True
     uses_labels: ClassVar[bool] = True
     requires: ClassVar[tuple[Capability, ...]] = ("class_targets", "class_rows", "row_per_sample")
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
-        """The exits: global average, then a linear map to the classes.
+        """The exits: average over positions or tokens, then a linear map to the classes.
 
         Raises:
             ModelError: No layer for an exit.
@@ -84,6 +85,6 @@ class SelfDistillationExits(LossTerm):
         losses = []
         for classifier, pair in zip(exits, inputs.features, strict=True):
             f = pair.student
-            f = f.mean(dim=(2, 3)) if f.ndim == 4 else f.mean(dim=1) if f.ndim == 3 else f
+            f = f.mean(dim=(2, 3)) if f.ndim == 4 else mean_token(f, inputs.token_mask) if f.ndim == 3 else f
             losses.append(exit_loss(classifier(f), z, inputs.targets, alpha=self.alpha, T=T))
         return mean_over_pairs(losses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,10 +14,14 @@ from torch import Tensor, nn
 from compress.backends.eval_mode import eval_mode
 from compress.core.errors import ModelError, nearest
 from compress.core.language import gettext
-from compress.train.features.hooks import HookSpec, capture, first_tensor, has_attention_map
+from compress.train.features.attention_layers import explains_output, projection_names
+from compress.train.features.hooks import HookKind, HookSpec, capture, first_tensor, has_attention_map
 from compress.train.loss_term import NETWORK_OUTPUT, FeatureKind
 
 Shape = tuple[int, ...]
+ATTENTION_KINDS: tuple[FeatureKind, ...] = ("attention", "scores", "relations")
+EMBEDDING_PARTS = ("Embedding", "LayerNorm", "RMSNorm", "Dropout", "Identity", "Linear")
+"""Endings of the names of layers in a layer that embeds words."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class LayerCatalog:
     def __init__(self, module: nn.Module, inputs: Tensor | Sequence[Tensor], role: str) -> None:
         self.module, self.role = module, role
         self._inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        self._runs: list[str] = []
         self.layers = self._run()
 
     def layers_of_kind(self, kind: FeatureKind) -> tuple[LayerInfo, ...]:
@@ -53,12 +59,19 @@ class LayerCatalog:
 
         maps         the last layer of each resolution; in a transformer, its blocks. Features of signals and volumes are
                      read as maps, see `hooks.as_map`
-        attention    the attention layers
+        attention    the attention layers; likewise `scores` and `relations`
         vector       the input of the classifier head
-        embedding    the layer that embeds words or patches
+        embedding    the layer that embeds patches, or words with their positions
+        hidden       the layer that embeds words, then the blocks: hidden states 0 to M
+
+        A layer that runs several times, as those that ALBERT shares, is a candidate for each run.
         """
         if kind == "attention":
             return self._attention
+        if kind in ("scores", "relations"):
+            return self._scores if kind == "scores" else self._relations
+        if kind == "hidden":
+            return (*(layer for layer in self._embedding if len(layer.shape) == 2), *self._blocks) if self._blocks else ()
         if kind == "vector":
             return self._head
         if kind == "embedding":
@@ -74,7 +87,7 @@ class LayerCatalog:
         candidates = self.layers_of_kind(kind)
         if isinstance(layer, int):
             if not -len(candidates) <= layer < len(candidates):
-                names = ", ".join(candidate.hook.name for candidate in candidates) or "none"
+                names = ", ".join(candidate.hook.label for candidate in candidates) or "none"
                 msg = gettext(
                     "the {role} has no layer with index {layer} for {kind}; it has {count}: {names}",
                     role=self.role,
@@ -85,7 +98,8 @@ class LayerCatalog:
                 )
                 raise ModelError(msg)
             return candidates[layer]
-        allowed = {candidate.hook.name: candidate for candidate in candidates} if kind == "attention" else self.layers
+        labelled = {candidate.hook.label: candidate for candidate in candidates}
+        allowed = labelled if kind in ATTENTION_KINDS else {**self.layers, **labelled}
         if layer == NETWORK_OUTPUT and layer not in allowed and kind == "maps":
             return LayerInfo(HookSpec(""), self.output_shape)
         if layer not in allowed:
@@ -105,6 +119,7 @@ class LayerCatalog:
 
         def record(layer: nn.Module, _: object, output: object) -> None:
             tensor = first_tensor(output)
+            self._runs.append(names[layer])
             if tensor is not None and tensor.ndim > 1 and len(tensor) == len(self._inputs[0]):
                 outputs.pop(names[layer], None)  # the last call of a layer determines its position in the order
                 outputs[names[layer]] = (tensor, tensor._version)
@@ -163,21 +178,56 @@ class LayerCatalog:
         return tuple(name for name, layer in self.module.named_modules() if has_attention_map(layer))
 
     @cached_property
+    def _projected_names(self) -> tuple[str, ...]:
+        """Attention layers whose map can be computed from query and key."""
+        layers = {name: self.module.get_submodule(name) for name in self._attention_names}
+        with eval_mode(self.module), torch.no_grad():
+            return tuple(
+                name
+                for name, layer in layers.items()
+                if projection_names(layer) and explains_output(layer, lambda: self.module(*self._inputs))
+            )
+
+    @cached_property
     def _attention(self) -> tuple[LayerInfo, ...]:
-        return self._read([HookSpec(name, "attention") for name in self._attention_names])
+        layers = {name: self.module.get_submodule(name) for name in self._attention_names}
+        names = [name for name, layer in layers.items() if not projection_names(layer) or name in self._projected_names]
+        return self._read(self._each_run(names, "attention"))
+
+    @cached_property
+    def _scores(self) -> tuple[LayerInfo, ...]:
+        return self._read(self._each_run(self._projected_names, "scores"))
+
+    @cached_property
+    def _relations(self) -> tuple[LayerInfo, ...]:
+        return self._read(self._each_run(self._projected_names, "relations"))
+
+    def _each_run(self, names: Sequence[str], kind: HookKind) -> list[HookSpec]:
+        """Hooks for layers in the order in which they finish, one for each run of a layer."""
+        total = Counter(self._runs)
+        before: Counter[str] = Counter()
+        hooks = []
+        for name in self._runs:
+            if name in names:
+                hooks.append(HookSpec(name, kind, call=before[name] if total[name] > 1 else None))
+            before[name] += 1
+        return hooks
 
     @cached_property
     def _blocks(self) -> tuple[LayerInfo, ...]:
-        """The innermost layer around each attention layer that returns tokens (L, D)."""
-        blocks: dict[str, LayerInfo] = {}
+        """The layer around each attention layer that returns tokens (L, D): a member of a list, else the innermost."""
+        names: list[str] = []
         for attention in self._attention_names:
             parts = attention.split(".")
             ancestors = (".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
-            for name in ancestors:
-                if name in self.layers and len(self.layers[name].shape) == 2:
-                    blocks[name] = self.layers[name]
-                    break
-        return tuple(blocks.values())
+            around = [name for name in ancestors if name in self.layers and len(self.layers[name].shape) == 2]
+            members = [name for name in around if self._is_list_member(name)]
+            names += (members or around)[:1]
+        runs = [(self.layers[run.name], run.call) for run in self._each_run(names, "output")]
+        return tuple(replace(layer, hook=replace(layer.hook, call=call)) for layer, call in runs)
+
+    def _is_list_member(self, name: str) -> bool:
+        return isinstance(self.module.get_submodule(name.rpartition(".")[0]), nn.ModuleList | nn.Sequential)
 
     @cached_property
     def _head(self) -> tuple[LayerInfo, ...]:
@@ -191,9 +241,19 @@ class LayerCatalog:
         for name, info in self.layers.items():
             layer = self.module.get_submodule(name)
             patches = isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride and bool(self._attention_names)
-            if isinstance(layer, nn.Embedding) or patches:
+            if isinstance(layer, nn.Embedding):
+                return (self._around_embedding(name) or info,)
+            if patches:
                 return (info,)
         return ()
+
+    def _around_embedding(self, name: str) -> LayerInfo | None:
+        """The layer that adds words, positions and types and normalises them, if the network has one."""
+        info = self.layers.get(name.rpartition(".")[0])
+        if info is None or len(info.shape) != 2:
+            return None
+        parts = [part for part in self.module.get_submodule(info.hook.name).modules() if not list(part.children())]
+        return info if all(type(part).__name__.endswith(EMBEDDING_PARTS) for part in parts) else None
 
     def _read(self, hooks: Sequence[HookSpec]) -> tuple[LayerInfo, ...]:
         """Run the network again to find the shapes of these tensors."""
@@ -202,59 +262,6 @@ class LayerCatalog:
         with eval_mode(self.module), torch.no_grad(), capture(self.module, hooks) as activations:
             self.module(*self._inputs)
         return tuple(LayerInfo(hook, tuple(activations[hook].shape[1:])) for hook in hooks if hook in activations)
-
-
-def match_by_depth(students: Sequence[LayerInfo], teachers: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
-    """Match layer i of n with the layer of the teacher at the same fraction of the depth, and the last with the last.
-
-    If the student has more layers than the teacher, only its last layers are matched.
-    """
-    count = min(len(students), len(teachers))
-    last_students = students[len(students) - count :]
-    return [(student, teachers[-(-(i + 1) * len(teachers) // count) - 1]) for i, student in enumerate(last_students)]
-
-
-def match_layers(student: LayerCatalog, teacher: LayerCatalog, kind: FeatureKind) -> list[tuple[LayerInfo, LayerInfo]]:
-    """Match layers automatically: maps by resolution if the networks have a common resolution, other features by depth.
-
-    Raises:
-        ModelError: No layers of the two networks can be matched.
-    """
-    students, teachers = student.layers_of_kind(kind), teacher.layers_of_kind(kind)
-    for catalog, candidates in ((student, students), (teacher, teachers)):
-        if not candidates:
-            raise ModelError(_no_candidate(catalog, kind))
-    first_student, first_teacher = students[0], teachers[0]
-    if kind == "maps" and len(first_student.shape) != len(first_teacher.shape):
-        msg = gettext(
-            "layers cannot be matched automatically: the student's {name} has shape {shape}, "
-            "the teacher's {hook_name} {first_teacher_shape}; name layers of the same kind, or use rkd_distance",
-            name=first_student.hook.name,
-            shape=first_student.shape,
-            hook_name=first_teacher.hook.name,
-            first_teacher_shape=first_teacher.shape,
-        )
-        raise ModelError(msg)
-    if kind == "maps" and len(first_student.shape) == 3:
-        by_size = {layer.shape[1:]: layer for layer in teachers}
-        same_size = [(layer, by_size[layer.shape[1:]]) for layer in students if layer.shape[1:] in by_size]
-        if same_size:
-            return same_size
-    return match_by_depth(students, teachers)
-
-
-def _no_candidate(catalog: LayerCatalog, kind: FeatureKind) -> str:
-    reasons = {
-        "maps": gettext("no layer that returns maps or tokens"),
-        "attention": gettext("no attention layer with a readable map"),
-        "vector": gettext("no fully connected head"),
-        "embedding": gettext("no layer that embeds words or patches"),
-    }
-    return gettext(
-        "the {role} has {reasons}; name layers with `layers:`, or use a loss on logits",
-        role=catalog.role,
-        reasons=reasons[kind],
-    )
 
 
 def _depth(layer: LayerInfo) -> int:

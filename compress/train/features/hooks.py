@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from torch import Tensor, nn
 
-HookKind = Literal["output", "input", "attention"]
+from compress.train.features.attention_layers import projection_names, watch
+
+HookKind = Literal["output", "input", "attention", "scores", "relations"]
 
 
 @dataclass(frozen=True)
@@ -18,19 +21,27 @@ class HookSpec:
 
     Attributes:
         name: Of the layer, as in `named_modules`; empty for the network itself.
-        kind: `output`, its first tensor; `input`, its first argument; `attention`, its attention map (N, heads, L, L).
+        kind: `output`, its first tensor; `input`, its first argument; `attention`, its attention map (N, heads, L, L);
+            `scores`, the map before mask and softmax; `relations`, query, key and value, (N, 3, heads, L, d).
         clone: Whether a later layer changes the tensor in place, so that a copy must be taken.
         as_map: Whether it is read as a map, see `as_map`.
+        call: Which run of the layer in one pass of the network, from 0; None for the last.
     """
 
     name: str
     kind: HookKind = "output"
     clone: bool = False
     as_map: bool = False
+    call: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, with the number of the run for a layer that runs several times: `layer#2`."""
+        return self.name if self.call is None else f"{self.name}#{self.call}"
 
 
 Activations = dict[HookSpec, Tensor]
-"""Tensors by hook; the last one for a layer that runs several times."""
+"""Tensors by hook."""
 
 
 @contextmanager
@@ -60,13 +71,17 @@ def as_map(tensor: Tensor) -> Tensor:
 
 
 def has_attention_map(layer: nn.Module) -> bool:
-    """Whether the attention map of a layer can be read: torch's `MultiheadAttention` and timm's `Attention`."""
-    return isinstance(layer, nn.MultiheadAttention) or (hasattr(layer, "fused_attn") and hasattr(layer, "attn_drop"))
+    """Whether the attention map of a layer can be read: torch's `MultiheadAttention`, timm's and Hugging Face's `Attention`."""
+    own = isinstance(layer, nn.MultiheadAttention) or (hasattr(layer, "fused_attn") and hasattr(layer, "attn_drop"))
+    return own or bool(projection_names(layer))
 
 
 def _register(layer: nn.Module, hook: HookSpec, activations: Activations, undo: ExitStack) -> None:
+    calls = count()
+
     def save(tensor: Tensor | None) -> None:
-        if tensor is not None:
+        call = next(calls)
+        if tensor is not None and hook.call in (None, call):
             tensor = as_map(tensor) if hook.as_map else tensor
             activations[hook] = tensor.clone() if hook.clone else tensor
 
@@ -74,6 +89,9 @@ def _register(layer: nn.Module, hook: HookSpec, activations: Activations, undo: 
         undo.callback(layer.register_forward_hook(lambda _, __, output: save(first_tensor(output))).remove)
     elif hook.kind == "input":
         undo.callback(layer.register_forward_pre_hook(lambda _, args: save(first_tensor(args))).remove)
+    elif projection_names(layer):
+        kind = hook.kind
+        watch(layer, lambda attention: save(attention.read(kind)), undo)
     elif isinstance(layer, nn.MultiheadAttention):
         undo.callback(layer.register_forward_pre_hook(_request_weights, with_kwargs=True).remove)
         undo.callback(layer.register_forward_hook(lambda _, __, output: save(output[1])).remove)

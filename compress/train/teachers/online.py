@@ -24,6 +24,9 @@ from compress.train.plan import TrainingPlan
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.rows import distillable_rows
 
+SEARCH_SAMPLES = 64
+"""Number of validation samples for `layers: searched`."""
+
 
 @dataclass(frozen=True)
 class TeacherOutputs:
@@ -126,7 +129,10 @@ def build_feature_matcher(module: nn.Module, plan: TrainingPlan, device: torch.d
                 "loss {name_of!r} needs the teacher's network, but this teacher has none", name_of=name_of("loss", online[0])
             )
             raise TrainingError(gettext("{msg}; use losses on logits, such as `response`", msg=msg))
-    matcher = FeatureMatcher(terms, module, networks, inputs, len(data.train))
+    search = None
+    if any(getattr(term, "layers", None) == "searched" for term in terms):
+        search = next(iter(data.validation.ordered(SEARCH_SAMPLES))).to(device).inputs
+    matcher = FeatureMatcher(terms, module, networks, inputs, len(data.train), search)
     if curriculum.temperature == "learned":
         matcher.loss_modules["temperature"] = LearnedTemperature(curriculum.lowest, curriculum.highest)
     if curriculum.balance == "uncertainty":

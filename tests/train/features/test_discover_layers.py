@@ -6,7 +6,8 @@ from compress.core.errors import ModelError
 from compress.distill.losses.attention import AttentionMaps
 from compress.distill.losses.features import Direct, Embedding, Hint
 from compress.distill.losses.fsp import Fsp
-from compress.train.features.discover_layers import LayerCatalog, match_layers
+from compress.train.features.discover_layers import LayerCatalog
+from compress.train.features.layer_maps import match_layers
 from compress.train.features.matched_layers import FeatureMatcher
 from compress.train.loss_term import LayerMatch
 from tests.train.features.networks import INPUTS, Transformer, seeded, staged

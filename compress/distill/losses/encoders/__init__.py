@@ -1,0 +1,1 @@
+"""Losses on the layers of transformer encoders, token by token, without padding."""
