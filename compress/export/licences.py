@@ -15,6 +15,7 @@ from compress.core.entries import mapping, text
 from compress.core.errors import CompressError
 from compress.core.record import StageRecord
 from compress.core.registry import lookup
+from compress.models.settings import brings_weights
 
 RUNTIMES = {name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt")}
 """Packages that `infer.py` imports, by runtime."""
@@ -106,6 +107,8 @@ def as_text(notes: Iterable[LicenceNote]) -> str:
 
 
 def _of_network(key: Mapping[str, object], role: str) -> list[LicenceNote]:
+    if copied := mapping(key, "teacher"):  # a copy of the teacher is of what the teacher is of
+        return _of_network(copied, role)
     settings = mapping(key, "settings")
     if not settings:
         return [LicenceNote(f"{role}: architecture and weights", f"the caller's own {key.get('class', 'module')}", CHECK)]
@@ -114,15 +117,14 @@ def _of_network(key: Mapping[str, object], role: str) -> list[LicenceNote]:
     kind = source.partition(":")[0]
     package = ARCHITECTURES.get(kind)
     notes = [LicenceNote(f"{role}: architecture", source, package_licence(package) if package else CHECK)]
-    if settings["weights"]:
-        origin = f"{settings['weights']} of {own}"
-        notes.append(
-            LicenceNote(f"{role}: pretrained weights", origin, f"{CHECK}; check the terms of their training data as well")
-        )
-    elif own.startswith(("file:", "python:")):
-        notes.append(LicenceNote(f"{role}: initial weights", own, CHECK))
-    else:
+    weights = None if settings["weights"] is None else text(settings, "weights")
+    if not brings_weights(own, weights, mapping(settings, "args")):
         notes.append(LicenceNote(f"{role}: initial weights", "random in this run", "no third-party licence"))
+    elif weights:
+        terms = f"{CHECK}; check the terms of their training data as well"
+        notes.append(LicenceNote(f"{role}: pretrained weights", f"{weights} of {own}", terms))
+    else:
+        notes.append(LicenceNote(f"{role}: initial weights", own, CHECK))
     return notes
 
 

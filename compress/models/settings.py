@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -12,18 +13,32 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.registry import names
 from compress.core.stage import Form
+from compress.models.text.layer_choice import KeptLayers
 from compress.train.settings import Training
 
 FRESH = "fresh"
 """Value of `weights` for new weights of an `hf:` source."""
 CONFIG = "config"
 """Entry of `args` of an `hf:` source with a whole configuration, without weights."""
+NO_ARGS: Mapping[str, object] = MappingProxyType({})
+TEACHER = "teacher"
+"""Source of a network that is a copy of the recipe's trained teacher."""
+WITH_LAYERS = ("hf", "encoder", "python", TEACHER)
+"""Sources of networks whose layers `keep_layers` can choose."""
 
 
 def split_source(source: str) -> tuple[str, str]:
     """`torchvision:resnet18` → (`torchvision`, `resnet18`)."""
     kind, _, rest = source.partition(":")
     return kind, rest
+
+
+def brings_weights(source: str, weights: str | None, args: Mapping[str, object] = NO_ARGS) -> bool:
+    """Whether a network has other weights than new ones, by its source and its settings `weights` and `args`."""
+    kind = split_source(source)[0]
+    if kind == "hf":
+        return weights != FRESH and CONFIG not in args
+    return weights is not None or kind in ("file", "python", "onnx", TEACHER)
 
 
 def _checked(source: str) -> str:
@@ -36,6 +51,11 @@ def _checked(source: str) -> str:
             hint=nearest(kind, names("model")),
         )
         raise ValueError(msg)
+    if kind == TEACHER:
+        if source != TEACHER:
+            msg = gettext("{source!r}: write `teacher` alone, for a copy of the first teacher of the recipe", source=source)
+            raise ValueError(msg)
+        return source
     if not rest:
         msg = gettext(
             "{source!r} names no network; write `{kind}:` and a name, such as `torchvision:resnet18`", source=source, kind=kind
@@ -52,7 +72,8 @@ class ModelSettings(FrozenModel):
 
     Attributes:
         source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `detector:NAME`, `segmenter:small`, `anomaly:small`,
-            `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code).
+            `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code). For `model:` also
+            `teacher`, a copy of the recipe's teacher (the first of several) as its training left it.
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
             `DEFAULT`. For `file:`, the entry of a checkpoint that holds several state dicts, such as
             `state_dict_ema`. None for fresh weights, or for the entry that training scripts write first.
@@ -63,6 +84,8 @@ class ModelSettings(FrozenModel):
             that fits the data.
         small_stem: Less downsampling in the first layers, for images of up to 64 pixels: the first convolution has stride 1
             and the max-pooling after it is removed. The record has a note.
+        keep_layers: For text encoders of transformers: the layers that are kept, with their weights, such as `[0, 2, 4]`, or
+            `{count: 3, choose: even}`; see `LayerChoice`. None for all.
     """
 
     source: str
@@ -70,6 +93,7 @@ class ModelSettings(FrozenModel):
     architecture: str | None = None
     args: dict[str, object] = Field(default_factory=dict)
     small_stem: bool = False
+    keep_layers: KeptLayers | None = None
 
     @field_validator("source", "architecture")
     @classmethod
@@ -79,8 +103,7 @@ class ModelSettings(FrozenModel):
     @property
     def trained(self) -> bool:
         """Whether its initial weights are trained; all but new weights are."""
-        kind = self.source.partition(":")[0]
-        return self.weights != FRESH if kind == "hf" else self.weights is not None or kind in ("file", "python", "onnx")
+        return brings_weights(self.source, self.weights, self.args)
 
     @property
     def reference(self) -> ModelSettings | None:
@@ -103,6 +126,37 @@ class ModelSettings(FrozenModel):
     def form(self) -> Form:
         """Form of the start of the chain: a torch network, or an ONNX file."""
         return "onnx" if self.source.startswith("onnx:") else "torch"
+
+    @field_validator("keep_layers")
+    @classmethod
+    def _are_in_order(cls, value: KeptLayers | None) -> KeptLayers | None:
+        if isinstance(value, tuple) and sorted(set(value)) != list(value):
+            msg = gettext(
+                "keep_layers is {layers}; name each layer once, in increasing order: {sorted}",
+                layers=list(value),
+                sorted=sorted(set(value)),
+            )
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _has_layers_to_keep(self) -> Self:
+        source = self.architecture or self.source
+        if self.keep_layers is not None and split_source(source)[0] not in WITH_LAYERS:
+            msg = gettext(
+                "keep_layers chooses layers of text encoders, from hf:, encoder:, python: or teacher; {source} has no such "
+                "layers, so leave keep_layers out",
+                source=source,
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _copies_as_it_is(self) -> Self:
+        if self.source == TEACHER and (self.args or self.small_stem or self.weights is not None):
+            msg = gettext("a copy of the teacher has its network and weights: leave out args, weights and small_stem")
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -142,3 +196,11 @@ class TeacherSettings(ModelSettings):
     """
 
     train: Training | None = None
+
+    @field_validator("source", "architecture")
+    @classmethod
+    def _is_no_copy(cls, value: str | None) -> str | None:
+        if value == TEACHER:
+            msg = gettext("a teacher cannot be a copy of the teacher; name the source of its network")
+            raise ValueError(msg)
+        return value

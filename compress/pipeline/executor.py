@@ -169,6 +169,11 @@ class PipelineExecutor(RunState):
             from compress.models.sources.onnx_file import given_candidate
 
             return given_candidate(network.file, self.data.spec)
+        if network.copies is not None:
+            from compress.models.sources.teacher import copy_teacher
+
+            module, notes = copy_teacher(self.teachers[0].candidate().network(), network.copies)
+            return Candidate(self.data.spec, module), notes
         module, notes = network.build(self.data.spec)
         return Candidate(self.data.spec, module), notes
 

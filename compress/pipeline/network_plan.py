@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from compress.config.start_form import first_torch_stage
 from compress.core.environment import run_token
+from compress.core.errors import ModelError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.registry_field import name_of
 from compress.core.stage import Stage
 from compress.core.user_path import user_path
+from compress.models.text.layer_choice import LayerChoice, count_kept
 from compress.train.settings import Training
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class NetworkPlan:
         architecture: Where it is from, without weights; None for a network that was built in Python.
         file: The ONNX file that the chain starts from, in place of a torch network.
         converted: The ONNX file that the torch network is converted from.
+        copies: For a copy of the run's first trained teacher: its block of the recipe, with the layers to keep.
     """
 
     key: Mapping[str, object]
@@ -49,6 +53,7 @@ class NetworkPlan:
     architecture: ModelSettings | None = None
     file: Path | None = None
     converted: Path | None = None
+    copies: ModelSettings | None = None
 
     @property
     def file_sha256(self) -> str:
@@ -111,6 +116,39 @@ def plan_network(
         training=training,
         architecture=portable_architecture(settings, base),
         file=given_file(settings.source, base),
+    )
+
+
+def copy_of_teacher(settings: ModelSettings, teachers: Sequence[NetworkPlan]) -> NetworkPlan:
+    """A copy of the first trained teacher, which the run takes from the teacher's output.
+
+    Args:
+        settings: Its block of the recipe, with source `teacher`.
+        teachers: Plans of the teachers.
+
+    Raises:
+        ModelError: There is no teacher.
+    """
+    if not teachers:
+        msg = gettext("source `teacher` copies the teacher of the run, and there is none; add one")
+        raise ModelError(msg)
+    teacher = teachers[0]
+
+    def build(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
+        from compress.models.sources.teacher import copy_teacher
+
+        return copy_teacher(teacher.build_architecture(spec)[0], settings)
+
+    architecture, layers = teacher.architecture, settings.keep_layers
+    if architecture is not None and layers is not None:  # layers differ by their weights alone, so their number is enough
+        architecture = architecture.model_copy(update={"keep_layers": LayerChoice(count=count_kept(layers), choose="first")})
+    return NetworkPlan(
+        key={"settings": settings.model_dump(mode="json"), "teacher": teacher.key},
+        build=build,
+        build_architecture=build,
+        trained=teacher.trained or teacher.training is not None,
+        architecture=architecture,
+        copies=settings,
     )
 
 

@@ -21,10 +21,12 @@ from compress.core.language import Language, gettext
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
+from compress.models.settings import TEACHER, ModelSettings
 from compress.pipeline.network_plan import (
     NetworkPlan,
     as_converted,
     copies_of,
+    copy_of_teacher,
     given_file,
     needs_torch,
     network_of_module,
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from compress.config.recipe import LoadedRecipe
     from compress.config.tracking import Tracking
     from compress.data.interface import Data
-    from compress.models.settings import ModelSettings
     from compress.tasks.base import Task
 
 
@@ -110,14 +111,16 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
             )
         return plan
 
+    taught = tuple(as_converted(network(teacher, teacher.train), "teacher") for teacher in teachers)
+    is_copy = recipe.model.source == TEACHER
     return Plan(
         name=recipe.name,
         seed=recipe.seed,
         task=task,
         data_key=data_key,
         load_data=load_data,
-        model=as_converted(network(recipe.model), stage),
-        teachers=tuple(as_converted(network(teacher, teacher.train), "teacher") for teacher in teachers),
+        model=copy_of_teacher(recipe.model, taught) if is_copy else as_converted(network(recipe.model), stage),
+        teachers=taught,
         stages=recipe.stages,
         budget=recipe.budget,
         targets=targets(recipe.stages),
@@ -169,8 +172,13 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
     check_requirements(name, task, data, stages)
     form: Form = "torch" if given is None or stage else "onnx"
     stages, budget = _validate(name, stages, budget, task, has_teacher=bool(teachers), form=form)
-    network = network_of_source(model, task, seed, stage) if isinstance(model, str) else network_of_module(model, data.spec)
     teacher_networks = [network_of_module(module, data.spec) for module in teachers]
+    if model == TEACHER:
+        network = copy_of_teacher(ModelSettings(source=TEACHER), teacher_networks)
+    elif isinstance(model, str):
+        network = network_of_source(model, task, seed, stage)
+    else:
+        network = network_of_module(model, data.spec)
     data_key: dict[str, object] = {"source": data.source, "fingerprints": split_fingerprints(data)}
     recipe: dict[str, object] = {
         "name": name,

@@ -27,6 +27,8 @@ def test_fresh_network_owes_nothing_and_data_must_be_checked() -> None:
     assert result["network: architecture"].origin == "torchvision:mobilenet_v2"
     assert "BSD" in result["network: architecture"].licence
     assert result["network: initial weights"].licence == "no third-party licence"
+    fresh = by_what(record("start", network=network("hf:net", "fresh")))
+    assert fresh["network: initial weights"].licence == "no third-party licence"
     assert "digits" in result["training data"].origin
     assert "check it with the publisher" in result["training data"].licence
 
@@ -36,6 +38,9 @@ def test_fresh_network_owes_nothing_and_data_must_be_checked() -> None:
     [
         (network("torchvision:resnet50", "IMAGENET1K_V2"), "teacher: pretrained weights"),
         (network("file:w.safetensors", None, "torchvision:resnet50"), "teacher: initial weights"),
+        (network("hf:w.safetensors"), "teacher: initial weights"),
+        (network("onnx:w.safetensors"), "teacher: initial weights"),
+        ({"settings": {"source": "teacher"}, "teacher": network("hf:w.safetensors")}, "teacher: initial weights"),
         ({"class": "mine.Net", "weights": "ab"}, "teacher: architecture and weights"),
     ],
 )

@@ -44,6 +44,8 @@ SENTENCES: Sentences = {
     "models.auxiliary_unused": "{count} entries of {subject} belong to heads that only training uses, and are ignored: {first}",
     "models.fresh_head": "{count} weights of {subject} are not in its files, and are newly initialised: {first}",
     "models.converted_to_float32": "{count} tensors of {subject} were converted from {dtype} to float32",
+    "models.layers_kept": "layers {kept} of the {depth} layers of {subject} are kept, with their weights",
+    "models.teacher_copied": "the network is a copy of the trained teacher",
     "models.fitted_by_timm": "timm:{subject} with pretrained weights: timm adapted head and first layer to the data",
     "models.partition_size": "{subject}: partition size 7 → {after}, a divisor of the image size of {pixels} pixels",
     "models.position_embeddings_interpolated": "position embeddings interpolated: {before} → {after} pixels",

@@ -14,7 +14,7 @@ from compress.core.run_directory import ARTIFACTS
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render
 from compress.core.sentences.limits import RESULT_WORDS, allowed_words, limit_words
-from compress.models.settings import FRESH, split_source
+from compress.models.settings import TEACHER, brings_weights, split_source
 from compress.pipeline.report import class_tables
 from compress.pipeline.report.outline import SMOKE
 from compress.pipeline.review.judge_record import shipped_rows
@@ -75,7 +75,10 @@ def source_networks(record: RunRecord) -> tuple[SourceNetwork, ...]:
     """The network that was compressed, and the teachers, as far as the resolved recipe names them."""
     teacher = record.recipe.get("teacher")
     teachers = teacher if isinstance(teacher, list | tuple) else [teacher]
-    entries = (("network", record.recipe.get("model")), *(("teacher", entry) for entry in teachers))
+    model = record.recipe.get("model")
+    if isinstance(model, Mapping) and (mapping(model, "settings") or model).get("source") == TEACHER:
+        model = teachers[0]
+    entries = (("network", model), *(("teacher", entry) for entry in teachers))
     return tuple(_source_network(role, entry) for role, entry in entries if isinstance(entry, Mapping))
 
 
@@ -86,7 +89,7 @@ def _source_network(role: str, entry: Mapping[str, object]) -> SourceNetwork:
         return SourceNetwork(role, f"the caller's own {entry.get('class', 'module')}", pretrained=False)
     kind, rest = split_source(own)
     weights = settings.get("weights")
-    fresh = weights == FRESH if kind == "hf" else weights is None and kind not in ("file", "onnx")
+    fresh = kind == "python" or not brings_weights(own, None if weights is None else str(weights), mapping(settings, "args"))
     architecture = settings.get("architecture")
     text = short_source(own) + (f" ({architecture})" if architecture else "") + (f", weights {weights}" if weights else "")
     is_on_hub = kind == "timm" and "." in rest and not fresh  # a tag names the weights, and with the name a repository

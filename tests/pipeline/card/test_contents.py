@@ -73,6 +73,12 @@ def test_teachers_follow_the_network(example: RunRecord) -> None:
     ]
 
 
+def test_a_copy_of_the_teacher_is_of_what_the_teacher_is_of(example: RunRecord) -> None:
+    recipe = {**example.recipe, "model": {"source": "teacher"}, "teacher": {"source": "hf:net", "weights": None}}
+    network, teacher = source_networks(example.model_copy(update={"recipe": recipe}))
+    assert (network.source, network.pretrained, teacher.source) == ("hf:net", True, "hf:net")
+
+
 def test_the_callers_own_network_is_named_by_its_class(example: RunRecord) -> None:
     recipe = {"model": {"class": "nets.Mine"}, "teacher": []}
     (network,) = source_networks(example.model_copy(update={"recipe": recipe}))

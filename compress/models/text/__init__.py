@@ -1,0 +1,1 @@
+"""Text networks: layers of a checkpoint, small students, tables of embeddings."""
