@@ -211,6 +211,12 @@ ENTRIES: tuple[Entry, ...] = (
           "Tanaka et al. 2020, arXiv:2006.05467", {"scores": ("weights",)}),
     Entry("importance", "random", "compress.prune.criteria.norms:random", "the control"),
 
+    Entry("block_score", "outputs", "compress.prune.structured.block_importance:output_change", "change of the outputs"),
+    Entry("block_score", "influence", "compress.prune.structured.block_importance:block_influence",
+          "Men et al. 2024, ShortGPT, arXiv:2403.03853"),
+    Entry("block_score", "search", "compress.prune.structured.block_importance:validation_loss",
+          "Sajjad et al. 2020, arXiv:2004.03844", {"greedy": True}),
+
     Entry("schedule", "one_shot", "compress.prune.schedules:one_shot", "all at once", {"single_step": True}),
     Entry("schedule", "linear", "compress.prune.schedules:linear", "equal steps"),
     Entry("schedule", "cubic", "compress.prune.schedules:cubic", "Zhu & Gupta 2017, arXiv:1710.01878"),

@@ -31,6 +31,7 @@ FAMILIES: Mapping[str, str] = {
     "granularity": "what pruning removes",
     "importance": "a pruning criterion",
     "schedule": "a schedule of the removed fraction",
+    "block_score": "the order in which blocks and layers are dropped",
     "penalty": "a regularizer before the first pruning step",
     "kernel": "initial weights of a shrunk depthwise convolution",
     "range": "an estimator of activation ranges",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from compress.backends.eval_mode import eval_mode
 from compress.core.network_spec import NetworkSpec
 
 Shape = Sequence[int]
@@ -50,25 +52,62 @@ class NetworkCounts:
 def count_network(module: nn.Module, spec: NetworkSpec) -> NetworkCounts:
     """Count parameters and MACs of a network, which is not changed.
 
-    It counts at the dispatch of operators, not by layer type, so that functional attention (Swin) is included.
+    It counts at the dispatch of operators, not by layer type, so that functional attention (Swin) is included. Self-attention
+    over L tokens of H heads of width d counts 2·H·L²·d for its scores and its weighted sums, beside its projections.
 
     Args:
-        module: Network for inputs of `spec`.
+        module: Network for inputs of `spec`, with the typical sizes of free axes.
         spec: The input.
     """
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    modes = {child: child.training for child in module.modules()}
+    return NetworkCounts(parameters=parameters, macs=_count(module, spec).get_total_flops() // 2)
+
+
+def count_own_macs(module: nn.Module, spec: NetworkSpec) -> dict[str, int]:
+    """MACs of each submodule by name that are outside of its own submodules, as `count_network` counts.
+
+    Those of an attention module with layers as projections are its products of queries, keys and values. A submodule that runs
+    several times counts all its runs, and one that is registered several times has one of its names.
+    """
+    root = type(module).__name__
+    counts = _count(module, spec).get_flop_counts()
+    totals = {name: sum(counts[name].values()) // 2 for name in counts if name != "Global"}
+    own = dict(totals)
+    for name, macs in totals.items():
+        above = name.rpartition(".")[0]
+        while above and above not in totals:  # a container is not called
+            above = above.rpartition(".")[0]
+        if above:
+            own[above] -= macs
+    return {name.removeprefix(f"{root}."): max(macs, 0) for name, macs in own.items() if name != root}
+
+
+def _count(module: nn.Module, spec: NetworkSpec) -> FlopCounterMode:
+    """A counter of floating-point operations, two for each MAC, after one sample."""
+    # plain products for attention: some fused kernels have no flop formula, depending on device and release
+    counter = FlopCounterMode(display=False, custom_mapping=_FUSED_RECURRENCES)
+    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
+    inputs = [values.to(device) for values in spec.signature.example().values()]
+    with _countable(module), counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        module(*inputs)
+    return counter
+
+
+@contextmanager
+def _countable(module: nn.Module) -> Iterator[None]:
+    """In the context: eval mode, no gradients, and no fused encoder layer, which is one operator without a flop formula.
+
+    The counter looks for the gradients of the inputs of submodules, and fails where one is a part of a parameter.
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the fused encoder layer is one operator without a flop formula
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        module.eval()
-        device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
-        # plain products for attention: some fused kernels have no flop formula, depending on device and release
-        counter = FlopCounterMode(display=False, custom_mapping=_FUSED_RECURRENCES)
-        with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            module(*(values.to(device) for values in spec.signature.example().values()))
+        with eval_mode(module):
+            for parameter in trained:
+                parameter.requires_grad_(False)
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for child, training in modes.items():
-            child.training = training
-    return NetworkCounts(parameters=parameters, macs=counter.get_total_flops() // 2)
+        for parameter in trained:
+            parameter.requires_grad_(True)

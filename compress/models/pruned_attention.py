@@ -77,46 +77,67 @@ def _is_narrowed(part: nn.Module, inner: str, outer: str) -> bool:
     return rows > 0 and rows != 3 * len(part.get_parameter(outer))
 
 
-def empty_shape(dim: int, *, returns_tuple: bool) -> tuple[int, ...]:
-    """Shape without elements of a dropped block's parameter: it records whether the block returns a tuple."""
-    return (*(0,) * (dim - 1), 1) if returns_tuple and dim > 1 else (0,) * dim
+def empty_shape(dim: int, *, entries: int) -> tuple[int, ...]:
+    """Shape without elements of a dropped block's parameter: it records the length of the tuple that the block returns."""
+    return (*(0,) * (dim - 1), entries) if dim > 1 else (0,) * dim
 
 
 class SkippedBlock(nn.Module):
-    """Returns its input, in a tuple if the original block returns one."""
+    """Returns its input; where the original block returns a tuple, one of this length with None after the input."""
 
-    def forward(self, x: Tensor, *_: object, **__: object) -> Tensor | tuple[Tensor]:
+    def forward(self, x: Tensor, *_: object, **__: object) -> Tensor | tuple[Tensor | None, ...]:
         """The input."""
-        return (x,) if any(parameter.dim() > 1 and parameter.shape[-1] for parameter in self.parameters()) else x
+        entries = max((parameter.shape[-1] for parameter in self.parameters() if parameter.dim() > 1), default=0)
+        return (x, *(None,) * (entries - 1)) if entries else x
 
 
 class PrunedMHA(nn.MultiheadAttention):
     """Self-attention whose total head width is smaller than the width of its input."""
 
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, *_: object, attn_mask: Tensor | None = None, **others: object
+    def forward(  # as torch's module has them
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,  # noqa: ARG002
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,  # noqa: ARG002
+        is_causal: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, None]:
         """Attention over (N, L, E), or (L, N, E) without `batch_first`; the attention weights are not returned.
 
-        Raises:
-            NotImplementedError: A padding mask is given, which pruned heads do not support.
+        Masks are those of torch's module: True, or a number to add to the scores, at what is not attended to.
         """
-        if others.get("key_padding_mask") is not None:
-            msg = "attention with pruned heads does not support key_padding_mask; call it without one"
-            raise NotImplementedError(msg)
         biases = self.in_proj_bias.chunk(3) if self.in_proj_bias is not None else (None,) * 3
         weights = zip((query, key, value), self.in_proj_weight.chunk(3), biases, strict=True)
         q, k, v = (self._heads(F.linear(x, weight, bias)) for x, weight, bias in weights)
         probability = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, dropout_p=probability)
+        mask = self._mask(key_padding_mask, attn_mask, q.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=probability)
         joined = mixed.transpose(1, 2).flatten(2)
         answer = F.linear(joined, self.out_proj.weight, self.out_proj.bias)
         return answer if self.batch_first else answer.transpose(0, 1), None
+
+    def _mask(self, padding: Tensor | None, attended: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+        """Numbers to add to the scores (N, heads, L, S), from masks (N, S) and (L, S) or (N · heads, L, S)."""
+        masks = []
+        if padding is not None:
+            masks.append(_added(padding, dtype)[:, None, None, :])
+        if attended is not None:
+            added = _added(attended, dtype)
+            masks.append(torch.unflatten(added, 0, (-1, self.num_heads)) if added.dim() == 3 else added)
+        return sum(masks[1:], masks[0]) if masks else None
 
     def _heads(self, x: Tensor) -> Tensor:
         """(N, L, inner) or (L, N, inner) → (N, heads, L, width of a head)."""
         ordered = x if self.batch_first else x.transpose(0, 1)
         return torch.unflatten(ordered, -1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask of torch's attention as numbers to add to the scores."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, float("-inf")) if mask.dtype == torch.bool else mask
 
 
 class PrunedWindowedMHA(ShiftedWindowAttention):  # type: ignore[misc]  # torchvision has no types

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from compress.prune.criteria import Importance
 
 
+MASK = "attention_mask"
+"""Name of the input that is 1 at tokens and 0 at padding, (N, L)."""
+
+
 @dataclass(frozen=True)
 class Constraints:
     """Limits of pruning.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LAYER, BLOCK = "layer", "block"
 """Columns with the name of the layer or block in the table of layers."""
-_WITH_CHANNELS = (nn.modules.conv._ConvNd, nn.Linear)
+_WITH_CHANNELS = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
 
 
 def figures(module: nn.Module, candidate: Candidate, protected: frozenset[str]) -> dict[str, object]:
@@ -124,7 +124,7 @@ def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[Row, ...
 
 
 def channel_rows(before: nn.Module, after: nn.Module) -> tuple[Row, ...]:
-    """Output and input channels of each convolution and linear layer."""
+    """Output and input channels of each convolution, linear layer and embedding, whose inputs are its rows."""
     layers_after = dict(after.named_modules())
     rows = []
     for name, part in before.named_modules():
@@ -150,7 +150,9 @@ def _widths(part: nn.Module) -> tuple[int, int]:
         return part.out_channels, part.in_channels
     if isinstance(part, nn.Linear):
         return part.out_features, part.in_features
-    msg = gettext("{kind} is neither a convolution nor a linear layer", kind=type(part).__name__)
+    if isinstance(part, nn.Embedding):
+        return part.embedding_dim, part.num_embeddings
+    msg = gettext("{kind} is no convolution, linear layer or embedding", kind=type(part).__name__)
     raise TypeError(msg)
 
 

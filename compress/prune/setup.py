@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
+from compress.backends.run_split import run_split
 from compress.config.devices import Device, load_device
 from compress.core.atomic_files import write_text
 from compress.core.entries import Row, Tables, integer, number
@@ -25,13 +26,14 @@ from compress.core.stage import Candidate, Context
 from compress.profile import compare_networks
 from compress.prune import latency_target as latency
 from compress.prune import speedup
-from compress.prune.base import Constraints, Pruner
+from compress.prune.base import MASK, Constraints, Pruner
 from compress.prune.resume import LOG, LatencyLog, key_of, read_log
 from compress.prune.schedule_settings import TIMED, has_option
 from compress.prune.structured import channel_multiple
+from compress.prune.structured.block_importance import BlockScoring
 from compress.prune.structured.depth import BlockPruner
 from compress.prune.structured.layer_costs import layer_times
-from compress.train.distributed import accelerated, run_on_main
+from compress.train.distributed import accelerated, resolve_device, run_on_main
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
@@ -135,7 +137,9 @@ class PruningSetup:
             options["pattern"] = stage.shape
         if stage.granularity == "layer":
             first = next(iter(self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed)))
-            options["samples"] = tuple(first.inputs.values())
+            options["scoring"] = BlockScoring(
+                tuple(first.inputs.values()), stage.block_score, first.inputs.get(MASK), self._validation_loss
+            )
         pruner: Pruner = lookup("granularity", stage.granularity).load()(
             self.parent,
             self.spec,
@@ -145,6 +149,10 @@ class PruningSetup:
             **options,
         )
         return pruner
+
+    def _validation_loss(self, module: nn.Module) -> float:
+        context = self.context
+        return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).loss
 
     def _fraction_of_dense(self, module: nn.Module) -> float:
         """Time of a network as a fraction of the time of the dense network."""

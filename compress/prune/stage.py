@@ -115,6 +115,9 @@ class Prune(Stage):
             the loss, `fisher` for a whole channel or head), `apoz`, `activation`, `wanda`; for an untrained network `snip`,
             `grasp`, `synflow`; `random` is the control. The default is `fisher` for channels, and `magnitude` for other
             granularities and with `sparse_training: {kind: greg2}`.
+        block_score: For granularity `layer`, the score by which blocks are dropped, smallest first: `outputs` (change of the
+            outputs without the block), `influence` (how much the block turns the vectors of its tokens; one run of the
+            network), `search` (validation loss without the block, again after each removal: greedy search).
         target: How much to remove. Channels and layers take macs, params, bytes, latency or latency_ms; weights and blocks
             sparsity, params or bytes; `n:m` the sparsity of its pattern.
         ranking: `global`: lowest scores of the whole network first; `local`: the same fraction in each layer; `erk`, for
@@ -146,6 +149,7 @@ class Prune(Stage):
     granularity: Annotated[str, RegistryName("granularity")] = "channel"
     pattern: Pattern | None = None
     importance: ImportanceName = "fisher"
+    block_score: Annotated[str, RegistryName("block_score")] = "outputs"
     target: Target
     ranking: Literal["global", "local", "erk"] = "global"
     schedule: Schedule = Schedule()
@@ -187,9 +191,14 @@ class Prune(Stage):
             raise ValueError(msg)
         if self.granularity == "layer" and self.importance != "magnitude":
             msg = gettext(
-                "granularity 'layer' ranks blocks by the change of the outputs, not by importance; "
-                "leave importance {importance!r} out",
+                "granularity 'layer' ranks blocks by block_score, not by importance; leave importance {importance!r} out",
                 importance=self.importance,
+            )
+            raise ValueError(msg)
+        if self.granularity != "layer" and self.block_score != "outputs":
+            msg = gettext(
+                "block_score belongs to granularity 'layer', and granularity is {granularity!r}; leave it out",
+                granularity=self.granularity,
             )
             raise ValueError(msg)
         if self.ranking == "erk" and self.granularity not in ("weight", "block"):

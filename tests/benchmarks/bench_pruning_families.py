@@ -42,6 +42,7 @@ from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured.channels import ChannelPruner
+from compress.prune.structured.head_layouts import count_heads
 from tests.models.families import FAMILIES, Family
 
 KEPT = 0.5
@@ -109,7 +110,7 @@ def measured(family: Family) -> Row:
         after.parameters / before.parameters,
         [render(note) for note in cut.notes],
     )
-    had = heads.count_heads(dense)
+    had = count_heads(dense)
     row.heads = f"{sum(heads.count_heads_of(cut.module, list(had)).values())} of {sum(had.values())}" if had else ""
     layers = sum(isinstance(part, (nn.modules.conv._ConvNd, nn.Linear)) for part in dense.modules())
     row.alone = _alone([(render_subject(fact), render(fact)) for fact in pruner.skipped], layers)

@@ -40,3 +40,10 @@ def make_folder(kind: str, folder: Path, *, classes: int = 10, half: bool = Fals
         nn.init.normal_(parameter, std=0.2)
     (network.half() if half else network).save_pretrained(folder)
     return network.float()
+
+
+def make_config_folder(folder: Path, config: dict[str, Any]) -> None:
+    """Save a configuration without weights."""
+    from transformers import AutoConfig
+
+    AutoConfig.for_model(**config).save_pretrained(folder)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch import nn
 from torchvision import models
 
 from compress.core.network_spec import NetworkSpec
-from compress.models.count_macs import count_network
+from compress.models.count_macs import count_network, count_own_macs
+from tests.prune.structured.text_networks import FEED_FORWARD, HIDDEN, LAYERS, LENGTH, make_text_network
 
 MakeSpec = Callable[..., NetworkSpec]
 
@@ -32,6 +34,28 @@ def test_attention_is_counted_also_where_the_encoder_is_one_fused_operator(make_
     module = models.VisionTransformer(32, p, num_layers=1, num_heads=2, hidden_dim=d, mlp_dim=m, num_classes=10)
     by_hand = 16 * d * 3 * p * p + 4 * L * d * d + 2 * L * L * d + 2 * L * d * m + 10 * d
     assert count_network(module, make_spec(size=32)).macs == by_hand
+
+
+@pytest.mark.parametrize(("family", "runs"), [("bert", 1), ("albert", 2)])
+def test_a_text_network_is_counted_at_its_typical_length(family: str, runs: int, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    net, spec = make_text_network(family, tmp_path)
+    L, h, m = LENGTH, HIDDEN, FEED_FORWARD
+    layer = 4 * L * h * h + 2 * L * L * h + 2 * L * h * m
+    factor = L * 8 * h if family == "albert" else 0
+    assert count_network(net, spec).macs == factor + LAYERS * layer + h * h + 3 * h
+    attention = next(name for name, count in count_own_macs(net, spec).items() if count == runs * 2 * L * L * h)
+    assert attention.endswith("attention.self" if family == "bert" else "attention")
+    longer = spec.model_copy(update={"signature": spec.signature.with_sizes(sequence=16)})
+    more = 4 * 7 * h * h + 2 * (16 * 16 - L * L) * h + 2 * 7 * h * m
+    assert count_network(net, longer).macs - count_network(net, spec).macs == LAYERS * more + factor // L * 7
+
+
+def test_a_part_of_a_parameter_as_input_of_a_layer_is_counted(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    net, spec = make_text_network("deberta", tmp_path)
+    assert count_network(net, spec).macs > 0
+    assert all(parameter.requires_grad for parameter in net.parameters())
 
 
 def test_shared_weights_are_counted_once(make_spec: MakeSpec) -> None:

@@ -65,6 +65,8 @@ WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.8}, "schedule": {"ki
         ({"target": {"macs": 0.5}, "round_to": "devices"}, "'device' or 'measure'"),
         ({"target": {"macs": 0.5}, "round_to": 0}, "greater than or equal to 1"),
         ({"target": {"macs": 0.5}, "granularity": "layer", "importance": "taylor"}, "leave importance 'taylor' out"),
+        ({"target": {"macs": 0.5}, "block_score": "influence"}, "block_score belongs to granularity 'layer'"),
+        ({"target": {"macs": 0.5}, "granularity": "layer", "block_score": "influense"}, "influence"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_does(fields, told):

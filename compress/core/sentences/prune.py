@@ -228,6 +228,12 @@ SENTENCES: Sentences = {
     "prune.not_equivalent": (
         "removing channels also changes other results, as with an operation that mixes or reorders channels"
     ),
+    "prune.own_normalisation": (
+        "its channels are normalised by {layer}, a {kind} of the network's own code; those of torch's normalisations are pruned"
+    ),
+    "prune.shared_layer": (
+        "one layer that runs {runs} times, so that it cannot be dropped; for fewer runs, lower its number of layers in args"
+    ),
     "prune.effect_not_seen": "its channels have no effect on the outputs, so their removal cannot be tested",
     "prune.trial_fails": "removing channels cannot be tested, since the network does not run in double precision: {error}",
     "prune.trial_not_finite": "removing channels cannot be tested, since the outputs are not finite",

@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from compress.core.errors import ModelError
 from compress.core.language import gettext
+from compress.prune.base import MASK
 from compress.prune.criteria.base import (
     LAYERS,
     Importance,
@@ -126,12 +127,15 @@ def _mean_over_readers(group: Group, means: dict[str, Tensor]) -> Tensor | None:
 def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     """Mean of `statistic(x)` over samples and positions for every input channel of every layer, (inputs,), float64.
 
+    Padding of a text is not counted where a layer reads every token of it.
     Keys are layer names; the two projections of attention have the keys `NAME.in_proj_weight` and `NAME.out_proj`.
     """
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
+    tokens: Tensor | None = None
 
     def record(name: str, x: Tensor) -> None:
+        x = x if tokens is None or len(tokens) != len(x) else x[tokens]
         rows = statistic(x.detach()).double()
         sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + rows.sum(0).cpu()
         counts[name] = counts.get(name, 0) + len(rows)
@@ -139,7 +143,9 @@ def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], T
     work = working_copy(module, data.device)
     with _record_inputs(work, record), torch.no_grad():
         for batch in data.batches:
-            data.task.forward(work, batch.to(data.device).inputs)
+            inputs = batch.to(data.device).inputs
+            tokens = inputs[MASK].flatten().bool() if MASK in inputs else None
+            data.task.forward(work, inputs)
     return {name: total / counts[name] for name, total in sums.items()}
 
 

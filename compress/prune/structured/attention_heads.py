@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,110 +18,16 @@ from torch import Tensor, nn
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
-from compress.models.pruned_attention import POSITIONED, restore_pruned_forwards
+from compress.models.pruned_attention import restore_pruned_forwards
 from compress.prune.criteria import Importance
+from compress.prune.structured.equivalence_inputs import trial_inputs
+from compress.prune.structured.head_layouts import SHARED_BIAS, HeadLayout, count_heads, layout_of
 from compress.prune.structured.tolerant_graph import first_line
 from compress.tasks.flat_outputs import run_flat
 
 _TOLERANCE = 1e-9
-_PER_HEAD = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.2.weight", 0))
-"""Parameters of window attention with one entry for each head, and the dimension of these entries."""
-_JOINT = (("qkv", "proj"), ("to_qkv", "merge"))
-"""Names of the joint projection to queries, keys and values, and of the output projection."""
-_SEPARATE = (
-    (("q_proj", "k_proj", "v_proj"), "o_proj"),
-    (("q_proj", "k_proj", "v_proj"), "out_proj"),
-    (("q_lin", "k_lin", "v_lin"), "out_lin"),
-    (("query", "key", "value"), "out"),
-    (("self.query", "self.key", "self.value"), "output.dense"),
-    (("attention.query", "attention.key", "attention.value"), "output.dense"),
-)
-"""Names of the three projections and of the output projection in the encoders of Hugging Face."""
-_COUNTS = ("num_heads", "n_heads", "num_attention_heads")
-"""Attributes with the number of heads."""
 _WIDTHS = ("all_head_size", "attn_dim")
 """Attributes with the total width of all heads."""
-
-
-@dataclass(frozen=True)
-class HeadLayout:
-    """Position of the heads in the parameters of an attention module.
-
-    Attributes:
-        owner: Submodule with the number of heads, and the name of the attribute.
-        inner: Weights whose rows belong to heads, each with its number of parts (3: queries, keys, values).
-        outer: Weight whose columns belong to heads.
-    """
-
-    owner: tuple[str, str]
-    inner: tuple[tuple[str, int], ...]
-    outer: str
-
-    def count(self, part: nn.Module) -> int:
-        """Current number of heads."""
-        return int(getattr(part.get_submodule(self.owner[0]), self.owner[1]))
-
-    def parameters(self, part: nn.Module) -> list[tuple[str, int, int]]:
-        """Every parameter with entries for heads: its name, the dimension of the heads, and its number of parts."""
-        names = dict(part.named_parameters())
-        biases = [(key.replace("weight", "bias"), times) for key, times in self.inner]
-        inner = [(key, 0, times) for key, times in (*self.inner, *biases) if key in names]
-        per_head = [(key, dim, 1) for key, dim in _PER_HEAD if key in names] if isinstance(part, POSITIONED) else []
-        return [*inner, (self.outer, 1, 1), *per_head]
-
-
-def layout_of(part: nn.Module) -> HeadLayout | None:
-    """The layout of the heads of a module; None where it is no self-attention whose heads can be removed."""
-    if isinstance(part, nn.MultiheadAttention):
-        fits = part.in_proj_weight is not None and part.bias_k is None and part.in_proj_weight.numel() > 0
-        return HeadLayout(("", "num_heads"), (("in_proj_weight", 3),), "out_proj.weight") if fits else None
-    for joint, last in _JOINT:
-        if layout := _layout_with_names(part, (joint,), last, times=3):
-            return layout
-    return next((layout for names, last in _SEPARATE if (layout := _layout_with_names(part, names, last, times=1))), None)
-
-
-def _layout_with_names(part: nn.Module, names: Sequence[str], last: str, *, times: int) -> HeadLayout | None:
-    """The layout with these names, if the module has them and its shapes agree."""
-    layers = {name: child for name in (*names, last) if isinstance(child := _submodule(part, name), nn.Linear)}
-    if len(layers) <= len(names) or not layers[last].weight.numel():
-        return None
-    owner = names[0].rpartition(".")[0]
-    attribute = next((key for key in _COUNTS if isinstance(getattr(part.get_submodule(owner), key, None), int)), None)
-    width = layers[last].weight.shape[1]
-    if attribute is None or any(len(layers[name].weight) != times * width for name in names):
-        return None
-    layout = HeadLayout((owner, attribute), tuple((f"{name}.weight", times) for name in names), f"{last}.weight")
-    return layout if layout.count(part) > 0 and width % layout.count(part) == 0 else None
-
-
-def _submodule(part: nn.Module, path: str) -> nn.Module | None:
-    """The submodule with this path, or None."""
-    try:
-        return part.get_submodule(path)
-    except AttributeError:
-        return None
-
-
-def attentions(module: nn.Module) -> dict[str, HeadLayout]:
-    """Layouts of the self-attention modules with several heads, by name."""
-    layouts = {name: layout for name, part in module.named_modules() if name and (layout := layout_of(part))}
-    return {name: layout for name, layout in layouts.items() if layout.count(module.get_submodule(name)) > 1}
-
-
-def count_heads(module: nn.Module) -> dict[str, int]:
-    """Number of heads of each attention module with several heads."""
-    return {name: layout.count(module.get_submodule(name)) for name, layout in attentions(module).items()}
-
-
-def projections(module: nn.Module) -> frozenset[str]:
-    """Names of the linear layers whose outputs are heads, which the dependency graph cannot follow."""
-    return frozenset(
-        f"{name}.{key.rpartition('.')[0]}"
-        for name, layout in attentions(module).items()
-        for key, _ in layout.inner
-        if "." in key
-    )
 
 
 def allowed_head_counts(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
@@ -138,7 +44,7 @@ def allowed_head_counts(heads: int, initial: int, max_ratio: float) -> tuple[int
 def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor | None:
     """Scores (heads,); None if the importance scores neither gates nor weights.
 
-    If the importance has gates, the score of a head is from the gates at the input of the output projection. Otherwise it is
+    If the importance has gates, the score of a head is from the gates at the inputs of the output projections. Otherwise it is
     the sum over the weights of the head: averaged over the layers for changes of the loss, as for channels; divided by the
     mean over the heads for other importances.
     """
@@ -146,17 +52,43 @@ def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor 
     layout = _known(part, name)
     scores = torch.zeros(layout.count(part), dtype=torch.float64)
     if importance.gates is not None:
-        gates = importance.gates(f"{name}.{layout.outer.rpartition('.')[0]}")
-        return torch.unflatten(gates, 1, (len(scores), -1)).sum(2).square().sum(0)
+        gates = sum(importance.gates(f"{name}.{_layer(key)}") for key in layout.outer)
+        return torch.unflatten(torch.as_tensor(gates), 1, (len(scores), -1)).sum(2).square().sum(0)
+    weights = [*((key, 1, 1) for key in layout.outer), *((key, 0, times) for key, times in layout.inner)]
     try:
-        for key, dim, times in ((layout.outer, 1, 1), *((key, 0, times) for key, times in layout.inner)):
+        for key, dim, times in weights:
             values = importance.weights(f"{name}.{key}", part.get_parameter(key)).detach().double().transpose(0, dim)
             scores += torch.unflatten(values, 0, (times, len(scores), -1)).sum((0, 2, 3)).cpu()
     except (TypeError, ValueError):  # the importance scores only channels, or has no scores for layers that are not called
         return None
     if importance.loss_change:
-        return (scores / (1 + len(layout.inner))).float()
+        return (scores / len(weights)).float()
     return (scores / scores.mean().clamp(min=1e-30)).float()
+
+
+def coupled_layers(module: nn.Module, name: str) -> tuple[tuple[str, Literal["out", "in"], float], ...]:
+    """(layer, side, number of its channels that are removed with one head) for every layer of an attention module.
+
+    The module that computes the products of queries, keys and values is one of these layers; its channels are its heads.
+    """
+    part = module.get_submodule(name)
+    layout = _known(part, name)
+    heads = layout.count(part)
+    coupled: list[tuple[str, Literal["out", "in"], float]] = [
+        (f"{name}.{owner}".strip("."), "out", 1.0) for owner, _ in layout.owners
+    ]
+    if isinstance(part, nn.MultiheadAttention):  # it computes with the weights of its layers
+        return tuple(coupled)
+    for layer in layout.projections():
+        rows = part.get_parameter(f"{layer}.weight")
+        coupled.append((f"{name}.{layer}", "out", (rows.shape[1] if layer == SHARED_BIAS else len(rows)) / heads))
+    coupled += [(f"{name}.{_layer(key)}", "in", part.get_parameter(key).shape[1] / heads) for key in layout.outer]
+    return tuple(coupled)
+
+
+def _layer(key: str) -> str:
+    """The layer of a parameter."""
+    return key.rpartition(".")[0]
 
 
 def _known(part: nn.Module, name: str) -> HeadLayout:
@@ -188,7 +120,7 @@ def remove_heads(module: nn.Module, name: str, indices: Sequence[int]) -> None:
     if not len(remaining):
         msg = gettext("{name} has {heads} heads, and all would be removed; keep at least one", name=name, heads=heads)
         raise ValueError(msg)
-    width = part.get_parameter(layout.outer).shape[1]
+    width = part.get_parameter(layout.outer[0]).shape[1]
     for key, dim, times in layout.parameters(part):
         value = torch.unflatten(part.get_parameter(key), dim, (times, heads, -1)).index_select(dim + 1, remaining)
         _set_parameter(part, key, value.flatten(dim, dim + 2))
@@ -206,15 +138,18 @@ def _set_parameter(part: nn.Module, key: str, value: Tensor) -> None:
 
 def _update_attributes(part: nn.Module, layout: HeadLayout, heads: int, width: int) -> None:
     """Set the numbers of heads and the widths of a module and its linear layers; `width` is the former total width."""
-    owner = part.get_submodule(layout.owner[0])
-    setattr(owner, layout.owner[1], heads)
-    remaining = part.get_parameter(layout.outer).shape[1]
-    for key in _WIDTHS:
-        if getattr(owner, key, None) == width:
-            setattr(owner, key, remaining)
+    remaining = part.get_parameter(layout.outer[0]).shape[1]
+    for path, attribute in layout.owners:
+        owner = part.get_submodule(path)
+        setattr(owner, attribute, heads)
+        for key in _WIDTHS:
+            if getattr(owner, key, None) == width:
+                setattr(owner, key, remaining)
     for child in part.modules():
         if isinstance(child, nn.Linear):
             child.out_features, child.in_features = child.weight.shape
+        elif isinstance(child, nn.Embedding):
+            child.num_embeddings, child.embedding_dim = child.weight.shape
 
 
 def unprunable_heads(module: nn.Module, spec: NetworkSpec, names: Sequence[str]) -> dict[str, Fact]:
@@ -223,8 +158,7 @@ def unprunable_heads(module: nn.Module, spec: NetworkSpec, names: Sequence[str])
     Without their first heads, the modules must compute the same as with the outputs of these heads set to zero, in float64.
     """
     net = copy.deepcopy(module).double().eval()
-    x = tuple(spec.signature.example(2, dtype=torch.float64).values())
-    return _unprunable(net, x, names)
+    return _unprunable(net, trial_inputs(spec.signature), names)
 
 
 def _unprunable(net: nn.Module, x: tuple[Tensor, ...], names: Sequence[str]) -> dict[str, Fact]:
@@ -244,8 +178,8 @@ def _difference(net: nn.Module, x: tuple[Tensor, ...], names: Sequence[str]) -> 
     for name in names:
         part = muted.get_submodule(name)
         layout = _known(part, name)
-        weight = part.get_parameter(layout.outer)
-        weight[:, : weight.shape[1] // layout.count(part)] = 0
+        for weight in map(part.get_parameter, layout.outer):
+            weight[:, : weight.shape[1] // layout.count(part)] = 0
     try:
         for name in names:
             remove_heads(small, name, [0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -29,6 +29,7 @@ from compress.prune.schedule_settings import TIMED
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import dependency_graph as groups
 from compress.prune.structured.equivalence import check_forward, unprunable
+from compress.prune.structured.head_layouts import count_heads, projections
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, layer_costs, measure_cost, with_times
 from compress.prune.structured.select_channels import (
     GroupChoice,
@@ -44,7 +45,8 @@ from compress.prune.structured.select_channels import (
     removable_widths,
     widths_after,
 )
-from compress.prune.structured.tolerant_graph import LAYERS, build_graph
+from compress.prune.structured.skipped_layers import explain_normalisation, skipped_layers
+from compress.prune.structured.tolerant_graph import build_graph
 
 TRIAL_WIDTHS = 3
 """Number of smaller widths that the trial of the groups alternates between."""
@@ -88,8 +90,8 @@ class ChannelPruner:
         self.initial = {group.root: group.width for group in all_groups}
         self.protected = match_modules(work, limits.protect)
         check_globs(limits.ceilings, work)
-        projections = heads.projections(work)
-        reasons: dict[str, Fact | None] = {group.root: self._reason(group, projections) for group in all_groups}
+        bound = projections(work)
+        reasons: dict[str, Fact | None] = {group.root: self._reason(group, bound) for group in all_groups}
         candidates = [group for group in all_groups if not reasons[group.root]]
         picks = {group.root: self._trial_channels(group, index) for index, group in enumerate(candidates)}
         with (reporter or NullReporter()).bar(gettext("channel groups"), len(picks)) as bar:
@@ -98,9 +100,10 @@ class ChannelPruner:
             # two parts of one concatenation may pass the trial together although each of them fails alone
             subset_picks = {root: picks[root] for root in subset if not reasons[root]}
             reasons |= unprunable(work, spec, subset_picks, watchdog=watchdog)
+        reasons |= explain_normalisation(work, all_groups, reasons)
         self.prunable = frozenset(root for root, reason in reasons.items() if not reason)
         self.heads, skipped_heads = self._heads(work)
-        self.skipped = (*_skips(work, all_groups, reasons, self.protected), *skipped_heads)
+        self.skipped = (*skipped_layers(work, all_groups, reasons, self.protected), *skipped_heads)
         if not self.prunable and not self.heads:
             listed = "; ".join(sorted({render(fact) for fact in self.skipped})) or gettext(
                 "it has no convolution and no linear layer"
@@ -111,17 +114,17 @@ class ChannelPruner:
             )
             raise ModelError(msg)
 
-    def _reason(self, group: groups.ChannelGroup, projections: frozenset[str]) -> Fact | None:
+    def _reason(self, group: groups.ChannelGroup, bound: frozenset[str]) -> Fact | None:
         """Why the width of a group is fixed, without a subject; None where it can be reduced.
 
         Args:
             group: Coupled channels.
-            projections: Names of the projections of attention.
+            bound: Names of the projections of attention.
         """
+        if bound & {*group.layers}:
+            return Fact.of("prune.attention_projection")
         if group.fixed_reason:
             return group.fixed_reason
-        if projections & {*group.layers}:
-            return Fact.of("prune.attention_projection")
         if named := sorted(self.protected & {*group.layers}):
             return Fact.of("prune.coupled_to_protected", layer=named[0])
         if group.width % group.repeats:
@@ -133,7 +136,7 @@ class ChannelPruner:
 
     def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Fact, ...]]:
         """Number of heads of the attention modules whose heads can be removed, and the reasons for the other modules."""
-        counts = heads.count_heads(work)
+        counts = count_heads(work)
         reasons = {name: Fact.of("prune.heads_protected", name) for name in counts if name in self.protected}
         for name, count in counts.items():
             if name not in reasons and not heads.allowed_head_counts(count, count, self.limits.ceiling([name])):
@@ -251,7 +254,7 @@ class ChannelPruner:
             smaller = heads.allowed_head_counts(now, initial, self.limits.ceiling([name]))
             scores = heads.head_scores(work, name, importance) if smaller else None
             if scores is not None:
-                yield GroupChoice(name, scores, now, initial, smaller, ((name, "out", 1.0),))
+                yield GroupChoice(name, scores, now, initial, smaller, heads.coupled_layers(work, name))
 
     def _with_widths(self, module: nn.Module, choices: Sequence[GroupChoice], plan: Sequence[int]) -> nn.Module:
         """A copy of the network with the width `plan[i]` for `choices[i]`."""
@@ -281,21 +284,3 @@ class ChannelPruner:
             skipped=len(self.skipped),
             **self.limits.describe(),
         )
-
-
-def _skips(
-    module: nn.Module, all_groups: Sequence[groups.ChannelGroup], reasons: Mapping[str, Fact | None], protected: frozenset[str]
-) -> tuple[Fact, ...]:
-    """Every convolution and linear layer whose outputs are not pruned, with the reason."""
-    by_layer = {layer: reasons[group.root] for group in all_groups for layer in group.layers}
-    by_layer |= {layer: Fact.of("prune.protected") for layer, reason in by_layer.items() if layer in protected and reason}
-    for name, part in module.named_modules():
-        if isinstance(part, nn.MultiheadAttention):
-            by_layer[f"{name}.out_proj"] = groups.ATTENTION
-    names = [name for name, part in module.named_modules() if isinstance(part, LAYERS) and part.weight.numel()]
-    not_in_graph = Fact.of("prune.not_in_graph")
-    return tuple(
-        reason.model_copy(update={"subject": name})
-        for name in names
-        if (reason := by_layer.get(name, not_in_graph)) is not None
-    )

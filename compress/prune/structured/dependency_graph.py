@@ -20,11 +20,13 @@ from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.prune.graph_types import Graph, Group
-from compress.prune.structured.tolerant_graph import INSTEAD, LAYERS, first_line, no_depth_warning
+from compress.prune.structured.tolerant_graph import INSTEAD, LAYERS, ROOTS, first_line, no_depth_warning
 
 Side = Literal["out", "in"]
 ATTENTION, OUTPUT = Fact.of("prune.attention_width"), Fact.of("prune.output_layer")
 """Reasons why the width of a group is fixed."""
+Names = dict[nn.Module | nn.Parameter, str]
+"""Names of modules, and of embeddings by their weights where the network reads these without a call."""
 TRACE_SECONDS = 300.0
 """Limit of the processor time for the groups of channels, so that it does not depend on the load of the machine."""
 
@@ -36,7 +38,7 @@ class ChannelGroup:
     Attributes:
         root: Name of the layer whose outputs the channels are.
         width: Number of channels.
-        layers: Names of all convolutions and linear layers whose outputs the channels are.
+        layers: Names of all convolutions, linear layers and embeddings whose outputs the channels are.
         repeats: Channels are removed in sets of this size: the number of groups of grouped convolutions.
         coupled: (name, side, number of its channels that are removed with one channel of the root) for every module.
         parts: Sets of channels of the root that are all channels of another layer, as with a concatenation; at least one of
@@ -96,11 +98,12 @@ def find_groups(graph: Graph, module: nn.Module, watchdog: Watchdog | None = Non
         ModelError: The time limit is exceeded.
     """
     watchdog = watchdog or Watchdog()
-    names = {part: name for name, part in module.named_modules()}
+    names: Names = {part: name for name, part in module.named_modules()}
+    names |= {part.get_parameter("weight"): name for name, part in module.named_modules() if isinstance(part, nn.Embedding)}
     tied = _tied_parameters(module)
     groups: list[ChannelGroup] = []
     members: set[nn.Module] = set()
-    for layer in [part for part in graph.module2node if isinstance(part, LAYERS)]:
+    for layer in _roots(graph):
         if layer in members:
             continue
         watchdog.check(names[layer])
@@ -114,6 +117,12 @@ def find_groups(graph: Graph, module: nn.Module, watchdog: Watchdog | None = Non
         members |= {member.dep.target.module for member in tp_group if graph.is_out_channel_pruning_fn(member.dep.handler)}
         groups.append(_describe(graph, names, tied, tp_group))
     return groups
+
+
+def _roots(graph: Graph) -> list[nn.Module]:
+    """Layers in the order of the graph, then embeddings, which are roots only where no layer has the same channels."""
+    parts = [part for part in graph.module2node if isinstance(part, ROOTS)]
+    return sorted(parts, key=lambda part: isinstance(part, nn.Embedding))
 
 
 def separations(all_groups: Sequence[ChannelGroup]) -> list[list[str]]:
@@ -141,7 +150,7 @@ def _tied_parameters(module: nn.Module) -> dict[nn.Module, str]:
     return {part: next(other for other, rest in entries if rest is not part) for entries in shared for _, part in entries}
 
 
-def _describe(graph: Graph, names: Mapping[nn.Module, str], tied: Mapping[nn.Module, str], tp_group: Group) -> ChannelGroup:
+def _describe(graph: Graph, names: Names, tied: Mapping[nn.Module, str], tp_group: Group) -> ChannelGroup:
     root = tp_group[0].dep.target.module
     width = graph.get_out_channels(root)
     coupled: list[tuple[str, Side, float]] = []
@@ -158,7 +167,7 @@ def _describe(graph: Graph, names: Mapping[nn.Module, str], tied: Mapping[nn.Mod
         coupled.append((names[part], "out" if is_out else "in", len(member.idxs) / width))
         if isinstance(part, LAYERS) and 0 < len(roots) < width:
             parts.add(roots)
-        if is_out and isinstance(part, LAYERS):
+        if is_out and isinstance(part, (*ROOTS, nn.Parameter)):
             layers.append(names[part])
         repeats = max(repeats, _repeats(part))
     return ChannelGroup(names[root], width, tuple(layers), repeats, tuple(coupled), frozenset(parts), fixed, tp_group)
@@ -210,3 +219,6 @@ def remove_channels(module: nn.Module, graph: Graph, picks: Mapping[str, Sequenc
             msg = gettext("{reason}; lower max_ratio or protect it", reason=reason)
             raise ModelError(msg)
         group.prune(record_history=False)
+    for part in module.modules():
+        if isinstance(part, nn.Embedding):  # its weight may have been pruned without it
+            part.embedding_dim = part.weight.shape[1]

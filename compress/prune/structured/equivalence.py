@@ -22,6 +22,7 @@ from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.prune.graph_types import Graph, Group
 from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
+from compress.prune.structured.equivalence_inputs import trial_inputs
 from compress.prune.structured.mask_channels import mask_channels, read_weights
 from compress.prune.structured.tolerant_graph import build_graph, first_line, record_last_module
 from compress.tasks.flat_outputs import all_outputs, flat_outputs
@@ -145,7 +146,7 @@ def check_equivalence(trial: TrialNetwork, picks: Mapping[str, Sequence[int]]) -
 
 def _trial_network(module: nn.Module, spec: NetworkSpec) -> TrialNetwork | Fact:
     """The network with random weights, or with its own weights if those give outputs that are not finite; or the error."""
-    x = tuple(spec.signature.example(2, dtype=torch.float64).values())
+    x = trial_inputs(spec.signature)
     for randomize in (True, False):
         net = _trial_copy(module, randomize=randomize)
         try:
@@ -207,7 +208,7 @@ def check_forward(module: nn.Module, spec: NetworkSpec) -> None:
     """
     with record_last_module(module) as last_module, torch.no_grad():
         try:
-            outputs = module(*spec.signature.example(2).values())
+            outputs = module(*trial_inputs(spec.signature, dtype=None))
         except Exception as error:  # any error of the user's network at its new shape
             reason = f"{type(error).__name__}: {error}"
             msg = gettext(

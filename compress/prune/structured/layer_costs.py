@@ -13,8 +13,9 @@ from compress.config.devices import Device
 from compress.core.errors import DeviceError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
-from compress.models.count_macs import count_network
+from compress.models.count_macs import count_network, count_own_macs
 from compress.profile.compare_networks import exported, module_latency_ms
+from compress.prune.structured.head_layouts import attention_owners
 from compress.prune.structured.select_channels import LayerCost
 
 CostMeasure = Literal["macs", "params", "bytes", "latency", "latency_ms"]
@@ -38,25 +39,39 @@ def measure_cost(cost: CostFn, module: nn.Module, target: float, *, twice: bool)
 
 
 def layer_costs(module: nn.Module, spec: NetworkSpec, measure: Literal["macs", "params"]) -> dict[str, LayerCost]:
-    """Cost of each layer by name, with its output and input channels."""
+    """Cost of each layer by name, with its output and input channels.
+
+    The products of queries, keys and values are a layer of their own, whose channels are heads.
+    """
     macs: Mapping[nn.Module, float | None] = {}
+    products: Mapping[str, int] = {}
+    owners = attention_owners(module)
     if measure == "macs":
         macs = tp.utils.count_ops_and_params(module, list(spec.signature.example().values()), layer_wise=True)[2]
+        products = count_own_macs(module, spec) if owners else {}
     layers = {}
     for name, part in module.named_modules():
-        if isinstance(part, nn.modules.conv._ConvNd):
-            channels = (part.out_channels, part.in_channels)
-        elif isinstance(part, nn.Linear):
-            channels = (part.out_features, part.in_features)
-        elif isinstance(part, nn.MultiheadAttention):
-            channels = (part.num_heads, part.embed_dim)
-        elif isinstance(part, nn.modules.batchnorm._BatchNorm):
-            channels = (part.num_features, part.num_features)
-        else:
-            continue
-        layer_cost = macs.get(part) if measure == "macs" else sum(p.numel() for p in part.parameters())
-        layers[name] = LayerCost(float(layer_cost or 0.0), *channels)
+        if name in owners:
+            layers[name] = LayerCost(float(products.get(name, 0)), owners[name], owners[name])
+        elif channels := _channels(part):
+            layer_cost = macs.get(part) if measure == "macs" else sum(p.numel() for p in part.parameters())
+            layers[name] = LayerCost(float(layer_cost or 0.0), *channels)
     return layers
+
+
+def _channels(part: nn.Module) -> tuple[int, int] | None:
+    """Output and input channels of a layer; None for other modules."""
+    if isinstance(part, nn.modules.conv._ConvNd):
+        return part.out_channels, part.in_channels
+    if isinstance(part, nn.Linear):
+        return part.out_features, part.in_features
+    if isinstance(part, nn.MultiheadAttention):
+        return part.num_heads, part.embed_dim
+    if isinstance(part, nn.Embedding):
+        return part.embedding_dim, part.num_embeddings
+    if isinstance(part, nn.modules.batchnorm._BatchNorm):
+        return part.num_features, part.num_features
+    return None
 
 
 def with_times(layers: Mapping[str, LayerCost], times: Mapping[str, float]) -> dict[str, LayerCost]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 import torch_pruning as tp
-from torch import nn
+from torch import Tensor, nn
 from torch_pruning._helpers import GroupItem, _HybridIndex, to_plain_idxs, to_root_idxs
 from torch_pruning.dependency import index_mapping
 
@@ -23,10 +23,16 @@ from compress.prune.graph_types import Dependency, Graph, Group, HybridIndex, No
 from compress.tasks.flat_outputs import all_outputs
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+ROOTS = (*LAYERS, nn.Embedding)
+"""Modules whose output channels can be pruned; those of an embedding are the width of its vectors."""
 INSTEAD = "Use granularity: weight, which needs no trace, or leave this stage out"
 VISITS = 20
 """Limit of the members of a group, per node of the graph; beyond it the channels count as not followed, as in a recurrence."""
 _FLAT = (nn.Linear, nn.BatchNorm1d)
+
+
+Names = dict[nn.Parameter, str]
+Unwrapped = list[tuple[nn.Parameter, int]]
 
 
 class NotFollowedError(Exception):
@@ -56,6 +62,11 @@ class _TolerantGraph(tp.DependencyGraph):  # type: ignore[misc]  # torch-pruning
             if isinstance(node.module, LAYERS) and self.get_out_channels(node) == 1:
                 _uncouple_broadcasts(node)
         return self
+
+    def _detect_unwrapped_parameters(self, unwrapped: Sequence[tuple[nn.Parameter, int]] | None) -> tuple[Names, Unwrapped]:
+        names, detected = super()._detect_unwrapped_parameters(unwrapped)
+        listed = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return {**names, **{parameter: listed[id(parameter)] for parameter, _ in unwrapped or ()}}, detected
 
     def _trace(self, *args: object, **kwargs: object) -> dict[object, Node]:
         nodes: dict[object, Node] = super()._trace(*args, **kwargs)
@@ -178,12 +189,14 @@ def build_graph(module: nn.Module, spec: NetworkSpec) -> Graph:
         ModelError: The network cannot be run or traced; the message names the last module entered.
     """
     dtype = next((p.dtype for p in module.parameters()), torch.float32)
+    inputs = tuple(spec.signature.example(dtype=dtype).values())
     with record_last_module(module) as last_module, all_require_grad(module), torch.enable_grad(), no_depth_warning():
         try:
             return _TolerantGraph().build_dependency(
                 module,
-                tuple(spec.signature.example(dtype=dtype).values()),
+                inputs,
                 forward_fn=all_outputs,
+                unwrapped_parameters=_tables_without_call(module, inputs),
                 verbose=False,
             )
         except Exception as error:  # any failure inside the user's network or the tracer
@@ -194,6 +207,20 @@ def build_graph(module: nn.Module, spec: NetworkSpec) -> Graph:
                 instead=INSTEAD,
             )
             raise ModelError(msg) from error
+
+
+@torch.no_grad()
+def _tables_without_call(module: nn.Module, inputs: tuple[Tensor, ...]) -> Unwrapped:
+    """Weights of the embeddings that the network does not call, as it reads their weights (DeBERTa), and their channel axis."""
+    tables = {part for part in module.modules() if isinstance(part, nn.Embedding)}
+    handles = [part.register_forward_pre_hook(lambda part, _: tables.discard(part)) for part in tuple(tables)]
+    try:
+        if tables:
+            all_outputs(module, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [(part.get_parameter("weight"), 1) for part in module.modules() if part in tables]
 
 
 def first_line(error: Exception) -> str:

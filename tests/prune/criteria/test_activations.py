@@ -4,11 +4,13 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
+from compress.data.batch import Batch
 from compress.prune.criteria import ScoringData, activation, apoz, wanda
 from compress.prune.criteria.activations import per_input
 from compress.prune.structured import dependency_graph as groups
 from compress.prune.structured.tolerant_graph import build_graph
 from compress.prune.unstructured.weights import prunable
+from tests.prune.structured.text_networks import make_text_network, padded
 
 
 class Reader(nn.Module):
@@ -126,3 +128,19 @@ def test_scores_asked_for_too_early_say_what_to_do(reader, group):
         activation().channels("conv", group)
     with pytest.raises(ValueError, match="call collect first"):
         wanda().weights("two.weight", reader.two.weight)
+
+
+@pytest.mark.parametrize("method", [activation, wanda])
+def test_padding_is_not_counted(method, tmp_path, task):
+    pytest.importorskip("transformers")
+    net, spec = make_text_network("bert", tmp_path)
+    inputs = dict(zip((entry.name for entry in spec.signature.inputs), padded(spec), strict=True))
+    shorter = {name: values[1:, : int(inputs["attention_mask"][1].sum())] for name, values in inputs.items()}
+    root = "network.bert.encoder.layer.0.intermediate.dense"
+    group = {group.root: group.tp_group for group in groups.find_groups(build_graph(net, spec), net)}[root]
+    scores = []
+    for given in ({name: values[1:] for name, values in inputs.items()}, shorter):
+        scorer = method()
+        scorer.collect(net, ScoringData([Batch(given, {"target": torch.zeros(1, dtype=torch.int64)})], task))
+        scores.append(scorer.channels(root, group))
+    torch.testing.assert_close(*scores)

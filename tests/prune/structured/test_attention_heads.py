@@ -134,24 +134,27 @@ def test_an_importance_of_channels_alone_leaves_heads(large):
     assert heads.head_scores(net, next(iter(heads.count_heads(net))), bn_scale()) is None
 
 
-def test_taking_all_heads_is_refused_and_padding_masks_are_not_ignored():
+def test_taking_all_heads_is_refused():
     net = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True))
     with pytest.raises(ValueError, match="all would be removed"):
         heads.remove_heads(net, "0", [0, 1])
-    heads.remove_heads(net, "0", [1])
-    x = torch.randn(1, 3, 8)
-    with pytest.raises(NotImplementedError, match="key_padding_mask"):
-        net[0](x, x, x, key_padding_mask=torch.zeros(1, 3, dtype=torch.bool))
 
 
-def test_projections_to_heads_are_left_to_the_heads_without_a_trial(network, large):
-    bound = heads.projections(network)
-    pruner = ChannelPruner(network, large, measure="macs", ranking="global", limits=Constraints(round_to=4))
-    reasons = {fact.subject: fact.code for fact in pruner.skipped}
-    assert all(reasons[name] in ("prune.attention_projection", "prune.not_in_graph") for name in bound)
-    assert len(bound) == sum(
-        not isinstance(network.get_submodule(name), nn.MultiheadAttention) for name in heads.count_heads(network)
-    )
+@pytest.mark.parametrize("kind", ["bool", "float"])
+def test_masks_of_torch_hold_with_fewer_heads(kind):
+    torch.manual_seed(0)
+    muted = nn.Sequential(nn.MultiheadAttention(8, 2, batch_first=True)).eval()
+    _mute(muted, "0", 1)
+    small = copy.deepcopy(muted)
+    heads.remove_heads(small, "0", [1])
+    x = torch.randn(2, 5, 8)
+    padding, causal = torch.tensor([[False] * 5, [False] * 3 + [True] * 2]), torch.ones(5, 5, dtype=torch.bool).triu(1)
+    if kind == "float":
+        padding, causal = (torch.zeros(mask.shape).masked_fill(mask, -1e9) for mask in (padding, causal))
+    masks = ({"key_padding_mask": padding}, {"attn_mask": causal}, {"key_padding_mask": padding, "attn_mask": causal})
+    for given in masks:
+        expected, _ = muted[0](x, x, x, need_weights=False, **given)
+        assert torch.allclose(small[0](x, x, x, need_weights=False, **given)[0], expected, atol=1e-6)
 
 
 def test_a_network_with_nothing_left_to_prune_is_refused(large):

@@ -13,7 +13,9 @@ from compress.models.pruned_attention import is_skipped
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude
 from compress.prune.stage import Prune
-from compress.prune.structured.depth import BlockPruner, block_importance, drop_block, removable_blocks
+from compress.prune.structured.block_importance import BlockScoring, output_change
+from compress.prune.structured.depth import BlockPruner, drop_block, removable_blocks
+from tests.prune.structured.text_networks import make_text_network, padded
 
 SIZE = 32
 
@@ -38,7 +40,7 @@ def resnet():
 
 def _layers(net, spec, **limits):
     samples = torch.randn(4, *spec.shape, generator=torch.Generator().manual_seed(3))
-    return BlockPruner(net, spec, samples=(samples,), measure="macs", limits=Constraints(**limits))
+    return BlockPruner(net, spec, scoring=BlockScoring((samples,)), measure="macs", limits=Constraints(**limits))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_what_changes_the_outputs_least_goes_first_and_the_target_is_met(resnet,
             norm.bias.zero_()
     before = copy.deepcopy(resnet.state_dict())
     pruner = _layers(resnet, large)
-    result = block_importance(resnet, pruner.prunable, pruner.samples)
+    result = output_change(resnet, pruner.prunable, pruner.scoring)
     assert result["layer3.1"] < 1e-6 < min(value for name, value in result.items() if name != "layer3.1")
     cut = pruner.prune(resnet, 0.95, magnitude())
     assert is_skipped(cut.module.layer3[1])
@@ -205,3 +207,55 @@ def test_stacked_layers_without_attention_and_layers_that_run_twice_stay(large):
     )
     net(torch.zeros(1, *large.shape))
     assert removable_blocks(net.eval(), large) == ()
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "mpnet", "deberta-v2"])
+def test_layers_of_text_networks_are_dropped_with_padding(family, tmp_path):
+    pytest.importorskip("transformers")
+    kept = {"n_layers": 3} if family == "distilbert" else {"num_hidden_layers": 3}
+    net, spec = make_text_network(family, tmp_path, **kept)
+    pruner = BlockPruner(net, spec, scoring=BlockScoring(padded(spec)), measure="macs", limits=Constraints())
+    blocks = pruner.prunable
+    assert len(blocks) == 3
+    small = copy.deepcopy(net).double()
+    reference = copy.deepcopy(small)
+    owner, _, _ = blocks[0].rpartition(".")
+    drop_block(small, blocks[1], entries=pruner.entries[blocks[1]])
+    layers = reference.get_submodule(owner)
+    del layers[1]
+    x = padded(spec)
+    save(small.float(), net, tmp_path / "small.safetensors")
+    again = load(tmp_path / "small.safetensors", net).double()
+    with torch.no_grad():
+        assert torch.allclose(small.double()(*x), reference(*x), atol=1e-9)
+        assert torch.equal(again(*x), small(*x))
+
+
+def test_a_layer_that_runs_several_times_is_the_reason(tmp_path):
+    pytest.importorskip("transformers")
+    net, spec = make_text_network("albert", tmp_path)
+    with pytest.raises(ModelError, match="runs 2 times, so that it cannot be dropped"):
+        BlockPruner(net, spec, scoring=BlockScoring(padded(spec)), measure="macs", limits=Constraints())
+
+
+@pytest.mark.parametrize("score", ["outputs", "influence", "search"])
+def test_the_layer_that_changes_nothing_goes_first(score, tmp_path):
+    pytest.importorskip("transformers")
+    net, spec = make_text_network("bert", tmp_path, num_hidden_layers=3)
+    layer = net.network.bert.encoder.layer[1]
+    with torch.no_grad():
+        for part in (layer.attention.output.dense, layer.output.dense):
+            part.weight.mul_(1e-3)
+            part.bias.zero_()
+        for part in (net.network.bert.encoder.layer[0].output, layer.attention.output, layer.output):
+            part.LayerNorm.weight.fill_(1.0)
+            part.LayerNorm.bias.zero_()
+    x = padded(spec)
+    dense = net(*x).detach()
+
+    def loss(module):
+        return float((module(*x).detach() - dense).abs().mean())
+
+    scoring = BlockScoring(x, score, mask=x[1], loss=loss)
+    pruner = BlockPruner(net, spec, scoring=scoring, measure="macs", limits=Constraints())
+    assert pruner.rows(pruner.prune(net, 0.9, magnitude()).module)[0]["block"] == "network.bert.encoder.layer.1"
