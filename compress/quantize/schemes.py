@@ -4,19 +4,19 @@
 |---|---|---|---|
 | dynamic_int8 | int8, one scale per channel | uint8, range computed at each run | int8 products of linear layers |
 | weight_int8 | int8, one scale per channel | float | float |
-| weight_int4 | int4, one scale per `GROUP` inputs of a linear layer, else one per channel | float | float |
+| weight_int4 | int4, one scale per block of inputs of a linear layer | float | see `matmul_nbits` |
 | fp16 | float16 | float16 | float16 if the device supports it |
 | bf16 | bfloat16 | bfloat16 | bfloat16, sums in float32; see `bfloat16` |
+
+The tables of embeddings are int8 in all schemes with integers, and convolutions of `dynamic_int8` stay in float, because the
+dynamic integer convolution of ONNX Runtime is slower than its float convolution.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -24,16 +24,14 @@ from compress.backends import onnx_graph as graphs
 from compress.backends.onnx_cleanup import strip
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.quantize.bfloat16 import convert_opset, emulate_bfloat16, to_bfloat16
-from compress.quantize.ptq.quantized_weight import round_to_nearest, weight_scales
-from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
+from compress.quantize.bfloat16 import emulate_bfloat16, to_bfloat16
+from compress.quantize.dynamic.embeddings import quantize_embeddings
+from compress.quantize.dynamic.linear_layers import quantize_linear_layers
 from compress.quantize.target_requirements import Scheme, unsupported_scheme_reason
+from compress.quantize.weight_only.dequantized import dequantized_weights
+from compress.quantize.weight_only.matmul_nbits import blockwise_layers
 
-GROUP = 32
-"""Number of inputs that share a scale in int4."""
 REFERENCE = "onnxruntime"
-INT4_OPSET = 21
-"""The first opset with int4 and blockwise scales."""
 
 
 def check_runtimes(scheme: Scheme, runtimes: Sequence[str]) -> None:
@@ -61,8 +59,32 @@ class QuantizedModels:
     notes: tuple[Fact, ...] = ()
 
 
+@dataclass(frozen=True)
+class SchemeOptions:
+    """Options of the schemes; each applies to some.
+
+    Attributes:
+        per_channel: One weight scale per output channel, for `dynamic_int8`.
+        seven_bits: Weights of `dynamic_int8` have 7 bits, because sums of int8 products saturate on the target.
+        block: Inputs that share a scale, for `weight_int4` in ONNX Runtime.
+        symmetric: Zero points of these blocks are in the middle.
+        accuracy_level: How their products are computed, see `matmul_nbits`.
+        exclude: Names of nodes that are not quantized.
+    """
+
+    per_channel: bool = True
+    seven_bits: bool = False
+    block: int = 32
+    symmetric: bool = False
+    accuracy_level: int = 0
+    exclude: Sequence[str] = ()
+
+
+DEFAULT_OPTIONS = SchemeOptions()
+
+
 def build_models(
-    scheme: Scheme, model: ir.Model, runtimes: Sequence[str], *, per_channel: bool, exclude: Sequence[str] = ()
+    scheme: Scheme, model: ir.Model, runtimes: Sequence[str], options: SchemeOptions = DEFAULT_OPTIONS
 ) -> QuantizedModels:
     """Quantize a network by a scheme other than static int8.
 
@@ -70,92 +92,43 @@ def build_models(
         scheme: A key of `SCHEME_RUNTIMES`.
         model: Float network; not changed.
         runtimes: Runtimes to build files for.
-        per_channel: One weight scale per output channel, for `dynamic_int8`.
-        exclude: Names of nodes that are not quantized.
+        options: Options of the scheme.
     """
+    exclude = options.exclude
     if scheme == "bf16":
         bfloat16, skipped = to_bfloat16(model, exclude=exclude)
         models = dict.fromkeys(runtimes, _stripped(bfloat16))
         models[REFERENCE] = _stripped(emulate_bfloat16(model, exclude=exclude))
         return QuantizedModels(models, skipped, (Fact.of("quantize.bfloat16_emulated"),))
     if scheme == "dynamic_int8":
-        quantized = dynamic_int8(model, per_channel=per_channel, exclude=exclude)
+        quantized = dynamic_int8(model, options)
     elif scheme == "fp16":
         quantized = to_fp16(model, exclude=exclude)
+    elif scheme == "weight_int4":
+        quantized = blockwise_layers(
+            dequantized_weights(model, 4, operators=("Conv",), exclude=exclude),
+            4,
+            block=options.block,
+            symmetric=options.symmetric,
+            accuracy_level=options.accuracy_level,
+            exclude=exclude,
+        )
     else:
-        quantized = weight_only(model, 4 if scheme == "weight_int4" else 8, exclude=exclude)
+        quantized = dequantized_weights(model, 8, exclude=exclude)
     return QuantizedModels(dict.fromkeys(runtimes, _stripped(quantized)))
+
+
+def dynamic_int8(model: ir.Model, options: SchemeOptions = DEFAULT_OPTIONS) -> ir.Model:
+    """Quantize linear layers dynamically and embedding tables to int8; the network is not changed."""
+    copy = model.clone()
+    quantize_linear_layers(copy, bits=7 if options.seven_bits else 8, per_channel=options.per_channel, exclude=options.exclude)
+    quantize_embeddings(copy, exclude=options.exclude)
+    return copy
 
 
 def _stripped(model: ir.Model) -> onnx.ModelProto:
     strip(model)
     return graphs.to_proto(model)
-
-
-def weight_only(model: ir.Model, bits: int, *, exclude: Sequence[str] = ()) -> ir.Model:
-    """Replace weights by integers followed by DequantizeLinear.
-
-    Args:
-        model: Float network; not changed.
-        bits: 8 or 4.
-        exclude: Names of nodes that are not quantized.
-    """
-    copy = convert_opset(model, INT4_OPSET) if bits == 4 else model.clone()
-    for layer in [layer for layer in weighted_layers(copy) if layer.name not in exclude]:
-        _store_integers(copy, layer, bits)
-    return copy
-
-
-def _store_integers(model: ir.Model, layer: WeightedLayer, bits: int) -> None:
-    weight = read_weight(model, layer.weight)
-    w = layer.to_matrix(weight)
-    grouped = bits == 4 and layer.operator in LINEAR and w.shape[2] % GROUP == 0
-    if grouped:  # each group of inputs is a row
-        rows = w.reshape(1, -1, GROUP)
-        s = weight_scales(rows, bits, per_channel=True, search=False)
-        q = round_to_nearest(rows, s, bits).reshape(w.shape)
-        by_output: np.ndarray = s.reshape(w.shape[1], -1)
-        scale: np.ndarray = by_output if layer.axis == 0 else by_output.T
-        attributes = {"axis": 1 - layer.axis, "block_size": GROUP}
-    else:
-        s = weight_scales(w, bits, per_channel=True, search=False)
-        q, scale, attributes = round_to_nearest(w, s, bits), s.ravel(), {"axis": layer.axis}
-    integers = layer.from_matrix(q, weight)
-    if bits == 4:
-        integers = integers.astype(ir.DataType.INT4.numpy())
-    initializers = [
-        graphs.add_initializer(model, f"{layer.weight}_{name}", array)
-        for name, array in (("integers", integers), ("scales", scale))
-    ]
-    dequantize = graphs.make_node("DequantizeLinear", initializers, [layer.weight], "", **attributes)
-    model.graph.initializers[layer.weight].replace_all_uses_with(dequantize.outputs[0])
-    del model.graph.initializers[layer.weight]
-    model.graph.insert_before(model.graph[0], dequantize)
-
-
-def dynamic_int8(model: ir.Model, *, per_channel: bool, exclude: Sequence[str] = ()) -> ir.Model:
-    """Quantize linear layers dynamically: the range of their inputs is computed at each run.
-
-    Convolutions stay in float, because the dynamic integer convolution of ONNX Runtime is slower than its float convolution.
-
-    Args:
-        model: Float network; not changed.
-        per_channel: One weight scale per output channel.
-        exclude: Names of nodes that stay in float.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "quantized.onnx"
-        quantize_dynamic(
-            graphs.to_proto(model),
-            path,
-            op_types_to_quantize=list(LINEAR),
-            per_channel=per_channel,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(exclude),
-        )
-        return graphs.to_ir(onnx.load(path))
 
 
 def to_fp16(model: ir.Model, *, exclude: Sequence[str] = ()) -> ir.Model:

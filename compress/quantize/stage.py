@@ -19,9 +19,9 @@ from compress.quantize.target_requirements import (
     Scheme,
     latency_unavailable,
     local_device,
-    needs_7bit_weights,
     per_tensor_weights,
     runtimes_to_build,
+    seven_bit_weights,
     symmetric_activations,
     target_runtimes,
     unsupported_scheme_reason,
@@ -114,7 +114,7 @@ class Quantize(Stage):
         """Runtimes, weight format of this machine and targets, and the device that latency is measured on."""
         from compress.config.devices import fingerprint
 
-        inputs: dict[str, object] = {"runtimes": list(runtimes_to_build(targets)), "reduce_range": needs_7bit_weights()}
+        inputs: dict[str, object] = {"runtimes": list(runtimes_to_build(targets)), "reduce_range": seven_bit_weights(targets)}
         inputs |= {"symmetric": symmetric_activations(targets), "per_tensor": per_tensor_weights(targets)}
         timed = self.accept_if is not None or (self.mixed is not None and self.mixed.latency_ms is not None)
         if timed and (device := local_device(targets)) is not None:

@@ -99,6 +99,12 @@ def score_batch(scheme: Scheme, targets: tuple[Device, ...], size: int) -> int:
     return device.contract.batch if device else 1
 
 
+def seven_bit_weights(targets: tuple[Device, ...]) -> bool:
+    """Whether weights have 7 bits: a target says so, or this CPU needs them, which verifies the file."""
+    stated = [bits for device in targets if (bits := device.precision.weight_bits) is not None]
+    return 7 in stated or needs_7bit_weights()
+
+
 @cache
 def needs_7bit_weights(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this CPU adds uint8 × int8 products in 16 bits, which saturates: x86 without VNNI."""

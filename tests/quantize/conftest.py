@@ -1,12 +1,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 from torch import nn
 
+from compress.backends import onnx_files
 from compress.core.stage import Context
 from compress.data.interface import Data
 from tests.export.tiny import SPEC, split, trained
+from tests.quantize.encoder import SPEC as ENCODER_SPEC
+from tests.quantize.encoder import encoder
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,13 @@ def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture
 def context(make_context: Callable[..., Context], exported: Path) -> Context:
     return make_context(Data(SPEC, split(120, 0), split(60, 1), split(60, 2)), to_onnx=lambda _: exported)
+
+
+@pytest.fixture(scope="session")
+def encoder_model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    """A text encoder with free batch and sequence."""
+    from compress.backends.export_onnx import export_onnx
+
+    path = tmp_path_factory.mktemp("encoder") / "encoder.onnx"
+    export_onnx(encoder(), ENCODER_SPEC, path)
+    return onnx_files.load(path)

@@ -17,7 +17,7 @@ from compress.profile.cost_model.estimate import estimate
 from compress.profile.cost_model.operator_work import macs
 from compress.quantize.analysis.sqnr import decibels
 from compress.quantize.qdq.placement import PLACEMENTS
-from compress.quantize.schemes import GROUP, build_models, check_runtimes, dynamic_int8, to_fp16, weight_only
+from compress.quantize.schemes import SchemeOptions, build_models, check_runtimes, dynamic_int8, to_fp16
 from compress.quantize.stage import Quantize
 from compress.quantize.target_requirements import SCHEME_RUNTIMES, Scheme
 from tests.export.tiny import SPEC, split
@@ -52,40 +52,19 @@ def stored(model: onnx.ModelProto) -> dict[int, int]:
     return found
 
 
-@pytest.mark.parametrize(("bits", "kind", "least"), [(8, onnx.TensorProto.INT8, 38), (4, onnx.TensorProto.INT4, 14)])
-def test_weights_alone_become_integers(model: onnx.ModelProto, bits: int, kind: int, least: float) -> None:
+def test_int4_packs_linear_layers_and_stores_the_rest_in_int4(model: onnx.ModelProto) -> None:
     before = model.SerializeToString()
-    quantized = graphs.to_proto(weight_only(graphs.to_ir(model), bits))
+    quantized = build_models("weight_int4", graphs.to_ir(model), ("onnxruntime",)).models["onnxruntime"]
     onnx_files.check(quantized)
-    weights = 3 * 64 * 9 + 64 * 48 + 48 * 4
-    assert stored(quantized)[kind] == weights
+    assert [node.op_type for node in quantized.graph.node].count("MatMulNBits") == 2
+    assert stored(quantized)[onnx.TensorProto.INT4] == 3 * 64 * 9
+    assert decibels(answers(model), answers(quantized)) > 14
     assert model.SerializeToString() == before
-    assert decibels(answers(model), answers(quantized)) > least
-    assert [node.op_type for node in quantized.graph.node].count("DequantizeLinear") == 3
-    assert len(quantized.SerializeToString()) < (0.45 if bits == 8 else 0.4) * len(before)
-
-
-def test_int4_has_a_step_for_each_group_of_inputs(model: onnx.ModelProto) -> None:
-    quantized = graphs.to_proto(weight_only(graphs.to_ir(model), 4))
-    scales = {
-        tensor.name: onnx.numpy_helper.to_array(tensor)
-        for tensor in quantized.graph.initializer
-        if tensor.name.endswith("_scales")
-    }
-    assert {name.split(".")[0]: scale.shape for name, scale in scales.items()} == {
-        "0": (64,),
-        "4": (48, 64 // GROUP),
-        "6": (4,),
-    }
-
-
-def test_excluded_weights_stay(model: onnx.ModelProto) -> None:
-    quantized = graphs.to_proto(weight_only(graphs.to_ir(model), 8, exclude=("4", "6")))
-    assert stored(quantized) == {onnx.TensorProto.INT8: 3 * 64 * 9, onnx.TensorProto.FLOAT: 64 * 48 + 48 * 4}
+    assert len(quantized.SerializeToString()) < 0.45 * len(before)
 
 
 def test_dynamic_has_integer_products_in_the_runtime(model: onnx.ModelProto) -> None:
-    quantized = graphs.to_proto(dynamic_int8(graphs.to_ir(model), per_channel=True))
+    quantized = graphs.to_proto(dynamic_int8(graphs.to_ir(model), SchemeOptions(seven_bits=True)))
     operators = {node.op_type for node in quantized.graph.node}
     assert "MatMulInteger" in operators
     assert "Conv" in operators
@@ -105,7 +84,7 @@ def test_half_is_half_the_size_with_float_ends(model: onnx.ModelProto) -> None:
 def test_every_file_is_valid_and_has_an_estimate(model: onnx.ModelProto, scheme: Scheme, tmp_path: Path) -> None:
     """Nodes stand behind those whose results they read, so that shapes can be inferred."""
     runtimes = SCHEME_RUNTIMES[scheme]
-    built = build_models(scheme, graphs.to_ir(model), runtimes, per_channel=True)
+    built = build_models(scheme, graphs.to_ir(model), runtimes)
     onnx_files.save(model, tmp_path / "float.onnx")
     for runtime in runtimes:
         path = tmp_path / f"{runtime}.onnx"
@@ -124,15 +103,3 @@ def test_every_scheme_and_runtime_is_known() -> None:
     assert Quantize.model_json_schema()["properties"]["scheme"]["enum"] == ["auto", *SCHEME_RUNTIMES]
     assert {family for families in SCHEME_RUNTIMES.values() for family in families} <= set(PLACEMENTS)
     check_runtimes("int8", tuple(PLACEMENTS))
-
-
-@pytest.mark.parametrize("bits", [8, 4])
-def test_openvino_runs_what_the_table_says_it_has(model: onnx.ModelProto, bits: int, tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
-    from compress.backends.open_runner import open_runner
-
-    if "openvino" not in SCHEME_RUNTIMES[f"weight_int{bits}"]:
-        pytest.skip("the table does not say so")
-    onnx_files.save(graphs.to_proto(weight_only(graphs.to_ir(model), bits)), tmp_path / "model.onnx")
-    with open_runner("openvino", tmp_path / "model.onnx") as runner:
-        assert decibels(answers(model), runner.run({"input": X})[0]) > 10

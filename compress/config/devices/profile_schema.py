@@ -123,6 +123,8 @@ class Precision(FrozenModel):
         weights: Integer type of quantized weights.
         symmetric_activations: Whether the zero point of activations must be 0 (TensorRT).
         per_channel_weights: Whether each output channel has its own weight scale.
+        weight_bits: 7 for a CPU that adds pairs of uint8 × int8 products in 16 bits, which saturates: x86 without VNNI. None is
+            8 bits, or 7 if this machine needs them, because the file is verified here.
         source: Source of this information.
     """
 
@@ -131,6 +133,7 @@ class Precision(FrozenModel):
     weights: Literal["int8"] = "int8"
     symmetric_activations: bool
     per_channel_weights: bool = True
+    weight_bits: Literal[7, 8] | None = None
     source: str = Field(min_length=10)
 
 

@@ -23,6 +23,7 @@ from compress.backends.runner_protocol import Feeds
 from compress.core.errors import CompressError
 from compress.core.language import gettext, ngettext
 from compress.core.record import Quantity
+from compress.profile.cost_model.contrib_operators import WITH_FORMULA
 from compress.profile.cost_model.operator_work import COUNTED, QUANTIZERS, GraphWork, OperatorWork
 from compress.profile.layers.ort_profile import Event, ProfilingRunner, TypedShapes, kernel_name
 
@@ -157,7 +158,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 def _is_counted(node: onnx.NodeProto) -> bool:
     if node.domain in STANDARD:
         return node.op_type not in NOT_COUNTED
-    return node.op_type in COUNTED | QUANTIZERS | WITHOUT_PRODUCTS or node.op_type.startswith("QLinear")
+    return node.op_type in COUNTED | QUANTIZERS | WITHOUT_PRODUCTS | WITH_FORMULA or node.op_type.startswith("QLinear")
 
 
 def _operator(node: onnx.NodeProto) -> str:

@@ -19,6 +19,7 @@ from onnx import numpy_helper, shape_inference
 from compress.backends.read_graph import read_graph
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.language import gettext
+from compress.profile.cost_model.contrib_operators import contrib_products, standard_twin
 
 Kind = Literal["dense", "grouped", "depthwise", "other"]
 Number = Literal["float", "int8"]
@@ -108,7 +109,13 @@ def at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
     del model.graph.value_info[:]
     for item in model.graph.output:
         item.type.tensor_type.ClearField("shape")
-    return shape_inference.infer_shapes(model, data_prop=True)
+    inferred = shape_inference.infer_shapes(standard_twin(model), data_prop=True)
+    if inferred.graph.node == model.graph.node:
+        return inferred
+    model.graph.value_info.extend(inferred.graph.value_info)
+    for item, known in zip(model.graph.output, inferred.graph.output, strict=True):
+        item.CopyFrom(known)
+    return model
 
 
 def shapes_in(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
@@ -194,7 +201,7 @@ class GraphWork:
         if node.op_type == "Attention" and not node.domain:  # Q Kᵀ and the weighted sum of V
             keys = self._shape(node.input[1])[-2]
             return keys * (self._elements(node.input[0]) + self._elements(node.output[0]))
-        return 0
+        return contrib_products(node, self._shape)
 
     def _depth(self, node: onnx.NodeProto) -> int:
         """Length of the sum in a matrix product: the last dimension of its first input, or the first if transposed."""

@@ -52,15 +52,21 @@ class WeightedLayer:
         return np.ascontiguousarray(np.moveaxis(matrix.reshape(moved.shape), 0, self.axis))
 
 
-def weighted_layers(model: ir.Model) -> tuple[WeightedLayer, ...]:
-    """2-D convolutions and matrix products with a constant weight that no other operator reads, in graph order."""
-    layers = (_weighted_layer(node) for node in model.graph if node.op_type in ("Conv", *LINEAR))
+def weighted_layers(model: ir.Model, *, shared: bool = False) -> tuple[WeightedLayer, ...]:
+    """2-D convolutions and matrix products with a constant weight, in graph order.
+
+    Args:
+        model: The network.
+        shared: Include layers whose weight other operators read, too; by default nothing else reads it.
+    """
+    nodes = [node for node in model.graph if node.op_type in ("Conv", *LINEAR) and node.domain == ""]
+    layers = (_weighted_layer(node) for node in nodes if shared or len(node.inputs[1].uses() if node.inputs[1] else ()) == 1)
     return tuple(layer for layer in layers if layer is not None)
 
 
 def _weighted_layer(node: ir.Node) -> WeightedLayer | None:
     weight = node.inputs[1]
-    if weight is None or not weight.is_initializer() or len(weight.uses()) != 1 or weight.shape is None:
+    if weight is None or not weight.is_initializer() or weight.shape is None:
         return None
     rank = len(weight.shape)
     settings = graphs.attributes(node)

@@ -25,12 +25,8 @@ from tests.quantize.analysis.kernels import made
 @pytest.mark.parametrize(("scheme", "kind"), [("weight_int8", "float"), ("weight_int4", "float"), ("dynamic_int8", "int8")])
 def test_other_schemes_are_told_as_well(exported: Path, tmp_path: Path, scheme: str, kind: str) -> None:
     model = onnx_files.load(exported)
-    other = (
-        schemes.dynamic_int8(graphs.to_ir(model), per_channel=True)
-        if scheme == "dynamic_int8"
-        else schemes.weight_only(graphs.to_ir(model), int(scheme[-1]))
-    )
-    onnx_files.save(other, tmp_path / "made.onnx")
+    other = schemes.build_models(scheme, graphs.to_ir(model), ("onnxruntime",))
+    onnx_files.save(other.models["onnxruntime"], tmp_path / "made.onnx")
     result, _ = compare_layers(exported, tmp_path / "made.onnx", seconds=0.02)
     heads = [row for row in result.layers if "head" in row["nodes"]]
     assert any(kind in row["runs_in"] for row in heads)

@@ -1,0 +1,57 @@
+"""Run the acceptance test of a stage and decide which network ships."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.core.atomic_files import write_with
+from compress.core.fact import Fact
+from compress.core.stage import Context
+from compress.quantize.acceptance import (
+    FLOAT,
+    QUANTIZED,
+    AcceptanceCriteria,
+    check_acceptance,
+    limits_only_quantized_meets,
+)
+from compress.quantize.stage_report import StageReport
+from compress.quantize.target_requirements import local_device, score_batch
+
+if TYPE_CHECKING:
+    from compress.quantize.stage import Quantize
+
+FLOAT_FILE = "model.float.onnx"
+
+
+def accept(stage: Quantize, source: Path, files: dict[str, Path], context: Context, report: StageReport) -> None:
+    """Run the acceptance test if this machine is a target; if it fails, the float file may replace the quantized one."""
+    device = local_device(context.targets)
+    if stage.accept_if is None or device is None or context.smoke:
+        return
+    criteria = AcceptanceCriteria(
+        stage.accept_if.loss_limit(context.task.metric_info),
+        stage.accept_if.seconds,
+        device.threads,
+        device.contract.batch,
+        score_batch(stage.scheme, context.targets, 32),
+    )
+    acceptance = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
+    report.results |= acceptance.results
+    report.skipped += acceptance.skipped
+    report.tables["acceptance"] = acceptance.table(QUANTIZED)
+    report.notes.append(acceptance.note)
+    if acceptance.passed:
+        return
+    decision = Fact.of("quantize.quantized_network_ships")
+    if stage.accept_if.keep == "better" and (limits := limits_only_quantized_meets(acceptance, context, device.name)):
+        decision = Fact.of("quantize.quantized_network_meets_budget", limits=limits)
+    elif stage.accept_if.keep == "better":
+        decision = Fact.of("quantize.float_network_ships")
+        report.tables["acceptance"] = acceptance.table(FLOAT)
+        files["onnxruntime"] = context.folder / FLOAT_FILE
+        write_with(files["onnxruntime"], lambda temporary: shutil.copyfile(source, temporary))
+        files.pop("openvino", None)
+    report.notes.append(decision)
+    report.warnings += [acceptance.note, decision]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from compress.backends import onnx_files, onnx_session
+from compress.backends import onnx_graph as graphs
+from compress.quantize.dynamic.embeddings import quantize_embeddings
+
+TABLE = (np.random.default_rng(0).standard_normal((400, 64)) * np.logspace(-3, 2, 400)[:, None]).astype(np.float32)
+
+
+def lookup(table: np.ndarray, body: str = "[look] y = Gather<axis = 0>(e, ids)", outputs: str = "float[n, m, k] y") -> ir.Model:
+    text = f"""<ir_version: 9, opset_import: ["": 18]> agraph (int64[n, m] ids) => ({outputs}) {{ {body} }}"""
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(table, "e"))
+    return graphs.to_ir(proto)
+
+
+def test_each_row_has_half_a_step_of_error_at_most() -> None:
+    model = lookup(TABLE)
+    assert quantize_embeddings(model) == ("look",)
+    onnx_files.check(graphs.to_proto(model))
+    ids = np.arange(400, dtype=np.int64).reshape(2, 200)
+    found = onnx_session.create_session(model).run(None, {"ids": ids})[0].reshape(400, 64)
+    steps = np.abs(TABLE).max(1) / 127
+    assert (np.abs(found - TABLE).max(1) <= 0.501 * steps).all()
+    assert len(graphs.to_proto(model).SerializeToString()) < 0.3 * TABLE.nbytes
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lookup(TABLE[:100]),
+        lookup(TABLE, "[look] y = Gather<axis = 1>(e, ids)", "float[a, n, m] y"),
+        lookup(TABLE, "[look] y = Gather<axis = 0>(e, ids) z = Relu(e)", "float[n, m, k] y, float[a, b] z"),
+    ],
+)
+def test_small_tables_other_axes_and_other_readers_stay_in_float(model: ir.Model) -> None:
+    before = len(model.graph)
+    assert quantize_embeddings(model) == ()
+    assert len(model.graph) == before
+
+
+def test_a_name_that_is_excluded_stays_in_float() -> None:
+    assert quantize_embeddings(lookup(TABLE), exclude=["look"]) == ()
