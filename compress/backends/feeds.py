@@ -15,6 +15,7 @@ import onnx_ir as ir
 from compress.backends.runner_protocol import Array, Feeds, Shapes
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
+from compress.core.signature import Signature
 from compress.data.batch import Batch, Split
 
 InputShapes = Mapping[str, tuple[int | str | None, ...] | None]
@@ -57,6 +58,24 @@ def name_feeds(feeds: Feeds, names: Sequence[str], network: str) -> dict[str, Ar
         )
         raise ConversionError(msg)
     return {name: feeds[name] for name in names}
+
+
+def resize_axis(feeds: Feeds, signature: Signature, axis: str, size: int) -> dict[str, Array]:
+    """Inputs with another size of a free axis: longer ones are cut, shorter ones are repeated.
+
+    Args:
+        feeds: Inputs by the names of the signature.
+        signature: Signature of the network.
+        axis: Name of the axis.
+        size: Size after the change.
+    """
+    resized = dict(feeds)
+    for spec in signature.inputs:
+        if spec.name in feeds and axis in spec.shape:
+            position = spec.shape.index(axis)
+            indices = np.arange(size) % feeds[spec.name].shape[position]
+            resized[spec.name] = np.take(feeds[spec.name], indices, axis=position)
+    return resized
 
 
 def describe_feeds(feeds: Feeds) -> str:

@@ -17,7 +17,7 @@ from compress.core.user_path import user_path
 if TYPE_CHECKING:
     from compress.core.entries import Row
     from compress.core.fact import Fact
-    from compress.core.record import BenchmarkRow
+    from compress.core.record import BenchmarkRow, LengthRow
     from compress.core.signature import Signature
     from compress.profile.layers_and_soak import FileDetails
 
@@ -42,8 +42,12 @@ def profile(  # one parameter per flag: typer reads them from here
     feeds: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", parser=user_path, help="Inputs: named arrays, saved by numpy.savez.")
     ] = None,
+    lengths: Annotated[
+        str, typer.Option(help="Sequence lengths to measure in turns, such as 16,64,256; all for 16, 32, …, 512.")
+    ] = "",
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", parser=user_path, help="Plot the latency over the size of a sweep.")
+        Path | None,
+        typer.Option(metavar="FILE.png", parser=user_path, help="Plot the latency over the sizes of a sweep or the lengths."),
     ] = None,
     soak: Annotated[
         str | None, typer.Option(metavar="TIME", help="Also run each model for this time without pause, such as 90s or 10m.")
@@ -58,10 +62,12 @@ def profile(  # one parameter per flag: typer reads them from here
     from compress.profile.input_shapes import parse_shapes
     from compress.profile.latency.sweep import sweep_files
     from compress.profile.layers_and_soak import profile_file_details
+    from compress.profile.lengths import LengthRequest, measure_file_lengths
     from compress.profile.parse_duration import parse_duration
     from compress.profile.profile_files import named, plan_files, profile_files, sweep_sizes
 
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
+    tokens = LengthRequest(_lengths(lengths), sizes, counts[0], seconds)
     device_profiles = [load_device(name.strip()) for name in devices.split(",")]
     length = parse_duration(soak) if soak else None
     say = Terminal(open_terminal(stderr=as_json))
@@ -71,6 +77,7 @@ def profile(  # one parameter per flag: typer reads them from here
         by_path = {path: inputs[name].feeds_of for name, path in named(files).items()}
         points, skipped = sweep_files(files, device_profiles, sizes, counts, feeds=by_path, seconds=seconds, reporter=say)
         by_size, left_out = sweep_sizes(files, device_profiles, inputs, threads=counts[0], seconds=seconds, reporter=say)
+        by_length, without = measure_file_lengths(named(files), device_profiles, inputs, tokens, say)
         details = profile_file_details(
             named(files),
             {name: plan.feeds() for name, plan in inputs.items()},
@@ -81,9 +88,9 @@ def profile(  # one parameter per flag: typer reads them from here
             reporter=say,
         )
         signatures = {name: plan.signature for name, plan in inputs.items()}
-        results = _Results(subjects, points, by_size, signatures, details, (*skipped, *left_out))
+        results = _Results(subjects, points, by_size, by_length, signatures, details, (*skipped, *left_out, *without))
         results.show(as_json=as_json)
-        if figure is not None and by_size:
+        if figure is not None and (by_size or by_length):
             results.draw(figure)
 
 
@@ -94,6 +101,7 @@ class _Results(NamedTuple):
         profile: The profile table.
         sweep: Points of the sweep over batch sizes and threads.
         sizes: Points of the sweep over the size of an input.
+        lengths: Measurements by sequence length.
         signatures: Inputs and outputs of each file.
         details: Layers and soak tests.
         skipped: What was not swept, and why.
@@ -102,6 +110,7 @@ class _Results(NamedTuple):
     profile: Sequence[BenchmarkRow]
     sweep: Sequence[Row]
     sizes: Sequence[Row]
+    lengths: Sequence[LengthRow]
     signatures: Mapping[str, Signature]
     details: FileDetails
     skipped: tuple[Fact, ...]
@@ -110,7 +119,14 @@ class _Results(NamedTuple):
         """Print it."""
         from pydantic_core import to_jsonable_python
 
-        from compress.cli.render import show_benchmark, show_file_details, show_signatures, show_size_sweep, show_sweep
+        from compress.cli.render import (
+            show_benchmark,
+            show_file_details,
+            show_lengths,
+            show_signatures,
+            show_size_sweep,
+            show_sweep,
+        )
 
         if as_json:
             measured = {name: value for name, value in self._asdict().items() if name not in ("details", "skipped")}
@@ -121,14 +137,16 @@ class _Results(NamedTuple):
         show_benchmark(console, self.profile)
         show_sweep(console, self.sweep, self.skipped)
         show_size_sweep(console, self.sizes)
+        show_lengths(console, self.lengths)
         show_file_details(console, self.details)
 
     def draw(self, figure: Path) -> None:
-        """Write a picture of the latency by size."""
+        """Write a picture of the latency by size or sequence length."""
         from compress.core.atomic_files import write_with
         from compress.profile.latency.axis_sweep import draw_sweep
+        from compress.profile.lengths import sweep_rows
 
-        picture = draw_sweep(self.sizes)
+        picture = draw_sweep(self.sizes or sweep_rows(self.lengths))
         write_with(figure, lambda aside: aside.write_bytes(picture))
 
 
@@ -210,3 +228,11 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
         )
         raise typer.BadParameter(msg)
     return tuple(map(int, parts))
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    from compress.core.record import LENGTHS
+
+    if not text:
+        return ()
+    return LENGTHS if text.strip() == "all" else _numbers(text, "--lengths")

@@ -12,9 +12,16 @@ from rich.console import Console
 from compress.cli.terminal import table
 from compress.core.errors import DeviceError
 from compress.core.fact import Fact
-from compress.core.format_quantity import display_unit, format_quantity, format_with_provenance, quantity_label
+from compress.core.format_quantity import (
+    PROVENANCE_MARKS,
+    display_unit,
+    format_interval,
+    format_quantity,
+    format_with_provenance,
+    quantity_label,
+)
 from compress.core.language import gettext
-from compress.core.record import BenchmarkRow, Metric, Quantity
+from compress.core.record import BenchmarkRow, LengthRow, Metric, Quantity
 from compress.core.sentences import render, render_subject
 from compress.core.sentences.limits import allowed_words, explain, limit_words
 from compress.core.verdict import Check, Result
@@ -108,6 +115,44 @@ def show_size_sweep(console: Console, points: Sequence[Mapping[str, object]]) ->
         rows = [[*(str(point[key]) for key in ("file", "device", "axis", "size", "batch", "runs")), *_timed(point)]
                 for point in points]  # fmt: skip
         table(console, gettext("latency by size"), header, rows)
+
+
+LENGTH_COLUMNS = (
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "throughput_per_s",
+    "tokens_per_s",
+    "memory_bytes",
+)
+
+
+def show_lengths(console: Console, rows: Sequence[LengthRow]) -> None:
+    """Show a table by sequence length, and why a length was not measured."""
+    if not rows:
+        return
+    header = [*gettext("file|device|length|batch").split("|"), *map(quantity_label, LENGTH_COLUMNS)]
+    cells = [
+        [row.subject, row.device, str(row.length), str(row.batch), *(_value(row.quantities[name]) for name in LENGTH_COLUMNS)]
+        for row in rows
+    ]
+    table(console, gettext("latency by sequence length"), header, cells)
+    reasons = dict.fromkeys(
+        (row.length, row.quantities[LENGTH_COLUMNS[0]].detail)
+        for row in rows
+        if row.quantities[LENGTH_COLUMNS[0]].value is None
+    )
+    for length, reason in reasons:
+        text = gettext("length {length} not measured: {reason}", length=length, reason=reason)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _value(quantity: Quantity) -> str:
+    """Value and interval without words, which the columns of a wide table leave no room for."""
+    if quantity.value is None:
+        return PROVENANCE_MARKS[quantity.how]
+    interval = format_interval(quantity)
+    return f"{format_quantity(quantity)}{f' ({interval})' if interval else ''} {PROVENANCE_MARKS[quantity.how]}"
 
 
 def show_sweep(console: Console, points: Sequence[Mapping[str, object]], skipped: Sequence[Fact]) -> None:

@@ -60,6 +60,7 @@ def check(
                     "no stage profiles {name}, so this limit cannot pass; add it to `devices` of a profile stage", name=name
                 ),
             )
+    yield from _unmeasured_lengths(profiles, budget)
     if limited and profiles:
         later = chain[chain.index(profiles[-1]) + 1 :]
         for changing in [entry for entry in later if entry.kind.compresses or entry.kind.trains][:1]:
@@ -79,6 +80,22 @@ def check(
                 yield entry.path, reason
 
 
+def _unmeasured_lengths(profiles: Sequence[StageEntry], budget: Budget | None) -> Iterator[Finding]:
+    """Limits at sequence lengths that no profile stage measures."""
+    measured = {length for entry in profiles for length in getattr(entry.stage, "lengths", ())}
+    if budget is None or not all(entry.stage is not None for entry in profiles):
+        return
+    for device, limits in budget.latency_ms_by_length.items():
+        if missing := sorted(set(limits) - measured):
+            yield (
+                ("budget", "latency_ms", device),
+                gettext(
+                    "no stage measures length {missing}, so this limit cannot pass; add it to `lengths` of a profile stage",
+                    missing=", ".join(map(str, missing)),
+                ),
+            )
+
+
 def rename(
     stages: Sequence[Stage], budget: Budget | None, profile_names: Names, folder: Path
 ) -> tuple[tuple[Stage, ...], Budget | None]:
@@ -91,7 +108,7 @@ def rename(
         for name, profile_name in profile_names.items()
     }
     renamed = tuple(_naming(stage, tuple(new_names[name] for name in devices_of(stage))) for stage in stages)
-    limits: dict[str, dict[str, float]] = {}
+    limits: dict[str, dict[str, object]] = {}
     for limit, name in _limited(budget):
         limits.setdefault(limit, {})[str(profile_names[name])] = getattr(budget, limit)[name]
     return renamed, budget and budget.model_copy(update=limits)

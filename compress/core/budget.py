@@ -18,11 +18,13 @@ from pydantic import Field, model_validator
 
 from compress.core.language import gettext
 from compress.core.metric_limits import MetricLimits
-from compress.core.record import LATENCY_BY_ARRIVAL, Arrival, BenchmarkRow, Metric, Metrics, Quantity
+from compress.core.record import LATENCY_BY_ARRIVAL, Arrival, BenchmarkRow, LengthRow, Metric, Metrics, Quantity
 from compress.core.verdict import Check, Verdict
 
 Positive = Annotated[float, Field(gt=0.0)]
 ByDevice = dict[str, Positive]
+ByLength = dict[Annotated[int, Field(ge=1)], Positive]
+"""Limits by sequence length."""
 
 Confidence = Literal["point", "interval"]
 MB = 1e6
@@ -42,14 +44,16 @@ class Budget(MetricLimits):
             95 % interval is within.
         size_mb: Largest size of the artifact's file, in MB of 10⁶ bytes.
         memory_mb: Largest peak memory, in MB, by device.
-        latency_ms: Largest median latency of one sample, by device, for the arrival pattern of the device profile.
+        latency_ms: Largest median latency of one sample, by device, for the arrival pattern of the device profile; of a network
+            that takes tokens, at its typical length. In place of one number, limits by sequence length such as
+            `{host: {64: 5, 512: 40}}` hold for back-to-back inputs at these lengths, which a profile stage must measure.
         power_w: Largest mean power, by device.
     """
 
     confidence: Confidence = "point"
     size_mb: float | None = Field(default=None, gt=0.0)
     memory_mb: ByDevice = Field(default_factory=dict)
-    latency_ms: ByDevice = Field(default_factory=dict)
+    latency_ms: dict[str, Positive | ByLength] = Field(default_factory=dict)
     power_w: ByDevice = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -59,6 +63,16 @@ class Budget(MetricLimits):
             msg = gettext("a budget needs at least one limit: a metric of the task, {own}", own=", ".join(own))
             raise ValueError(msg)
         return self
+
+    @property
+    def typical_latency_ms(self) -> ByDevice:
+        """Limits of the latency at the typical length, by device."""
+        return {device: limit for device, limit in self.latency_ms.items() if not isinstance(limit, dict)}
+
+    @property
+    def latency_ms_by_length(self) -> dict[str, ByLength]:
+        """Limits of the latency by sequence length, by device."""
+        return {device: limits for device, limits in self.latency_ms.items() if isinstance(limits, dict)}
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -77,6 +91,7 @@ class _Limit:
     is_lower_bound: bool = False
     device: str = ""
     arrival: Arrival | None = None
+    length: int | None = None
 
     def check(self, quantity: Quantity, confidence: Confidence) -> Check:
         """Compare a quantity, in the unit of the bound, with the bound."""
@@ -125,7 +140,7 @@ def _metric_limits(budget: Budget, metrics: Metrics, limited: Sequence[Metric]) 
 
 
 def _device_limits(budget: Budget, rows: tuple[BenchmarkRow, ...]) -> Iterator[tuple[_Limit, Quantity]]:
-    for device, bound in budget.latency_ms.items():
+    for device, bound in budget.typical_latency_ms.items():
         row = _artifact_row(rows, device)
         arrival: Arrival = row.arrival if row else "back_to_back"
         limit = _Limit(LATENCY_BY_ARRIVAL[arrival], "latency", bound, "ms", device=device, arrival=arrival)
@@ -139,7 +154,34 @@ def _device_limits(budget: Budget, rows: tuple[BenchmarkRow, ...]) -> Iterator[t
             yield _Limit(name, label, bound * factor, unit, device=device), quantity
 
 
-def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, ...], limited: Sequence[Metric]) -> Verdict:
+def _length_limits(budget: Budget, rows: Sequence[LengthRow]) -> Iterator[tuple[_Limit, Quantity]]:
+    """Limits at sequence lengths, at batch 1."""
+    by_point = {(row.device, row.length): row for row in rows if row.subject == "artifact" and row.batch == 1}
+    name = LATENCY_BY_ARRIVAL["back_to_back"]
+    for device, bounds in budget.latency_ms_by_length.items():
+        for length, bound in sorted(bounds.items()):
+            row = by_point.get((device, length))
+            quantity = row.quantities[name] if row else Quantity.missing("ms", _length_missing(device, length))
+            yield _Limit(name, "latency", bound, "ms", device=device, arrival="back_to_back", length=length), quantity
+
+
+def _length_missing(device: str, length: int) -> str:
+    return gettext(
+        "length {length} was not profiled on {device!r}; add it to `lengths` of a profile stage after the last stage that "
+        "changes the network",
+        length=length,
+        device=device,
+    )
+
+
+def check_budget(
+    budget: Budget,
+    *,
+    metrics: Metrics,
+    rows: tuple[BenchmarkRow, ...],
+    limited: Sequence[Metric],
+    lengths: Sequence[LengthRow] = (),
+) -> Verdict:
     """Check measured quantities against the limits.
 
     Args:
@@ -147,6 +189,7 @@ def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, 
         metrics: Metrics of the artifact: those of the task, their losses against the reference, and `size_bytes`.
         rows: Rows of all profiles; those of `artifact` are checked.
         limited: The metrics of the task, the deciding one first.
+        lengths: Rows of the last profile by sequence length.
 
     Returns:
         A check for each limit; the verdict passes if all checks do.
@@ -154,6 +197,6 @@ def check_budget(budget: Budget, *, metrics: Metrics, rows: tuple[BenchmarkRow, 
     limits = list(_metric_limits(budget, metrics, limited))
     if budget.size_mb is not None:
         limits.append((_Limit("size_bytes", "size", budget.size_mb * MB, "bytes"), _final(metrics, "size_bytes", "bytes")))
-    limits += _device_limits(budget, rows)
+    limits += [*_device_limits(budget, rows), *_length_limits(budget, lengths)]
     checks = tuple(limit.check(quantity, budget.confidence) for limit, quantity in limits)
     return Verdict(passed=all(check.passed for check in checks), checks=checks)

@@ -175,6 +175,35 @@ class BenchmarkRow(FrozenModel):
         return LATENCY_BY_ARRIVAL[self.arrival]
 
 
+LENGTHS = (16, 32, 64, 128, 256, 512)
+"""Sequence lengths that are measured by default, as far as the network takes them."""
+
+
+class LengthRow(FrozenModel):
+    """Measurements of one network on one device at one sequence length and batch size.
+
+    Attributes:
+        subject: As in `BenchmarkRow`.
+        device: Name of the device profile.
+        runtime: Runtime and version that ran the network, or that the estimate assumes.
+        axis: Name of the free axis, such as `sequence`.
+        length: Its size in tokens.
+        batch: Samples per run.
+        quantities: `latency_p50_ms`, `latency_p95_ms`, `latency_p99_ms`, `throughput_per_s`, `tokens_per_s`, `memory_bytes`;
+            of the artifact also `speedup_vs_…`. Where a length was not measured, they are missing with the reason.
+        local: Measured on this machine, in one session with the other networks and lengths of the batch size.
+    """
+
+    subject: str
+    device: str
+    runtime: str
+    axis: str
+    length: int
+    batch: int
+    quantities: dict[str, Quantity]
+    local: bool = False
+
+
 class StageRecord(FrozenModel):
     """Record of a finished stage.
 
@@ -189,6 +218,7 @@ class StageRecord(FrozenModel):
         after: Metrics of its output candidate.
         results: Further quantities, depending on the kind of stage.
         benchmark_rows: Rows measured or estimated on devices.
+        length_rows: The same by sequence length and batch size; empty for networks without a free axis of tokens.
         skipped: Skipped items with reasons.
         notes: Points for review.
         warnings: The notes that are shown at the head of the report and on the terminal: a missed target, a
@@ -214,6 +244,7 @@ class StageRecord(FrozenModel):
     after: Metrics
     results: Metrics = Field(default_factory=dict)
     benchmark_rows: tuple[BenchmarkRow, ...] = ()
+    length_rows: tuple[LengthRow, ...] = ()
     skipped: Facts = ()
     notes: Facts = ()
     warnings: Facts = ()

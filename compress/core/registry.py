@@ -306,6 +306,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("report_section", "classes", "compress.pipeline.report.sections:classes", "classes and disagreements"),
     Entry("report_section", "stage_by_stage", "compress.pipeline.report.sections:stage_by_stage", "metrics by stage"),
     Entry("report_section", "devices", "compress.pipeline.report.sections:devices", "measurements by device"),
+    Entry("report_section", "lengths", "compress.pipeline.report.sections:lengths", "measurements by sequence length"),
     Entry("report_section", "stages", "compress.pipeline.report.sections:stages", "details by stage"),
     Entry("report_section", "reproduction", "compress.pipeline.report.sections:reproduction", "versions, seeds, recipe"),
     Entry("report_section", "numbers", "compress.pipeline.report.sections:numbers", "meaning of signs and intervals"),

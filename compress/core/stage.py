@@ -20,7 +20,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
-from compress.core.record import BenchmarkRow, Curve, Metric, Metrics, Quantity, StageRecord
+from compress.core.record import BenchmarkRow, Curve, LengthRow, Metric, Metrics, Quantity, StageRecord
 
 if TYPE_CHECKING:
     from torch import nn
@@ -155,6 +155,7 @@ class Outcome:
     candidate: Candidate
     results: Metrics = field(default_factory=dict)
     benchmark_rows: tuple[BenchmarkRow, ...] = ()
+    length_rows: tuple[LengthRow, ...] = ()
     skipped: tuple[Fact, ...] = ()
     notes: tuple[Fact, ...] = ()
     warnings: tuple[Fact, ...] = ()

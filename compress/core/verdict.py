@@ -26,6 +26,7 @@ class Check(FrozenModel):
         label: The quantity in words.
         device: Name of the device profile, of a limit on one device.
         arrival: Arrival pattern of a limit on a latency.
+        length: Sequence length of a limit on a latency; None for the typical one, and for networks without tokens.
         bound: In the unit of the quantity; None where nobody set one.
         unit: To show the bound in.
         is_lower_bound: Whether the quantity must be at least the bound.
@@ -41,6 +42,7 @@ class Check(FrozenModel):
     label: str = ""
     device: str = ""
     arrival: Arrival | None = None
+    length: int | None = None
     bound: float | None = None
     unit: str = ""
     is_lower_bound: bool = False

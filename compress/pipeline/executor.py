@@ -243,6 +243,7 @@ class PipelineExecutor(RunState):
                 after=evaluation.metrics,
                 results=outcome.results | evaluation.results,
                 benchmark_rows=outcome.benchmark_rows,
+                length_rows=outcome.length_rows,
                 skipped=outcome.skipped,
                 notes=(*notes, *pending.export_notes, *outcome.notes, *evaluation.notes, *saved),
                 warnings=(*pending.export_warnings, *outcome.warnings, *evaluation.warnings),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
-from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
+from compress.core.record import Metric, Metrics, Quantity, StageRecord
 from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan
 from compress.pipeline.review.invalid_metrics import losses_to_useless, metrics_without_test, not_measured, without_intervals
@@ -41,7 +41,14 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
         | metrics_without_test(metrics, outputs[0].record.warnings)
     )
     values |= without_intervals(values, metrics, outputs[0].record.warnings)
-    verdict = check_budget(budget, metrics=values, rows=_rows_of_the_artifact(outputs), limited=metrics)
+    profile = _profile_of_the_artifact(outputs)
+    verdict = check_budget(
+        budget,
+        metrics=values,
+        rows=profile.benchmark_rows if profile else (),
+        limited=metrics,
+        lengths=profile.length_rows if profile else (),
+    )
     is_limited = any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics))
     notes = () if is_limited else (_no_metric_limit(metrics[0]),)
     warnings = outputs[-1].origin.record.warnings
@@ -76,12 +83,10 @@ def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> 
     return max(trained, key=quality, default=None)
 
 
-def _rows_of_the_artifact(outputs: Sequence[StageOutput]) -> tuple[BenchmarkRow, ...]:
-    """Rows of the last profile; empty if a later stage changed the network."""
+def _profile_of_the_artifact(outputs: Sequence[StageOutput]) -> StageRecord | None:
+    """Record of the last profile; None if there is none, or a later stage changed the network."""
     last = next((output for output in reversed(outputs) if output.record.benchmark_rows), None)
-    if last is None or last.origin.folder != outputs[-1].origin.folder:
-        return ()
-    return last.record.benchmark_rows
+    return None if last is None or last.origin.folder != outputs[-1].origin.folder else last.record
 
 
 def _losses_to_useless(outputs: Sequence[StageOutput], reference: StageOutput | None, task: Task) -> Metrics:

@@ -1,4 +1,4 @@
-"""Export networks that are named by their source, such as `hf:FOLDER`, to ONNX files that can be profiled."""
+"""ONNX files of networks that are named by their source, such as `hf:FOLDER`, or by the run that made them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from tempfile import TemporaryDirectory
 
 from compress.core.errors import DeviceError
 from compress.core.language import gettext
+from compress.core.run_directory import STAGE_FOLDERS
 
 SOURCE = "hf:"
 """Prefix of a source whose configuration says which inputs the network takes."""
+
+FILE = "model.onnx"
+"""Name of the network in the folder of a stage."""
 
 
 @contextmanager
@@ -19,7 +23,8 @@ def exported_sources(models: Sequence[Path]) -> Iterator[list[Path]]:
     """The files of the models; a source is exported to a folder that exists inside the context.
 
     Args:
-        models: ONNX files, folders, and sources of transformers.
+        models: ONNX files, folders, run directories, and sources of transformers. Of a run, the first network (the teacher or
+            the starting network) and the last one are taken.
 
     Raises:
         DeviceError: Two sources have the same name.
@@ -29,8 +34,17 @@ def exported_sources(models: Sequence[Path]) -> Iterator[list[Path]]:
         files: list[Path] = []
         for model in models:
             name = str(model)
-            files.append(_export(name.removeprefix(SOURCE), Path(folder)) if name.startswith(SOURCE) else model)
+            if name.startswith(SOURCE):
+                files.append(_export(name.removeprefix(SOURCE), Path(folder)))
+            else:
+                files += networks_of_run(model) or [model]
         yield files
+
+
+def networks_of_run(folder: Path) -> list[Path]:
+    """Files of the first and the last network of a run directory; empty for another folder or a file."""
+    files = sorted(folder.glob(f"{STAGE_FOLDERS}/{FILE}"))
+    return [*dict.fromkeys((files[0], files[-1]))] if files else []
 
 
 def _export(name: str, folder: Path) -> Path:

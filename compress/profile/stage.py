@@ -19,10 +19,12 @@ from compress.core.entries import Row, Tables
 from compress.core.errors import CompressError, DeviceError
 from compress.core.fact import Fact
 from compress.core.language import gettext
-from compress.core.record import BenchmarkRow, Curve, Metrics, Quantity
+from compress.core.record import LENGTHS, BenchmarkRow, Curve, LengthRow, Metrics, Quantity
+from compress.core.signature import BATCH, Signature
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 
 if TYPE_CHECKING:
+    from compress.backends.runner_protocol import Feeds
     from compress.profile.latency.timing import Timing
     from compress.profile.layers_and_soak import DetailedProfile
     from compress.profile.this_machine import ProfileResult
@@ -39,6 +41,8 @@ class Profile(Stage):
         seconds: Timing per file, runtime and sweep point, without warm-up.
         batches: Batch sizes of a sweep of the artifact on this machine.
         thread_counts: Thread counts of the sweep, each with every batch size.
+        lengths: Sequence lengths at which networks with a free axis of tokens are measured, at batch 1 and `batches`; the
+            default ones end at the largest length that the network takes. Empty measures none.
         soak_seconds: Duration of a soak test on this machine, which runs the artifact without pause and looks for drift,
             throttling and leaks; None runs no soak test.
     """
@@ -50,12 +54,14 @@ class Profile(Stage):
     seconds: float = Field(default=2.0, gt=0.0)
     batches: tuple[PositiveInt, ...] = ()
     thread_counts: tuple[PositiveInt, ...] = ()
+    lengths: tuple[PositiveInt, ...] = LENGTHS
     soak_seconds: float | None = Field(default=None, gt=0.0)
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Profile the candidate, which is not changed."""
         from compress.profile import this_machine
         from compress.profile.benchmark_rows import estimate_rows
+        from compress.profile.latency.by_length import length_axis
         from compress.profile.latency.timing import speedup
         from compress.profile.remote import measure as remote
 
@@ -65,19 +71,26 @@ class Profile(Stage):
         results: Metrics = {}
         tables: Tables = {}
         curves: dict[str, Curve] = {}
-        request = this_machine.ProfileRequest(self.threads, self.seconds, self.batches, self.thread_counts, candidate.files)
+        length_rows: list[LengthRow] = []
+        request = this_machine.ProfileRequest(
+            self.threads, self.seconds, self.batches, self.thread_counts, candidate.files, signature=candidate.spec.signature
+        )
         for device in self._devices(context.targets):
             files = files_for(device, candidate, context)
             if device.connection is None:
                 try:
-                    rows += estimate_rows(files, device)
+                    rows += estimate_rows(files, device, feeds_of_free_axes(files, candidate.spec.signature, context))
+                    length_rows += self._lengths(files, device, candidate, context)
                 except DeviceError as error:
                     skipped.append(Fact.of("profile.estimate_failed", device.name, error=str(error)))
                 continue
             device_request = replace(request, runtime=candidate.runtimes.get(device.name))
             measure = this_machine.profile if device.connection == "local" else remote.profile
             result = measure(files, context.data.validation, device, device_request, context.reporter)
-            detail = self._detail(files, device, context, result)
+            length_rows += self._lengths(files, device, candidate, context, result)
+            if device.connection != "local" and self.lengths and length_axis(candidate.spec.signature):
+                skipped.append(Fact.of("profile.lengths_not_local", device.name))
+            detail = self._detail(files, device, candidate, context, result)
             results |= detail.results
             curves |= detail.curves
             timings = result.timings
@@ -102,6 +115,7 @@ class Profile(Stage):
             candidate,
             results=results,
             benchmark_rows=tuple(rows),
+            length_rows=tuple(length_rows),
             skipped=tuple(skipped),
             notes=tuple(notes),
             warnings=tuple(note for note in notes if note.code == "profile.other_hardware"),
@@ -109,7 +123,34 @@ class Profile(Stage):
             tables=tables,
         )
 
-    def _detail(self, files: dict[str, Path], device: Device, context: Context, result: ProfileResult) -> DetailedProfile:
+    def _lengths(
+        self,
+        files: dict[str, Path],
+        device: Device,
+        candidate: Candidate,
+        context: Context,
+        result: ProfileResult | None = None,
+    ) -> tuple[LengthRow, ...]:
+        """Rows by sequence length: measured on this machine, else estimated; empty for devices over SSH and other networks."""
+        from compress.profile import lengths, this_machine
+        from compress.profile.latency.by_length import length_grid, measure_lengths
+        from compress.profile.settings import MeasurementSettings
+
+        grid = length_grid(candidate.spec.signature, self.lengths, self.batches)
+        if grid is None or device.connection not in (None, "local"):
+            return ()
+        files |= {"artifact": result.artifact} if result and result.artifact else {}
+        arrays = {batch: this_machine.samples(context.data.validation, batch) for batch in grid.batches}
+        feeds_at = lengths.feeds_of_data(files, arrays, candidate.spec.signature, grid.axis)
+        if result is None:
+            return lengths.estimate_lengths(files, feeds_at, grid, device)
+        settings = MeasurementSettings.of(device, threads=self.threads, seconds=self.seconds)
+        plan = replace(settings, runtime=result.runtime or device.runtime)
+        return measure_lengths(files, feeds_at, grid, plan, device=device.name, reporter=context.reporter)
+
+    def _detail(
+        self, files: dict[str, Path], device: Device, candidate: Candidate, context: Context, result: ProfileResult
+    ) -> DetailedProfile:
         """Layer times and soak test; empty for another machine."""
         from compress.profile import layers_and_soak, this_machine
 
@@ -118,7 +159,9 @@ class Profile(Stage):
         files |= {"artifact": result.artifact} if result.artifact else {}
         return layers_and_soak.profile_detail(
             files,
-            this_machine.file_feeds(files, this_machine.samples(context.data.validation, device.contract.batch)),
+            this_machine.file_feeds(
+                files, this_machine.samples(context.data.validation, device.contract.batch, candidate.spec.signature)
+            ),
             runtime=result.runtime or device.runtime,
             threads=self.threads,
             seconds=self.seconds,
@@ -151,7 +194,8 @@ class Profile(Stage):
     def smoke(self) -> Self:
         """The same devices with a fraction of the time."""
         soak = None if self.soak_seconds is None else min(self.soak_seconds, 1.0)
-        return self.model_copy(update={"seconds": min(self.seconds, 0.1), "soak_seconds": soak})
+        update = {"seconds": min(self.seconds, 0.1), "soak_seconds": soak, "lengths": self.lengths[:2]}
+        return self.model_copy(update=update)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:
         """Fingerprints of the devices, because measurements depend on them; for this machine its detected hardware."""
@@ -177,6 +221,15 @@ def files_for(device: Device, candidate: Candidate, context: Context) -> dict[st
     if context.float_file is not None and context.float_file.resolve() != artifact.resolve():
         files["student"] = context.float_file
     return files | {"artifact": artifact}
+
+
+def feeds_of_free_axes(files: dict[str, Path], signature: Signature, context: Context) -> dict[str, Feeds] | None:
+    """Inputs of one sample by subject, for files whose operators depend on free axes; None for files without one."""
+    from compress.profile import this_machine
+
+    if set(signature.free_axes) <= {BATCH}:
+        return None
+    return this_machine.file_feeds(files, this_machine.samples(context.data.validation, 1, signature))
 
 
 def size_ratios(rows: tuple[BenchmarkRow, ...]) -> Metrics:

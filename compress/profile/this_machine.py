@@ -19,11 +19,14 @@ from compress.core.entries import Row, Tables
 from compress.core.fact import Fact
 from compress.core.progress import Reporter
 from compress.core.record import BenchmarkRow
+from compress.core.signature import Signature
 from compress.data.batch import Split
 from compress.profile.benchmark_rows import contract_notes, measure_rows
 from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime
+from compress.profile.latency.by_length import length_axis
 from compress.profile.latency.sweep import sweep
 from compress.profile.latency.timing import Timing
+from compress.profile.lengths import at_typical_length
 from compress.profile.settings import MeasurementSettings
 
 COMPARED_SAMPLES = 64
@@ -41,6 +44,8 @@ class ProfileRequest:
         thread_counts: Thread counts to sweep.
         variants: Files of the artifact by runtime family.
         runtime: Runtime of the artifact, if an earlier stage chose it; None chooses the fastest of the device profile.
+        signature: Signature of the network; sequences of tokens are cut or repeated to its typical length. None keeps their
+            length.
     """
 
     threads: int = 1
@@ -49,6 +54,7 @@ class ProfileRequest:
     thread_counts: tuple[int, ...] = ()
     variants: Mapping[str, Path] = field(default_factory=dict)
     runtime: str | None = None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True)
@@ -111,13 +117,13 @@ def profile(
             skipped, notes = choice.skipped, choice.notes
             tables["runtimes"] = _with_device(device, choice.rows)
         files = {**files, "artifact": file_for(plan.runtime, request.variants, files["artifact"])}
-        feeds = file_feeds(files, samples(split, batch))
+        feeds = file_feeds(files, samples(split, batch, request.signature))
         rows, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
         if request.batches or request.thread_counts:
             shapes = graph_shapes(files["artifact"])
             points, skipped_points = sweep(
                 files["artifact"],
-                lambda size: fit_feeds(samples(split, size), shapes, files["artifact"]),
+                lambda size: fit_feeds(samples(split, size, request.signature), shapes, files["artifact"]),
                 request.batches or (batch,),
                 request.thread_counts or (request.threads,),
                 plan,
@@ -142,10 +148,14 @@ def file_feeds(files: Mapping[str, Path], arrays: Feeds) -> dict[str, Feeds]:
     return {name: fit_feeds(arrays, graph_shapes(path), path) for name, path in files.items()}
 
 
-def samples(split: Split, size: int) -> dict[str, Array]:
-    """Inputs of the first samples of a split by the names of the data, (size, …); repeated if it has fewer samples."""
+def samples(split: Split, size: int, signature: Signature | None = None) -> dict[str, Array]:
+    """Inputs of the first samples of a split by the names of the data, (size, …); repeated if it has fewer samples.
+
+    With the signature of a network that takes tokens, sequences have its typical length.
+    """
     batch = next(iter(split.ordered(min(size, len(split)))))
-    return {name: np.resize(array, (size, *array.shape[1:])) for name, array in input_arrays(batch).items()}
+    arrays = {name: np.resize(array, (size, *array.shape[1:])) for name, array in input_arrays(batch).items()}
+    return arrays if signature is None else at_typical_length(arrays, signature, length_axis(signature))
 
 
 def batches(split: Split, batch: int, path: Path) -> list[Feeds]:

@@ -256,7 +256,7 @@ def _missed(figures: BudgetFigures, budget: Budget, device: str) -> set[str]:
     """Names of the limits on size and latency that a file misses."""
     upper = {
         "size_mb": (figures.size_bytes / MB, budget.size_mb),
-        f"latency_ms on {device}": (figures.latency_ms, budget.latency_ms.get(device)),
+        f"latency_ms on {device}": (figures.latency_ms, budget.typical_latency_ms.get(device)),
     }
     return {name for name, (value, limit) in upper.items() if limit is not None and value > limit}
 

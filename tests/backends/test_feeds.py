@@ -11,8 +11,9 @@ import torch
 from onnx import TensorProto, helper
 
 from compress.backends import onnx_graph as graphs
-from compress.backends.feeds import feeds_size, first_feeds, fit_feeds, make_batches, name_feeds
+from compress.backends.feeds import feeds_size, first_feeds, fit_feeds, make_batches, name_feeds, resize_axis
 from compress.core.errors import ConversionError
+from compress.core.signature import Signature, TensorSpec
 from tests.export.tiny import TinySplit
 
 
@@ -71,3 +72,12 @@ def test_the_first_sample_alone_fits_an_input_without_an_axis_of_samples() -> No
     feeds = fit_feeds(arrays, {"x": (("n", 3), "float32"), "rate": ((), "int64")}, "m.onnx")
     assert feeds["x"].shape == (4, 3)
     assert (feeds["rate"].shape, int(feeds["rate"])) == ((), 16_000)
+
+
+def test_a_free_axis_is_cut_or_repeated() -> None:
+    ids = TensorSpec(name="ids", dtype="int64", shape=("batch", "sequence"))
+    state = TensorSpec(name="state", shape=("batch", 3))
+    feeds = {"ids": np.array([[1, 2, 3]]), "state": np.zeros((1, 3))}
+    resized = [resize_axis(feeds, Signature(inputs=(ids, state)), "sequence", size) for size in (2, 5)]
+    assert [each["ids"].tolist() for each in resized] == [[[1, 2]], [[1, 2, 3, 1, 2]]]
+    assert all(each["state"] is feeds["state"] for each in resized)

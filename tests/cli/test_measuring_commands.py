@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from compress.cli import app
 from tests.cli.run_process import compress
-from tests.profile.onnx_models import network, tokens
+from tests.profile.onnx_models import encoder, network, tokens
 
 
 def test_profile_of_something_that_is_not_onnx(tmp_path):
@@ -70,3 +70,14 @@ def test_a_shape_that_does_not_fit_is_one_sentence(tmp_path):
     assert done.returncode == 2
     assert "has no input 'pixels'; it has ids: int64 batch×sequence" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_profile_by_sequence_length(tmp_path):
+    path = tmp_path / "encoder.onnx"
+    onnx.save(encoder(positions=16), path)
+    options = ("--seconds", "0.05", "--lengths", "8,32", "--figure", str(tmp_path / "lengths.png"))
+    done = CliRunner().invoke(app, ["profile", str(path), *options], env={"COLUMNS": "200"})
+    assert done.exit_code == 0
+    assert "latency by sequence length" in done.stdout
+    assert "length 32 not measured: the file does not run at this length" in done.stdout
+    assert (tmp_path / "lengths.png").read_bytes().startswith(b"\x89PNG")

@@ -66,3 +66,11 @@ def test_stages_and_limits_get_the_devices_own_name_and_files_an_absolute_path()
     assert limits == Budget(latency_ms={"jetson_orin_nano": 1.0}, size_mb=2.0)
     (by_file,), _ = rename([Profile(devices=("my.yaml",))], None, {"my.yaml": "my"}, Path("/recipes"))
     assert devices_of(by_file) == ("/recipes/my.yaml",)
+
+
+def test_a_limit_at_a_length_that_no_stage_measures_is_a_finding():
+    stages = [Quantize(), Profile(lengths=(64, 128))]
+    assert findings(stages, Budget(latency_ms={"host": {64: 5.0, 128: 9.0}})) == []
+    ((path, message),) = findings(stages, Budget(latency_ms={"host": {64: 5.0, 100: 9.0}}))
+    assert path == ("budget", "latency_ms", "host")
+    assert message.startswith("no stage measures length 100")

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from compress.core.budget import Budget, check_budget
-from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
+from compress.core.record import BenchmarkRow, LengthRow, Metric, Metrics, Quantity
 from compress.core.sentences.limits import ARRIVAL_WORDS, allowed_words, explain, limit_words
 from compress.core.verdict import Check
 from compress.tasks.classification import ACCURACY
@@ -214,3 +214,30 @@ def test_a_verdict_is_as_good_as_its_worst_limit() -> None:
 def test_the_confidence_alone_is_no_limit() -> None:
     with pytest.raises(ValidationError, match="at least one limit"):
         Budget(confidence="interval")
+
+
+def length_row(length: int, value: float, batch: int = 1) -> LengthRow:
+    quantities = {"latency_p50_ms": ms(value, interval=(value * 0.9, value * 1.1))}
+    return LengthRow(
+        subject="artifact", device="host", runtime="test", axis="sequence", length=length, batch=batch, quantities=quantities
+    )
+
+
+def test_limits_by_length_are_checked_at_batch_1_and_a_length_without_a_row_does_not_pass() -> None:
+    budget = Budget.model_validate_json('{"latency_ms": {"host": {"512": 40, "64": 5, "128": 10}, "phone": 3}}')
+    assert (budget.typical_latency_ms, set(budget.latency_ms_by_length)) == ({"phone": 3}, {"host"})
+    rows = (length_row(64, 4.0), length_row(512, 50.0), length_row(128, 1.0, batch=8))
+    verdict = check_budget(budget, metrics={}, rows=(subject("phone", latency_p50_ms=ms(1.0)),), limited=(), lengths=rows)
+    results = {limit_words(check): check.result for check in verdict.checks if check.device == "host"}
+    assert results == {
+        "latency on host at length 64, back to back": "met",
+        "latency on host at length 128, back to back": "missed",
+        "latency on host at length 512, back to back": "missed",
+    }
+    assert "length 128 was not profiled on 'host'; add it to `lengths`" in explain(verdict.checks[2])
+    assert "outside the limit by 10 ms" in explain(verdict.checks[3])
+
+
+def test_a_length_is_at_least_one_token() -> None:
+    with pytest.raises(ValidationError):
+        Budget.model_validate({"latency_ms": {"host": {0: 5}}})

@@ -123,3 +123,30 @@ def lines_of_text(height: int = 48) -> onnx.ModelProto:
         helper.make_node("Squeeze", ["c", "axes"], ["y"], name="squeeze"),
     ]
     return make_model(nodes, [tensor("x", TensorProto.FLOAT, [-1, 3, None, None])], [tensor("y", TensorProto.FLOAT, None)])
+
+
+def encoder(width: int = 16, vocabulary: int = 10, positions: int = 1024) -> onnx.ModelProto:
+    """Embedding, positions, one product per token and their mean: `input_ids` (batch, sequence) to logits (batch, 2)."""
+    random = np.random.default_rng(0)
+    weights = {
+        "table": random.normal(size=(vocabulary, width)).astype(np.float32),
+        "positions": random.normal(size=(positions, width)).astype(np.float32),
+        "w": random.normal(size=(width, width)).astype(np.float32),
+        "v": random.normal(size=(width, 2)).astype(np.float32),
+        "zero": np.array(0, np.int64),
+        "one": np.array(1, np.int64),
+        "axis": np.array([0], np.int64),
+    }
+    nodes = [
+        helper.make_node("Shape", ["input_ids"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["length"]),
+        helper.make_node("Range", ["zero", "length", "one"], ["indices"]),
+        helper.make_node("Gather", ["positions", "indices"], ["p"], name="embeddings.position"),
+        helper.make_node("Gather", ["table", "input_ids"], ["e"], name="embeddings.word"),
+        helper.make_node("Add", ["e", "p"], ["x"], name="embeddings/Add"),
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="encoder.dense"),
+        helper.make_node("ReduceMean", ["h"], ["m"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["m", "v"], ["logits"], name="head"),
+    ]
+    ids = tensor("input_ids", TensorProto.INT64, ["batch", "sequence"])
+    return make_model(nodes, [ids], [tensor("logits", TensorProto.FLOAT, ["batch", 2])], weights)

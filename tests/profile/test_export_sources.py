@@ -34,3 +34,12 @@ def test_two_folders_of_one_name_and_a_missing_one_are_refused(tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no readable checkpoint"), exported_sources([Path(f"hf:{tmp_path / 'empty'}")]):
         pass
+
+
+def test_of_a_run_the_first_and_the_last_network_are_taken(tmp_path: Path) -> None:
+    for stage in ("00-teacher", "01-prune", "02-quantize"):
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "model.onnx").touch()
+    (tmp_path / "03-profile").mkdir()
+    with exported_sources([tmp_path]) as files:
+        assert files == [tmp_path / "00-teacher" / "model.onnx", tmp_path / "02-quantize" / "model.onnx"]

@@ -25,7 +25,8 @@ def limit_words(check: Check) -> str:
         return check.limit
     device = f" on {check.device}" if check.device else ""
     arrival = f", {ARRIVAL_WORDS[check.arrival]}" if check.arrival else ""
-    return f"{check.label}{device}{arrival}"
+    length = f" at length {check.length}" if check.length else ""
+    return f"{check.label}{device}{length}{arrival}"
 
 
 def allowed_words(check: Check) -> str:

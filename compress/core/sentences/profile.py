@@ -227,6 +227,10 @@ SENTENCES: Sentences = {
     "profile.sweep_failed": "{error}",
     "profile.sweep_fixed_batch": "the batch of {subject} is fixed at {fixed_batch}",
     "profile.sweep_size_failed": "{error}",
+    "profile.lengths_not_local": "lengths are measured only on this machine; run compress on that device to measure them",
+    "profile.no_length_axis": (
+        "it has no free axis of tokens, or several free axes besides the batch; --shape NAME:1x16..512 sweeps one axis"
+    ),
     "profile.sweep_not_local": (
         "sweeps of batch and threads run only on this machine; run compress on that device to sweep it"
     ),
@@ -244,6 +248,8 @@ SUBJECTS: Sentences = {
     ),
     "profile.sweep_failed": "sweep at batch {batch}",
     "profile.sweep_fixed_batch": "sweep at batch {batch}",
+    "profile.lengths_not_local": "sequence lengths on {subject}",
+    "profile.no_length_axis": "sequence lengths of {subject}",
     "profile.sweep_not_local": "sweep on {subject}",
     "profile.sweep_size_failed": "{subject} with {axis} {size}",
 }

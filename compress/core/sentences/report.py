@@ -88,6 +88,24 @@ WORDS: Mapping[str, str] = {
     "devices.artifact": "The artifact on each device",
     "devices.part": "The artifact on each device, part {part} of {parts}",
     "devices.change": "Changes are against the {subject} on the same device.",
+    # sequence lengths
+    "lengths.title": "Latency by sequence length",
+    "lengths.text": (
+        "All networks and lengths of a batch size were timed in turns in one session. The peak memory is that of a process "
+        "that ran the shorter lengths before. Tokens per second are samples per second × length."
+    ),
+    "lengths.table": "{subject} on {device}, batch {batch}",
+    "lengths.header": "length",
+    "lengths.change": "Changes are against the {subject} at the same length and batch size.",
+    "lengths.x": "sequence length (tokens)",
+    "lengths.y": "latency p50 of one sample (ms)",
+    "lengths.caption": (
+        "Median latency over the sequence length on {device} at batch 1, both axes logarithmic; whiskers are 95 % intervals."
+    ),
+    "lengths.caption.estimated": (
+        "Estimated latency over the sequence length on {device} at batch 1, both axes logarithmic; whiskers are error bands."
+    ),
+    "lengths.alternative": "{subject} at length {length}: {value}",
     # stages
     "stages.missing": "not run",
     "stages.missing.text": "The recipe names this stage, and the record has no result of it: the run ended before.",

@@ -12,6 +12,7 @@ from compress.core.sentences import render, render_subject
 from compress.core.sentences.report import word
 from compress.pipeline.report import class_tables, reproduction_tables, stage_tables, tables
 from compress.pipeline.report.device_tables import device_tables
+from compress.pipeline.report.length_tables import length_tables
 from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, deciding_metric, is_budget_skipped
 
 CHANGES = (
@@ -116,6 +117,13 @@ def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Latency, memory and power on every device."""
     if by_device := device_tables(record):
         yield Section("Devices", tables=by_device, pictures=pictures.get("devices", ()))
+
+
+def lengths(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
+    """Latency, throughput and memory by sequence length."""
+    if by_length := length_tables(record):
+        title, text = word("lengths.title"), word("lengths.text")
+        yield Section(title, paragraphs=(text,), tables=by_length, pictures=pictures.get("lengths", ()))
 
 
 def stages(record: RunRecord, pictures: Pictures) -> Iterator[Section]:

@@ -124,7 +124,7 @@ def _limit(record: RunRecord, check: Check) -> Finding:
     unit = display_unit(check.quantity_name, check.quantity, metric_of(record, check.quantity_name))
     value = format_with_provenance(check.quantity, unit)
     text = f"{value}, allowed {allowed_words(check)}: {explain(check)}"
-    code = "/".join(part for part in ("limit", check.quantity_name, check.device) if part)
+    code = "/".join(part for part in ("limit", check.quantity_name, check.device, check.length and str(check.length)) if part)
     return Finding("limit", code, limit_words(check), text, not check.passed, check.result)
 
 

@@ -8,7 +8,7 @@ from compress.core.budget import Budget, check_budget
 from compress.core.comparable_latency import is_same_network
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.fact import Fact
-from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
+from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.verdict import Check, Verdict
 from compress.core.warned_check import check_of
@@ -36,7 +36,9 @@ def judge_record(record: RunRecord, budget: Budget) -> Verdict:
     shipped = final_metrics(record)
     values = shipped | _losses(record, shipped, metrics) | _invalid(record, metrics)
     values |= without_intervals(values, metrics, record.warnings)
-    verdict = check_budget(budget, metrics=values, rows=shipped_rows(record), limited=metrics)
+    profile = shipped_profile(record)
+    rows, lengths = (profile.benchmark_rows, profile.length_rows) if profile else ((), ())
+    verdict = check_budget(budget, metrics=values, rows=rows, limited=metrics, lengths=lengths)
     broken = recorded_warning_checks(record, budget)
     return Verdict(passed=verdict.passed and not broken, checks=(*broken, *verdict.checks))
 
@@ -55,12 +57,18 @@ def task_metrics(record: RunRecord) -> tuple[Metric, ...]:
 
 def shipped_rows(record: RunRecord) -> tuple[BenchmarkRow, ...]:
     """Rows of the last profile, where no later stage changed the network."""
+    profile = shipped_profile(record)
+    return profile.benchmark_rows if profile else ()
+
+
+def shipped_profile(record: RunRecord) -> StageRecord | None:
+    """Record of the last profile, where no later stage changed the network; else None."""
     for stage in reversed(record.stages):
         if stage.benchmark_rows:
-            return stage.benchmark_rows
+            return stage
         if not is_same_network(stage.before, stage.after):
-            return ()
-    return ()
+            return None
+    return None
 
 
 def losses_without_pairs(after: Metrics, reference: Metrics, name: str, metrics: Iterable[Metric]) -> Metrics:

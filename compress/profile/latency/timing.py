@@ -192,7 +192,8 @@ def time_runners(
 ) -> dict[str, Timing]:
     """Time loaded models, each on its own inputs; see `measure`. `batch` is the batch size of all models, or by name.
 
-    Models of runtimes that load fast are reloaded four times during the timing; see `interleave`.
+    A model can have several names, each with inputs of its own. Models of runtimes that load fast are reloaded four times
+    during the timing; see `interleave`.
 
     Raises:
         ConversionError: Inputs do not fit; raised before the timing.
@@ -200,6 +201,7 @@ def time_runners(
     """
     for name, runner in runners.items():
         runner.run(feeds[name])
+    distinct = [*{id(runner): runner for runner in runners.values()}.values()]
     actions = {name: partial(runner.run, feeds[name]) for name, runner in runners.items()}
     with (reporter or NullReporter()).bar(gettext("measuring latency"), STEPS) as bar:
         shown = 0
@@ -210,12 +212,12 @@ def time_runners(
             shown = int(fraction * STEPS)
 
         wall, processor = time.perf_counter(), time.process_time()
-        samples = interleave(actions, plan, after_round=show, renew=lambda part: reload(runners.values(), part))
+        samples = interleave(actions, plan, after_round=show, renew=lambda part: reload(distinct, part))
     share = (time.process_time() - processor) / (time.perf_counter() - wall)
     settings = {name: runner.describe() for name, runner in runners.items()}
     sizes = dict.fromkeys(actions, batch) if isinstance(batch, int) else batch
     return {
-        name: Timing(samples[name], settings[name], _detail(settings[name], sizes[name], len(actions)), sizes[name], share)
+        name: Timing(samples[name], settings[name], _detail(settings[name], sizes[name], len(distinct)), sizes[name], share)
         for name in actions
     }
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -54,6 +54,7 @@ class Footprint:
         steady_ms: Median time of the other runs.
         arena: Memory that the runtime's arena allocated from the system; None where the runtime does not report it.
         arena_used: Largest part of the arena in use at one time.
+        peaks: Largest resident memory until the end of the runs of each of several inputs, in their order.
     """
 
     before: int
@@ -66,6 +67,7 @@ class Footprint:
     steady_ms: float
     arena: int | None = None
     arena_used: int | None = None
+    peaks: tuple[int, ...] = ()
 
     @property
     def model(self) -> int:
@@ -91,10 +93,27 @@ def peak(
     return _run_probe(path, feeds, threads, runs, provider)[0]
 
 
+def peaks(
+    path: Path, feeds: Sequence[Mapping[str, Array]], *, threads: int = 1, provider: str = "CPUExecutionProvider"
+) -> tuple[int, ...]:
+    """Peak resident memory of one new process after the runs of each of several inputs, in bytes and in their order.
+
+    Args:
+        path: ONNX file.
+        feeds: Example inputs, as in `peak`; from small to large, since the peak of a process never falls.
+        threads: Threads within an operator.
+        provider: Execution provider of ONNX Runtime, or `openvino`.
+
+    Raises:
+        DeviceError: The process failed, or was killed because memory ran out.
+    """
+    return tuple(_run_probe(path, tuple(feeds), threads, 2, provider)[0].peaks)
+
+
 def _run_probe(
-    path: Path, feeds: Mapping[str, Array], threads: int, runs: int, provider: str
+    path: Path, feeds: Mapping[str, Array] | tuple[Mapping[str, Array], ...], threads: int, runs: int, provider: str
 ) -> tuple[Footprint, memory_gpu.GpuPeak]:
-    shapes = json.dumps(feed_shapes(feeds))
+    shapes = json.dumps([*map(feed_shapes, feeds)] if isinstance(feeds, tuple) else feed_shapes(feeds))
     # -P keeps the probe's folder off the path: a module beside it would shadow another one of the same name
     command = [sys.executable, "-P", str(PROBE), str(path.resolve()), str(threads), str(runs), shapes, provider]
     on_gpu = provider not in ON_CPU

@@ -2,10 +2,11 @@
 
     python -P probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32", 0]}' CPUExecutionProvider
 
-The last argument is an execution provider of ONNX Runtime, or `openvino`. The file imports nothing of this package.
+The shapes may be a list of such dictionaries, which run one after the other. The last argument is an execution provider of
+ONNX Runtime, or `openvino`. The file imports nothing of this package.
 
-Prints the fields of `memory.Footprint` as JSON. `arena` and `arena_used` come from a second session with profiling; they are
-null where the runtime does not report them.
+Prints the fields of `memory.Footprint` as JSON; times are those of the first shapes. `arena` and `arena_used` come from a
+second session with profiling, for one dictionary of shapes; they are null where the runtime does not report them.
 """
 
 import json
@@ -102,16 +103,22 @@ def main() -> None:
     start = time.perf_counter_ns()
     run = open_model(model, threads, provider)
     footprint |= {"load_ms": milliseconds(start), "loaded": resident("VmRSS")}
-    feeds = {name: filled(*entry) for name, entry in shapes.items()}
-    times = []
-    for _ in range(max(2, runs)):
-        start = time.perf_counter_ns()
-        run(feeds)
-        times.append(milliseconds(start))
-        footprint.setdefault("first", resident("VmRSS"))
-    footprint |= {"first_ms": times[0], "steady_ms": statistics.median(times[1:])}
-    footprint |= {"steady": resident("VmRSS"), "peak": resident("VmHWM")}
-    print(json.dumps(footprint | (arena(model, threads, feeds, provider) if provider != "openvino" else {})))
+    several = shapes if isinstance(shapes, list) else [shapes]
+    peaks = []
+    for each in several:
+        feeds = {name: filled(*entry) for name, entry in each.items()}
+        times = []
+        for _ in range(max(2, runs)):
+            start = time.perf_counter_ns()
+            run(feeds)
+            times.append(milliseconds(start))
+            footprint.setdefault("first", resident("VmRSS"))
+        footprint.setdefault("first_ms", times[0])
+        footprint.setdefault("steady_ms", statistics.median(times[1:]))
+        peaks.append(resident("VmHWM"))
+    footprint |= {"steady": resident("VmRSS"), "peak": peaks[-1]}
+    with_arena = provider != "openvino" and isinstance(shapes, dict)
+    print(json.dumps({**footprint, "peaks": peaks} | (arena(model, threads, feeds, provider) if with_arena else {})))
 
 
 if __name__ == "__main__":

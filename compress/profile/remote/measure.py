@@ -106,7 +106,7 @@ def profile(
     """
     batch = device.contract.batch
     plan = MeasurementSettings.of(device, threads=request.threads, seconds=request.seconds)
-    feeds = file_feeds(files, samples(split, batch))
+    feeds = file_feeds(files, samples(split, batch, request.signature))
     rows, timings, notes = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
     skipped = []
     if request.batches or request.thread_counts:

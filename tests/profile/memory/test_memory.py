@@ -143,3 +143,9 @@ def test_memory_on_a_gpu_that_is_not_there_is_absent_with_its_reason(tiny):
     found = memory.quantities(tiny, feeds, provider="CUDAExecutionProvider")
     assert found["memory_gpu_bytes"].how == "not measured"
     assert "NVML" in found["memory_gpu_bytes"].detail or "ended with" in found["memory_gpu_bytes"].detail
+
+
+def test_the_peak_of_several_inputs_grows_with_them(save):
+    copies = save("copies.onnx", model([helper.make_node("Add", ["x", "x"], ["y"])], {}, "y", ["n", 1000]))
+    small, large = memory.peaks(copies, [{"x": np.zeros((size, 1000), np.float32)} for size in (1, 10_000)])
+    assert large - small >= 35 * MEGABYTE  # the output of 40 MB; pages of zeros that are only read are not resident

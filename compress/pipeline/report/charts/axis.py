@@ -26,6 +26,7 @@ class Axis:
         log: Whether it is logarithmic; both ends are positive then.
         inverted: Whether smaller values stand at its end.
         whole: Whether only whole numbers have ticks.
+        marks: Values with ticks in place of round numbers, such as the measured sequence lengths; empty for round numbers.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Axis:
     log: bool = False
     inverted: bool = False
     whole: bool = False
+    marks: tuple[float, ...] = ()
 
     def position(self, value: float) -> float:
         """Place of a value, 0 at the start and 1 at the end; values outside are at the nearer end."""
@@ -46,6 +48,8 @@ class Axis:
     @property
     def ticks(self) -> tuple[float, ...]:
         """Values with a tick, from low to high."""
+        if self.marks:
+            return self.marks
         values = tuple(value for value in _log_ticks(self.low, self.high) if self.low <= value <= self.high) if self.log else ()
         return values if len(values) > 1 else _linear_ticks(self.low, self.high, whole=self.whole)
 

@@ -1,4 +1,4 @@
-"""Lines over steps or epochs."""
+"""Lines over steps, epochs or sequence lengths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress.pipeline.report.charts.axis import Axis
-from compress.pipeline.report.charts.frame import draw_legend, legend_rows, new_frame
+from compress.pipeline.report.charts.frame import Frame, draw_legend, legend_rows, new_frame
 
 MARKED = 12
 """Largest number of points of a line that are drawn as circles, too."""
@@ -24,6 +24,7 @@ class Line:
         style: Classes of its colour and dashes.
         title: What it is, in words, where it has no name in the legend.
         hollow: Points that are drawn as hollow circles, and that the line leaves out.
+        ends: Interval of each value, drawn as a whisker; None where there is none.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Line:
     style: str
     title: str = ""
     hollow: Sequence[bool] = ()
+    ends: Sequence[tuple[float, float] | None] = ()
 
 
 def draw_lines(lines: Sequence[Line], x: Axis, y: Axis, alternative: str) -> str:
@@ -41,6 +43,7 @@ def draw_lines(lines: Sequence[Line], x: Axis, y: Axis, alternative: str) -> str
     draw_legend(frame.drawing, rows)
     for line in lines:
         colour = line.style.partition(" ")[0]
+        _whiskers(frame, line, f"stroke {colour}")
         skipped = line.hollow or [False] * len(line.x)
         parts: list[list[tuple[float, float]]] = [[]]
         for value_x, value_y, is_hollow in zip(line.x, line.y, skipped, strict=True):
@@ -57,3 +60,10 @@ def draw_lines(lines: Sequence[Line], x: Axis, y: Axis, alternative: str) -> str
                 for place in part:
                     frame.drawing.circle(place, 2.4, f"full {colour}")
     return frame.drawing.render(alternative)
+
+
+def _whiskers(frame: Frame, line: Line, style: str) -> None:
+    for value_x, interval in zip(line.x, line.ends, strict=False):
+        if interval is not None:
+            low, high = (frame.place(value_x, end) for end in interval)
+            frame.drawing.line(low, high, style)

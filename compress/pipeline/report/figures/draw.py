@@ -9,6 +9,7 @@ from compress.pipeline.report.figures.devices import latency_by_device
 from compress.pipeline.report.figures.disagreements import disagreement_pictures
 from compress.pipeline.report.figures.figure_file import FigureFile
 from compress.pipeline.report.figures.layers import layer_figures
+from compress.pipeline.report.figures.lengths import latency_by_length
 from compress.pipeline.report.figures.overview import metric_against, reduction_factors
 from compress.pipeline.report.figures.pareto import pareto
 from compress.pipeline.report.figures.saved_figures import saved_figures
@@ -27,6 +28,7 @@ def draw(record: RunRecord, run: Path | None = None) -> tuple[FigureFile, ...]:
         pareto(record, run) if run else None,
         *(waterfall(record, name) for name in (metric.name, "size_bytes", "latency_ms")),
         latency_by_device(record),
+        *latency_by_length(record),
     )
     own = (
         picture

@@ -18,7 +18,8 @@ class FigureFile:
 
     Attributes:
         name: File name without suffix.
-        section: Section of the report that shows it: `front`, `overview`, `chain`, `classes`, `devices` or `stage-N`.
+        section: Section of the report that shows it: `front`, `overview`, `chain`, `classes`, `devices`,
+            `lengths` or `stage-N`.
         caption: Text below it.
         svg: The drawing as an element; empty for an image.
         image: Content of an image; empty for a drawing.

@@ -55,3 +55,7 @@ def test_epochs_have_ticks_at_whole_numbers() -> None:
 )
 def test_ticks_are_short(value: float, text: str) -> None:
     assert format_tick(value) == text
+
+
+def test_marks_replace_round_ticks() -> None:
+    assert Axis("length", 15, 530, log=True, marks=(16.0, 512.0)).ticks == (16.0, 512.0)

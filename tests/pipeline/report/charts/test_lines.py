@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 from compress.pipeline.report.charts.axis import Axis
 from compress.pipeline.report.charts.lines import Line, draw_lines
@@ -37,3 +38,9 @@ def test_a_named_line_is_in_the_legend_and_the_plot_area_is_below_it() -> None:
     assert "training" in named
     heights = [float(re.findall(r'viewBox="0 0 440 (\d+)"', svg)[0]) for svg in (plain, named)]
     assert heights[1] == heights[0] + 16
+
+
+def test_an_interval_is_a_whisker() -> None:
+    line = Line("", (1, 2, 3), [0.2, 0.4, 0.6], "c0 dash", ends=((0.1, 0.3), None, (0.5, 0.7)))
+    plain, with_whiskers = (draw_lines([each], X, Y, "a") for each in (replace(line, ends=()), line))
+    assert with_whiskers.count('class="stroke c0"') - plain.count('class="stroke c0"') == 2
