@@ -3,7 +3,8 @@
 A block of settings declares its needs as
 
     requires       a class attribute: capabilities that it always needs
-    requirements   a property: capabilities by field, for the values that are in use
+    requirements   a property: capabilities by field, for the values that are in use; and if its value does not say it, what
+                   each is for by `requirement_text(field)`
     unused         a property: fields without effect
 
 and a method that is a function declares them by the option `requires` of its row in the registry.
@@ -84,7 +85,8 @@ def _requirements(path: KeyPath, block: BaseModel) -> Iterator[tuple[KeyPath, st
         unused = getattr(part, "unused", ())
         for field, needs in by_field.items():
             if field not in unused:
-                yield (*place, field), f"{field}: {getattr(part, field)}", needs, None
+                told = part.requirement_text(field) if hasattr(part, "requirement_text") else None
+                yield (*place, field), told or f"{field}: {getattr(part, field)}", needs, None
         for field, info in type(part).model_fields.items():
             for annotation in info.metadata:
                 value = getattr(part, field)

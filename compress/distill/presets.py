@@ -31,6 +31,13 @@ def apply_preset(settings: Mapping[str, object]) -> dict[str, object]:
     return {**FUNMATCH, **settings, "curriculum": mixed}
 
 
+def without_labels(settings: Mapping[str, object]) -> dict[str, object]:
+    """Settings of a stage whose default losses do not read labels, if it has data of its own."""
+    if settings.get("data") is None or "losses" in settings:
+        return dict(settings)
+    return {**settings, "losses": ({"response": {}},)}
+
+
 def check_funmatch(losses: Sequence[LossTerm], curriculum: Curriculum) -> None:
     """Refuse settings that are not function matching.
 

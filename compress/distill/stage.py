@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.atomic_files import write_with
+from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
-from compress.distill.presets import apply_preset, check_funmatch
+from compress.data.settings import DataSettings
+from compress.distill.presets import apply_preset, check_funmatch, without_labels
 from compress.distill.teachers.network_reference import NetworkReference
 from compress.distill.teachers.settings import RecipeTeacher, TeacherConfig
 from compress.train.curriculum.settings import Curriculum
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from compress.tasks.capability import Capability
     from compress.train.history import History
     from compress.train.loss_term import LossTerm
     from compress.train.teachers.base import Teacher
@@ -44,6 +47,9 @@ class Distill(Stage, Training):
             needs --trust-code.
         cache: How the teacher's logits are cached.
         curriculum: Changes to images, sample weights and temperature over the training.
+        data: Training samples of this stage alone, whose labels are not read, such as `{source: text:corpus.txt}`: general
+            distillation before that for a task. Their inputs must be those of the recipe's data; texts take its tokenizer.
+            None takes the training samples of the recipe.
         control: Train the same network from the same initial weights once more with the same settings, on the task's loss
             alone, to show the gain by the teacher. Its weights are written as `control.safetensors`.
         accepts: A torch network.
@@ -60,12 +66,13 @@ class Distill(Stage, Training):
     assistants: tuple[NetworkReference, ...] = ()
     cache: LogitCache = LogitCache()
     curriculum: Curriculum = Curriculum()
+    data: DataSettings | None = None
     control: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, settings: object) -> object:
-        return apply_preset(settings) if isinstance(settings, Mapping) else settings
+        return without_labels(apply_preset(settings)) if isinstance(settings, Mapping) else settings
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
@@ -86,6 +93,19 @@ class Distill(Stage, Training):
             check_funmatch(self.losses, self.curriculum)
         return self
 
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """Losses on labels need data with labels, or targets that are made from the inputs."""
+        uses_labels = self.data is not None and any(term.uses_labels and term.weight > 0 for term in self.losses)
+        return {**super().requirements, **({"data": ("self_supervised",)} if uses_labels else {})}
+
+    def requirement_text(self, field: str) -> str | None:
+        """What a requirement is for, in a message; None for the value of the field."""
+        if field != "data" or self.data is None:
+            return None
+        names = ", ".join(name_of("loss", term) for term in self.losses if term.uses_labels and term.weight > 0)
+        return gettext("loss {names} on the unlabelled data {source} of the stage", names=names, source=self.data.source)
+
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Train the assistants, the student, and the control where the settings ask for it.
 
@@ -94,6 +114,11 @@ class Distill(Stage, Training):
         """
         from compress.train.finetune import cached_teacher
 
+        labelled = context
+        if self.data is not None:
+            from compress.distill.unlabelled import with_unlabelled_train
+
+            context = with_unlabelled_train(context, self.data)
         module = self.teacher.build_student(candidate, context)
         needs_teacher = any(term.needs and term.weight > 0 for term in self.losses)
         teacher = self.teacher.build(candidate, context, self, self.cache.k) if needs_teacher else None
@@ -109,16 +134,24 @@ class Distill(Stage, Training):
         if self.control:
             control = copy.deepcopy(candidate.network())
             hard_labels = (lookup("loss", "task").load()(),)
-            control_history = self._fit(control, context, "control", hard_labels, None)
+            control_history = self._fit(control, labelled, "control", hard_labels, None)
             curves |= {f"control_{name}": curve for name, curve in control_history.curves.items()}
             results |= _control_results(control, context)
         tables = {"matched_layers": history.matched} if history.matched else {}
         student = replace(candidate, module=module)
-        return Outcome(student, results=results, notes=history.notes, curves=curves, tables=tables)
+        notes = history.notes
+        if self._keeps_last(self.losses):
+            notes = (*notes, Fact.of("train.last_weights_kept", epochs=history.epochs, metric=context.task.metric))
+        return Outcome(student, results=results, notes=notes, curves=curves, tables=tables)
 
     def file_hashes(self, base: Path) -> dict[str, object]:
-        """Hashes of the files that the teacher depends on."""
-        return self.teacher.file_hashes(base)
+        """Hashes of the files that the teacher and the data of the stage depend on."""
+        hashes = self.teacher.file_hashes(base)
+        if self.data is None:
+            return hashes
+        from compress.data.factory import data_fingerprint
+
+        return {**hashes, "data": data_fingerprint(self.data, base)}
 
     def _assistants(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names of the networks to train before the student, and the networks with their initial weights."""
@@ -133,8 +166,14 @@ class Distill(Stage, Training):
         return [*copies, *assistants]
 
     def smoke(self) -> Self:
-        """One epoch of small batches."""
-        return Training.smoke(self)
+        """One epoch of small batches, and few samples of its own."""
+        small = Training.smoke(self)
+        return small if self.data is None else small.model_copy(update={"data": self.data.smoke()})
+
+    def _keeps_last(self, terms: tuple[LossTerm, ...]) -> bool:
+        """Whether the last weights are kept: no loss trains the outputs, so that the metric of the task says nothing."""
+        active = [term for term in terms if term.weight > 0]
+        return "keep" not in self.model_fields_set and all(term.trains_layers_only for term in active)
 
     def _fit(
         self, module: nn.Module, context: Context, label: str, terms: tuple[LossTerm, ...], teacher: Teacher | None
@@ -143,7 +182,8 @@ class Distill(Stage, Training):
         from compress.train.plan import TrainingPlan
 
         curriculum = self.curriculum if label != "control" else Curriculum()
-        plan = TrainingPlan(self, context.data, context.task, terms, context.seed, teacher, curriculum)
+        training = self.model_copy(update={"keep": "last"}) if self._keeps_last(terms) else self
+        plan = TrainingPlan(training, context.data, context.task, terms, context.seed, teacher, curriculum)
         return fit(module, plan, folder=context.folder, label=label, device=context.device, reporter=context.reporter)
 
 

@@ -197,6 +197,12 @@ class LossTerm(FrozenModel):
         return True
 
     @property
+    def trains_layers_only(self) -> bool:
+        """Whether the outputs of the network have no part in it, only layers inside."""
+        layers = getattr(self, "layers", "auto")
+        return self.feature_kind is not None and not self.student_only and NETWORK_OUTPUT not in layers
+
+    @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
         """What the task must have for the layers that are matched automatically."""
         automatic = self.feature_kind == "vector" and getattr(self, "layers", "auto") == "auto"

@@ -54,6 +54,10 @@ SENTENCES: Sentences = {
     "train.checkpoint_of_other_training": (
         "checkpoint {subject} is from a training with other settings, data or weights; the training restarted"
     ),
+    "train.last_weights_kept": (
+        "the weights after the last of {epochs} epochs were kept: all losses compare layers, so that the validation {metric} "
+        "says nothing about them"
+    ),
     "train.layers_learned": _layers_learned,
     "train.layers_matched": _layers_matched,
     "train.layers_searched": _layers_searched,
@@ -62,7 +66,12 @@ SENTENCES: Sentences = {
         "stopped early after epoch {epoch} of {epochs}: no better validation {metric} for {patience} epochs"
     ),
     "train.teacher_logits_not_cached": (
-        "teacher logits were computed for every batch: the cache needs one row per sample and numbered views"
+        "teacher logits were computed for every batch: the cache needs numbered views, and one row per sample or for tokens "
+        "`cache: {{k: 50}}`"
+    ),
+    "train.teacher_logits_by_token": (
+        "teacher logits were stored for each token as the {k} most probable classes and the probability of the rest, "
+        "{bytes_per_row} bytes per token"
     ),
     "train.teacher_logits_top_k": (
         "teacher logits were stored as the {k} most probable classes and the probability of the rest, "

@@ -92,12 +92,12 @@ class MaskedLanguageModel(Task):
     Attributes:
         name: `masked_language_model`.
         metrics: The deciding metric is `perplexity`; lower is better.
-        capabilities: A sample has many rows.
+        capabilities: A sample has many rows; its targets come from the text.
     """
 
     name: ClassVar[str] = "masked_language_model"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (Perplexity(), MaskedAccuracy())
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows",))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows", "fixed_rows", "self_supervised"))
     vocabulary: int | None = None
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002

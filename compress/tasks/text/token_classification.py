@@ -42,7 +42,7 @@ class TokenClassification(Task):
 
     name: ClassVar[str] = "token_classification"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (SpanF1(), TokenAccuracy())
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows",))
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows", "fixed_rows"))
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:
         """Logits, (batch, sequence, K)."""

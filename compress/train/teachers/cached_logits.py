@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
@@ -22,11 +21,13 @@ from compress.train.distributed import resolve_device
 from compress.train.memory_format import to_device
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.combine_teachers import CombineRule, combine_logits
-from compress.train.teachers.logit_shards import SHARD_SIZE, LogitFolder, LogitShards, row_dtype
-from compress.train.teachers.rows import distillable_rows
+from compress.train.teachers.logit_shards import SHARD_SIZE, LogitFolder, LogitShards, StoredRows, row_dtype
+from compress.train.teachers.rows import distillable_rows, rows_of
 
 BATCH_SIZE = 128
 """A divisor of the shard size."""
+SEVERAL_ROWS_BATCH_SIZE = 16
+"""Likewise, for samples with several rows, whose logits of a batch are large."""
 
 
 class CachedTeacher(Teacher):
@@ -34,7 +35,8 @@ class CachedTeacher(Teacher):
 
     The name of the folder is a hash of the teachers, the split and the storage format. A file that is truncated, changed or
     from another teacher is computed again; other files are reused. Logits are computed batch by batch, without files, for a
-    split without numbered views (`split.views is None`) and for a task with several rows per sample.
+    split without numbered views (`split.views is None`), and for a task with several rows per sample unless it has
+    `fixed_rows` and `cache.k` is set: the rows of each sample, such as its masked tokens, are then stored as compact rows.
 
     Args:
         teachers: Networks; not changed.
@@ -86,6 +88,9 @@ class CachedTeacher(Teacher):
             accelerator.wait_for_everyone()
         if self.k is None:
             return None
+        if self._several:
+            size = max((shards.row_size for shards in self._views.values()), default=0)
+            return Fact.of("train.teacher_logits_by_token", k=self.k, bytes_per_row=size)
         return Fact.of("train.teacher_logits_top_k", k=self.k, bytes_per_view=row_dtype(self.k, 2).itemsize)
 
     def logits(self, batch: Batch) -> Tensor:
@@ -117,12 +122,22 @@ class CachedTeacher(Teacher):
 
     @property
     def _is_cached(self) -> bool:
-        return "row_per_sample" in self.task.capabilities
+        return "row_per_sample" in self.task.capabilities or self._several
+
+    @property
+    def _several(self) -> bool:
+        """Whether a sample has several rows that are stored."""
+        has = self.task.capabilities
+        return self.k is not None and "row_per_sample" not in has and "fixed_rows" in has
+
+    @property
+    def _batch_size(self) -> int:
+        return SEVERAL_ROWS_BATCH_SIZE if self._several else BATCH_SIZE
 
     def _shards(self, view: int) -> LogitShards:
         if view not in self._views:
             identity = {"key": self.key, "split": self.split.fingerprint, "samples": len(self.split), "k": self.k}
-            self._views[view] = LogitShards(self.folder, view, len(self.split), identity, self.k)
+            self._views[view] = LogitShards(self.folder, view, len(self.split), identity, self.k, self._several)
         return self._views[view]
 
     def _compute_missing(self, views: Sequence[int]) -> None:
@@ -130,22 +145,42 @@ class CachedTeacher(Teacher):
         missing = {view: shards for view in views if (shards := self._shards(view).missing())}
         if not missing:
             return
-        batches = sum(len(shards) for shards in missing.values()) * SHARD_SIZE // BATCH_SIZE
+        batches = sum(len(shards) for shards in missing.values()) * SHARD_SIZE // self._batch_size
         with self.reporter.bar(
-            gettext("teacher logits"), min(batches, len(missing) * -(-len(self.split) // BATCH_SIZE))
+            gettext("teacher logits"), min(batches, len(missing) * -(-len(self.split) // self._batch_size))
         ) as bar:
             for view, shards in missing.items():
                 for _ in self._shards(view).write(self._logits_of_view(view, set(shards))):
                     bar.advance()
         self._copies = None
 
-    def _logits_of_view(self, view: int, shards: set[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Index of the first sample, and logits, of each batch in these shards."""
+    def _logits_of_view(self, view: int, shards: set[int]) -> Iterator[StoredRows]:
+        """The rows of each batch in these shards."""
         start = 0
-        for batch in self.split.view(view, BATCH_SIZE):
+        for batch in self.split.view(view, self._batch_size):
             if start // SHARD_SIZE in shards:
-                yield start, self._compute(batch.to(self.device)).cpu().numpy()
+                on_device = batch.to(self.device)
+                if self._several:
+                    yield self._several_rows(on_device, start)
+                else:
+                    logits = self._compute(on_device).cpu().numpy()
+                    yield StoredRows(start, logits, np.ones(batch.size, dtype=np.int64))
             start += batch.size
+
+    @torch.no_grad()
+    def _several_rows(self, batch: Batch, start: int) -> StoredRows:
+        """The rows of a batch, and how many each sample has.
+
+        Raises:
+            TypeError: The task promises `fixed_rows`, and its rows are not in the order of the samples.
+        """
+        rows = [rows_of(teacher, batch, self.task) for teacher in self.networks(batch.device)]
+        samples = rows[0].samples
+        if samples is None or bool((samples[1:] < samples[:-1]).any()):
+            msg = gettext("task {name} has `fixed_rows`, but its rows are not in the order of the samples", name=self.task.name)
+            raise TypeError(msg)
+        logits = self.combine([each.logits.float() for each in rows], batch.targets)
+        return StoredRows(start, logits.cpu().numpy(), np.bincount(samples.cpu().numpy(), minlength=batch.size))
 
     @torch.no_grad()
     def _compute(self, batch: Batch) -> Tensor:

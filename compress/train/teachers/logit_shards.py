@@ -2,8 +2,9 @@
 
     dense     float32 (K)
     top k     classes uint16 or uint32 (k) · log-probabilities float16 (k) · log of the remaining probability float32
+    compact   top k as bytes, see `compact_rows`, for samples with several rows, such as the masked tokens of a text
 
-With k = 10 and up to 65,536 classes a top-k row has 44 bytes.
+With k = 10 and up to 65,536 classes a top-k row has 44 bytes; with k = 50 and 30,522 classes a compact row has 110.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.core.atomic_files import atomic_write, sha256, write_text
+from compress.train.teachers.compact_rows import FEWEST_CLASSES, decode_compact, encode_compact
 
 SHARD_SIZE = 4096
 """Number of samples in a file."""
@@ -24,21 +27,24 @@ SHARD_SIZE = 4096
 LogitRows = np.ndarray
 
 
-def encode(z: NDArray[np.float32], k: int | None) -> LogitRows:
+def encode(z: NDArray[np.float32], k: int | None, *, compact: bool = False) -> LogitRows:
     """Logits in the storage format.
 
     Args:
         z: Logits, (n, K).
         k: Number of classes to store; with None, K or more, z itself is returned.
+        compact: Whether a row is a few bytes, for k of at least `FEWEST_CLASSES`.
 
     Returns:
-        z, or rows of `row_dtype`, (n,).
+        z, or rows of `row_dtype`, (n,), or compact rows, (n, bytes).
     """
     classes = z.shape[1]
     if k is None or k >= classes:
         return z
     z64 = z.astype(np.float64)
     log_p = z64 - np.logaddexp.reduce(z64, axis=1, keepdims=True)
+    if compact and k >= FEWEST_CLASSES:
+        return encode_compact(log_p, k)
     top = np.argsort(-log_p, axis=1, kind="stable")[:, :k]
     rest = log_p.copy()
     np.put_along_axis(rest, top, -np.inf, axis=1)
@@ -49,8 +55,16 @@ def encode(z: NDArray[np.float32], k: int | None) -> LogitRows:
     return rows
 
 
-def decode(rows: LogitRows, classes: int) -> NDArray[np.float32]:
-    """Logits (n, K) of stored rows; in top-k rows the other classes share the remaining probability equally."""
+def decode(rows: LogitRows, classes: int, k: int | None = None) -> NDArray[np.float32]:
+    """Logits (n, K) of stored rows; in top-k rows the other classes share the remaining probability equally.
+
+    Args:
+        rows: Rows of `encode`.
+        classes: K.
+        k: As there, for compact rows.
+    """
+    if rows.dtype == np.uint8 and k is not None:
+        return decode_compact(rows, k, classes)
     if rows.dtype.names is None:
         return np.asarray(rows, dtype=np.float32)
     k = rows.dtype["classes"].shape[0]
@@ -78,6 +92,20 @@ class LogitFolder:
     k: int | None = None
 
 
+class StoredRows(NamedTuple):
+    """Rows of a batch of samples, in their order.
+
+    Attributes:
+        start: Index of the first sample.
+        logits: (n, K).
+        counts: Number of rows of each sample, (N,).
+    """
+
+    start: int
+    logits: NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
 @dataclass
 class LogitShards:
     """The logits of one view of a split, in shards with a manifest each.
@@ -88,6 +116,7 @@ class LogitShards:
         samples: Size of the split.
         identity: Required content of the manifests: teachers, data, format.
         k: See `encode`.
+        several: Whether samples have several rows, or none; their numbers are in the manifests.
     """
 
     folder: Path
@@ -95,7 +124,9 @@ class LogitShards:
     samples: int
     identity: dict[str, object]
     k: int | None = None
+    several: bool = False
     _shards: dict[int, LogitRows] = field(default_factory=dict)
+    _ends: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _classes: int = 0
 
     def missing(self) -> list[int]:
@@ -103,47 +134,66 @@ class LogitShards:
         return [shard for shard in range(-(-self.samples // SHARD_SIZE)) if not self._open(shard)]
 
     def read(self, samples: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits (n, K) of samples, (n,); their shards must exist."""
+        """Logits of samples, in their order, (n, K); their shards must exist."""
         shards = samples // SHARD_SIZE
         distinct = np.unique(shards)
-        if len(distinct) == 1:
-            return decode(self._shards[int(distinct[0])][samples % SHARD_SIZE], self._classes)
-        z = np.empty((len(samples), self._classes), dtype=np.float32)
-        for shard in distinct:
-            in_shard = shards == shard
-            z[in_shard] = decode(self._shards[int(shard)][samples[in_shard] % SHARD_SIZE], self._classes)
-        return z
+        if len(distinct) == 1 and not self.several:
+            return self._decode(self._shards[int(distinct[0])][samples % SHARD_SIZE])
+        if not self.several:
+            z = np.empty((len(samples), self._classes), dtype=np.float32)
+            for shard in distinct:
+                in_shard = shards == shard
+                z[in_shard] = self._decode(self._shards[int(shard)][samples[in_shard] % SHARD_SIZE])
+            return z
+        parts = [self._rows_of(int(shard), int(sample % SHARD_SIZE)) for shard, sample in zip(shards, samples, strict=True)]
+        return self._decode(np.concatenate(parts))
 
-    def write(self, batches: Iterable[tuple[int, NDArray[np.float32]]]) -> Iterator[None]:
+    def write(self, batches: Iterable[StoredRows]) -> Iterator[None]:
         """Write each shard when its last batch arrives; an interruption loses only the shard in progress.
 
         Args:
-            batches: (index of the first sample, logits (n, K)), in order; no batch crosses the end of a shard.
+            batches: Rows of batches, in order; no batch crosses the end of a shard.
 
         Yields:
             After each batch.
         """
-        blocks: list[NDArray[np.float32]] = []
-        for start, z in batches:
-            blocks.append(z)
-            end = start + len(z)
+        blocks: list[LogitRows] = []
+        counts: list[NDArray[np.int64]] = []
+        for start, z, of_batch in batches:
+            blocks.append(encode(z, self.k, compact=self.several))
+            counts.append(of_batch)
+            end = start + len(of_batch)
             if end % SHARD_SIZE == 0 or end == self.samples:
-                self._save((end - 1) // SHARD_SIZE, np.concatenate(blocks))
-                blocks = []
+                self._save((end - 1) // SHARD_SIZE, np.concatenate(blocks), np.concatenate(counts), z.shape[1])
+                blocks, counts = [], []
             yield
+
+    @property
+    def row_size(self) -> int:
+        """Bytes of a row; 0 before the first shard."""
+        rows = next(iter(self._shards.values()), None)
+        return 0 if rows is None or not len(rows) else rows[0].nbytes
+
+    def _decode(self, rows: LogitRows) -> NDArray[np.float32]:
+        return decode(rows, self._classes, self.k)
+
+    def _rows_of(self, shard: int, sample: int) -> LogitRows:
+        ends = self._ends[shard]
+        return self._shards[shard][ends[sample - 1] if sample else 0 : ends[sample]]
 
     def _files(self, shard: int) -> tuple[Path, Path]:
         stem = f"view-{self.view:04d}-{shard:05d}"
         return self.folder / f"{stem}.npy", self.folder / f"{stem}.json"
 
-    def _manifest(self, shard: int, table: Path, classes: int) -> dict[str, object]:
-        return {**self.identity, "view": self.view, "shard": shard, "classes": classes, "sha256": sha256(table)}
+    def _manifest(self, shard: int, table: Path, classes: int, counts: object) -> dict[str, object]:
+        rows = {"rows": counts} if self.several else {}
+        return {**self.identity, "view": self.view, "shard": shard, "classes": classes, **rows, "sha256": sha256(table)}
 
-    def _save(self, shard: int, z: NDArray[np.float32]) -> None:
+    def _save(self, shard: int, rows: LogitRows, counts: NDArray[np.int64], classes: int) -> None:
         table, manifest = self._files(shard)
         with atomic_write(table) as temporary, temporary.open("wb") as file:
-            np.lib.format.write_array(file, encode(z, self.k), allow_pickle=False)
-        write_text(manifest, json.dumps(self._manifest(shard, table, z.shape[1])))
+            np.lib.format.write_array(file, rows, allow_pickle=False)
+        write_text(manifest, json.dumps(self._manifest(shard, table, classes, counts.tolist())))
         self._open(shard)
 
     def _open(self, shard: int) -> bool:
@@ -152,9 +202,14 @@ class LogitShards:
         table, manifest = self._files(shard)
         try:
             content = json.loads(manifest.read_text(encoding="utf-8"))
-            if content != self._manifest(shard, table, content["classes"]):
+            if content != self._manifest(shard, table, content["classes"], content.get("rows")):
                 return False
-            self._shards[shard] = np.load(table, mmap_mode="r", allow_pickle=False)
+            rows = np.load(table, mmap_mode="r", allow_pickle=False)
+            if self.several:
+                self._ends[shard] = np.cumsum(np.asarray(content["rows"], dtype=np.int64))
+                if self._ends[shard][-1] != len(rows):
+                    return False
+            self._shards[shard] = rows
             self._classes = int(content["classes"])
         except (OSError, ValueError, EOFError, KeyError, TypeError):
             return False

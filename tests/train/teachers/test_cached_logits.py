@@ -7,8 +7,11 @@ from compress.core.fact import Fact
 from compress.data.batch import Batch
 from compress.distill.losses.response import Response
 from compress.tasks.classification import Classification
+from compress.tasks.text.masked_language_model import MaskedLanguageModel
 from compress.train.teachers.cached_logits import CachedTeacher
-from compress.train.teachers.logit_shards import LogitFolder
+from compress.train.teachers.logit_shards import LogitFolder, decode, encode
+from compress.train.teachers.rows import distillable_rows
+from tests.tasks.text.text_arrays import VOCABULARY, Arrays, tokens
 from tests.train.toy_training import ToySplit, conv_net, toy_data, train
 
 
@@ -135,3 +138,53 @@ def test_a_training_fills_the_cache_and_leaves_the_teacher_as_it_was(tmp_path):
     assert len(list((tmp_path / "cache").glob("*/*.npy"))) == 2
     assert teacher.training
     assert torch.equal(teacher[1].running_mean, torch.zeros(6))
+
+
+def hidden_tokens(samples=20, seed=0):
+    """Texts of which some tokens are hidden; one text has none."""
+    inputs = tokens(samples, seed)
+    hidden = (torch.rand(inputs["input_ids"].shape, generator=torch.Generator().manual_seed(seed)) < 0.3) & (
+        inputs["attention_mask"] > 0
+    )
+    hidden[3] = False
+    target = torch.where(hidden, inputs["input_ids"], -100)
+    return Arrays(inputs, {"target": target})
+
+
+class TokenNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(VOCABULARY, 8), nn.Linear(8, VOCABULARY)
+
+    def forward(self, input_ids, attention_mask):
+        return 3 * self.head(self.words(input_ids)) * attention_mask[:, :, None]
+
+
+def test_logits_of_tokens_are_stored_for_each_sample_and_read_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("compress.train.teachers.logit_shards.SHARD_SIZE", 16)
+    monkeypatch.setattr("compress.train.teachers.cached_logits.SHARD_SIZE", 16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = TokenNet().eval()
+    task, split = MaskedLanguageModel(), hidden_tokens()
+    teacher = CachedTeacher([network], split, task, key="k", cache=LogitFolder(tmp_path, 8), device="cpu")
+    fact = teacher.precompute([0])
+    assert fact is not None
+    assert fact.code == "train.teacher_logits_by_token"
+    assert fact.values["bytes_per_row"] == 6 + 16
+    assert len(list(tmp_path.rglob("*.npy"))) == 2
+    again = CachedTeacher([network], split, task, key="k", cache=LogitFolder(tmp_path, 8), device="cpu")
+    monkeypatch.setattr(again, "_compute", None)
+    for batch in split.epoch(0, 6, 5):
+        with torch.no_grad():
+            dense = distillable_rows(network, batch, task).numpy()
+        expected = decode(encode(dense, 8, compact=True), VOCABULARY, 8)
+        np.testing.assert_allclose(again.logits(batch).numpy(), expected, rtol=1e-5, atol=1e-5)
+    shard = next(tmp_path.rglob("*-00001.json"))
+    shard.write_text(shard.read_text().replace('"rows": [', '"rows": [1, '))
+    assert CachedTeacher([network], split, task, key="k", cache=LogitFolder(tmp_path, 8))._shards(0).missing() == [1]
+
+
+def test_all_logits_of_tokens_are_not_stored(tmp_path):
+    teacher = CachedTeacher([TokenNet()], hidden_tokens(), MaskedLanguageModel(), key="k", cache=LogitFolder(tmp_path))
+    assert teacher.precompute([0]) == Fact.of("train.teacher_logits_not_cached")

@@ -1,0 +1,124 @@
+"""The data of a `distill` stage of its own: training samples whose labels are not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from compress.core.errors import DataError
+from compress.core.language import gettext
+from compress.data.batch import UNLABELLED, Batch, Split, Tensors
+from compress.data.factory import load_data
+
+if TYPE_CHECKING:
+    from compress.core.network_spec import NetworkSpec
+    from compress.core.stage import Context
+    from compress.data.settings import DataSettings
+
+TOKENIZER_FILE = "tokenizer.json"
+HELD_OUT = 0.02
+"""Fraction of the samples for validation and as much for test, which the stage does not use, unless the settings say."""
+
+
+class UnlabelledSplit:
+    """A split whose targets are those of samples without a label. See `compress.data.batch.Split` for the interface.
+
+    Args:
+        split: The samples.
+        targets: Targets of labelled samples of the task, for names, types and shapes.
+    """
+
+    views: int | None
+
+    def __init__(self, split: Split, targets: Tensors) -> None:
+        self.split, self.targets = split, targets
+        self.fingerprint = f"unlabelled {split.fingerprint}"
+        self.views = split.views
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def ordered(self, batch_size: int) -> Iterable[Batch]:
+        """As the split's, without labels."""
+        return self._without_labels(self.split.ordered(batch_size))
+
+    def epoch(self, number: int, batch_size: int, seed: int) -> Iterable[Batch]:
+        """As the split's, without labels."""
+        return self._without_labels(self.split.epoch(number, batch_size, seed))
+
+    def view(self, number: int, batch_size: int) -> Iterable[Batch]:
+        """As the split's, without labels."""
+        return self._without_labels(self.split.view(number, batch_size))
+
+    def batches(self, batch_size: int) -> int:
+        """As the split's."""
+        return self.split.batches(batch_size)
+
+    def _without_labels(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield batch._replace(targets={name: _absent(like, batch) for name, like in self.targets.items()})
+
+
+def with_unlabelled_train(context: Context, settings: DataSettings) -> Context:
+    """The context with the training samples of another source; validation and test stay.
+
+    Texts are encoded by the tokenizer of the recipe's data. The labels are left out, unless the task makes its targets from the
+    inputs (`self_supervised`).
+
+    Args:
+        context: Of the stage.
+        settings: The stage's `data:`.
+
+    Raises:
+        CompressError: The source cannot be read, or its inputs are not those of the recipe's data.
+    """
+    data = load_data(_completed(context, settings), base=context.base, trust_code=context.trust_code)
+    _check_inputs(context.data.spec, data.spec, settings.source)
+    train: Split = data.train
+    if "self_supervised" not in context.task.capabilities:
+        train = UnlabelledSplit(train, next(iter(context.data.validation.ordered(2))).targets)
+    return replace(context, data=replace(context.data, train=train))
+
+
+def _completed(context: Context, settings: DataSettings) -> DataSettings:
+    """The settings with the tokenizer of the recipe's data, and with little held out."""
+    given = settings.model_fields_set
+    changes: dict[str, object] = {name: HELD_OUT for name in ("validation", "test") if name not in given}
+    tokenizer = getattr(context.data, "files", {}).get(TOKENIZER_FILE)
+    if tokenizer is not None:
+        path = context.folder / TOKENIZER_FILE
+        path.write_bytes(tokenizer)
+        changes["tokenizer"] = str(path)
+    return settings.model_copy(update=changes)
+
+
+def _check_inputs(expected: NetworkSpec, found: NetworkSpec, source: str) -> None:
+    """Refuse inputs of other names, types or values.
+
+    Raises:
+        DataError: They differ.
+    """
+    sides = [[(each.name, each.dtype, len(each.shape)) for each in spec.signature.inputs] for spec in (expected, found)]
+    if sides[0] == sides[1]:
+        return
+    inputs = [", ".join(map(str, spec.signature.inputs)) for spec in (expected, found)]
+    msg = gettext(
+        "the stage's own data {source} give the inputs {found}, and the network takes {expected}; give data of the same kind",
+        source=source,
+        found=inputs[1],
+        expected=inputs[0],
+    )
+    raise DataError(msg)
+
+
+def _absent(like: Tensor, batch: Batch) -> Tensor:
+    """Targets of samples without a label: `UNLABELLED`, or NaN for real numbers; as long as the inputs if one is per token."""
+    shape = list(like.shape[1:])
+    if like.ndim == 2 and not like.is_floating_point():
+        shape = [next(iter(batch.inputs.values())).shape[1]]
+    value = float("nan") if like.is_floating_point() else UNLABELLED
+    return torch.full((batch.size, *shape), value, dtype=like.dtype, device=batch.device)
