@@ -26,6 +26,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.run_directory import SHIPPED_NETWORK
 from compress.core.user_path import user_path
 from compress.models.settings import CONFIG, ModelSettings, split_source
+from compress.models.text.sentence_settings import MODULES, sentence_settings
 from compress.tasks.choice import TaskChoice
 
 if TYPE_CHECKING:
@@ -139,7 +140,10 @@ def portable_architecture(settings: ModelSettings, base: Path) -> ModelSettings:
     file = user_path(name, base) / "config.json"
     if kind != "hf" or not file.is_file():
         return settings
-    return settings.model_copy(update={"args": {**settings.args, CONFIG: json.loads(file.read_bytes())}})
+    pooling = (
+        sentence_settings(name, settings.args, base).model_dump(exclude_none=True) if (file.parent / MODULES).is_file() else {}
+    )
+    return settings.model_copy(update={"args": {**settings.args, **pooling, CONFIG: json.loads(file.read_bytes())}})
 
 
 def _place(folder: Path) -> Path:

@@ -1,4 +1,6 @@
-"""`hf:NAME_OR_FOLDER`: classifiers of Hugging Face's transformers, an optional package, for images and for text.
+"""`hf:NAME_OR_FOLDER`: networks of Hugging Face's transformers, an optional package, for images and for text.
+
+The task decides the head: a classifier of images or texts, or one for tokens, answers, masked tokens or vectors.
 
 A folder is read as it is; any other name is looked up in the local cache, then on the hub. Weights are safetensors alone. Code
 that a checkpoint brings runs only with --trust-code. Each network is wrapped in a module with plain tensors in and out.
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +31,16 @@ from compress.models.hugging_face_config import (
 )
 from compress.models.read_weights import first_few
 from compress.models.settings import CONFIG, FRESH, ModelSettings
+from compress.models.text.sentence_settings import SentenceSettings, sentence_settings
+from compress.models.text.task_kinds import TextKind, text_kind
+from compress.models.text.task_networks import AnswerFinder, MaskedTokens, SentenceEncoder, TokenClassifier
 from compress.tasks.base import Task
 
 if TYPE_CHECKING:
-    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, PretrainedConfig
+    from transformers import PretrainedConfig
+
+Auto = Any
+"""A class of transformers that chooses the class of a network by its configuration, such as `AutoModel`."""
 
 _MARKS = ("_is_hf_initialized", "_use_kernels", "_weight_conversions")
 """What transformers notes on a module while it loads weights: a network with fresh weights lacks some of it."""
@@ -79,30 +87,25 @@ def build(
     settings: ModelSettings,
     spec: NetworkSpec,
     *,
-    task: Task,  # noqa: ARG001
+    task: Task,
     base: Path,
     trust_code: bool,
 ) -> UnfittedModel:
-    """Build a classifier with its weights, for images or text as its configuration says.
+    """Build a network with its weights, for the task; a classifier for images or text as its configuration says.
 
     Raises:
         MissingPackageError: transformers is not installed.
         TrustError: The checkpoint brings code of its own.
         ModelError: No such checkpoint, not a classifier, no safetensors, weights that do not fit, images of another size.
     """
+    kind = text_kind(task)
+    if kind is not None:
+        return _text_network(kind, name, settings, spec, base=base, trust_code=trust_code)
     config = read_config(name, settings, base, trust_code=trust_code)
     is_image = is_image_classifier(config, name)
     if is_image:
         _fit_size(config, name, spec, has_weights=settings.weights != FRESH and CONFIG not in settings.args)
-    if settings.weights == FRESH or CONFIG in settings.args:
-        with quiet_transformers():
-            network = _auto(is_image).from_config(config, trust_remote_code=trust_code)
-        notes: tuple[Fact, ...] = ()
-    else:
-        network, notes = _pretrained(name, config, base, is_image=is_image, trust_code=trust_code)
-    for part in network.modules():
-        for key in _MARKS:
-            vars(part).pop(key, None)
+    network, notes = _network(_auto(is_image), name, config, settings, base=base, trust_code=trust_code)
     if not is_image:
         return UnfittedModel(SequenceClassifier(network), int(config.num_labels), notes)
     module = ImageClassifier(network)
@@ -111,26 +114,97 @@ def build(
     return UnfittedModel(module, int(config.num_labels), notes)
 
 
-def _auto(is_image: bool) -> type[AutoModelForImageClassification | AutoModelForSequenceClassification]:
+def _text_network(
+    kind: TextKind, name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool
+) -> UnfittedModel:
+    """A network for a task of texts; errors as for `build`."""
+    sentence = sentence_settings(name, {**settings.args, **_configured(settings)}, base)
+    own = {key: value for key, value in settings.args.items() if key not in SentenceSettings.model_fields}
+    config = read_config(name, settings.model_copy(update={"args": own}), base, trust_code=trust_code)
+    labels = config.num_labels
+    if kind == "tokens":
+        config.update({"id2label": dict(enumerate(spec.classes)), "label2id": {tag: n for n, tag in enumerate(spec.classes)}})
+    elif kind == "answers":
+        config.update({"num_labels": 2})
+    changed = config.num_labels != labels
+    network, notes = _network(
+        _text_auto(kind), name, config, settings, base=base, trust_code=trust_code, has_own_labels=changed
+    )
+    takes_types = int(getattr(config, "type_vocab_size", 0) or 0) > 1
+    if kind == "vectors":
+        if getattr(network, "pooler", None) is not None:
+            network.pooler = None  # type: ignore[assignment]  # its output is not used
+        module: nn.Module = SentenceEncoder(network, takes_types=takes_types, settings=sentence, width=int(config.hidden_size))
+    else:
+        wrapper = {"tokens": TokenClassifier, "answers": AnswerFinder, "masked": MaskedTokens}[kind]
+        module = wrapper(network, takes_types=takes_types)
+    return UnfittedModel(module, 0, notes)
+
+
+def _configured(settings: ModelSettings) -> Mapping[str, object]:
+    """The entries of a whole configuration."""
+    known = settings.args.get(CONFIG)
+    return known if isinstance(known, Mapping) else {}
+
+
+def _network(
+    auto: Auto,
+    name: str,
+    config: PretrainedConfig,
+    settings: ModelSettings,
+    *,
+    base: Path,
+    trust_code: bool,
+    has_own_labels: bool = False,
+) -> tuple[nn.Module, tuple[Fact, ...]]:
+    """A network of transformers with its weights, or with new ones, and notes."""
+    notes: tuple[Fact, ...] = ()
+    if settings.weights == FRESH or CONFIG in settings.args:
+        with quiet_transformers():
+            network = auto.from_config(config, trust_remote_code=trust_code)
+    else:
+        network, notes = _pretrained(name, config, base, auto=auto, has_own_labels=has_own_labels, trust_code=trust_code)
+    for part in network.modules():
+        for key in _MARKS:
+            vars(part).pop(key, None)
+    return network, notes
+
+
+def _auto(is_image: bool) -> Auto:
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
-    auto: type[AutoModelForImageClassification | AutoModelForSequenceClassification] = AutoModelForSequenceClassification
-    return AutoModelForImageClassification if is_image else auto
+    return AutoModelForImageClassification if is_image else AutoModelForSequenceClassification
+
+
+def _text_auto(kind: TextKind) -> Auto:
+    from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForTokenClassification
+
+    autos: dict[TextKind, Auto] = {
+        "tokens": AutoModelForTokenClassification,
+        "answers": AutoModelForQuestionAnswering,
+        "masked": AutoModelForMaskedLM,
+        "vectors": AutoModel,
+    }
+    return autos[kind]
 
 
 def _pretrained(
-    name: str, config: PretrainedConfig, base: Path, *, is_image: bool, trust_code: bool
+    name: str, config: PretrainedConfig, base: Path, *, auto: Auto, has_own_labels: bool, trust_code: bool
 ) -> tuple[nn.Module, tuple[Fact, ...]]:
-    """The network with its weights as float32, and notes on what was missing, left over or converted."""
+    """The network with its weights as float32, and notes on what was missing, left over or converted.
+
+    With labels of its own, whose number is not that of the checkpoint, its head is new.
+    """
     saved_as = str(config.dtype).removeprefix("torch.")
     try:
         with quiet_transformers():
-            network, report = _auto(is_image).from_pretrained(
+            network, report = auto.from_pretrained(
                 **where(name, base),
                 config=config,
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=has_own_labels,
                 trust_remote_code=trust_code,
             )
     except Exception as error:  # likewise
@@ -150,8 +224,12 @@ def _pretrained(
 
 def _loading_notes(name: str, network: nn.Module, report: Mapping[str, Iterable[str]]) -> list[Fact]:
     """Notes on weights that are fresh or not used; a network with other fresh weights than its head is refused."""
-    missing, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
-    body = f"{getattr(network, 'base_model_prefix', '')}."
+    other = (key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])
+    missing, unused = sorted({*report["missing_keys"], *other}), sorted(report["unexpected_keys"])
+    is_body = getattr(network, "base_model", None) is network
+    if is_body:  # without a head; the pooler is for classifiers
+        missing, unused = ([key for key in keys if not key.startswith("pooler.")] for keys in (missing, unused))
+    body = "" if is_body else f"{getattr(network, 'base_model_prefix', '')}."
     if inside := [key for key in missing if key.startswith(body)]:
         msg = gettext(
             "hf:{name} lacks {count} weights of its network ({inside}); save the whole network",
