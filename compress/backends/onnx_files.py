@@ -31,14 +31,16 @@ def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
     """Set the metadata of a model, in place: classes, normalisation, input size, signature and producer."""
     model.producer_name, model.producer_version = "compress", compress.__version__
     entries = {"classes": json.dumps(spec.classes, ensure_ascii=False)}
-    if (image := spec.preprocessing) is not None:
+    if spec.takes_images:
         entries |= {
-            "mean": json.dumps(image.mean),
-            "std": json.dumps(image.std),
+            "mean": json.dumps(spec.mean),
+            "std": json.dumps(spec.std),
             "shape": json.dumps(spec.shape),
             "layout": "NCHW",
-            "resize": json.dumps(image.resize),
+            "resize": json.dumps(spec.resize),
         }
+    if spec.text is not None:
+        entries["text"] = spec.text.model_dump_json()
     entries |= {"compress": compress.__version__, "signature": spec.signature.model_dump_json()}
     onnx.helper.set_model_props(model, entries)
 

@@ -92,6 +92,12 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, contents: bytes) -> None:
+    """Write bytes, never a part of them."""
+    with atomic_write(path) as aside:
+        aside.write_bytes(contents)
+
+
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path, and rename the file atomically."""
     with atomic_write(path) as aside:

@@ -34,6 +34,24 @@ class ImagePreprocessing(FrozenModel):
     resize: Resize | None = None
 
 
+class TextPreprocessing(FrozenModel):
+    """Preprocessing of a text, or of a pair of texts: a tokenizer, whose file is shipped beside the network.
+
+    Attributes:
+        kind: `text`.
+        tokenizer: SHA-256 of its `tokenizer.json`.
+        max_length: Longest sequence in tokens; longer ones are cut.
+        pad_id: Token that fills the shorter sequences of a batch.
+        pairs: Whether a sample is two texts.
+    """
+
+    kind: Literal["text"] = "text"
+    tokenizer: str
+    max_length: int = Field(default=512, ge=1)
+    pad_id: int = Field(default=0, ge=0)
+    pairs: bool = False
+
+
 class NetworkSpec(FrozenModel):
     """Signature, class names and preprocessing of a network; shipped with the artifact.
 
@@ -45,7 +63,7 @@ class NetworkSpec(FrozenModel):
 
     signature: Signature
     classes: tuple[str, ...] = ()
-    preprocessing: ImagePreprocessing | None = Field(default=None)
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = Field(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -120,13 +138,23 @@ class NetworkSpec(FrozenModel):
         Raises:
             SignatureError: The input is not an image.
         """
-        if self.preprocessing is None:
+        if not isinstance(self.preprocessing, ImagePreprocessing):
             msg = gettext(
                 "this needs a network whose input is an image; it takes {inputs}",
                 inputs=", ".join(map(str, self.signature.inputs)),
             )
             raise SignatureError(msg)
         return self.preprocessing
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether a sample is an image with known preprocessing."""
+        return isinstance(self.preprocessing, ImagePreprocessing)
+
+    @property
+    def text(self) -> TextPreprocessing | None:
+        """Preprocessing of a text; None where the inputs are no texts."""
+        return self.preprocessing if isinstance(self.preprocessing, TextPreprocessing) else None
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ USER_CODE = "python:"
 FAMILIES: Mapping[str, str] = {
     "stage": "a step of the pipeline",
     "task": "loss and metrics of a modality",
-    "data": "a source of images",
+    "data": "a source of data",
     "model": "a source of networks",
     "loss": "a term of a training loss",
     "teacher": "a source of target logits for a student",
@@ -62,7 +62,8 @@ class Entry:
             importance: `scores` (`channels`, `weights`; both by default), `loss_change`, `magnitude`;
             schedule: `parameters` of its own with defaults, `curve` it follows, `granularities` it needs, `single_step`,
             `exchanges` connections, `trains`; penalty: `structured`, `acts_on` (`weights` by default), `grows`, `picks`;
-            rounding: `iterative`, `blockwise`; data: `argument` that follows the name;
+            rounding: `iterative`, `blockwise`; data: `argument` that follows the name, `kind` of the samples (`image` by
+            default, `text`, `any`);
             range: what the estimator `observes` (`histogram` by default, `extremes`, `normalized histogram`);
             runner: `format` of the file that it runs, `own_profile` if a device profile may have it as `runtime` and not only
             among its `runtimes`, `providers` if `:` and an execution provider may follow its name.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BATCH = "batch"
 """Name of the free axis of samples."""
+SEQUENCE = "sequence"
+"""Name of the free axis of tokens."""
 
 DType = Literal[
     "float32",

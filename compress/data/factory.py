@@ -12,14 +12,15 @@ from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.trusted_code import code_hash
 from compress.data.interface import Data
-from compress.data.settings import DataSettings, parse_source
+from compress.data.settings import DataSettings, misplaced_message, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.find_images import describe_files
 from compress.data.sources.folder_listing import SUFFIXES, describe, files_hash, listing_hash
 from compress.data.sources.npz_files import npz_files
 from compress.data.sources.segmentation.mask_listing import masks_hash
+from compress.data.text.fingerprint import text_fingerprint
 
-WITHHOLDS_LABELS = ("digits", "glyphs", "cifar10", "cifar100", "imagefolder", "masks", "shapes_masks")
+WITHHOLDS_LABELS = ("digits", "glyphs", "cifar10", "cifar100", "imagefolder", "masks", "shapes_masks", "csv", "python_docs")
 """Sources that know `labelled`."""
 
 
@@ -44,6 +45,8 @@ def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -
             listed=listed,
         )
         raise DataError(msg)
+    for field in settings.misplaced:
+        raise DataError(misplaced_message(settings, field))
     data: Data = lookup("data", origin.name).load()(settings, origin)
     return replace(data, settings=settings)
 
@@ -89,6 +92,8 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, object]:
         return {"listing": describe_files(origin.path)}
     if origin.name == "python":
         return {"code": code_hash(origin.argument, base)}
+    if settings.is_text:
+        return text_fingerprint(settings, origin)
     if origin.name == "distilled":
         behind = read_metadata(origin.path).data
         return {
@@ -97,6 +102,5 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, object]:
         }
     if origin.name in ("coco", "voc", "yolo"):
         return {"listing": files_hash(origin.path)} | _images_beside(origin.path)
-    if origin.name in ("glyphs", "shapes_masks", "drawn_boxes"):
-        return {"matplotlib": version("matplotlib"), "pillow": version("pillow")}
-    return {}
+    drawn = ("glyphs", "shapes_masks", "drawn_boxes")
+    return {"matplotlib": version("matplotlib"), "pillow": version("pillow")} if origin.name in drawn else {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from compress.core.fact import Fact
@@ -31,6 +31,7 @@ class Data:
         skipped: Skipped files with reasons.
         warnings: Reasons why metrics are wrong or undefined: samples in two splits, classes without samples.
         settings: Settings of the source; None for loaders of the user.
+        files: Contents of files that an artifact needs beside its network, by name, such as `tokenizer.json`.
     """
 
     spec: NetworkSpec
@@ -41,6 +42,7 @@ class Data:
     skipped: tuple[Fact, ...] = ()
     warnings: tuple[Fact, ...] = ()
     settings: DataSettings | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @staticmethod
     def from_loaders(  # public API: each keyword is one fact about the data that loaders do not tell

@@ -14,6 +14,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.registry import lookup, names
 from compress.core.user_path import user_path
+from compress.data.text.settings import Columns, Lengths, TrainedTokenizer
 
 if TYPE_CHECKING:
     from compress.tasks.capability import Capability
@@ -23,6 +24,11 @@ Pixels = Annotated[int, Field(ge=8, le=1024)]
 Size = tuple[int, int]
 """Height and width, pixels."""
 SMOKE_PIXELS = 32
+SMOKE_TOKENS = 32
+IMAGE_FIELDS = ("image_size", "channels", "augment", "samples", "views", "workers", "sizes", "mean", "std")
+"""Fields without effect on texts."""
+TEXT_FIELDS = ("columns", "tokenizer", "lengths", "encoding")
+"""Fields without effect on other data."""
 
 
 class DataSettings(FrozenModel):
@@ -32,6 +38,7 @@ class DataSettings(FrozenModel):
         source: `digits`, `glyphs`, `drawn_parts`, `cifar10`, `cifar100`, `imagefolder:PATH`; `masks:PATH` and `shapes_masks`
             for segmentation;
             `npz:PATH` (named arrays), `images:PATH` (without labels), `random:MODEL.onnx` (noise);
+            texts: `csv:PATH`, `python_docs`;
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Pixels that the network sees: one number for height and width, or `[height, width]`.
         channels: 3, or 1 for networks with grey images.
@@ -50,6 +57,12 @@ class DataSettings(FrozenModel):
         mean: Mean per channel of pixels in [0, 1] for `images:`; None is that of ImageNet.
         std: Standard deviation per channel for `images:`; None is that of ImageNet.
         seed: Seed of splits, generated data and augmentation.
+        columns: Columns of a table of texts.
+        tokenizer: Of texts: `model`, that of the `hf:` network of the recipe (of its teacher, if it has one); a folder with
+            `tokenizer.json`, the file itself, or a name on the hub; or `{train: wordpiece, vocabulary: 8000}` to train one on
+            the training texts. None is `model` where the recipe has such a network, else a trained WordPiece tokenizer.
+        lengths: Lengths of sequences in tokens; longer texts are cut.
+        encoding: Character encoding of files with texts.
     """
 
     source: str = "digits"
@@ -68,6 +81,10 @@ class DataSettings(FrozenModel):
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0.0)], ...] | None = None
     seed: int = 0
+    columns: Columns = Columns()
+    tokenizer: TrainedTokenizer | str | None = None
+    lengths: Lengths = Lengths()
+    encoding: str = "utf-8"
 
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> Self:
@@ -81,6 +98,22 @@ class DataSettings(FrozenModel):
         return self
 
     @property
+    def is_text(self) -> bool | None:
+        """Whether the source gives texts; None for a source of any kind of data, and for an unknown one."""
+        name = self.source.partition(":")[0]
+        kind = lookup("data", name).options.get("kind", "image") if name in names("data") else "any"
+        return None if kind == "any" else kind == "text"
+
+    @property
+    def misplaced(self) -> tuple[str, ...]:
+        """Fields that are set, and that the kind of data does not have."""
+        if self.is_text is None:
+            return ()
+        others = IMAGE_FIELDS if self.is_text else TEXT_FIELDS
+        defaults = {name: field.get_default(call_default_factory=True) for name, field in type(self).model_fields.items()}
+        return tuple(name for name in others if name in self.model_fields_set and getattr(self, name) != defaults[name])
+
+    @property
     def size(self) -> Size:
         """Height and width in pixels that the network sees."""
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
@@ -88,21 +121,27 @@ class DataSettings(FrozenModel):
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
         """Capabilities of the task that each field in use needs; the default augmentation, only for images, needs none."""
-        if self.augment == "none" or "augment" not in self.model_fields_set:
+        if self.is_text or self.augment == "none" or "augment" not in self.model_fields_set:
             return {}
         return {"augment": ("image_input",)}
 
     def smoke(self) -> Self:
         """The same source with few samples."""
+        sizes: dict[str, object] = {"image_size": self._smoke_size(), "samples": min(self.samples, 310)}
+        if self.is_text:
+            sizes = {"lengths": self._smoke_lengths()}
         return self.model_copy(
             update={
-                "image_size": self._smoke_size(),
+                **sizes,
                 "limit": min(self.limit or 96, 96),
                 "labelled": None if self.labelled is None else min(self.labelled, 48),
                 "evaluation_limit": min(self.evaluation_limit or 96, 96),
-                "samples": min(self.samples, 310),
             }
         )
+
+    def _smoke_lengths(self) -> Lengths:
+        """At most `SMOKE_TOKENS` tokens."""
+        return Lengths(typical=min(self.lengths.typical, SMOKE_TOKENS), most=min(self.lengths.most, SMOKE_TOKENS))
 
     def _smoke_size(self) -> int | Size:
         """At most `SMOKE_PIXELS` a side; sides that differ are multiples of 8, in about the same ratio."""
@@ -133,6 +172,22 @@ class DataSource:
     def path(self) -> Path:
         """The argument as a path."""
         return user_path(self.argument, self.base).absolute()
+
+
+def misplaced_message(settings: DataSettings, field: str) -> str:
+    """Why a field that is set has no effect on data of this source."""
+    if settings.is_text:
+        return gettext(
+            "{field} is a setting of images, and {source} gives texts; leave it out (texts have: {others})",
+            field=field,
+            source=settings.source,
+            others=", ".join(TEXT_FIELDS),
+        )
+    return gettext(
+        "{field} is a setting of texts, and {source} gives none; leave it out, or use a source of texts, such as csv:PATH",
+        field=field,
+        source=settings.source,
+    )
 
 
 def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSource:

@@ -11,6 +11,7 @@ import json
 
 from compress.core.network_spec import NetworkSpec
 from compress.data import decode_image
+from compress.export.infer_text import text_preprocessing
 from compress.tasks.infer_code import CLASSIFY, InferCode
 
 HEAD = '''"""{purpose}
@@ -166,11 +167,18 @@ def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
 
 def example_input(spec: NetworkSpec) -> str:
     """Example of an input file, for the help text of the script."""
-    return "inputs.npz" if spec.preprocessing is None else "image.png"
+    if spec.text is not None:
+        return '"A text" "Another text"' if spec.text.pairs else '"A text"'
+    return "image.png" if spec.takes_images else "inputs.npz"
 
 
 def _script(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run: str) -> str:
-    if spec.preprocessing is None:
+    if spec.text is not None:
+        about, body = text_preprocessing(spec, spec.text)
+        needs = needs.replace(" pillow", " tokenizers")
+        imports = imports.replace("from PIL import Image", "from tokenizers import Tokenizer")
+        imports = imports.replace("import warnings\nfrom os import PathLike\n", "")
+    elif not spec.takes_images:
         inputs = {tensor.name: tensor.dtype for tensor in spec.signature.inputs}
         about = "\n".join((ARRAYS_INPUT, *(f"  {tensor}" for tensor in spec.signature.inputs)))
         body = ARRAYS.format(inputs=json.dumps(inputs))

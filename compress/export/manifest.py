@@ -99,7 +99,15 @@ def _describe_tensor(spec: TensorSpec, batch: int | None) -> dict[str, object]:
 
 def _describe_preprocessing(spec: NetworkSpec) -> list[object]:
     """Preprocessing steps from a file to the input."""
-    if spec.preprocessing is None:
+    if (text := spec.text) is not None:
+        inputs = ", ".join(tensor.name for tensor in spec.signature.inputs)
+        return [
+            f"tokenizer.json of the package tokenizers, {'pairs of texts' if text.pairs else 'one text'}",
+            f"cut at {text.max_length} tokens",
+            f"padded with token {text.pad_id} to the longest text of the batch; attention_mask 0 there",
+            f"int64 (batch, sequence): {inputs}",
+        ]
+    if not spec.takes_images:
         return ["arrays by the names of the inputs"]
     return [
         "first frame, upright by its EXIF orientation",

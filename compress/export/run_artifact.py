@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from compress.backends.onnx_files import read_metadata
 from compress.core.entries import items
 from compress.core.errors import ConversionError, DataError, TrustError
 from compress.core.language import gettext
-from compress.core.network_spec import ImagePreprocessing, NetworkSpec
+from compress.core.network_spec import ImagePreprocessing, NetworkSpec, TextPreprocessing
 from compress.core.registry import lookup, names
 from compress.core.signature import Signature
 from compress.data.sources.find_images import SUFFIXES
@@ -117,7 +117,7 @@ def is_own_script(folder: Path) -> bool:
     spec = read_spec(folder / MODEL)
     if not all(PLAIN_NAME.match(tensor.name) for tensor in (*spec.signature.inputs, *spec.signature.outputs)):
         return False
-    codes = {lookup("task", name).load().infer_code for name in names("task")}
+    codes = {code for name in names("task") for code in lookup("task", name).load().infer_codes()}
     return any(text == infer_script(spec, runtime=runtime, code=code) for code in codes for runtime in RUNTIMES)
 
 
@@ -133,13 +133,17 @@ def read_spec(path: Path) -> NetworkSpec:
         return NetworkSpec(
             signature=Signature.model_validate(entries["signature"]),
             classes=tuple(map(str, items(entries, "classes"))),
-            preprocessing=ImagePreprocessing(**image) if image else None,
+            preprocessing=ImagePreprocessing(**image) if image else _text(entries),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         msg = gettext(
             "{path} has no metadata of compress ({kind}); give an artifact of a run", path=path, kind=type(error).__name__
         )
         raise ConversionError(msg) from error
+
+
+def _text(entries: Mapping[str, object]) -> TextPreprocessing | None:
+    return TextPreprocessing.model_validate(entries["text"]) if "text" in entries else None
 
 
 def _inputs(source: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compress.core.atomic_files import write_bytes
 from compress.core.entries import Row
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
@@ -59,6 +60,8 @@ def write_artifact(
     write_labels(folder, spec)
     if isinstance(context.task, DefectTask):
         write_threshold(folder, source, candidate.file_for("onnxruntime"), context)
+    for name, contents in context.data.files.items():
+        write_bytes(folder / name, contents)
     write_licences(folder, licences)
     write_manifest(folder, spec, device=target.name, runtime=target.runtime, licences=licences, further=further)
     return inside, notes

@@ -277,7 +277,7 @@ def _runs(module: nn.Module, channels: int, size: int) -> bool:
 
 
 def _why_not(network: nn.Module, spec: NetworkSpec, name: str, error: Exception, advice: Advice) -> str:
-    if spec.preprocessing is None or spec.image_channels is None:
+    if not spec.takes_images or spec.image_channels is None:
         inputs = ", ".join(map(str, spec.signature.inputs))
         return gettext(
             "{name} cannot take {inputs}, in this order: {message_line}; change the network or the data",

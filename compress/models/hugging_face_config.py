@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 from compress.core.errors import MissingPackageError, ModelError, TrustError, message_line
 from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
-from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
+from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, TensorSpec
 from compress.core.user_path import user_path
 from compress.models.settings import CONFIG, ModelSettings
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-SEQUENCE = "sequence"
 CONNECTION_S = 3.0
 """Time limit for a connection to the hub."""
 TYPICAL_SEQUENCE = 128

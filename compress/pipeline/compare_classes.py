@@ -177,7 +177,7 @@ def _disagreement(
 def _pictures(data: Data, samples: Sequence[int]) -> dict[int, str]:
     """Small JPEGs of samples, as base64; none where the samples are no images of one or three channels."""
     shapes = [tensor.shape for tensor in data.spec.signature.inputs]
-    if not samples or data.spec.preprocessing is None or len(shapes) != 1 or shapes[0][1] not in (1, 3):
+    if not samples or not data.spec.takes_images or len(shapes) != 1 or shapes[0][1] not in (1, 3):
         return {}
     from compress.data.denormalise import to_pixels
 

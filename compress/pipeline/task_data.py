@@ -79,11 +79,12 @@ def _check_labels(data: Data, task: Task) -> None:
     from compress.data.image_split import ImageSplit
     from compress.data.named_split import NamedSplit
     from compress.data.sources.npz import ArraySplit
+    from compress.data.text.split import TextSplit
 
     if not takes_class_numbers(task, data.spec):
         return
     for name, split in (("validation", data.validation), ("test", data.test)):
-        labels = split.labels if isinstance(split, ImageSplit | NamedSplit | ArraySplit) else None
+        labels = split.labels if isinstance(split, ImageSplit | NamedSplit | ArraySplit | TextSplit) else None
         if labels is not None:
             refuse_unlabelled(labels, name)
 

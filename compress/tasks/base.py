@@ -70,6 +70,11 @@ class Task(ABC):
     capabilities: ClassVar[frozenset[Capability]]
     infer_code: ClassVar[InferCode] = OUTPUTS
 
+    @classmethod
+    def infer_codes(cls) -> tuple[InferCode, ...]:
+        """The code of `infer.py` for all options."""
+        return (cls.infer_code,)
+
     @property
     def deciding(self) -> TaskMetric:
         """The deciding metric, for budgets, early stopping and the report."""
@@ -220,7 +225,7 @@ class Task(ABC):
         only = spec.signature.inputs[0] if len(spec.signature.inputs) == 1 else None
         if only is None or not only.is_continuous:
             absent |= {"continuous_input", "image_input"}
-        elif spec.preprocessing is None or len(only.shape) != 4:
+        elif not spec.takes_images or len(only.shape) != 4:
             absent.add("image_input")
         return self.capabilities - absent
 

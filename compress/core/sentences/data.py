@@ -10,6 +10,12 @@ SENTENCES: Sentences = {
         gettext("inputs are random noise, so ranges and similarities are valid only for noise; use real inputs with npz:PATH")
         + (gettext("; sizes of free axes are assumed: {sizes}", sizes=fact.values["sizes"]) if fact.values["sizes"] else "")
     ),
+    "data.texts_cut": "{count} of {texts} {subject} texts are longer than {most} tokens, and are cut there",
+    "data.texts_empty": "{count} of {texts} {subject} texts are empty: their answer does not depend on a text",
+    "data.no_padding_token": (
+        "the tokenizer names no padding token: shorter texts of a batch are filled with token {token}, which the attention "
+        "mask hides"
+    ),
     "data.few_samples_in_all_splits": (
         "{count} samples are too few to split: training, validation and test all use the same ones, from {subject}"
     ),

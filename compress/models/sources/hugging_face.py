@@ -69,15 +69,17 @@ class SequenceClassifier(nn.Module):
 
     Args:
         network: A network of `AutoModelForSequenceClassification`.
+        takes_types: Whether it has embeddings of token types; without them these are not used.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, takes_types: bool = True) -> None:
         super().__init__()
         self.network = network
+        self.takes_types = takes_types
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Logits."""
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        types = {} if token_type_ids is None or not self.takes_types else {"token_type_ids": token_type_ids}
         logits: Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         return logits
 
@@ -107,7 +109,8 @@ def build(
         _fit_size(config, name, spec, has_weights=settings.weights != FRESH and CONFIG not in settings.args)
     network, notes = _network(_auto(is_image), name, config, settings, base=base, trust_code=trust_code)
     if not is_image:
-        return UnfittedModel(SequenceClassifier(network), int(config.num_labels), notes)
+        takes_types = int(getattr(config, "type_vocab_size", 0) or 0) > 1
+        return UnfittedModel(SequenceClassifier(network, takes_types=takes_types), int(config.num_labels), notes)
     module = ImageClassifier(network)
     if spec.image_channels is not None:
         notes = (*notes, *_fit_channels(module, spec.image_channels))

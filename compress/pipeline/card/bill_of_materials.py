@@ -121,7 +121,7 @@ def _model_card(record: RunRecord, networks: list[SourceNetwork]) -> Object:
 
 
 def _format(record: RunRecord, tensor: TensorSpec) -> str:
-    return f"{'image, ' if record.spec.preprocessing else ''}{tensor}"
+    return f"{f'{record.spec.preprocessing.kind}, ' if record.spec.preprocessing else ''}{tensor}"
 
 
 def _dataset(record: RunRecord) -> Object:

@@ -47,7 +47,7 @@ def metadata(record: RunRecord, *, license_id: str = "", base_model: str = "") -
         license_id: Identifier of the licence on the hub, such as `apache-2.0`; `unknown` by default.
         base_model: Name on the hub of the network that the run started from; by default as far as the recipe shows it.
     """
-    hub_task = HUB_TASKS.get(task_name(record), "") if record.spec.preprocessing else ""
+    hub_task = HUB_TASKS.get(task_name(record), "") if record.spec.takes_images else ""
     names = [network.hub_name for network in source_networks(record) if network.role == "network" and network.hub_name]
     metrics = [] if record.smoke else _metrics(record)
     task = {"type": hub_task or task_name(record), "name": task_name(record)}

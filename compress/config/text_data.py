@@ -1,0 +1,78 @@
+"""Settings of text data that follow from others: the tokenizer of the recipe's networks, and the targets of the task.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from compress.config.key_path import KeyPath
+from compress.config.pydantic_messages import Finding
+from compress.core.language import gettext
+from compress.core.user_path import user_path
+from compress.data.settings import DataSettings, misplaced_message
+from compress.data.text.settings import MODEL, Targets
+from compress.models.settings import ModelSettings, split_source
+from compress.tasks.base import Task
+
+TARGETS: dict[str, Targets] = {"single": "classes", "multilabel": "labels", "regression": "values"}
+"""Targets of the kinds of `text_classification`."""
+
+
+def check_text_data(data: DataSettings, models: Sequence[tuple[KeyPath, ModelSettings]]) -> Iterator[Finding]:
+    """Settings of another kind of data, and a tokenizer of a network that has none.
+
+    Args:
+        data: The `data:` block.
+        models: Networks and teachers with their key paths.
+    """
+    for field in data.misplaced:
+        yield ("data", field), misplaced_message(data, field)
+    if data.is_text and data.tokenizer == MODEL and tokenizer_of(settings for _, settings in models) is None:
+        yield (
+            ("data", "tokenizer"),
+            gettext(
+                "neither the model nor a teacher is an hf: network with a tokenizer; give a folder with tokenizer.json, or "
+                "train one: tokenizer: {{train: wordpiece, vocabulary: 8000}}"
+            ),
+        )
+
+
+def complete_text_data(data: DataSettings, models: Iterable[ModelSettings], task: Task, base: Path) -> DataSettings:
+    """The settings with the tokenizer and the targets that follow from the networks and the task.
+
+    Args:
+        data: The `data:` block.
+        models: The teachers, then the model.
+        task: The task.
+        base: Folder for relative paths.
+    """
+    if not data.is_text:
+        return data
+    update: dict[str, object] = {}
+    source = tokenizer_of(models) if data.tokenizer in (None, MODEL) else None
+    if source is not None and (data.tokenizer == MODEL or has_tokenizer(source, base)):
+        update["tokenizer"] = source
+    targets = TARGETS.get(str(getattr(task, "kind", "")))
+    if task.name == "text_classification" and targets is not None and data.columns.targets is None:
+        update["columns"] = data.columns.model_copy(update={"targets": targets})
+    return data.model_copy(update=update) if update else data
+
+
+def tokenizer_of(models: Iterable[ModelSettings]) -> str | None:
+    """Folder or name of the first network of Hugging Face, which has the tokenizer of all; None without one."""
+    for settings in models:
+        for source in filter(None, (settings.source, settings.architecture)):
+            kind, name = split_source(source)
+            if kind == "hf":
+                return name
+    return None
+
+
+def has_tokenizer(source: str, base: Path) -> bool:
+    """Whether a folder has a tokenizer; any other name is one on the hub, where networks of texts have one."""
+    folder = user_path(source, base)
+    names = ("tokenizer.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json")
+    return not folder.is_dir() or any((folder / name).is_file() for name in names)

@@ -1,0 +1,132 @@
+"""`python_docs`: sentences of the documentation that Python ships, and the area of its library that each is about.
+
+The sentences are those of the docstrings of Python's own modules, read with `ast` and not imported, and of the language
+reference in `pydoc_data.topics`. A class is an area, such as `network` or `files`, with the modules of `AREAS`. The names of
+these modules are removed from all sentences, so that no class is spelled out. Each sentence occurs once, and areas have
+equal numbers of sentences. What there is to read depends on the version of Python, which is part of the fingerprint.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from compress.core.errors import DataError
+from compress.core.language import gettext
+from compress.data.augment import seed_of
+from compress.data.interface import Data
+from compress.data.settings import DataSettings, DataSource
+from compress.data.text.build import build_text_data
+from compress.data.text.table import TextTable
+
+TOPICS = "pydoc_data.topics"
+AREAS: dict[str, str] = {
+    "files": "os posixpath ntpath genericpath pathlib shutil tarfile zipfile tempfile gzip bz2 lzma glob fnmatch fileinput "
+    "filecmp mailbox _pyio stat shelve dbm netrc plistlib linecache zipapp zipimport",
+    "language": TOPICS,
+    "network": "asyncio socket socketserver http urllib ssl smtplib ftplib imaplib poplib nntplib telnetlib xmlrpc wsgiref "
+    "selectors ipaddress webbrowser cgi cgitb email mimetypes",
+    "numbers": "decimal _pydecimal fractions statistics random numbers datetime _pydatetime calendar zoneinfo colorsys bisect "
+    "heapq _strptime secrets hashlib hmac uuid collections graphlib operator base64",
+    "programs": "ast inspect dis tokenize importlib pickle pickletools copy copyreg types typing dataclasses enum functools "
+    "contextlib abc weakref pkgutil modulefinder runpy site sysconfig compileall py_compile symtable pyclbr threading "
+    "multiprocessing subprocess concurrent queue sched signal",
+    "testing": "unittest doctest pdb bdb trace timeit profile pstats cProfile logging traceback tracemalloc warnings",
+    "text": "re string textwrap difflib json csv html xml configparser gettext locale codecs encodings argparse optparse "
+    "getopt shlex cmd pprint reprlib stringprep tomllib quopri rlcompleter",
+}
+"""Modules of each area. Modules that a version of Python does not have are passed over."""
+WORDS = (5, 60)
+"""Fewest and most words of a sentence."""
+_OTHER = frozenset(("test", "tests", "__pycache__"))
+_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
+_MARKUP = re.compile(r"[*`]+|:\w+:")
+_LISTS = (">>>", "...", "-", "*", "|", "+", "=", ":")
+_NAMES = re.compile(r"\b(?:" + "|".join(sorted({name for text in AREAS.values() for name in text.split()})) + r")\b[.]?")
+
+
+def load(settings: DataSettings, origin: DataSource) -> Data:
+    """Read the sentences and split them, the classes in equal parts.
+
+    Raises:
+        DataError: This Python ships no documentation.
+        MissingPackageError: tokenizers is not installed.
+    """
+    areas = read_areas(sysconfig.get_paths()["stdlib"])
+    count = min(map(len, areas.values()))
+    if count < 10:
+        msg = gettext(
+            "this Python ships no source files with docstrings, which python_docs is made of; use another data source"
+        )
+        raise DataError(msg)
+    texts: list[str] = []
+    for area, sentences in areas.items():
+        order = np.random.default_rng(seed_of("python_docs", area)).permutation(len(sentences))[:count]
+        texts += [sentences[index] for index in sorted(order.tolist())]
+    targets = [area for area in areas for _ in range(count)]
+    return build_text_data({"all": TextTable(texts, targets=targets)}, settings, origin)
+
+
+@cache
+def read_areas(folder: str) -> dict[str, tuple[str, ...]]:
+    """The sentences of each area, none of which is in two of them.
+
+    Args:
+        folder: Folder of Python's library.
+    """
+    found: dict[str, str | None] = {}
+    for area, modules in AREAS.items():
+        for module in modules.split():
+            for docstring in docstrings(module, Path(folder)):
+                for sentence in sentences_of(docstring):
+                    found[sentence] = area if found.get(sentence, area) == area else None
+    return {area: tuple(sentence for sentence, own in found.items() if own == area) for area in AREAS}
+
+
+def docstrings(module: str, folder: Path) -> Iterator[str]:
+    """Docstrings of a module or package without its tests, from its source files.
+
+    Args:
+        module: Name.
+        folder: Folder of Python's library.
+    """
+    if module == TOPICS:
+        yield from importlib.import_module(module).topics.values()
+        return
+    package = folder / module
+    for file in sorted(package.rglob("*.py")) if package.is_dir() else [folder / f"{module}.py"]:
+        if not file.is_file() or _OTHER & set(file.relative_to(folder).parts):
+            continue
+        yield from _docstrings_in(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def _docstrings_in(node: ast.AST) -> Iterator[str]:
+    """Docstrings of a module or definition and of those in its statements; expressions have none."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield ast.get_docstring(node) or ""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.excepthandler):
+            yield from _docstrings_in(child)
+
+
+def sentences_of(docstring: str) -> Iterator[str]:
+    """Whole sentences of plain paragraphs, without names of modules; lists, tables and code are left out."""
+    for paragraph in re.split(r"\n\s*\n", docstring):
+        if any(line.lstrip().startswith(_LISTS) for line in paragraph.splitlines()):
+            continue
+        for raw in _END.split(_MARKUP.sub("", " ".join(paragraph.split()))):
+            sentence = " ".join(_NAMES.sub(" ", raw).split())
+            if WORDS[0] <= len(sentence.split()) <= WORDS[1] and _is_plain(sentence):
+                yield sentence
+
+
+def _is_plain(sentence: str) -> bool:
+    letters = sum(character.isalpha() or character == " " for character in sentence)
+    return sentence[0].isupper() and sentence[-1] in ".!?" and letters >= 0.85 * len(sentence)

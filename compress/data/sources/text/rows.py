@@ -1,0 +1,99 @@
+"""Rows of named cells → `TextTable`, the same for all sources of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from compress.core.errors import DataError, nearest
+from compress.core.language import gettext
+from compress.data.text.settings import Columns
+from compress.data.text.table import Cell, TextTable
+
+Row = tuple[str, Mapping[str, object]]
+"""Place in messages, and cells by the names of their columns."""
+
+
+def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place: str) -> TextTable:
+    """The table of texts in these rows.
+
+    Args:
+        rows: The rows.
+        names: Names of all columns.
+        columns: Columns of texts and targets.
+        place: File in messages.
+
+    Raises:
+        DataError: A column is missing, a text is no text, or there are no rows.
+    """
+    targets = _check_columns(names, columns, place)
+    table: dict[str, list[object]] = {"texts": [], "pairs": [], "targets": []}
+    origin = []
+    for where, cells in rows:
+        origin.append(where)
+        table["texts"].append(_text(cells.get(columns.text), columns.text, where))
+        if columns.text_pair is not None:
+            table["pairs"].append(_text(cells.get(columns.text_pair), columns.text_pair, where))
+        if targets:
+            table["targets"].append(_target([cells.get(name) for name in targets], columns))
+    if not origin:
+        msg = gettext("{place} has no rows; give a table of texts", place=place)
+        raise DataError(msg)
+    return TextTable(
+        table["texts"],  # type: ignore[arg-type]
+        table["pairs"] if columns.text_pair is not None else None,  # type: ignore[arg-type]
+        table["targets"] if targets else None,  # type: ignore[arg-type]
+        origin,
+    )
+
+
+def _check_columns(names: Sequence[str], columns: Columns, place: str) -> tuple[str, ...]:
+    """The columns of targets; empty for a table without the default one."""
+    targets = (columns.target,) if isinstance(columns.target, str) else columns.target
+    if "target" not in columns.model_fields_set and targets == ("target",) and "target" not in names:
+        targets = ()
+    for name in filter(None, (columns.text, columns.text_pair, *targets)):
+        if name not in names:
+            msg = gettext(
+                "{place} has no column {name!r}: {hint}; name the columns in the recipe, such as "
+                "`columns: {{text: sentence, target: label}}`",
+                place=place,
+                name=name,
+                hint=nearest(name, names),
+            )
+            raise DataError(msg)
+    return targets
+
+
+def _text(value: object, column: str, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        msg = gettext(
+            "{where}: the column {column} holds {kind}, not a text; name the column of texts in `columns`",
+            where=where,
+            column=column,
+            kind=type(value).__name__,
+        )
+        raise DataError(msg)
+    return value
+
+
+def _target(cells: Sequence[object], columns: Columns) -> Cell:
+    """The target of one row: a cell, several, or the classes of one; None where it is empty."""
+    if len(cells) > 1:
+        return None if all(cell is None or cell == "" for cell in cells) else [_plain(cell) for cell in cells]
+    cell = cells[0]
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return [] if columns.targets == "labels" and cell is not None else None
+    if isinstance(cell, list | tuple):
+        return [_plain(part) for part in cell]
+    if columns.targets == "labels":
+        return [part.strip() for part in _plain(cell).split(columns.separator) if part.strip()]
+    return _plain(cell)
+
+
+def _plain(cell: object) -> str:
+    """A cell as text: whole numbers without a point."""
+    if isinstance(cell, bool):
+        return str(int(cell))
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else "" if cell is None else str(cell).strip()

@@ -1,0 +1,1 @@
+"""Text data: tokenizers, encoded samples, and batches of sequences of different lengths."""

@@ -1,0 +1,74 @@
+"""Settings of text data: columns, tokenizer and lengths. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
+
+Targets = Literal["classes", "labels", "values"]
+"""Kinds of targets: one class, any number of classes, or real numbers for each sample."""
+FILE = "tokenizer.json"
+"""File of a tokenizer."""
+MODEL = "model"
+"""Tokenizer of the network that the recipe starts from."""
+
+
+class Columns(FrozenModel):
+    """Columns of a table of texts.
+
+    Attributes:
+        text: Name of the column of texts.
+        text_pair: Name of the column of second texts; None for single texts.
+        target: Name of the column of targets, or of several columns, each of which is a class (0 or 1) or a value; a table
+            without the column `target` has no targets.
+        targets: What the targets are: `classes`, one for each sample; `labels`, any number of classes, separated by
+            `separator`; `values`, real numbers. None is what the task needs, by default classes.
+        separator: Separator of the classes of a sample in one column, for `labels`.
+    """
+
+    text: str = "text"
+    text_pair: str | None = None
+    target: str | tuple[str, ...] = "target"
+    targets: Targets | None = None
+    separator: str = Field(default=",", min_length=1)
+
+
+class TrainedTokenizer(FrozenModel):
+    """A tokenizer that is trained on the training texts.
+
+    Attributes:
+        train: `wordpiece` (BERT), `bpe` (bytes, GPT-2), or `unigram` (SentencePiece).
+        vocabulary: Largest number of tokens, with the special ones.
+        lowercase: Whether texts are lower-cased, and accents removed, first.
+    """
+
+    train: Literal["wordpiece", "bpe", "unigram"]
+    vocabulary: int = Field(default=8000, ge=16, le=1_000_000)
+    lowercase: bool = True
+
+
+class Lengths(FrozenModel):
+    """Lengths of sequences in tokens, with special tokens.
+
+    Attributes:
+        typical: Length that is served most; of examples, timings and estimates.
+        most: Longest sequence; longer ones are cut.
+    """
+
+    typical: int = Field(default=64, ge=1, le=1_000_000)
+    most: int = Field(default=512, ge=2, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.typical > self.most:
+            msg = gettext(
+                "lengths: typical {typical} is above most {most}; lower `typical`, or raise `most`",
+                typical=self.typical,
+                most=self.most,
+            )
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,108 @@
+"""`TextTokenizer`: a tokenizer that cuts at the longest sequence, and the token numbers of texts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from compress.data.text.ragged import Ragged
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+_CHUNK = 4096
+"""Texts that are encoded together."""
+
+
+class Encoded(NamedTuple):
+    """Token numbers of texts.
+
+    Attributes:
+        ids: Tokens.
+        types: 1 for the tokens of a second text, else 0.
+        cut: Texts that are longer than the longest sequence.
+        empty: Texts without a token besides the special ones.
+    """
+
+    ids: Ragged
+    types: Ragged
+    cut: int
+    empty: int
+
+
+@dataclass(frozen=True, eq=False)
+class TextTokenizer:
+    """A tokenizer of the package `tokenizers`, with its padding and the length it cuts at, which are part of its file.
+
+    Attributes:
+        tokenizer: The tokenizer.
+        max_length: Longest sequence in tokens.
+        pad_id: Token that fills shorter sequences.
+        has_pad: Whether that is a token for this purpose, and not any token that the attention mask hides.
+    """
+
+    tokenizer: Tokenizer
+    max_length: int
+    pad_id: int
+    has_pad: bool = True
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, max_length: int, pad: str | None) -> TextTokenizer:
+        """A tokenizer that cuts and pads so, whatever its file said.
+
+        Args:
+            tokenizer: Changed in place.
+            max_length: Longest sequence in tokens.
+            pad: Token that fills shorter sequences; None for none.
+        """
+        number = tokenizer.token_to_id(pad) if pad is not None else None
+        tokenizer.enable_truncation(max_length)
+        tokenizer.enable_padding(pad_id=number or 0, pad_token=pad if number is not None and pad else "[PAD]")
+        return cls(tokenizer, max_length, number or 0, number is not None)
+
+    @property
+    def vocabulary(self) -> int:
+        """Largest token number, and 1."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=0) + 1
+
+    @property
+    def file(self) -> bytes:
+        """Contents of `tokenizer.json`."""
+        return self.tokenizer.to_str(pretty=False).encode()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return hashlib.sha256(self.file).hexdigest()
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
+        """Token numbers of texts or pairs of texts, cut at the longest sequence, without padding.
+
+        A text without any token becomes one padding token, which is attended to, so that a network has an input.
+
+        Args:
+            texts: N texts.
+            pairs: Second texts, (N,); None for single texts.
+        """
+        ids: list[list[int]] = []
+        types: list[list[int]] = []
+        cut = empty = 0
+        for start in range(0, len(texts), _CHUNK):
+            first = texts[start : start + _CHUNK]
+            inputs = list(first) if pairs is None else list(zip(first, pairs[start : start + _CHUNK], strict=True))
+            for encoding in self._without_padding(inputs):
+                cut += bool(encoding.overflowing)
+                empty += all(encoding.special_tokens_mask)
+                ids.append(encoding.ids or [self.pad_id])
+                types.append(encoding.type_ids or [0])
+        return Encoded(Ragged.of(ids, self.pad_id), Ragged.of(types), cut, empty)
+
+    def _without_padding(self, inputs: list[str] | list[tuple[str, str]]) -> list[Encoding]:
+        padding = self.tokenizer.padding or {}
+        self.tokenizer.no_padding()
+        try:
+            return list(self.tokenizer.encode_batch(inputs))
+        finally:
+            self.tokenizer.enable_padding(**padding)

@@ -1,0 +1,143 @@
+"""Read a tokenizer: from a `tokenizer.json`, from the folder of a network, or from the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.core.errors import DataError, MissingPackageError, message_line
+from compress.core.language import gettext
+from compress.core.user_path import user_path
+from compress.data.text.settings import FILE
+from compress.data.text.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")
+"""Names of padding tokens of files that name none, in the order of preference."""
+SHIFTED = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "xmod", "data2vec-text")
+"""Kinds of networks that count positions from the number of the padding token."""
+
+
+def load_tokenizer(source: str, base: Path, most: int) -> TextTokenizer:
+    """Read a tokenizer; it cuts at `most` tokens, or at the positions that the network in its folder has, if these are fewer.
+
+    Args:
+        source: A `tokenizer.json`, a folder with one, or a name on the hub.
+        base: Folder for relative paths.
+        most: Longest sequence in tokens.
+
+    Raises:
+        DataError: There is none, or it cannot be read.
+        MissingPackageError: tokenizers is not installed.
+    """
+    path = user_path(source, base)
+    if path.is_file():
+        return _configured(_read(path), {}, path.parent, most)
+    if path.is_dir():
+        file = path / FILE
+        return _configured(_read(file) if file.is_file() else _converted(path), {}, path, most)
+    return _from_hub(source, path, most)
+
+
+def import_tokenizers() -> None:
+    """Check that the package is installed.
+
+    Raises:
+        MissingPackageError: It is not.
+    """
+    try:
+        import tokenizers  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError("tokenizers", "hf", gettext("text data")) from error
+
+
+def _read(path: Path) -> Tokenizer:
+    import_tokenizers()
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers raises Exception itself
+        msg = gettext(
+            "{path} is no tokenizer.json ({reason}); save it with tokenizers or with AutoTokenizer.save_pretrained",
+            path=path,
+            reason=message_line(error),
+        )
+        raise DataError(msg) from error
+
+
+def _converted(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder without `tokenizer.json`, made by transformers of its other files."""
+    try:
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    except ImportError as error:
+        raise MissingPackageError("transformers", "hf", gettext("a tokenizer without tokenizer.json")) from error
+    try:
+        loaded = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # transformers raises errors of many kinds
+        raise _missing(folder, message_line(error)) from error
+    if not isinstance(loaded, PreTrainedTokenizerFast):
+        raise _missing(folder, gettext("its tokenizer has no fast form"))
+    tokenizer: Tokenizer = loaded.backend_tokenizer
+    return tokenizer
+
+
+def _from_hub(name: str, path: Path, most: int) -> TextTokenizer:
+    try:
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    except ImportError as error:
+        raise MissingPackageError("transformers", "hf", gettext("the tokenizer {name}", name=name)) from error
+    try:
+        loaded = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # likewise
+        raise _missing(path, message_line(error)) from error
+    if not isinstance(loaded, PreTrainedTokenizerFast):
+        raise _missing(path, gettext("its tokenizer has no fast form"))
+    most = min(most, loaded.model_max_length)
+    return TextTokenizer.of(loaded.backend_tokenizer, most, _pad(loaded.backend_tokenizer, loaded.pad_token))
+
+
+def _configured(tokenizer: Tokenizer, config: dict[str, object], folder: Path, most: int) -> TextTokenizer:
+    config = {**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json"), **config}
+    named = config.get("pad_token")
+    pad = str(named.get("content")) if isinstance(named, dict) else named if isinstance(named, str) else None
+    positions = _positions(_json(folder / "config.json"))
+    return TextTokenizer.of(tokenizer, min(most, positions or most), _pad(tokenizer, pad))
+
+
+def _positions(config: dict[str, object]) -> int | None:
+    """Longest sequence of the network that a folder holds."""
+    most = config.get("max_position_embeddings")
+    if not isinstance(most, int) or most < 2:
+        return None
+    kind, pad = config.get("model_type"), config.get("pad_token_id")
+    return most - pad - 1 if kind in SHIFTED and isinstance(pad, int) else most
+
+
+def _pad(tokenizer: Tokenizer, named: str | None) -> str | None:
+    """Name of the padding token: that of the configuration, of the file's own padding, or one of the usual names."""
+    own = (tokenizer.padding or {}).get("pad_token")
+    candidates = (named, own, *PAD_NAMES)
+    return next((name for name in candidates if name is not None and tokenizer.token_to_id(name) is not None), None)
+
+
+def _json(path: Path) -> dict[str, object]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _missing(path: Path, reason: str) -> DataError:
+    return DataError(
+        gettext(
+            "no tokenizer in {path} ({reason}); give a folder with tokenizer.json, or train one: "
+            "`tokenizer: {{train: wordpiece, vocabulary: 8000}}`",
+            path=path,
+            reason=reason,
+        )
+    )

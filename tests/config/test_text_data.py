@@ -1,0 +1,48 @@
+import pytest
+
+from compress.config.recipe import loads, resolved_yaml
+from compress.core.errors import RecipeError
+
+RECIPE = """
+name: a
+task: {{text_classification: {{kind: {kind}}}}}
+data: {{source: python_docs{data}}}
+model: {{source: "{model}"}}
+stages: [train]
+"""
+
+
+def read(base, data="", model="encoder:tiny", kind="single"):
+    return loads(RECIPE.format(data=data, model=model, kind=kind), base=base)
+
+
+def test_the_tokenizer_of_the_network_is_used(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tokenizer.json").touch()
+    assert read(tmp_path, model="hf:net").data.tokenizer == "net"
+    assert read(tmp_path, ", tokenizer: model", model="hf:net").data.tokenizer == "net"
+    assert read(tmp_path, model="encoder:tiny").data.tokenizer is None
+
+
+def test_a_network_without_a_tokenizer_leaves_it_to_training(tmp_path):
+    (tmp_path / "net").mkdir()
+    assert read(tmp_path, model="hf:net").data.tokenizer is None
+
+
+def test_targets_are_those_of_the_task(tmp_path):
+    assert read(tmp_path, kind="multilabel").data.columns.targets == "labels"
+    assert read(tmp_path, ", columns: {targets: classes}", kind="regression").data.columns.targets == "classes"
+
+
+def test_a_resolved_recipe_loads_to_an_equal_one(tmp_path):
+    recipe = read(tmp_path, ", lengths: {typical: 16}")
+    assert loads(resolved_yaml(recipe), base=tmp_path) == recipe
+    smoke = recipe.smoke()
+    assert loads(resolved_yaml(smoke), base=tmp_path) == smoke
+
+
+def test_faults_have_their_lines(tmp_path):
+    with pytest.raises(RecipeError, match=r"line 4: data\.image_size: image_size is a setting of images"):
+        read(tmp_path, ", image_size: 32")
+    with pytest.raises(RecipeError, match=r"data\.tokenizer: neither the model nor a teacher"):
+        read(tmp_path, ", tokenizer: model")

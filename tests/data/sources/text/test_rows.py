@@ -1,0 +1,30 @@
+import pytest
+
+from compress.core.errors import DataError
+from compress.data.sources.text.rows import table_of
+from compress.data.text.settings import Columns
+
+
+def made(cells, **columns):
+    return table_of([("line 1", cells)], list(cells), Columns(**columns), "file")
+
+
+def test_a_table_without_the_default_target_has_none():
+    assert made({"text": "a"}).targets is None
+    with pytest.raises(DataError, match="no column 'target'"):
+        made({"text": "a"}, target="target")
+
+
+def test_targets_are_cells_or_several():
+    assert made({"text": "a", "target": 3.0}).targets == ["3"]
+    assert made({"text": "a", "target": True}).targets == ["1"]
+    assert made({"text": "a", "target": "  "}).targets == [None]
+    assert made({"text": "a", "target": ["x", "y"]}).targets == [["x", "y"]]
+    assert made({"text": "a", "target": "x| y"}, targets="labels", separator="|").targets == [["x", "y"]]
+    assert made({"text": "a", "p": 1, "q": 0}, target=("p", "q")).targets == [["1", "0"]]
+
+
+def test_a_text_of_another_type_is_refused():
+    with pytest.raises(DataError, match="line 1: the column text holds int"):
+        made({"text": 3, "target": "x"})
+    assert made({"text": None, "target": "x"}).texts == [""]

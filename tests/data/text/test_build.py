@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+pytest.importorskip("tokenizers")
+
+from compress.core.errors import DataError
+from compress.data.factory import load_data
+from compress.data.settings import DataSettings
+from compress.data.text.settings import Columns, Lengths, TrainedTokenizer
+from tests.data.text.toy_texts import toy_rows, write_csv
+
+SMALL = TrainedTokenizer(train="wordpiece", vocabulary=200)
+
+
+def loaded(path, **fields):
+    settings = DataSettings(source=f"csv:{path}", **{"tokenizer": SMALL, "lengths": Lengths(typical=8, most=10), **fields})
+    return load_data(settings, base=path.parent)
+
+
+def test_a_table_becomes_three_splits_and_a_specification(tmp_path):
+    data = loaded(write_csv(tmp_path / "t.csv"))
+    assert data.spec.classes == ("bad", "good")
+    text = data.spec.text
+    assert text is not None
+    assert (text.max_length, text.pad_id, text.pairs) == (10, 0, False)
+    assert [tensor.name for tensor in data.spec.signature.inputs] == ["input_ids", "attention_mask"]
+    assert data.spec.signature.sizes["sequence"] == (1, 8, 10)
+    ids = torch.cat([batch.inputs["input_ids"].flatten() for batch in data.train.ordered(8)])
+    assert ids.max() <= data.spec.signature.inputs[0].values[1]
+    assert list(data.files) == ["tokenizer.json"]
+    assert [fact.code for fact in data.warnings].count("data.texts_cut") >= 1
+
+
+def test_the_tokenizer_knows_the_training_texts_alone(tmp_path):
+    write_csv(tmp_path / "train.csv", toy_rows(20))
+    write_csv(tmp_path / "validation.csv", [("xylophone fine", "good"), ("cat awful", "bad")])
+    write_csv(tmp_path / "test.csv", [("dog fine", "good"), ("cat broken", "bad")])
+    data = loaded(tmp_path)
+    assert b"xylo" not in data.files["tokenizer.json"]
+    assert (len(data.train), len(data.validation), len(data.test)) == (20, 2, 2)
+
+
+def test_the_tokenizer_of_a_file_is_used(tmp_path):
+    trained = loaded(write_csv(tmp_path / "t.csv"))
+    (tmp_path / "tokenizer.json").write_bytes(trained.files["tokenizer.json"])
+    again = loaded(tmp_path / "t.csv", tokenizer=".")
+    assert again.spec == trained.spec
+    assert again.train.fingerprint == trained.train.fingerprint
+
+
+def test_pairs_have_token_types(tmp_path):
+    rows = [(f"{text},{text} again", name) for text, name in toy_rows()]
+    data = loaded(write_csv(tmp_path / "t.csv", rows, "text,other,target"), columns=Columns(text_pair="other"))
+    assert [tensor.name for tensor in data.spec.signature.inputs] == ["input_ids", "attention_mask", "token_type_ids"]
+    assert data.spec.text.pairs
+
+
+def test_copies_in_two_splits_are_told(tmp_path):
+    data = loaded(write_csv(tmp_path / "t.csv", toy_rows(20) * 4))
+    assert "data.duplicates_between_splits" in [fact.code for fact in data.warnings]
+
+
+def test_limits_and_withheld_labels(tmp_path):
+    data = loaded(write_csv(tmp_path / "t.csv"), limit=20, labelled=6, evaluation_limit=4)
+    assert (len(data.train), len(data.validation), len(data.test)) == (20, 4, 4)
+    assert (data.train.labels >= 0).sum() == 6
+
+
+def test_a_table_without_targets_has_none(tmp_path):
+    data = loaded(write_csv(tmp_path / "t.csv", header="text,other"))
+    assert data.spec.classes == ()
+    assert next(iter(data.train.ordered(2))).targets == {}
+
+
+def test_too_few_texts_are_refused(tmp_path):
+    with pytest.raises(DataError, match="texts, at least"):
+        loaded(write_csv(tmp_path / "t.csv", toy_rows(2)))
