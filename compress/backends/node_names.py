@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 """Metadata key of torch's exporter for the modules around an operator: outermost first, the operator last."""
+
+NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
+"""Scope that torch's exporter gives to operators outside of all modules, such as reads of the sizes of inputs."""
+QUANTIZED = re.compile(r"(_MatMul)?_quant(_scales_mul|_output_scale_mul)?$")
+"""Suffix that ONNX Runtime's `quantize_dynamic` adds to the name of a node."""
+FUSED = "com.microsoft"
+"""Domain of operators that ONNX Runtime fuses from several nodes."""
 
 
 def name_nodes(model: ir.Model) -> None:
@@ -47,13 +55,20 @@ def module_path(node: ir.Node, *, ours: bool = False) -> str:
             modules = list(ast.literal_eval(scopes))
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # metadata are untrusted
             return ""
-        return next((str(module) for module in reversed(modules[:-1]) if module), "")
+        return next((str(module) for module in reversed(modules[:-1]) if module and module != NO_MODULE), "")
     if "/" in name:
-        return _join_path(name.strip("/").split("/")[:-1])
-    weights = (str(value.name) for value in node.inputs if value is not None and value.is_initializer())
-    layer = next((weight.rsplit(".", 1)[0] for weight in weights if "." in weight), "")
-    is_generated = name == "" or name.startswith((node.op_type, "node_"))
-    return layer or (name if ours and not is_generated else "")
+        path = _join_path(name.strip("/").split("/")[:-1])
+        return "" if path == NO_MODULE else path
+    layer = next((weight.rsplit(".", 1)[0] for weight in _weight_names(node) if "." in weight), "")
+    is_generated = name == "" or name.startswith((node.op_type, "node_")) or (node.domain == FUSED and "." not in name)
+    return layer or (QUANTIZED.sub("", name) if ours and not is_generated else "")
+
+
+def _weight_names(node: ir.Node) -> Iterator[str]:
+    """Names of the weights of a node; of a fused one only those of no other node, because exporters merge equal weights."""
+    for value in node.inputs:
+        if value is not None and value.is_initializer() and (node.domain != FUSED or len(value.uses()) == 1):
+            yield str(value.name)
 
 
 def _join_path(parts: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from compress.backends.node_names import NAME_SCOPES, module_path, name_nodes
+from compress.backends.node_names import FUSED, NAME_SCOPES, NO_MODULE, module_path, name_nodes
 
 
 def node_of(name: str, *inputs: str, operator: str = "Conv", scopes: str = "") -> ir.Node:
@@ -72,3 +72,26 @@ def test_nodes_are_named_after_layers_or_modules_and_operators() -> None:
     )
     name_nodes(network_of(*nodes))
     assert [node.name for node in nodes] == ["stem", "stem/Conv", "body/Relu", "body/Relu_3", "scale/Add", "Mul_5"]
+
+
+def test_operators_outside_of_all_modules_have_none() -> None:
+    assert module_path(node_of("n", "x", operator="Shape", scopes=f"['', '{NO_MODULE}', 'sym_size']")) == ""
+    assert module_path(node_of(f"{NO_MODULE}/Shape_2", "x", operator="Shape"), ours=True) == ""
+
+
+@pytest.mark.parametrize("suffix", ["_quant", "_MatMul_quant", "_MatMul_quant_scales_mul", "_quant_output_scale_mul"])
+def test_names_of_dynamic_quantization_lead_to_the_layer(suffix: str) -> None:
+    node = node_of(f"encoder.layer.0.output.dense{suffix}", "x", operator="MatMulInteger")
+    assert module_path(node, ours=True) == "encoder.layer.0.output.dense"
+
+
+def test_a_fused_node_has_the_module_of_weights_that_only_it_uses() -> None:
+    nodes = [
+        node_of(f"SkipLayerNorm_{index}", f"x{index}", "norm.weight", operator="SkipLayerNormalization") for index in (0, 1)
+    ]
+    for node in nodes:
+        node.domain = FUSED
+    network_of(nodes[0])
+    assert module_path(nodes[0], ours=True) == "norm"
+    nodes[1].replace_input_with(1, nodes[0].inputs[1])
+    assert module_path(nodes[0], ours=True) == ""

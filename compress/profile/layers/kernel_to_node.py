@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import onnx
 import onnx_ir as ir
 
-from compress.backends.node_names import module_path
+from compress.backends.node_names import FUSED, module_path
 from compress.backends.read_graph import all_nodes
 
 MARK = re.compile(r"origin(\d+)_")
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "MatMulNBits"})
+CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 FUSED_ACTIVATIONS = frozenset(
     {"Relu", "Clip", "LeakyRelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh", "BatchNormalization", "QuantizeLinear"}
 )
@@ -46,10 +46,20 @@ class NodeOrigin:
 
 
 def node_origins(model: onnx.ModelProto) -> tuple[NodeOrigin, ...]:
-    """Nodes of the main graph in order, with their torch modules."""
+    """Nodes of the main graph in order, with their torch modules.
+
+    A fused node whose name and weights say nothing, such as a SkipLayerNormalization that another tool made, has the module of
+    the node before it.
+    """
     indexed = ir.from_proto(model)
     ours = "compress" in indexed.metadata_props
-    return tuple(NodeOrigin(node.name or "", node.op_type, module_path(node, ours=ours)) for node in indexed.graph)
+    modules: dict[ir.Node, str] = {}
+    for node in indexed.graph:
+        modules[node] = module_path(node, ours=ours)
+        if node.domain == FUSED and not modules[node]:
+            before = (value.producer() for value in node.inputs if value is not None)
+            modules[node] = next((modules.get(producer, "") for producer in before if producer is not None), "")
+    return tuple(NodeOrigin(node.name or "", node.op_type, module) for node, module in modules.items())
 
 
 def tag_nodes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -137,3 +137,14 @@ def test_readers_inside_branches_follow_the_new_names():
     tagged = tag_nodes(model(nodes, {}, "y"))
     inputs = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
     assert np.array_equal(onnx_session.run(create_session(tagged), inputs), np.maximum(inputs, 0))
+
+
+def test_a_fused_node_without_a_name_has_the_module_before_it():
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="encoder.intermediate.dense/MatMul"),
+        helper.make_node("BiasGelu", ["h", "b"], ["y"], name="Gelu_AddBias_0", domain="com.microsoft"),
+    ]
+    weights = {"w": np.ones((4, 4), np.float32), "b": np.ones(4, np.float32)}
+    assert [origin.module for origin in node_origins(model(nodes, weights, "y", ["n", 4]))] == [
+        "encoder.intermediate.dense"
+    ] * 2
