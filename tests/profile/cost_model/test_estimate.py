@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -217,3 +219,14 @@ def test_other_threads_want_a_calibration_of_their_own(tiny, monkeypatch):
     never_measure(monkeypatch)
     keep()
     assert "uncalibrated" in cost.latency(tiny, host().model_copy(update={"threads": 2})).detail
+
+
+def test_matrix_products_have_the_band_that_was_measured_on_encoders():
+    convolution, product = work(), replace(work(), operator="MatMul")
+    target = device()
+    target = target.model_copy(update={"efficiency": target.efficiency.model_copy(update={"error_factor": 2.0})})
+    encoder, network = (cost.roofline_estimate(items, target) for items in ((product,), (product, convolution)))
+    assert encoder.band == pytest.approx((encoder.latency_ms / 3, encoder.latency_ms * 3))
+    assert "text encoders on an AMD EPYC took 1.2 to 2.8 times the estimate" in encoder.model
+    assert network.band == pytest.approx((network.latency_ms / 2, network.latency_ms * 2))
+    assert "encoders" not in network.model
