@@ -36,9 +36,9 @@ MILLI_PER_NANO = 1e-6
 PRODUCT_NETWORK = 0.5
 """Share of matrix products above which a network counts as one of them."""
 PRODUCT_RATIOS = 1.2, 2.8
-"""Measured latency ÷ estimate, lowest and highest of 16: BERT shapes 2×128 (fp32 and dynamic int8), 4×256 and 4×512 (fp32) at 16,
-64, 128 and 512 tokens, ONNX Runtime 1.32, one thread of an AMD EPYC; processor time, 10th percentile, because other processes ran.
-The geometric mean is 1.74; products of few rows reach less of the peak, so that the highest ratios are those of 16 tokens."""
+"""Measured latency ÷ estimate, lowest and highest of 16: BERT shapes 2×128 (fp32 and dynamic int8), 4×256 and 4×512 (fp32) at
+16, 64, 128 and 512 tokens, ONNX Runtime 1.32, one thread of an AMD EPYC; processor time, 10th percentile, because other
+processes ran. The geometric mean is 1.74; products of few rows reach less of the peak, so that 16 tokens have the highest."""
 PRODUCT_ERROR_FACTOR = 3.0
 """Error factor of networks of matrix products, where that of the device is smaller."""
 
