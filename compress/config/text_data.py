@@ -17,8 +17,14 @@ from compress.data.text.settings import MODEL, Targets
 from compress.models.settings import ModelSettings, split_source
 from compress.tasks.base import Task
 
-TARGETS: dict[str, Targets] = {"single": "classes", "multilabel": "labels", "regression": "values"}
-"""Targets of the kinds of `text_classification`."""
+TARGETS: dict[str, dict[str, Targets]] = {
+    "text_classification": {"single": "classes", "multilabel": "labels", "regression": "values"},
+    "token_classification": {"": "tags"},
+    "question_answering": {"": "answers"},
+    "masked_language_model": {"": "masked"},
+    "embedding": {"scored": "scores", "matching": "matching"},
+}
+"""Targets of the tasks of texts, by their option `kind` or `pairs`."""
 
 
 def check_text_data(data: DataSettings, models: Sequence[tuple[KeyPath, ModelSettings]]) -> Iterator[Finding]:
@@ -55,8 +61,8 @@ def complete_text_data(data: DataSettings, models: Iterable[ModelSettings], task
     source = tokenizer_of(models) if data.tokenizer in (None, MODEL) else None
     if source is not None and (data.tokenizer == MODEL or has_tokenizer(source, base)):
         update["tokenizer"] = source
-    targets = TARGETS.get(str(getattr(task, "kind", "")))
-    if task.name == "text_classification" and targets is not None and data.columns.targets is None:
+    targets = TARGETS.get(task.name, {}).get(str(getattr(task, "kind", getattr(task, "pairs", ""))))
+    if targets is not None and data.columns.targets is None:
         update["columns"] = data.columns.model_copy(update={"targets": targets})
     return data.model_copy(update=update) if update else data
 

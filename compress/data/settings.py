@@ -14,7 +14,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.registry import lookup, names
 from compress.core.user_path import user_path
-from compress.data.text.settings import Columns, Lengths, TrainedTokenizer
+from compress.data.text.settings import Columns, Lengths, Masking, TrainedTokenizer
 
 if TYPE_CHECKING:
     from compress.tasks.capability import Capability
@@ -27,7 +27,7 @@ SMOKE_PIXELS = 32
 SMOKE_TOKENS = 32
 IMAGE_FIELDS = ("image_size", "channels", "augment", "samples", "views", "workers", "sizes", "mean", "std")
 """Fields without effect on texts."""
-TEXT_FIELDS = ("columns", "tokenizer", "lengths", "encoding")
+TEXT_FIELDS = ("columns", "tokenizer", "lengths", "masking", "encoding")
 """Fields without effect on other data."""
 
 
@@ -62,6 +62,7 @@ class DataSettings(FrozenModel):
             `tokenizer.json`, the file itself, or a name on the hub; or `{train: wordpiece, vocabulary: 8000}` to train one on
             the training texts. None is `model` where the recipe has such a network, else a trained WordPiece tokenizer.
         lengths: Lengths of sequences in tokens; longer texts are cut.
+        masking: How tokens are masked for the task `masked_language_model`.
         encoding: Character encoding of files with texts.
     """
 
@@ -84,6 +85,7 @@ class DataSettings(FrozenModel):
     columns: Columns = Columns()
     tokenizer: TrainedTokenizer | str | None = None
     lengths: Lengths = Lengths()
+    masking: Masking = Masking()
     encoding: str = "utf-8"
 
     @model_validator(mode="after")

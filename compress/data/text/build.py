@@ -24,6 +24,7 @@ from compress.data.text.settings import FILE, Columns, TrainedTokenizer
 from compress.data.text.split import IDS, MASK, TYPES, TextSplit
 from compress.data.text.table import TextTable, divide, limited, withhold
 from compress.data.text.targets import encode_targets
+from compress.data.text.task_splits import TaskSplits, task_splits
 from compress.data.text.tokenizer import Encoded, TextTokenizer
 from compress.data.text.tokenizer_files import load_tokenizer
 from compress.data.text.train_tokenizer import train_tokenizer
@@ -49,6 +50,8 @@ def build_text_data(splits: Mapping[str, TextTable], settings: DataSettings, ori
     tables = (train, limited(validation, most, seed), limited(test, most, seed))
     _check_counts(tables, settings.source)
     tokenizer = make_tokenizer(settings, tables[0], origin.base)
+    if (made := task_splits(tables, tokenizer, settings)) is not None:
+        return assemble(tables, made.encoded, (), made.classes, tokenizer, settings, made)
     encoded = [tokenizer.encode(table.texts, table.pairs) for table in tables]
     targets, classes = _targets(tables, settings.columns)
     return assemble(tables, encoded, targets, classes, tokenizer, settings)
@@ -89,6 +92,7 @@ def assemble(
     classes: Sequence[str],
     tokenizer: TextTokenizer,
     settings: DataSettings,
+    made: TaskSplits | None = None,
 ) -> Data:
     """The data of encoded texts with their targets, checked.
 
@@ -99,17 +103,28 @@ def assemble(
         classes: Names of the classes or values.
         tokenizer: Of the token numbers.
         settings: The `data:` block.
+        made: Splits of a task with targets of other forms, in place of `targets`.
     """
     pairs = any(bool(each.types.values.any()) for each in encoded)
-    splits = [
-        TextSplit({IDS: each.ids, **({TYPES: each.types} if pairs else {})}, target, table.texts)
-        for table, each, target in zip(tables, encoded, targets, strict=True)
-    ]
+    splits = (
+        made.splits
+        if made is not None
+        else [
+            TextSplit({IDS: each.ids, **({TYPES: each.types} if pairs else {})}, target, table.texts)
+            for table, each, target in zip(tables, encoded, targets, strict=True)
+        ]
+    )
     labels = dict(zip(SPLITS, (split.labels for split in splits), strict=True))
     judged = {name: values for name, values in labels.items() if values is not None and name != "training"}
     facts = (*_length_facts(encoded, tokenizer), *find_copies(*splits), *find_missing_classes(judged, classes))
     return Data(
-        text_spec(tokenizer, settings, classes, pairs=pairs, has_second=tables[0].pairs is not None),
+        text_spec(
+            tokenizer,
+            settings,
+            classes,
+            pairs=pairs,
+            has_second=tables[0].pairs is not None if made is None else made.has_second,
+        ),
         splits[0],
         splits[1],
         splits[2],

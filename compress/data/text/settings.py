@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 
-Targets = Literal["classes", "labels", "values"]
-"""Kinds of targets: one class, any number of classes, or real numbers for each sample."""
+Targets = Literal["classes", "labels", "values", "tags", "answers", "masked", "scores", "matching"]
+"""Kinds of targets: one class, any number of classes, or real numbers for each sample; a tag for each word; answers in the
+second text; masked tokens of the texts themselves; scores of pairs of texts, or pairs that belong together."""
 FILE = "tokenizer.json"
 """File of a tokenizer."""
 MODEL = "model"
@@ -26,7 +27,9 @@ class Columns(FrozenModel):
         target: Name of the column of targets, or of several columns, each of which is a class (0 or 1) or a value; a table
             without the column `target` has no targets.
         targets: What the targets are: `classes`, one for each sample; `labels`, any number of classes, separated by
-            `separator`; `values`, real numbers. None is what the task needs, by default classes.
+            `separator`; `values`, real numbers; `tags` of words, or labelled spans; `answers` to the question `text` in
+            `text_pair`; `masked`, tokens of the texts themselves; `scores` of pairs, or `matching` pairs. None is what the task
+            needs, by default classes.
         separator: Separator of the classes of a sample in one column, for `labels`.
     """
 
@@ -51,16 +54,32 @@ class TrainedTokenizer(FrozenModel):
     lowercase: bool = True
 
 
+class Masking(FrozenModel):
+    """How tokens are masked for a masked language model: of the chosen ones 80 % are masked, 10 % replaced, 10 % kept.
+
+    Attributes:
+        probability: Of a token to be chosen.
+        whole_words: Whether all tokens of a word are chosen together.
+        views: How many ways of masking a training text cycles through; those of validation and test texts are fixed.
+    """
+
+    probability: float = Field(default=0.15, gt=0.0, lt=1.0)
+    whole_words: bool = False
+    views: int = Field(default=10, ge=1, le=1000)
+
+
 class Lengths(FrozenModel):
     """Lengths of sequences in tokens, with special tokens.
 
     Attributes:
         typical: Length that is served most; of examples, timings and estimates.
         most: Longest sequence; longer ones are cut.
+        stride: Of `answers`: tokens that two windows of a longer text share; None cuts the text in place of windows.
     """
 
     typical: int = Field(default=64, ge=1, le=1_000_000)
     most: int = Field(default=512, ge=2, le=1_000_000)
+    stride: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

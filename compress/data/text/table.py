@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from compress.data.stratified import Indices, balanced_subset, divide_splits, stratified_hold_out
+from compress.data.text.cells import Answer, LabelledSpan, TaggedWord
 
-Cell = str | float | Sequence[str] | Sequence[float] | None
-"""Target of a text: a class, a value, several of either, or none."""
+Parts = Sequence[TaggedWord] | Sequence[LabelledSpan] | Sequence[Answer]
+Cell = str | float | Sequence[str] | Sequence[float] | Parts | None
+"""Target of a text: a class, a value, several of either, parts of the text, or none."""
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,28 @@ class TextTokenizer:
                 types.append(encoding.type_ids or [0])
         return Encoded(Ragged.of(ids, self.pad_id), Ragged.of(types), cut, empty)
 
+    def encodings(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
+        """Tokens of texts or pairs with the characters and words that they are of, cut at the longest sequence, not padded.
+
+        Args:
+            texts: N texts.
+            pairs: Second texts, (N,); None for single texts.
+        """
+        return self._without_padding(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
+
+    def pack(self, encodings: Sequence[Encoding], *, cut: int | None = None) -> Encoded:
+        """Token numbers of `encodings`.
+
+        Args:
+            encodings: Of N texts.
+            cut: Number of texts that are cut; None counts those with tokens left over.
+        """
+        ids = [encoding.ids or [self.pad_id] for encoding in encodings]
+        types = [encoding.type_ids or [0] for encoding in encodings]
+        empty = sum(all(encoding.special_tokens_mask) for encoding in encodings)
+        over = sum(bool(encoding.overflowing) for encoding in encodings) if cut is None else cut
+        return Encoded(Ragged.of(ids, self.pad_id), Ragged.of(types), over, empty)
+
     def _without_padding(self, inputs: list[str] | list[tuple[str, str]]) -> list[Encoding]:
         padding = self.tokenizer.padding or {}
         self.tokenizer.no_padding()

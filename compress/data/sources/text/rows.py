@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from compress.core.errors import DataError, nearest
 from compress.core.language import gettext
+from compress.data.sources.text.parts_of_texts import answers_in, tagged_text
 from compress.data.text.settings import Columns
 from compress.data.text.table import Cell, TextTable
 
+PAIRED = ("scores", "matching")
+"""Targets of pairs of texts."""
 Row = tuple[str, Mapping[str, object]]
 """Place in messages, and cells by the names of their columns."""
 
@@ -30,11 +33,10 @@ def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place:
     origin = []
     for where, cells in rows:
         origin.append(where)
-        table["texts"].append(_text(cells.get(columns.text), columns.text, where))
-        if columns.text_pair is not None:
-            table["pairs"].append(_text(cells.get(columns.text_pair), columns.text_pair, where))
-        if targets:
-            table["targets"].append(_target([cells.get(name) for name in targets], columns))
+        text, pair, target = _sample(cells, columns, targets, where)
+        table["texts"].append(text)
+        table["pairs"].append(pair)
+        table["targets"].append(target)
     if not origin:
         msg = gettext("{place} has no rows; give a table of texts", place=place)
         raise DataError(msg)
@@ -46,10 +48,29 @@ def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place:
     )
 
 
+def _sample(cells: Mapping[str, object], columns: Columns, targets: Sequence[str], where: str) -> tuple[str, str | None, Cell]:
+    """First text, second text and target of a row."""
+    if columns.targets == "tags":
+        text, tags = tagged_text(cells.get(columns.text), cells.get(targets[0]) if targets else None, where)
+        return text, None, tags
+    text = _text(cells.get(columns.text), columns.text, where)
+    pair = None if columns.text_pair is None else _text(cells.get(columns.text_pair), columns.text_pair, where)
+    if columns.targets == "answers":
+        return text, pair, answers_in(pair or "", cells.get(targets[0]), where) if targets else None
+    if columns.targets in PAIRED and pair is not None and not (text.strip() and pair.strip()):
+        msg = gettext(
+            "{where}: a text of the pair is empty; name both in `columns: {{text: …, text_pair: …}}`, or leave the row out",
+            where=where,
+        )
+        raise DataError(msg)
+    return text, pair, _target([cells.get(name) for name in targets], columns) if targets else None
+
+
 def _check_columns(names: Sequence[str], columns: Columns, place: str) -> tuple[str, ...]:
     """The columns of targets; empty for a table without the default one."""
     targets = (columns.target,) if isinstance(columns.target, str) else columns.target
-    if "target" not in columns.model_fields_set and targets == ("target",) and "target" not in names:
+    is_missing = "target" not in columns.model_fields_set and targets == ("target",) and "target" not in names
+    if is_missing or columns.targets in ("masked", "matching"):
         targets = ()
     for name in filter(None, (columns.text, columns.text_pair, *targets)):
         if name not in names:
