@@ -6,7 +6,8 @@
     log p_rest  float16, the probability of all other classes together
 
 With k = 50 and K = 30,522 a row has 110 bytes. The curve is scaled so that the probabilities sum to 1. The form is that of
-Arcee's DistillKit.
+Arcee's DistillKit. The rest is one class, see `fill_rest`: how its probability is shared is not known, and equal shares are
+far from those of a language model.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def encode_compact(log_p: NDArray[np.float64], k: int) -> NDArray[np.uint8]:
 
 
 def decode_compact(rows: NDArray[np.uint8], k: int, classes: int) -> NDArray[np.float32]:
-    """Log-probabilities of all classes, (n, K); those of the rest are equal.
+    """Log-probabilities of all classes, (n, K); −∞ for those of the rest.
 
     Args:
         rows: Rows of `encode_compact`, (n, row_bytes).
@@ -95,6 +96,6 @@ def decode_compact(rows: NDArray[np.uint8], k: int, classes: int) -> NDArray[np.
     curve = numbers[:, 2:] @ basis(k).curve.T
     mass = np.maximum(1 - np.exp(first) - np.exp(rest), np.exp(LOWEST))
     curve += np.log(mass) - np.logaddexp.reduce(curve, axis=1)[:, None]
-    log_p = np.repeat(rest - np.log(classes - k), classes, axis=1)
+    log_p = np.full((len(rows), classes), -np.inf, dtype=np.float32)
     np.put_along_axis(log_p, top, np.concatenate([first, curve], axis=1), axis=1)
-    return log_p.astype(np.float32)
+    return log_p
