@@ -59,6 +59,7 @@ class Disagreement(FrozenModel):
         predicted: Of the class that the network gives it.
         confidence: Probability of that class in the network.
         image: Small JPEG, base64; empty for a sample that is no image.
+        text: Its start, at most `TEXT_LENGTH` characters; empty for a sample that is no text.
     """
 
     sample: int
@@ -68,6 +69,7 @@ class Disagreement(FrozenModel):
     predicted: str
     confidence: float
     image: str = ""
+    text: str = ""
 
 
 class ClassComparison(FrozenModel):
@@ -108,3 +110,5 @@ CLASSES, CONFUSIONS, DISAGREEMENTS = 50, 10, 24
 """Largest numbers of classes, confusions and disagreements in a record."""
 PICTURES, PICTURE_SIZE = 12, 96
 """Largest number of disagreements with a picture, and the longest side of one, px."""
+TEXT_LENGTH = 240
+"""Largest number of characters of the text of a disagreement."""

@@ -16,6 +16,7 @@ from compress.core.class_comparison import (
     DISAGREEMENTS,
     PICTURE_SIZE,
     PICTURES,
+    TEXT_LENGTH,
     ClassChange,
     ClassComparison,
     ConfusionChange,
@@ -59,7 +60,8 @@ def compare_with(reference: StageOutput | None, answers: Answers | None, data: D
         return None
     samples = shown_disagreements(before, answers)
     pictures = _pictures(data, [sample for sample in samples if sample < SCANNED][:PICTURES])
-    return compare_classes(reference.record.name, before, answers, names, pictures)
+    comparison = compare_classes(reference.record.name, before, answers, names, pictures)
+    return comparison.model_copy(update={"disagreements": tuple(_with_text(each, data) for each in comparison.disagreements)})
 
 
 def compare_classes(
@@ -172,6 +174,16 @@ def _disagreement(
         confidence=round(float(answers[sample, 2]), 4),
         image=pictures.get(sample, ""),
     )
+
+
+def _with_text(disagreement: Disagreement, data: Data) -> Disagreement:
+    """The disagreement with the start of its text, where the test split has texts."""
+    texts: Sequence[str] = getattr(data.test, "texts", ())
+    if disagreement.sample >= len(texts):
+        return disagreement
+    text = " ".join(texts[disagreement.sample].split())
+    short = text if len(text) <= TEXT_LENGTH else f"{text[: TEXT_LENGTH - 1]}…"
+    return disagreement.model_copy(update={"text": short})
 
 
 def _pictures(data: Data, samples: Sequence[int]) -> dict[int, str]:

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from compress.core.class_comparison import CLASSES, CONFUSIONS, DISAGREEMENTS, PICTURE_SIZE, PICTURES
-from compress.core.network_spec import image_spec
+from compress.core.class_comparison import CLASSES, CONFUSIONS, DISAGREEMENTS, PICTURE_SIZE, PICTURES, TEXT_LENGTH
+from compress.core.network_spec import NetworkSpec, image_spec
+from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.data.batch import Batch
 from compress.pipeline.compare_classes import Answers, compare_classes, compare_with, mcnemar, shown_disagreements
 from compress.tasks.classification import Classification
@@ -126,6 +127,21 @@ def test_disagreements_have_small_pictures_of_their_samples(tmp_path: Path) -> N
             expected.thumbnail((PICTURE_SIZE, PICTURE_SIZE))
             difference = np.asarray(image, float).mean((0, 1)) - np.asarray(expected, float).mean((0, 1))
             assert np.abs(difference).max() < 2
+
+
+def test_disagreements_have_the_start_of_their_texts(tmp_path: Path) -> None:
+    true = np.zeros(3)
+    before, after = answers(true, true), answers(np.array([1, 0, 1]), true)
+    tokens = TensorSpec(name="input_ids", dtype="int64", shape=(BATCH, "sequence"))
+    data: Any = SimpleNamespace(
+        spec=NetworkSpec(signature=Signature(inputs=(tokens,)), classes=NAMES),
+        test=SimpleNamespace(texts=["a\n  <b>word</b>", "the same", "w" * 5000]),
+    )
+    comparison = compare_with(reference(tmp_path, before), after, data, Classification())
+    assert comparison is not None
+    texts = {each.sample: each.text for each in comparison.disagreements}
+    assert texts[0] == "a <b>word</b>"
+    assert texts[2] == "w" * (TEXT_LENGTH - 1) + "…"
 
 
 def test_nothing_is_compared_without_a_reference_or_with_other_samples(tmp_path: Path) -> None:

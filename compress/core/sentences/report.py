@@ -76,6 +76,7 @@ WORDS: Mapping[str, str] = {
     "classes.disagreements": "Samples on which the {reference} and the artifact disagree",
     "classes.disagreements.shown": "{shown} of {total}, the ones that only the {reference} classified correctly first",
     "classes.disagreements.header": "sample|class|{reference}|confidence|artifact|confidence|correct",
+    "classes.disagreements.header.texts": "sample|text|class|{reference}|confidence|artifact|confidence|correct",
     "classes.both_wrong": "neither",
     "classes.sample": "test sample {sample}: {true}; the {reference} says {first}, the artifact says {second}",
     # pictures

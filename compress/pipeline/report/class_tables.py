@@ -171,8 +171,10 @@ def class_tables(comparison: ClassComparison) -> Iterator[Table]:
                 reference=reference,
             )
             title = f"{title}: {counted}"
-        rows = tuple(_sample_row(each, reference) for each in comparison.disagreements)
-        yield Table(title, headers("classes.disagreements.header", reference=reference), rows)
+        has_texts = any(each.text for each in comparison.disagreements)
+        key = "classes.disagreements.header.texts" if has_texts else "classes.disagreements.header"
+        rows = tuple(_sample_row(each, reference, has_texts=has_texts) for each in comparison.disagreements)
+        yield Table(title, headers(key, reference=reference), rows)
 
 
 def _class_row(each: ClassChange) -> tuple[Cell, ...]:
@@ -198,10 +200,11 @@ def _share(value: float | None) -> Cell:
     return Cell("—") if value is None else Cell(format_value(value, "fraction"), "measured", key=value)
 
 
-def _sample_row(each: Disagreement, reference: str) -> tuple[Cell, ...]:
+def _sample_row(each: Disagreement, reference: str, *, has_texts: bool) -> tuple[Cell, ...]:
     right = reference if each.before == each.name else "artifact" if each.predicted == each.name else ""
     return (
         Cell(str(each.sample), key=each.sample),
+        *([Cell(each.text)] if has_texts else ()),
         Cell(each.name),
         Cell(each.before),
         _share(each.before_confidence),

@@ -29,6 +29,15 @@ def test_tables_hold_classes_confusions_and_samples(record: RunRecord) -> None:
     assert samples.title.endswith("1 of 9, the ones that only the teacher classified correctly first")
 
 
+def test_texts_of_samples_have_a_column(record: RunRecord) -> None:
+    whole = comparison(("cat", "dog", "owl"))
+    sample = whole.disagreements[0].model_copy(update={"text": "a text | of <b>"})
+    *_, samples = class_tables(whole.model_copy(update={"disagreements": (sample,)}))
+    assert list(samples.header).index("text") == 1
+    assert samples.rows[0][1].text == "a text | of <b>"
+    assert len(samples.header) == len(samples.rows[0])
+
+
 def of_each_class(record: RunRecord, before: dict[str, float], after: dict[str, float]) -> RunRecord:
     """The record of a segmentation, with the IoU of each class in the teacher and after the last two stages."""
 
