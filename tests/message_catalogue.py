@@ -33,9 +33,11 @@ TYPER = (
 """Messages of typer that it looks up by gettext; its other ones, such as `Usage: `, stay English."""
 TABLES = {
     "core/sentences/": None,
-    "core/format_quantity.py": ("LABELS", "METRIC_LABELS"),
+    "core/format_quantity.py": ("LABELS", "METRIC_LABELS", "RESULT_LABELS", "HOW_WORDS"),
     "config/yaml_nodes.py": ("RECIPE", "DEVICE_PROFILE"),
-    "models/check_network.py": ("IN_RECIPE", "IN_PYTHON"),
+    "models/check_network.py": ("IN_RECIPE", "IN_PYTHON", "IN_FILE"),
+    "pipeline/review/compare_runs.py": ("MISSING",),
+    "profile/layers/layer_times.py": ("OWN", "CONVERTING"),
     "tasks/capability.py": ("CAPABILITIES",),
 }
 """Files or folders with tables of messages that other code looks up, and the names of the tables; None for all of them."""
@@ -76,7 +78,7 @@ def _calls(tree: ast.Module) -> Iterator[tuple[Message, int]]:
             texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
             if node.func.id == "gettext" and texts:
                 yield str(texts[0]), node.lineno
-            elif node.func.id == "ngettext":
+            elif node.func.id == "ngettext" and len(texts) > 1:
                 yield (str(texts[0]), str(texts[1])), node.lineno
             elif node.func.id == "Metric":
                 yield from ((str(word.value.value), node.lineno) for word in node.keywords
@@ -88,6 +90,8 @@ def _looked_up(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "gettext" and node.args:
             yield from (inner.id for inner in ast.walk(node.args[0]) if isinstance(inner, ast.Name))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "map" and ast.unparse(node.args[0]) == "gettext":
+            yield from (inner.id for inner in ast.walk(node.args[1]) if isinstance(inner, ast.Name))
 
 
 def _tables(tree: ast.Module, name: str, names: tuple[str, ...] | None) -> Iterator[tuple[Message, int]]:
@@ -116,7 +120,7 @@ def _texts(node: ast.expr) -> Iterator[ast.expr]:
         case ast.Call(func=ast.Attribute(attr="fromkeys")):
             yield from _texts(node.args[1])
         case ast.Call() | ast.Tuple() | ast.List():
-            for value in node.args if isinstance(node, ast.Call) else node.elts:
+            for value in (*node.args, *(each.value for each in node.keywords)) if isinstance(node, ast.Call) else node.elts:
                 yield from _texts(value)
 
 
@@ -133,8 +137,16 @@ def outside_of_catalogue(path: Path, known: set[str]) -> Iterator[tuple[int, str
         if not isinstance(node, ast.JoinedStr) and not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
             continue
         text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in _parts(node))
-        if _WORDS.search(text) and text not in known and not _is_inside_message(node, parents):
+        if _WORDS.search(text) and not _is_known(text, known) and not _is_inside_message(node, parents):
             yield node.lineno, text
+
+
+def _is_known(text: str, known: set[str]) -> bool:
+    """Whether a text is a message; of an f-string, whose values are `{}`, whether one has its fixed parts."""
+    if text in known or "{}" not in text:
+        return text in known
+    pattern = re.compile(re.escape(text).replace(re.escape("{}"), ".+"), re.DOTALL)
+    return any(pattern.fullmatch(message) for message in known)
 
 
 def _parts(node: ast.JoinedStr | ast.Constant) -> list[ast.expr]:
@@ -142,9 +154,11 @@ def _parts(node: ast.JoinedStr | ast.Constant) -> list[ast.expr]:
 
 
 def _is_inside_message(node: ast.expr, parents: dict[ast.AST, ast.AST]) -> bool:
-    """Whether a text is a docstring, a part of an f-string, or stands in one of the calls `_CALLS`."""
+    """Whether a text is a docstring, a part of an f-string, a key, compared, or stands in one of the calls `_CALLS`."""
     above = parents[node]
-    if isinstance(above, ast.Expr | ast.JoinedStr | ast.FormattedValue):
+    if isinstance(above, ast.Expr | ast.JoinedStr | ast.FormattedValue | ast.Compare | ast.MatchValue | ast.Subscript):
+        return True
+    if isinstance(above, ast.Dict) and node in above.keys:
         return True
     while above in parents:
         if isinstance(above, ast.Call) and isinstance(above.func, ast.Name) and above.func.id in _CALLS:

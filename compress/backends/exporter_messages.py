@@ -11,6 +11,8 @@ from contextlib import contextmanager, redirect_stderr
 
 import torch
 
+from compress.core.language import gettext
+
 LOGGERS = ("torch.onnx", "torch.export", "torch.fx.experimental.symbolic_shapes", "onnxscript", "onnx_ir")
 
 
@@ -31,8 +33,6 @@ def quiet_exporters() -> Iterator[None]:
                     "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision)(\..*)?"
                 )
             warnings.filterwarnings("ignore", message="You are using the legacy TorchScript-based", category=DeprecationWarning)
-            # from code that torch generates for recurrences, which has no module
-            warnings.filterwarnings("ignore", message="_check_is_size will be removed", category=FutureWarning)
             warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
             yield
     finally:
@@ -49,5 +49,5 @@ def innermost_reason(error: BaseException | None) -> str:
     operator = next(
         (match[0] for text in texts if (match := re.search(r"\b(?:aten|torchvision|prims)[.:]+[\w.]+", text))), None
     )
-    innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "unknown reason")
-    return f"operator {operator}: {innermost}" if operator else innermost
+    innermost = next((line.strip() for line in texts[-1].splitlines() if line.strip()), gettext("unknown reason"))
+    return gettext("operator {operator}: {reason}", operator=operator, reason=innermost) if operator else innermost

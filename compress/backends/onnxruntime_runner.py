@@ -53,19 +53,20 @@ def provider_of(runtime: str) -> str:
 
 QUIET = 4
 """Log only fatal errors; other errors are raised with the same text."""
-ADVICE = (
-    ("external data", "its external data file is missing: keep the weights file beside the .onnx file"),
-    ("external initializer", "its external data file is missing: keep the weights file beside the .onnx file"),
-    ("externally stored data", "its external data file is missing: keep the weights file beside the .onnx file"),
-    (
-        "is not a registered function/op",
-        "it has a custom operator that ONNX Runtime does not know: export it with ONNX operators, or with its definition",
+_NO_EXTERNAL_DATA = "its external data file is missing: keep the weights file beside the .onnx file"
+_NO_ONNX = "it is not an ONNX file, or a truncated one"
+ADVICE = {
+    "external data": _NO_EXTERNAL_DATA,
+    "external initializer": _NO_EXTERNAL_DATA,
+    "externally stored data": _NO_EXTERNAL_DATA,
+    "is not a registered function/op": (
+        "it has a custom operator that ONNX Runtime does not know: export it with ONNX operators, or with its definition"
     ),
-    ("unable to read the model", "it is not an ONNX file, or a truncated one"),
-    ("opset", "its opset is newer than this runtime: export with a lower opset or `pip install -U onnxruntime`"),
-    ("ir version", "its IR version is newer than this runtime: `pip install -U onnxruntime`, or save with a lower one"),
-    ("protobuf", "it is not an ONNX file, or a truncated one"),
-)
+    "unable to read the model": _NO_ONNX,
+    "opset": "its opset is newer than this runtime: export with a lower opset or `pip install -U onnxruntime`",
+    "ir version": "its IR version is newer than this runtime: `pip install -U onnxruntime`, or save with a lower one",
+    "protobuf": _NO_ONNX,
+}
 """Cause and remedy, by a part of the runtime's message."""
 
 
@@ -230,7 +231,9 @@ def explain_error(path: Path, error: BaseException, runtime: str = "ONNX Runtime
                 text=text[-300:],
             )
         )
-    advice = next((advice for mark, advice in ADVICE if mark in text.lower()), gettext("{runtime} rejects it", runtime=runtime))
+    advice = next(
+        (gettext(ADVICE[mark]) for mark in ADVICE if mark in text.lower()), gettext("{runtime} rejects it", runtime=runtime)
+    )
     return ConversionError(gettext("cannot load {path}: {advice} ({text})", path=path, advice=advice, text=text[-300:]))
 
 

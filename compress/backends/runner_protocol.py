@@ -23,7 +23,7 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 
 from compress.core.errors import ConversionError, DeviceError
-from compress.core.language import gettext
+from compress.core.language import gettext, ngettext
 from compress.core.memory_errors import is_out_of_memory
 
 Array = np.ndarray
@@ -203,10 +203,10 @@ def describe_affinity() -> str:
     """Processors that this thread may run on, as text for the record."""
     allowed, count = allowed_cpus(), os.cpu_count() or 0
     if not allowed:
-        return "not set"
+        return gettext("not set")
     if len(allowed) >= count:
-        return f"{len(allowed)} processors allowed, not pinned"
-    return f"pinned to processor{'s' * (len(allowed) > 1)} {', '.join(map(str, allowed))} of {count}"
+        return ngettext("{number} processor allowed, not pinned", "{number} processors allowed, not pinned", len(allowed))
+    return gettext("pinned to processors {processors} of {count}", processors=", ".join(map(str, allowed)), count=count)
 
 
 @contextmanager
@@ -221,7 +221,9 @@ def pinned(processors: Collection[int]) -> Iterator[None]:
         return
     before = allowed_cpus()
     if not set(processors) <= set(before):
-        reason = f"allowed are {', '.join(map(str, before))}" if before else "this system cannot pin threads"
+        reason = gettext("this system cannot pin threads")
+        if before:
+            reason = gettext("allowed are {processors}", processors=", ".join(map(str, before)))
         msg = gettext(
             "cannot pin to processors {processors}: {reason}", processors=", ".join(map(str, sorted(processors))), reason=reason
         )

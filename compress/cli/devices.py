@@ -10,6 +10,7 @@ import typer
 
 from compress.cli.common import BAD_INPUT, INTERRUPTED, echo, terminal
 from compress.core.language import gettext
+from compress.core.sentences.settings import check_words
 from compress.core.user_path import user_path
 
 app = typer.Typer(help="Device profiles.", no_args_is_help=True)
@@ -43,7 +44,7 @@ def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of
     device = load_device(name)
     results = check_device(device)
     signs = {True: "✓", False: "✗", None: "·"}
-    rows = [(signs[result.met], gettext(result.what), result.text) for result in results]
+    rows = [(signs[result.met], check_words(result.what), result.text) for result in results]
     table(terminal(), f"{device.name}: {device.title}", ("", "", ""), rows, words=True)
     if not reachable(results):
         raise typer.Exit(BAD_INPUT)

@@ -7,6 +7,7 @@ from io import StringIO
 from ruamel.yaml.representer import SafeRepresenter
 
 from compress.config.yaml_nodes import yaml_reader
+from compress.core.language import Translatable
 
 
 class _Representer(SafeRepresenter):
@@ -19,6 +20,9 @@ class _Representer(SafeRepresenter):
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
         """No value becomes an anchor."""
         return True
+
+
+_Representer.add_representer(Translatable, _Representer.represent_str)
 
 
 def dump(tree: object) -> str:

@@ -143,11 +143,11 @@ def _device_limits(budget: Budget, rows: tuple[BenchmarkRow, ...]) -> Iterator[t
     for device, bound in budget.typical_latency_ms.items():
         row = _artifact_row(rows, device)
         arrival: Arrival = row.arrival if row else "back_to_back"
-        limit = _Limit(LATENCY_BY_ARRIVAL[arrival], "latency", bound, "ms", device=device, arrival=arrival)
+        limit = _Limit(LATENCY_BY_ARRIVAL[arrival], gettext("latency"), bound, "ms", device=device, arrival=arrival)
         yield limit, _on_device(row, device, limit.name, "ms")
     for limits, label, name, unit, factor in (
-        (budget.memory_mb, "memory", "memory_bytes", "bytes", MB),
-        (budget.power_w, "power", "power_w", "W", 1.0),
+        (budget.memory_mb, gettext("memory"), "memory_bytes", "bytes", MB),
+        (budget.power_w, gettext("power"), "power_w", "W", 1.0),
     ):
         for device, bound in limits.items():
             quantity = _on_device(_artifact_row(rows, device), device, name, unit)
@@ -162,7 +162,8 @@ def _length_limits(budget: Budget, rows: Sequence[LengthRow]) -> Iterator[tuple[
         for length, bound in sorted(bounds.items()):
             row = by_point.get((device, length))
             quantity = row.quantities[name] if row else Quantity.missing("ms", _length_missing(device, length))
-            yield _Limit(name, "latency", bound, "ms", device=device, arrival="back_to_back", length=length), quantity
+            limit = _Limit(name, gettext("latency"), bound, "ms", device=device, arrival="back_to_back", length=length)
+            yield limit, quantity
 
 
 def _length_missing(device: str, length: int) -> str:
@@ -196,7 +197,8 @@ def check_budget(
     """
     limits = list(_metric_limits(budget, metrics, limited))
     if budget.size_mb is not None:
-        limits.append((_Limit("size_bytes", "size", budget.size_mb * MB, "bytes"), _final(metrics, "size_bytes", "bytes")))
+        limit = _Limit("size_bytes", gettext("size"), budget.size_mb * MB, "bytes")
+        limits.append((limit, _final(metrics, "size_bytes", "bytes")))
     limits += [*_device_limits(budget, rows), *_length_limits(budget, lengths)]
     checks = tuple(limit.check(quantity, budget.confidence) for limit, quantity in limits)
     return Verdict(passed=all(check.passed for check in checks), checks=checks)

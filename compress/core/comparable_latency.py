@@ -8,6 +8,7 @@ session; otherwise it is from the session of the stage, and its detail says so.
 from __future__ import annotations
 
 from compress.core.fact import Fact
+from compress.core.language import joined
 from compress.core.record import BenchmarkRow, Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render
@@ -26,7 +27,7 @@ def stage_metrics(record: RunRecord, stage: StageRecord) -> Metrics:
     own = stage.after.get(LATENCY)
     if interleaved is None and own is not None and own.how == "measured" and _interleaved(record):
         alone = Fact.of("pipeline.timed_alone", stage.name, index=stage.index)
-        return _with_latency(stage.after, own.model_copy(update={"detail": f"{own.detail}; {render(alone)}"}))
+        return _with_latency(stage.after, own.model_copy(update={"detail": joined((own.detail, render(alone)))}))
     return _with_latency(stage.after, interleaved)
 
 

@@ -27,7 +27,7 @@ def number(entries: Mapping[str, object], name: str) -> float:
     """
     value = entries[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _unexpected(name, value, "a number")
+        raise _unexpected(name, value, gettext("a number"))
     return value
 
 
@@ -62,7 +62,7 @@ def text(entries: Mapping[str, object], name: str) -> str:
     """
     value = entries[name]
     if not isinstance(value, str):
-        raise _unexpected(name, value, "a text")
+        raise _unexpected(name, value, gettext("a text"))
     return value
 
 
@@ -75,7 +75,7 @@ def items(entries: Mapping[str, object], name: str) -> Sequence[object]:
     """
     value = entries[name]
     if not isinstance(value, list | tuple):
-        raise _unexpected(name, value, "a list")
+        raise _unexpected(name, value, gettext("a list"))
     return value
 
 
@@ -89,7 +89,7 @@ def mapping(entries: Mapping[str, object], name: str) -> Mapping[str, object]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise _unexpected(name, value, "a mapping")
+        raise _unexpected(name, value, gettext("a mapping"))
     return value
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.text import Text
 
-Scalar = str | int | float | bool | None
+Scalar = Text | int | float | bool | None
 Value = Scalar | tuple[Scalar, ...]
 TEXT = "text"
 """Code of a sentence of an older record."""
@@ -29,7 +30,7 @@ class Fact(FrozenModel):
     """
 
     code: str
-    subject: str = ""
+    subject: Text = ""
     values: Mapping[str, Value] = Field(default_factory=dict)
 
     def __hash__(self) -> int:

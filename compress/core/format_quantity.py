@@ -15,6 +15,8 @@ from compress.core.record import How, Metric, Metrics, Quantity, StageRecord
 PROVENANCE_MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
 """Sign beside every number of a report, by provenance."""
 
+HOW_WORDS: dict[How, str] = {"measured": "measured", "estimated": "estimated", "not measured": "not measured"}
+
 MINUS = "−"
 
 METRIC_LABELS = {
@@ -72,6 +74,49 @@ LABELS = {
     "energy_j": "energy per sample",
 }
 
+RESULT_LABELS = {
+    "agreement": "agreement with the input network",
+    "agreement_with_trained": "agreement with the trained network",
+    "best_epoch": "best epoch",
+    "compressed_bytes": "size, compressed",
+    "compressed_bytes_before": "size before, compressed",
+    "cosine": "cosine",
+    "drop_validation": "validation loss of the metric",
+    "epochs": "epochs",
+    "float_parent_ms": "time of the float network",
+    "images": "images",
+    "macs_ratio": "reduction of MACs",
+    "max_abs": "largest error",
+    "mean_abs": "mean error",
+    "parameters_ratio": "reduction of parameters",
+    "parity_cosine": "parity, cosine",
+    "parity_max_abs": "parity, largest error",
+    "parity_mean_abs": "parity, mean error",
+    "parity_top1": "parity, equal top class",
+    "pruning_speedup": "speed-up by pruning",
+    "quantized_in_conversions_ms": "time of conversions",
+    "quantized_in_float_ms": "time in float",
+    "quantized_in_int8_ms": "time in int8",
+    "quantized_ms": "time of the quantized network",
+    "size_ratio": "reduction of size",
+    "size_ratio_vs_student": "reduction of size against the student",
+    "size_ratio_vs_teacher": "reduction of size against the teacher",
+    "sparsity": "sparsity",
+    "speedup_efficiency": "speed-up as a share of the reduction of MACs",
+    "speedup_vs_before": "speed-up against the stage before",
+    "speedup_vs_student": "speed-up against the student",
+    "speedup_vs_student_cold": "speed-up against the student, cold caches",
+    "speedup_vs_student_periodic": "speed-up against the student, periodic inputs",
+    "speedup_vs_teacher": "speed-up against the teacher",
+    "speedup_vs_teacher_cold": "speed-up against the teacher, cold caches",
+    "speedup_vs_teacher_periodic": "speed-up against the teacher, periodic inputs",
+    "sqnr_db": "SQNR of the outputs",
+    "sqnr_worst_layer_db": "SQNR of the worst layer",
+    "substitution_speedup": "speed-up by substitution",
+    "teacher_s": "time of the teacher",
+}
+"""Quantities of single stages."""
+
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -90,6 +135,7 @@ def is_difference(name: str, metric: Metric) -> bool:
 def quantity_label(name: str, metric: Metric | None = None) -> str:
     """Label of a quantity; with `metric`, also of quantities of the deciding metric."""
     label = quantity_labels(metric).get(name) if metric else gettext(LABELS.get(name, ""))
+    label = label or gettext(RESULT_LABELS.get(name, ""))
     return label or re.sub(r"_(bytes|ms|w|j|db)$", "", name).replace("_", " ")
 
 
@@ -104,7 +150,7 @@ def _scaled(unit: str, largest: float) -> tuple[float, str, int | None]:
     """Factor, display unit and, for some units, a fixed number of decimals."""
     size = abs(largest)
     if unit in ("fraction", "points"):
-        return 100.0, "%" if unit == "fraction" else "points", 2
+        return 100.0, "%" if unit == "fraction" else gettext("points"), 2
     if unit == "bytes":
         factor, prefix = next(((f, p) for f, p in ((1e9, "G"), (1e5, "M"), (1e3, "k")) if size >= f), (1.0, ""))
         return (1e-6 if prefix == "M" else 1 / factor), f"{prefix}B", None if prefix else 0
@@ -135,7 +181,7 @@ def format_value(value: float, unit: str, *, exact: bool = False) -> str:
         text = f"{scaled:.10g}".replace("-", MINUS)
     else:
         text = _format_number(scaled, _decimals(scaled, 3) if decimals is None else decimals)
-    return f"{text} {'point' if text == '1' and shown == 'points' else shown}".strip()
+    return f"{text} {gettext('point') if text == '1' and unit == 'points' else shown}".strip()
 
 
 def difference_unit(unit: str) -> str:
@@ -175,7 +221,7 @@ def format_interval(quantity: Quantity, unit: str | None = None) -> str:
         shown_value = round(scaled, _decimals(scaled, 3) if value_decimals is None else value_decimals) * factor / value_factor
         lower, upper = min(lower, shown_value), max(upper, shown_value)
     first, second = _format_number(lower, lower_decimals), _format_number(upper, decimals)
-    dash = " to " if MINUS in first + second else "–"
+    dash = gettext(" to ") if MINUS in first + second else "–"
     return f"{first}{dash}{second} {shown}".strip()
 
 
@@ -185,9 +231,14 @@ def _round_down(value: float, decimals: int) -> float:
     return math.floor(scaled + 1e-9 * max(1.0, abs(scaled))) / 10.0**decimals
 
 
+def how_words(how: How) -> str:
+    """The words of a provenance."""
+    return gettext(HOW_WORDS[how])
+
+
 def format_provenance(quantity: Quantity) -> str:
     """Sign and words of the provenance."""
-    return f"{PROVENANCE_MARKS[quantity.how]} {quantity.how}"
+    return f"{PROVENANCE_MARKS[quantity.how]} {how_words(quantity.how)}"
 
 
 def format_with_provenance(quantity: Quantity, unit: str | None = None) -> str:
@@ -252,10 +303,11 @@ def format_stage_line(record: StageRecord, previous: Metrics, metric: Metric) ->
         At most 120 columns; `~` marks an estimate, `—` a value that was not measured.
     """
     parts = []
-    for name, label in ((metric.name, metric.label), ("size_bytes", "size"), ("macs", "MACs"), (LATENCY, "latency")):
+    labels = gettext(metric.label), gettext("size"), gettext("MACs"), gettext("latency")
+    for name, label in zip((metric.name, "size_bytes", "macs", LATENCY), labels, strict=True):
         now = record.after.get(name)
         before = (previous_latency(record, now) if name == LATENCY else None) or previous.get(name)
-        change = format_change(before, now).replace(" points", "").replace(" %", "%").replace(" ", "")
+        change = format_change(before, now).replace(f" {gettext('points')}", "").replace(" %", "%").replace(" ", "")
         parts.append(f"{label} {_format_short(now)}{f' ({change})' if change else ''}")
     line = f"{record.index:>2} {record.name[:12]:<12} {'  '.join(parts)}"
     return line if len(line) <= 120 else f"{line[:119]}…"

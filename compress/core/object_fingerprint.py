@@ -24,6 +24,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 
 from compress.core.environment import versions
+from compress.core.language import gettext
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 _NOT_CODE = frozenset((
@@ -59,7 +60,7 @@ def fingerprint_object(value: object) -> ObjectFingerprint:
     try:
         reader.read(value, "")
     except RecursionError:
-        reader.unread.append(f"{type(value).__name__} (nested too deeply)")
+        reader.unread.append(gettext("{kind} (nested too deeply)", kind=type(value).__name__))
     return ObjectFingerprint(reader.digest.hexdigest(), tuple(reader.unread))
 
 

@@ -5,16 +5,19 @@ The report is rendered from records only, without a model. All records are froze
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.class_comparison import ClassComparison
-from compress.core.entries import Tables
 from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
+from compress.core.text import JsonWithTexts, Text
 
+IntervalMethod = Literal["", "wilson", "paired", "bootstrap"]
 How = Literal["measured", "estimated", "not measured"]
+RecordedRow = Mapping[str, JsonWithTexts]
 EXACT_UNITS = ("bytes", "MAC")
 """Units of sizes and counts, which are exact whatever the number of runs."""
 
@@ -40,16 +43,18 @@ class Quantity(FrozenModel):
         high: Upper end of the interval or band.
         runs: Number of samples or runs of a measurement.
         session: For a latency, the key of the stage whose timing session measured it; else empty.
+        method: How the interval of a metric was computed; empty for other quantities and in older records.
     """
 
     value: float | None = None
     unit: str
     how: How
-    detail: str = ""
+    detail: Text = ""
     low: float | None = None
     high: float | None = None
     runs: int | None = None
     session: str = ""
+    method: IntervalMethod = ""
 
     @classmethod
     def measured(
@@ -60,10 +65,11 @@ class Quantity(FrozenModel):
         *,
         interval: tuple[float, float] | None = None,
         runs: int | None = None,
+        method: IntervalMethod = "",
     ) -> Self:
         """A measured or counted number."""
         low, high = interval or (None, None)
-        return cls(value=value, unit=unit, how="measured", detail=detail, low=low, high=high, runs=runs)
+        return cls(value=value, unit=unit, how="measured", detail=detail, low=low, high=high, runs=runs, method=method)
 
     @classmethod
     def estimated(cls, value: float, unit: str, model: str, *, band: tuple[float, float]) -> Self:
@@ -74,6 +80,11 @@ class Quantity(FrozenModel):
     def missing(cls, unit: str, reason: str) -> Self:
         """A number that was not measured, with the reason."""
         return cls(unit=unit, how="not measured", detail=reason)
+
+    @property
+    def is_bootstrapped(self) -> bool:
+        """Whether the interval is from a bootstrap; older records say so in the detail only."""
+        return self.method == "bootstrap" or (not self.method and "bootstrap" in self.detail)
 
     @property
     def is_sampled(self) -> bool:
@@ -160,13 +171,13 @@ class BenchmarkRow(FrozenModel):
 
     subject: str
     device: str
-    runtime: str
+    runtime: Text
     quantities: dict[str, Quantity]
     file: str = ""
     local: bool = False
-    other_hardware: str = ""
+    other_hardware: Text = ""
     arrival: Arrival = "back_to_back"
-    inputs: str = ""
+    inputs: Text = ""
     _older = renamed(here="local")
 
     @property
@@ -249,7 +260,7 @@ class StageRecord(FrozenModel):
     notes: Facts = ()
     warnings: Facts = ()
     curves: dict[str, Curve] = Field(default_factory=dict)
-    tables: Tables = Field(default_factory=dict)
+    tables: dict[str, tuple[RecordedRow, ...]] = Field(default_factory=dict)
     class_comparison: ClassComparison | None = None
     seed: int
     versions: dict[str, str]

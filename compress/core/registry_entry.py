@@ -199,7 +199,10 @@ class Registry:
         try:
             self.add(Entry(family, name, point.value, f"package {package}"))
         except CompressError as error:
-            warnings.warn(f"entry point {point.name!r} of {package} is ignored: {error}", stacklevel=2)
+            ignored = gettext(
+                "entry point {name!r} of {package} is ignored: {error}", name=point.name, package=package, error=error
+            )
+            warnings.warn(ignored, stacklevel=2)
         else:
             self._undescribed.add((family, name))
 

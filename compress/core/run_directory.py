@@ -203,13 +203,13 @@ def validate_stage(folder: Path, key: str) -> StageRecord | str:
     try:
         text = (folder / RECORD).read_bytes()
         if key.encode() not in text:
-            return OTHER
+            return gettext(OTHER)
         if changed := changed_files(folder):
             return gettext("damaged: {changed} changed after it was written", changed=", ".join(changed))
         record = StageRecord.model_validate_json(text)
     except (OSError, ValueError) as error:  # a ValidationError is a ValueError
         return gettext("cannot be read: {error}", error=error)
-    return record if record.key == key else OTHER
+    return record if record.key == key else gettext(OTHER)
 
 
 def copy_stage(source: Path, target: Path) -> None:

@@ -26,14 +26,15 @@ def user_path(text: str | Path, base: Path | None = None) -> Path:
         path = Path(text).expanduser()
         encoded = os.fsencode(path)
     except (RuntimeError, UnicodeEncodeError) as error:
-        reason = (
-            "it has a character that no path can hold" if isinstance(error, UnicodeEncodeError) else "there is no such user"
-        )
+        reason = gettext("there is no such user")
+        if isinstance(error, UnicodeEncodeError):
+            reason = gettext("it has a character that no path can hold")
         raise _refused(text, reason) from error
     if b"\0" in encoded:
-        raise _refused(text, "it has a character that no path can hold")
+        raise _refused(text, gettext("it has a character that no path can hold"))
     if len(encoded) > PATH_BYTES or any(len(name) > NAME_BYTES for name in encoded.split(b"/")):
-        raise _refused(text, f"a name has at most {NAME_BYTES} bytes, a path {PATH_BYTES:,}")
+        limits = gettext("a name has at most {name} bytes, a path {path:,}", name=NAME_BYTES, path=PATH_BYTES)
+        raise _refused(text, limits)
     return path if base is None else base / path
 
 

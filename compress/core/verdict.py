@@ -7,6 +7,7 @@ from typing import Literal
 from compress.core.fact import Fact, Facts
 from compress.core.frozen_model import FrozenModel
 from compress.core.record import Arrival, Quantity, renamed
+from compress.core.text import Text
 
 Result = Literal["met", "not shown", "missed"]
 """Of a limit: the value is within it, and so is its whole interval, or it is exact; the value is, but an interval that reaches
@@ -39,7 +40,7 @@ class Check(FrozenModel):
     quantity: Quantity
     passed: bool
     name: str = ""
-    label: str = ""
+    label: Text = ""
     device: str = ""
     arrival: Arrival | None = None
     length: int | None = None

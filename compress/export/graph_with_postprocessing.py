@@ -74,8 +74,10 @@ def compare_with_outside(network: Path, inside: Path, spec: NetworkSpec, context
     outside = CollectedOutputs({name: torch.from_numpy(values) for name, values in results.items()}, collected.targets)
     pairs = ParityTable(task)
     limit = f"top1 ≥ {LEAST_AGREEMENT:g}"
-    reference = pairs.start(FormOutputs(f"{network.name}, {post.name} outside", outside))
-    answers = FormOutputs(f"{post.name} in the graph", collect_outputs(inside, validation, task, limit=SAMPLES))
+    reference = pairs.start(FormOutputs(gettext("{file}, {name} outside", file=network.name, name=post.name), outside))
+    answers = FormOutputs(
+        gettext("{name} in the graph", name=post.name), collect_outputs(inside, validation, task, limit=SAMPLES)
+    )
     parity = pairs.add(reference, answers, limit)
     if parity.top1 is not None and parity.top1 < LEAST_AGREEMENT:
         msg = gettext(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from compress.backends.runner_protocol import Array
 from compress.core.entries import Row
 from compress.core.errors import ConversionError
-from compress.core.language import gettext
+from compress.core.language import gettext, joined
 from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def cannot_run_reason(path: Path) -> str | None:
     from compress.backends import onnx_files
 
     if any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in onnx_files.load(path).graph.initializer):
-        return "ONNX Runtime's CPU has no bfloat16 kernels; the file for onnxruntime emulates them"
+        return gettext("ONNX Runtime's CPU has no bfloat16 kernels; the file for onnxruntime emulates them")
     return None
 
 
@@ -121,12 +121,12 @@ class ParityTable:
         """
         count = min(len(reference.collected), len(other.collected))
         parity = self.task.agreement(reference.collected.first(count).outputs, other.collected.first(count).outputs)
-        self.rows.append(self._row(f"{reference.form} → {other.form}", other, parity, limit))
+        self.rows.append(self._row(joined((reference.form, other.form), " → "), other, parity, limit))
         return parity
 
     def add_missing(self, pair: str, reason: str) -> None:
         """Add a row for a pair that was not compared."""
-        self.rows.append({"pair": pair, "limit": f"not measured: {reason}"})
+        self.rows.append({"pair": pair, "limit": gettext("not measured: {reason}", reason=reason)})
 
     def _row(self, pair: str, outputs: FormOutputs, parity: OutputAgreement | None, limit: str) -> dict[str, object]:
         collected, metric = outputs.collected, self.task.deciding
@@ -196,7 +196,9 @@ def check_relative_error(parity: OutputAgreement, *, most: float, what: str, whe
 
 
 def _top_class_note(parity: OutputAgreement) -> str:
-    return "" if parity.top1 is None else f"; same top class on {parity.top1:.1%} of {parity.samples} samples"
+    if parity.top1 is None:
+        return ""
+    return gettext("; same top class on {share:.1%} of {count} samples", share=parity.top1, count=parity.samples)
 
 
 def check_top1(parity: OutputAgreement, *, least: float, what: str, where: Callable[[float], str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.backends import first_divergence as nodes
 from compress.core.errors import DeviceError, MissingPackageError
+from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.export.parity import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FLOAT = "ONNX float32"
 NO_LIMIT = "none: the budget limits the metric"
+ENGINE = "ONNX → TensorRT engine"
 ENGINE_BATCH = 8
 """Largest batch size of an engine."""
 
@@ -48,13 +50,13 @@ def compare_float(
         inputs = search_inputs(validation, path)
         return nodes.describe_divergence(nodes.torch_outputs(network, inputs), nodes.float_outputs(path, inputs), limit)
 
-    limit = f"{tolerance.absolute:g} + {tolerance.relative:g} × largest output"
+    limit = gettext("{absolute:g} + {relative:g} × largest output", absolute=tolerance.absolute, relative=tolerance.relative)
     parity = pairs.add(
         pairs.start(outputs_of_network(network, validation, context.task)),
         outputs_of_file(FLOAT, path, validation, context.task),
         limit,
     )
-    what = "torch against its ONNX export"
+    what = gettext("torch against its ONNX export")
     check(parity, relative=tolerance.relative, absolute=tolerance.absolute, what=what, where=where)
     return parity
 
@@ -71,7 +73,7 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
     validation = context.data.validation
     path = candidate.files["onnxruntime"]
     form = form_name(path)
-    unfused = outputs_of_file(f"{form} as written", path, validation, context.task, optimised=False)
+    unfused = outputs_of_file(gettext("{form} as written", form=form), path, validation, context.task, optimised=False)
     if context.float_file is not None:
         _compare_with_parent(candidate, context, tolerance, pairs, unfused)
     else:
@@ -84,9 +86,11 @@ def compare_int8(candidate: Candidate, context: Context, tolerance: Tolerance, p
         )
 
     has_positions = any(values.ndim > 2 for values in unfused.collected.outputs.values())
-    limit = f"{tolerance.fused:g} × {'root of the squared outputs' if has_positions else 'largest output'}"
-    parity = pairs.add(unfused, outputs_of_file("fused kernels", path, validation, context.task), limit)
-    what = f"{form.removeprefix('ONNX ')} as written against ONNX Runtime's fused kernels"
+    limit = gettext("{share:g} × largest output", share=tolerance.fused)
+    if has_positions:
+        limit = gettext("{share:g} × root of the squared outputs", share=tolerance.fused)
+    parity = pairs.add(unfused, outputs_of_file(gettext("fused kernels"), path, validation, context.task), limit)
+    what = gettext("{form} as written against ONNX Runtime's fused kernels", form=form.removeprefix("ONNX "))
     if has_positions:
         check_relative_error(parity, most=tolerance.fused, what=what, where=where)
     else:
@@ -105,17 +109,16 @@ def _compare_with_parent(
         exact = outputs_of_file(FLOAT, parent, validation, context.task)
     else:
         exact = pairs.start(outputs_of_file(FLOAT, parent, validation, context.task))
-    limit = f"top1 ≥ {tolerance.top1:g}" if tolerance.top1 else NO_LIMIT
+    limit = f"top1 ≥ {tolerance.top1:g}" if tolerance.top1 else gettext(NO_LIMIT)
     for family, path in candidate.files.items():
         first = path == candidate.files["onnxruntime"]
         if not first and (reason := cannot_run_reason(path)):
-            pairs.add_missing(f"{FLOAT} → ONNX for {family}", reason)
+            pairs.add_missing(gettext("{form} → ONNX for {runtime}", form=FLOAT, runtime=family), reason)
             continue
-        outputs = (
-            unfused
-            if first
-            else outputs_of_file(f"{form_name(path)} for {family}, as written", path, validation, context.task, optimised=False)
-        )
+        outputs = unfused
+        if not first:
+            name = gettext("{form} for {runtime}, as written", form=form_name(path), runtime=family)
+            outputs = outputs_of_file(name, path, validation, context.task, optimised=False)
         parity = pairs.add(exact, outputs, limit)
 
         def where(limit: float, path: Path = path) -> str:
@@ -123,26 +126,29 @@ def _compare_with_parent(
             int8 = nodes.int8_outputs(path, inputs, fused=False)
             return nodes.describe_divergence(nodes.float_outputs(parent, inputs, activated=True), int8, limit)
 
-        check_top1(parity, least=tolerance.top1, what=f"{FLOAT} against {outputs.form}", where=where)
+        check_top1(
+            parity, least=tolerance.top1, what=gettext("{form} against {other}", form=FLOAT, other=outputs.form), where=where
+        )
 
 
 def compare_engine(path: Path, context: Context, pairs: ParityTable) -> None:
     """Compare the file for TensorRT with an engine built from it; if none can be built, add a row with the reason."""
     validation = context.data.validation
     if reason := cannot_run_reason(path):
-        pairs.add_missing("ONNX → TensorRT engine", reason)
+        pairs.add_missing(gettext(ENGINE), reason)
         return
-    unfused = outputs_of_file("ONNX for TensorRT, as written", path, validation, context.task, optimised=False)
+    unfused = outputs_of_file(gettext("ONNX for TensorRT, as written"), path, validation, context.task, optimised=False)
     try:
         with lookup("runner", "tensorrt").load()(path) as runner:
-            outputs = FormOutputs("TensorRT engine", _in_batches(runner, unfused, context))
+            outputs = FormOutputs(gettext("TensorRT engine"), _in_batches(runner, unfused, context))
     except MissingPackageError:
-        pairs.add_missing("ONNX → TensorRT engine", "TensorRT is not installed; run build_engine.sh on the device")
+        pairs.add_missing(gettext(ENGINE), gettext("TensorRT is not installed; run build_engine.sh on the device"))
         return
     except DeviceError as error:
-        pairs.add_missing("ONNX → TensorRT engine", f"{error}; build_engine.sh builds the engine on the device")
+        reason = gettext("{error}; build_engine.sh builds the engine on the device", error=error)
+        pairs.add_missing(gettext(ENGINE), reason)
         return
-    pairs.add(unfused, outputs, NO_LIMIT)
+    pairs.add(unfused, outputs, gettext(NO_LIMIT))
 
 
 def compare_runtime(runtime: str, path: Path, context: Context, pairs: ParityTable) -> None:
@@ -153,10 +159,12 @@ def compare_runtime(runtime: str, path: Path, context: Context, pairs: ParityTab
     """
     from compress.backends.open_runner import open_runner
 
-    unfused = outputs_of_file(f"{path.name} as written", path, context.data.validation, context.task, optimised=False)
+    unfused = outputs_of_file(
+        gettext("{form} as written", form=path.name), path, context.data.validation, context.task, optimised=False
+    )
     with open_runner(runtime, path) as runner:
         outputs = FormOutputs(runner.describe()["runtime"], _in_batches(runner, unfused, context))
-    pairs.add(unfused, outputs, NO_LIMIT)
+    pairs.add(unfused, outputs, gettext(NO_LIMIT))
 
 
 def _in_batches(runner: Runner, unfused: FormOutputs, context: Context) -> CollectedOutputs:

@@ -13,6 +13,7 @@ from compress.backends.open_runner import file_for
 from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.language import message_of
 from compress.core.stage import Candidate, Context
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ class RuntimeChoices:
             inputs = RuntimeInputs(files, feeds, variants=candidate.files)
             choice = choose_runtime(allowed, inputs, plan, batch=device.contract.batch, reporter=context.reporter)
         except CompressError as error:
-            self.skipped.append(Fact.of("export.no_runtime_choice", device.name, runtime=device.runtime, error=str(error)))
+            self.skipped.append(
+                Fact.of("export.no_runtime_choice", device.name, runtime=device.runtime, error=message_of(error))
+            )
             return
         self.runtimes[device.name] = choice.runtime
         self.rows += [{"device": device.name, **row} for row in choice.rows]

@@ -163,7 +163,9 @@ def unsupported_reason(path: Path) -> str | None:
             continue
         zero = constants.get(node.input[2])
         if zero is None:
-            return f"{node.op_type} has a computed zero point"
+            return gettext("{operator} has a computed zero point", operator=node.op_type)
         if zero.data_type == onnx.TensorProto.UINT8 or onnx.numpy_helper.to_array(zero).any():
-            return "it has uint8 activations or zero points, but TensorRT needs int8 with zero point 0; quantize for the device"
+            return gettext(
+                "it has uint8 activations or zero points, but TensorRT needs int8 with zero point 0; quantize for the device"
+            )
     return None

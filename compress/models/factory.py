@@ -99,7 +99,7 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, b
     """The network with its stem, before head and channels are fitted; uses the global random state."""
     from compress.models import small_image_stem as stem
     from compress.models.check_network import unwrap_network
-    from compress.models.text.reduce_text import reduce_text
+    from compress.models.text.keep_layers import keep_layers
 
     kind, rest = split_source(settings.source)
     if kind not in names("model"):
@@ -109,10 +109,11 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, b
             hint=nearest(kind, names("model")),
         )
         raise ModelError(msg)
-    whole = settings.model_copy(update={"keep_layers": None, "factorize_embeddings": None})
+    whole = settings.model_copy(update={"keep_layers": None})
     draft: UnfittedModel = lookup("model", kind).load()(rest, whole, spec, task=task, base=base, trust_code=trust_code)
     module, unwrapped = unwrap_network(draft.module)
-    draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped, *reduce_text(module, settings, settings.source)))
+    kept = keep_layers(module, settings.keep_layers, settings.source) if settings.keep_layers is not None else ()
+    draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped, *kept))
     if settings.small_stem and kind != "file":  # the architecture of a file has its stem before its weights are loaded
         return UnfittedModel(draft.module, draft.classes, (*draft.notes, *stem.use_small_stem(draft.module)))
     return draft

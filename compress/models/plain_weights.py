@@ -133,5 +133,5 @@ def _joined(path: str, name: str) -> str:
 
 
 def _name(origin: object) -> str:
-    names = {WeightNorm: "weight norm", SpectralNorm: "spectral norm"}
+    names = {WeightNorm: gettext("weight norm"), SpectralNorm: gettext("spectral norm")}
     return names.get(type(origin), type(origin).__name__.lstrip("_"))

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
+from compress.core.language import gettext
+
 LEVEL_SLACK = 1e-6
 """Added before rounding down, as in torchvision."""
 LEAST_SIDE = 1e-6
@@ -79,6 +81,6 @@ class RegionPooling:
             aligned = roi_align(level, regions, self.output_size, scale, self.sampling)
             features = aligned if features is None else torch.where(levels == index, aligned, features)
         if features is None:
-            msg = "features of boxes need at least one map"
+            msg = gettext("features of boxes need at least one map")
             raise ValueError(msg)
         return features

@@ -102,9 +102,9 @@ def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
             )
             raise ModelError(msg)
     if undefined := int((~torch.isfinite(flat_outputs(outputs)).all(1)).sum()):
-        reason = "lower its learning rate, or check the weights"
+        reason = gettext("lower its learning rate, or check the weights")
         if not all(torch.isfinite(values).all() for values in inputs if values.is_floating_point()):
-            reason = "the samples have such values: check how the data are read and normalised"
+            reason = gettext("the samples have such values: check how the data are read and normalised")
         msg = gettext(
             "after {stage} the network's outputs are not finite numbers for {undefined} of {count} samples; {reason}",
             stage=stage,
@@ -114,7 +114,7 @@ def check_outputs(candidate: Candidate, stage: str, split: Split) -> None:
         )
         raise ModelError(msg)
     with torch.random.fork_rng(devices=[]):
-        check_each_alone(candidate.module, inputs, f"after {stage} the network")
+        check_each_alone(candidate.module, inputs, gettext("after {stage} the network", stage=stage))
 
 
 def _varied(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -138,7 +138,8 @@ def evaluate_outcome(
     """
     candidate, previous, task = outcome.candidate, pending.previous, context.task
     if not pending.trained:
-        return Evaluation(missing_metrics("fresh weights", task.metric_info) | _counts(candidate.network(), context.data))
+        untrained = missing_metrics(gettext("the weights are random"), task.metric_info)
+        return Evaluation(untrained | _counts(candidate.network(), context.data))
     if unchanged or _same_bytes(candidate, previous):
         if previous is None or (scores := previous.scores()) is None:
             return Evaluation(pending.before)
@@ -172,7 +173,7 @@ def _drop(reference: StageOutput | None, scores: np.ndarray, task: Task) -> Metr
     if reference is None or reference_scores is None:
         return {}
     name = reference.record.name
-    against = "the teacher" if name == "teacher" else f"the network after {name}"
+    against = gettext("the teacher") if name == "teacher" else gettext("the network after {stage}", stage=name)
     return {task.metric_info.loss_name: loss_of(task.deciding, reference_scores, scores, against)}
 
 
@@ -205,7 +206,7 @@ def evaluate_candidate(
         metrics |= _counts(candidate.module, data)
     else:
         metrics |= {name: before[name] for name in COUNTS if name in before}
-    metrics["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", "ONNX file on disk")
+    metrics["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", gettext("ONNX file on disk"))
     timings = _timings({"this": file} | ({"baseline": baseline} if baseline else {}), data, {"this": runtime})
     metrics["latency_ms"] = timings["this"].p50.model_copy(update={"session": session})
     results = dict(measured.results)
@@ -244,8 +245,8 @@ def _counts(module: nn.Module, data: Data) -> Metrics:
     """Parameters and multiply-accumulates of one sample."""
     total = count_macs.count_network(module, data.spec)
     return {
-        "parameters": Quantity.measured(total.parameters, "1", "counted on the module"),
-        "macs": Quantity.measured(total.macs, "MAC", "counted on the module, one sample"),
+        "parameters": Quantity.measured(total.parameters, "1", gettext("counted on the module")),
+        "macs": Quantity.measured(total.macs, "MAC", gettext("counted on the module, one sample")),
     }
 
 

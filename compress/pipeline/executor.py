@@ -169,8 +169,10 @@ class PipelineExecutor(RunState):
             from compress.models.sources.onnx_file import given_candidate
 
             return given_candidate(network.file, self.data.spec)
-        if network.from_teacher is not None:
-            module, notes = network.from_teacher(self.teachers[0].candidate().network(), self.data.spec)
+        if network.copies is not None:
+            from compress.models.sources.teacher import copy_teacher
+
+            module, notes = copy_teacher(self.teachers[0].candidate().network(), network.copies)
             return Candidate(self.data.spec, module), notes
         module, notes = network.build(self.data.spec)
         return Candidate(self.data.spec, module), notes
@@ -179,13 +181,14 @@ class PipelineExecutor(RunState):
         """Look up, run, check, evaluate, save. The first of several processes looks up, evaluates and saves."""
         index, name, key = pending.index, pending.name, pending.key
         record = self.directory.find(index, name, key) if is_main() else None
-        suffix = "  (reused)" if record else ""
+        suffix = f"  ({gettext('reused')})" if record else ""
         if damage := self.directory.damage.pop(name, None):
-            self.reporter.line(f"{name}: {damage}; {'copied from another run' if record else 'computed again'}")
+            done = gettext("copied from another run") if record else gettext("computed again")
+            self.reporter.line(gettext("{stage}: {damage}; {done}", stage=name, damage=damage, done=done))
         self._barrier()
         record = record or (None if is_main() else self.directory.own(index, name, key))
         if record is None:
-            with name_memory_errors(f"the stage {name}", pending.memory_advice):
+            with name_memory_errors(gettext("the stage {name}", name=name), pending.memory_advice):
                 record = self._run(pending) if is_main() else self._train_along(pending)
         self.reporter.line(format_stage_line(record, pending.before, self.task.metric_info) + suffix)
         if not self.smoke:

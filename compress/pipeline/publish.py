@@ -42,7 +42,8 @@ def publish(record: RunRecord, folder: Path, outputs: Sequence[StageOutput], rep
     if not changed and _holds(folder / RECORD, text) and _is_in_language(folder / REPORTS[1]):
         return (*(folder / name for name in REPORTS), *sorted((folder / FOLDER).glob("*")))
     if changed and (folder / CHECKSUMS).exists():
-        reporter.line(f"{', '.join(changed)} changed after the report was written; rewritten")
+        names = ", ".join(changed)
+        reporter.line(gettext("{names} changed after the report was written; rewritten", names=names))
     remove_half_written(folder)
     (folder / CHECKSUMS).unlink(missing_ok=True)
     _publish_artifacts(folder, outputs)

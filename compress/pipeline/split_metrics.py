@@ -14,6 +14,7 @@ from compress.backends.permuted_outputs import PermutedOutputs
 from compress.backends.run_split import SplitScores, run_split, with_threshold_of
 from compress.core.entries import Tables
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.core.stage import Candidate, Context
 from compress.data.split_checks import refuse_unlabelled
@@ -69,18 +70,22 @@ def measure_splits(candidate: Candidate, context: Context) -> SplitMetrics:
         network, runtime, where = candidate.module, ONNX_RUNTIME, "torch"
     else:
         runtime, network = candidate.artifact
-        where = "ONNX Runtime" if runtime == ONNX_RUNTIME else f"{network.name} in {runtime}"
+        where = (
+            "ONNX Runtime" if runtime == ONNX_RUNTIME else gettext("{file} in {runtime}", file=network.name, runtime=runtime)
+        )
     data = context.data
     validation = run_split(network, data.validation, task, runtime=runtime, every_metric=True)
     outputs = PermutedOutputs(len(data.test))
     parts = outputs.watch(iterate_split(network, data.test, task, runtime=runtime))
     test = with_threshold_of(validation, run_split(RecordedOutputs(parts), data.test, task, every_metric=True), task)
     _check_labels(validation, test, task, candidate)
-    metrics = _quantities(test, task, f"{where}, test split") | {
-        f"{name}_validation": quantity for name, quantity in _quantities(validation, task, f"{where}, validation split").items()
+    where_test = gettext("{network}, test split", network=where)
+    where_validation = gettext("{network}, validation split", network=where)
+    metrics = _quantities(test, task, where_test) | {
+        f"{name}_validation": quantity for name, quantity in _quantities(validation, task, where_validation).items()
     }
     statistics = {**test.further, task.metric: test.scores}
-    further = task.further_results(statistics, classes, f"{where}, test split")
+    further = task.further_results(statistics, classes, where_test)
     quantities = dict(further.quantities)
     if not has_own_chance(test, task, classes):
         quantities |= _permuted(outputs, test, validation, task, where)
@@ -131,13 +136,10 @@ def _permuted(
         permuted = metric.with_threshold(permuted, metric.choose_threshold(validation.scores))
     level, over = permuted_names(task.metric)
     count = len(permuted)
-    permuted, gain = least_gain(metric, permuted, test.scores[scored.rows], "its outputs assigned to other samples")
-    return {
-        level: estimate(
-            metric, permuted, f"{where}, {count} outputs assigned to other samples of the test split", bootstrap=False
-        ),
-        over: gain,
-    }
+    against = gettext("its outputs assigned to other samples")
+    permuted, gain = least_gain(metric, permuted, test.scores[scored.rows], against)
+    detail = gettext("{network}, {count} outputs assigned to other samples of the test split", network=where, count=count)
+    return {level: estimate(metric, permuted, detail, bootstrap=False), over: gain}
 
 
 def _quantities(result: SplitScores, task: Task, where: str) -> Metrics:
@@ -165,9 +167,9 @@ def measure_control(candidate: Candidate, context: Context, scores: np.ndarray) 
     result = run_split(control, splits.test, task)
     if isinstance(task.deciding, ThresholdMetric):
         result = with_threshold_of(run_split(control, splits.validation, task), result, task)
+    where = gettext("student trained alone, same epochs; torch, test split")
+    against = gettext("the student trained alone for the same epochs")
     return {
-        f"control_{task.metric}": estimate(
-            task.deciding, result.scores, "student trained alone, same epochs; torch, test split"
-        ),
-        f"{task.metric}_over_control": gain_of(task.deciding, result.scores, scores, "the student trained alone for as long"),
+        f"control_{task.metric}": estimate(task.deciding, result.scores, where),
+        f"{task.metric}_over_control": gain_of(task.deciding, result.scores, scores, against),
     }

@@ -108,8 +108,16 @@ class PendingStage:
     def memory_advice(self) -> str:
         """Advice for a stage that runs out of memory."""
         size = self.parameters.get("batch_size") or mapping(self.parameters, "train").get("batch_size")
-        smaller = f"lower its batch_size, now {size}, or" if size else "lower batch_size in the part of it that trains, or"
-        return f"{smaller} data.image_size, or use a machine with more memory; finished stages are kept"
+        if size:
+            return gettext(
+                "lower its batch_size, now {size}, or data.image_size, or use a machine with more memory; finished stages are "
+                "kept",
+                size=size,
+            )
+        return gettext(
+            "lower batch_size in the part of it that trains, or data.image_size, or use a machine with more memory; finished "
+            "stages are kept"
+        )
 
     @property
     def before(self) -> Metrics:

@@ -100,9 +100,12 @@ def _check_two_classes(data: Data, task: Task) -> None:
     labels = set(data.train.labels.tolist()) if isinstance(data.train, ImageSplit) else set()
     if len(labels) == 1 and min(labels) >= 0:
         name, classes = data.spec.classes[labels.pop()], ", ".join(data.spec.classes)
-        msg = (
-            f"all training samples are of class {name!r} of {classes}, and task {task.name} learns to tell classes apart; add "
-            "samples of the others to the training split, or use task anomaly, which trains on good parts alone"
+        msg = gettext(
+            "all training samples are of class {name!r} of {classes}, and the task {task} learns to distinguish classes; add "
+            "samples of the others to the training split, or use the task anomaly, which trains on good parts alone",
+            name=name,
+            classes=classes,
+            task=task.name,
         )
         raise DataError(msg)
 

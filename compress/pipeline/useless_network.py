@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.bootstrap import LEAST_SAMPLES
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.warned_check import check_of
 from compress.pipeline.review.invalid_metrics import USELESS
@@ -34,7 +35,7 @@ def useless_warning(measured: SplitMetrics, classes: Sequence[str], task: Task) 
         classes: Class names.
         task: Task, for the chance level.
     """
-    result, label = measured.test, task.metric_info.label
+    result, label = measured.test, gettext(task.metric_info.label)
     samples = len(result.scores)
     by_threshold = isinstance(task.deciding, ThresholdMetric)
     if result.only_class is not None and classes and not by_threshold:
@@ -54,13 +55,13 @@ def _input_not_used(measured: SplitMetrics, task: Task) -> tuple[Fact, ...]:
     """A warning where the paired interval of the gain over permuted outputs reaches 0, or where there is no interval."""
     permuted, gain = (measured.results.get(name) for name in permuted_names(task.metric))
     if permuted is None or gain is None or gain.low is None:
-        label, samples = task.metric_info.label, len(measured.test.scores)
+        label, samples = gettext(task.metric_info.label), len(measured.test.scores)
         return (Fact.of("pipeline.input_use_unknown", label, samples=samples, least=LEAST_SAMPLES),)
     if gain.low > 0:
         return ()
     value = _value_on_same_samples(permuted, gain, higher_is_better=task.metric_info.higher_is_better)
     values = {"value": value, "chance": permuted.value, "low": gain.low, "high": gain.high, "samples": gain.runs}
-    return (Fact.of("pipeline.input_not_used", task.metric_info.label, **values),)
+    return (Fact.of("pipeline.input_not_used", gettext(task.metric_info.label), **values),)
 
 
 def _value_on_same_samples(permuted: Quantity, gain: Quantity, *, higher_is_better: bool) -> float | None:

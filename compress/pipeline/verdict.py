@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.budget import Budget, check_budget
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import Metric, Metrics, Quantity, StageRecord
 from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan
@@ -59,7 +60,7 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
 
 
 def _no_metric_limit(metric: Metric) -> Fact:
-    return Fact.of("pipeline.no_metric_limit", metric.label, names=(metric.loss_name, metric.name))
+    return Fact.of("pipeline.no_metric_limit", gettext(metric.label), names=(metric.loss_name, metric.name))
 
 
 def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> StageOutput | None:
@@ -97,7 +98,7 @@ def _losses_to_useless(outputs: Sequence[StageOutput], reference: StageOutput | 
     warnings = reference.origin.record.warnings
     chance = task.chance_level(outputs[0].spec().classes, {})
     if value is not None and chance is not None and is_chance(value, chance, metric):
-        warnings = (*warnings, Fact.of("pipeline.at_chance", metric.label, value=value.value, chance=chance))
+        warnings = (*warnings, Fact.of("pipeline.at_chance", gettext(metric.label), value=value.value, chance=chance))
     metrics = [each.info for each in task.metrics]
     return losses_to_useless(metrics, warnings, reference.record.name, metric.unit)
 
@@ -116,5 +117,6 @@ def _metrics_of_a_constant(outputs: Sequence[StageOutput], metrics: Sequence[Met
     """
     for warning in outputs[-1].origin.record.warnings:
         if warning.code == "pipeline.one_class_for_all":
-            return not_measured(metrics, f"the final network predicts the class {warning.subject!r} for all test samples")
+            reason = gettext("the final network predicts the class {name!r} for all test samples", name=warning.subject)
+            return not_measured(metrics, reason)
     return {}

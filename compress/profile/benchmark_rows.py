@@ -19,6 +19,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.progress import Reporter
 from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Metrics, Quantity
+from compress.core.sentences.settings import setting_words
 from compress.core.statistics import drifting_percentile_interval
 from compress.profile import power
 from compress.profile.cost_model import estimate as cost
@@ -207,7 +208,7 @@ def contract_notes(
         clocks: Clock readings of another machine; None reads those of this machine.
     """
     first = next(iter(timings.values()))
-    settings = tuple(f"{key} {value}" for key, value in first.settings.items())
+    settings = tuple(setting_words(key, value) for key, value in first.settings.items())
     subject, profile = (device.title, "") if hardware is None else (str(hardware), device.name)
     notes = [Fact.of("profile.measured_on", subject, profile=profile, settings=settings, batch=first.batch)]
     if hardware is not None and contradicts_profile(device, hardware):

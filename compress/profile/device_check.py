@@ -74,7 +74,7 @@ def _check_this_machine(device: Device) -> Iterator[CheckResult]:
     yield _clocks(clocks(), virtual=bool(machine and machine.virtual))
     sensor, reason = power.first_available(power.open_sensors(sensor_targets(device)))
     if sensor is None:
-        yield CheckResult(what="power sensor", met=False, text=reason or NO_SENSOR)
+        yield CheckResult(what="power sensor", met=False, text=reason or gettext(NO_SENSOR))
     else:
         yield CheckResult(what="power sensor", met=True, text=f"{sensor.name}, {sensor.measures()}")
         sensor.stop()
@@ -109,7 +109,7 @@ def _clocks(readings: Mapping[str, str], *, virtual: bool) -> CheckResult:
     machine = gettext("a virtual machine; ") if virtual else ""
     if "governor" not in readings:
         text = gettext(
-            "{machine}{values} readable; clocks cannot be read or locked", machine=machine, values=values or "nothing"
+            "{machine}{values} readable; clocks cannot be read or locked", machine=machine, values=values or gettext("nothing")
         )
         return CheckResult(what="clocks", met=False, text=text)
     locked = readings["governor"] == "performance"
@@ -139,7 +139,7 @@ def _check_ssh(device: Device) -> list[CheckResult]:
         *results,
         CheckResult(what="runtime", met=bool(version), text=text),
         _clocks(facts.clocks, virtual=False),
-        CheckResult(what="power sensor", met=bool(facts.power), text=facts.power or facts.no_power or NO_SENSOR),
+        CheckResult(what="power sensor", met=bool(facts.power), text=facts.power or facts.no_power or gettext(NO_SENSOR)),
     ]
 
 
@@ -190,7 +190,11 @@ def _calibration(device: Device) -> CheckResult:
     command = f"compress devices calibrate {device.name}"
     if device.connection != "local" or not path.is_file():
         supported = device.connection == "local" and device.runtime == "onnxruntime" and device.kind == "cpu"
-        return CheckResult(what="calibration", met=None, text=f"none; run `{command}`" if supported else "none")
+        return CheckResult(
+            what="calibration",
+            met=None,
+            text=gettext("none; run `{command}`", command=command) if supported else gettext("none"),
+        )
     try:
         calibration = calibration_file.load(path)
     except DeviceError as error:

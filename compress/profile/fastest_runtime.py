@@ -18,7 +18,7 @@ from compress.backends.runner_protocol import Array, Feeds
 from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.progress import Reporter
 from compress.core.record import Quantity
 from compress.profile.latency.timing import Timing, speedup, time_runners
@@ -151,7 +151,7 @@ def choose_runtime(
         try:
             outputs = inputs.outputs(name, settings.threads)
         except CompressError as error:
-            skipped.append(Fact.of("profile.runtime_failed", name, error=str(error)))
+            skipped.append(Fact.of("profile.runtime_failed", name, error=message_of(error)))
         else:
             agreements[name] = _worst([compare_runtimes(expected[subject], outputs[subject]) for subject in inputs.files])
     paths = {name: inputs.files_in(name)[inputs.timed] for name in (default, *agreements)}

@@ -60,7 +60,7 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, Shape]:
         parts = rest.lower().replace("×", "x").split("x") if rest else []
         matches = [SIZE.fullmatch(part) for part in parts]
         if not (colon and name) or not all(matches):
-            msg = gettext("{text!r:.80} is not the shape of an input; {form}", text=text, form=FORM)
+            msg = gettext("{text!r:.80} is not the shape of an input; {form}", text=text, form=gettext(FORM))
             raise SignatureError(msg)
         if name in shapes:
             msg = gettext("input {name!r} has two shapes; give only one", name=name)

@@ -10,6 +10,7 @@ from compress.backends.runner_protocol import Feeds
 from compress.core.entries import Tables
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
+from compress.core.language import message_of
 from compress.core.progress import Reporter
 from compress.core.record import Curve, Metrics
 from compress.core.sentences import render
@@ -72,7 +73,7 @@ def _layers(files: Mapping[str, Path], feeds: Mapping[str, Feeds], threads: int,
     try:
         times = layers.measure(files, feeds, threads=threads, seconds=seconds)
     except CompressError as error:
-        return DetailedProfile(skipped=(Fact.of("profile.layers_failed", "artifact", error=str(error)),))
+        return DetailedProfile(skipped=(Fact.of("profile.layers_failed", "artifact", error=message_of(error)),))
     rows = (
         layer_tables.compare(times["student"], times["artifact"])
         if "student" in times

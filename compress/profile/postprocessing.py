@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 SAMPLES = 256
 """Validation samples of the metric."""
 BATCH = 64
-ALONE, INSIDE, OUTSIDE = "network alone", "{} in the graph", "{} outside, by the code of infer.py"
+ALONE, INSIDE, OUTSIDE = "alone", "inside", "outside"
+VARIANTS = {
+    ALONE: "network alone",
+    INSIDE: "{name} in the graph",
+    OUTSIDE: "{name} outside, by the code of infer.py",
+}
+"""Words of the variants, with the name of the post-processing."""
 
 
 class FollowedRunner:
@@ -101,7 +107,7 @@ def compare_postprocessing(
     with TemporaryDirectory() as folder:
         inside = Path(folder) / f"{network.stem}_{post.name.lower()}.onnx"
         onnx_files.save(post.append_to(onnx_files.load(network), spec), inside)
-        files = {ALONE: network, INSIDE.format(post.name): inside, OUTSIDE.format(post.name): network}
+        files = {ALONE: network, INSIDE: inside, OUTSIDE: network}
         sizes = {name: path.stat().st_size for name, path in files.items()}
         latencies = _latencies(files, feeds, spec, context.task, post, plan, batch, context.reporter)
         metrics = dict(zip([*files][1:], _metrics(network, inside, spec, context, post, plan.runtime), strict=True))
@@ -110,8 +116,12 @@ def compare_postprocessing(
         size = Quantity.measured(sizes[name], "bytes", gettext("ONNX file on disk"))
         quantities = {context.task.metric: metrics.get(name), "latency_p50_ms": latencies[name], "size_bytes": size}
         written = {key: quantity and quantity.model_dump(mode="json") for key, quantity in quantities.items()}
-        rows.append({"variant": name, **written})
+        rows.append({"variant": _words(name, post.name), **written})
     return tuple(rows)
+
+
+def _words(variant: str, name: str) -> str:
+    return gettext(VARIANTS[variant], name=name)
 
 
 def _latencies(  # one session over all files needs what each of them does
@@ -134,7 +144,7 @@ def _latencies(  # one session over all files needs what each of them does
         runners = {}
         for name, path in files.items():
             runner = open_runner(plan.runtime, path, threads=plan.threads)
-            follow = name == OUTSIDE.format(post.name)
+            follow = name == OUTSIDE
             runners[name] = stack.enter_context(FollowedRunner(runner, finish if follow else len))
         inputs = {name: fit_feeds(feeds, followed.runner.shapes(), followed.path) for name, followed in runners.items()}
         timings = time_runners(runners, inputs, plan.timing, batch=batch, reporter=reporter)

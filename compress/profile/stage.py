@@ -18,7 +18,7 @@ from compress.config.devices import Device, fingerprint, load_device
 from compress.core.entries import Row, Tables
 from compress.core.errors import CompressError, DeviceError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.record import LENGTHS, BenchmarkRow, Curve, LengthRow, Metrics, Quantity
 from compress.core.signature import BATCH, Signature
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
@@ -82,7 +82,7 @@ class Profile(Stage):
                     rows += estimate_rows(files, device, feeds_of_free_axes(files, candidate.spec.signature, context))
                     length_rows += self._lengths(files, device, candidate, context)
                 except DeviceError as error:
-                    skipped.append(Fact.of("profile.estimate_failed", device.name, error=str(error)))
+                    skipped.append(Fact.of("profile.estimate_failed", device.name, error=message_of(error)))
                 continue
             device_request = replace(request, runtime=candidate.runtimes.get(device.name))
             measure = this_machine.profile if device.connection == "local" else remote.profile
@@ -188,7 +188,7 @@ class Profile(Stage):
         try:
             rows = compare_postprocessing(result.artifact, feeds, candidate.spec, context, plan, batch=batch)
         except CompressError as error:
-            return (), (Fact.of("profile.postprocessing_failed", device.name, error=str(error)),)
+            return (), (Fact.of("profile.postprocessing_failed", device.name, error=message_of(error)),)
         return tuple({"device": device.name, **row} for row in rows), ()
 
     def smoke(self) -> Self:

@@ -184,7 +184,7 @@ def read_row(folder: Path, device: str) -> BenchmarkRow:
             len(rounds) * size / trace.seconds, "1/s", gettext("runs ÷ wall time; {detail}", detail=detail), runs=len(rounds)
         )
     quantities["throughput_per_s"] = rate
-    return BenchmarkRow(subject=folder.name, device=device, runtime="TensorRT, by trtexec", quantities=quantities)
+    return BenchmarkRow(subject=folder.name, device=device, runtime=gettext("TensorRT, by trtexec"), quantities=quantities)
 
 
 def _part(trace: EngineRuns, name: str, detail: str) -> Quantity:
@@ -227,7 +227,7 @@ def _validate(path: Path, adapter: TypeAdapter[T], content: bytes | list[dict[st
                 "{path} is not JSON: {msg}; it may be truncated: run build_engine.sh again", path=path, msg=first["msg"]
             )
         else:
-            key = ".".join(map(str, first["loc"])) or "the file"
+            key = ".".join(map(str, first["loc"])) or gettext("the file")
             msg = gettext(
                 "{path} is not what trtexec exports: {key}: {msg}, got {input!r}",
                 path=path,

@@ -249,7 +249,7 @@ class PruningRun:
         rows = [row for row in state.rows if row["kept"]]
         return Curve(
             x_label="pruning step",
-            y_label=f"validation {self.metric.label} after recovery",
+            y_label=f"{self.metric.name}_recovered",
             x=tuple(float(integer(row, "step")) for row in rows),
             y=tuple(number(row, f"{self.metric.name}_recovered") for row in rows),
         )

@@ -19,7 +19,7 @@ from compress.core.entries import Row, Tables, integer, number
 from compress.core.environment import is_main, world_size
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.record import Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
@@ -176,7 +176,7 @@ class PruningSetup:
         try:
             row = {"step": step, **self.meter.row(module, self.device)}
         except CompressError as error:
-            self._notes.append(Fact.of("prune.step_not_timed", gettext("step {step}", step=step), error=str(error)))
+            self._notes.append(Fact.of("prune.step_not_timed", gettext("step {step}", step=step), error=message_of(error)))
             return
         earlier = tuple(row for row in self.log.speed if integer(row, "step") < step)
         if not speedup.has_no_speedup(earlier[-1] if earlier else None, row):

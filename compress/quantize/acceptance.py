@@ -21,7 +21,7 @@ from compress.core.budget import MB, Budget
 from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.metric_limits import MetricLimit, allowed_loss
 from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
@@ -152,7 +152,7 @@ def _open_runners(
         except CompressError as error:
             if not runners:
                 raise
-            skipped.append(Fact.of("quantize.runtime_unavailable", runtime, error=str(error)))
+            skipped.append(Fact.of("quantize.runtime_unavailable", runtime, error=message_of(error)))
             continue
         runners |= {(FLOAT, runtime): pair[0], (QUANTIZED, runtime): pair[1]}
     return runners, tuple(skipped)

@@ -16,7 +16,7 @@ from compress.core.entries import Tables
 from compress.core.environment import is_main
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Curve, Quantity
 from compress.core.stage import Candidate, Context, Outcome
@@ -108,7 +108,8 @@ def measure_speedup(
             elsewhere = tuple(_predicted(files, device) for device in context.targets if device.connection != "local")
     except CompressError as error:
         return SpeedupResult(
-            {"substitution_speedup": Quantity.missing("1", str(error))}, (Fact.of("substitute.not_timed", error=str(error)),)
+            {"substitution_speedup": Quantity.missing("1", message_of(error))},
+            (Fact.of("substitute.not_timed", error=message_of(error)),),
         )
     gain = speedup(timings["original"], timings["substituted"])
     rows = tuple({"network": name, "latency_ms": timing.p50.model_dump(mode="json")} for name, timing in timings.items())

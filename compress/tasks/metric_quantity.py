@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from compress.core.bootstrap import LEAST_SAMPLES, TAIL
 from compress.core.errors import DataError
-from compress.core.language import gettext
+from compress.core.language import gettext, joined
 from compress.core.record import Quantity
 from compress.core.statistics import paired_difference, wilson
 from compress.tasks.metric import MetricOfParts, ResampledMetric, Scores, TaskMetric, ThresholdMetric
 
 RESAMPLES = 1000
 """Number of resamples of a bootstrap interval."""
+SPLITS: Mapping[str, str] = {"test": "test", "validation": "validation"}
+"""Words of the splits."""
 ROUNDING = 1e-5
 """How far rounding may move a score of 0 or 1."""
 
@@ -44,14 +46,18 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
     if counts is not None:
         interval = wilson(*counts)
         return Quantity.measured(
-            value, unit, gettext("{where}; 95 % Wilson interval", where=where), interval=interval, runs=counts[1]
+            value,
+            unit,
+            gettext("{where}; 95 % Wilson interval", where=where),
+            interval=interval,
+            runs=counts[1],
+            method="wilson",
         )
     if not bootstrap or count < LEAST_SAMPLES:
         return Quantity.measured(value, unit, gettext("{where}; {reason}", where=where, reason=_no_interval(count)), runs=count)
     drawn = _values_of_draws(metric, scores)
-    return Quantity.measured(
-        value, unit, gettext("{where}; 95 % bootstrap interval", where=where), interval=_interval(value, drawn), runs=count
-    )
+    detail = gettext("{where}; 95 % bootstrap interval", where=where)
+    return Quantity.measured(value, unit, detail, interval=_interval(value, drawn), runs=count, method="bootstrap")
 
 
 def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str, split: str = "test") -> Quantity:
@@ -69,7 +75,9 @@ def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str,
         metric,
         first,
         second,
-        gettext("against {against}, same {count} {split} samples", against=against, count=len(scores), split=split),
+        gettext(
+            "against {against}, same {count} {split} samples", against=against, count=len(scores), split=gettext(SPLITS[split])
+        ),
     )
 
 
@@ -98,7 +106,7 @@ def least_gain(metric: TaskMetric, reference: Scores, scores: Scores, against: s
     references, gains = metric.parts(reference), []
     for name, part in metric.parts(scores).items():
         if max(np.ptp(part, axis=0).max(), np.ptp(references[name], axis=0).max()) > ROUNDING:
-            gains.append((references[name], gain_of(metric, references[name], part, f"{against}, {name}")))
+            gains.append((references[name], gain_of(metric, references[name], part, joined((against, name), ", "))))
     if not gains:
         return reference, gain_of(metric, reference, scores, against)
 
@@ -119,11 +127,12 @@ def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) 
         return Quantity.missing(metric.info.unit, no_value(metric, first, detail))
     if metric.is_mean:
         mean, low, high = paired_difference(first, second)
-        return Quantity.measured(mean, metric.info.unit, where, interval=(low, high), runs=count)
+        return Quantity.measured(mean, metric.info.unit, where, interval=(low, high), runs=count, method="paired")
     if count < LEAST_SAMPLES:
-        return Quantity.measured(value, metric.info.unit, f"{detail}; {_no_interval(count)}", runs=count)
+        return Quantity.measured(value, metric.info.unit, joined((detail, _no_interval(count))), runs=count)
     drawn = [a - b for a, b in zip(*(_values_of_draws(metric, scores) for scores in (first, second)), strict=True)]
-    return Quantity.measured(value, metric.info.unit, f"{where} (bootstrap)", interval=_interval(value, drawn), runs=count)
+    where, interval = gettext("{detail}, paired 95 % bootstrap interval", detail=detail), _interval(value, drawn)
+    return Quantity.measured(value, metric.info.unit, where, interval=interval, runs=count, method="bootstrap")
 
 
 def _no_interval(count: int) -> str:
@@ -167,7 +176,7 @@ def no_value(metric: TaskMetric, scores: Scores, where: str) -> str:
         "{where}: the {label} of these {count} samples is not a number, because none of them has what it "
         "counts, such as a class or a box, or because an output is not finite",
         where=where,
-        label=metric.info.label,
+        label=gettext(metric.info.label),
         count=len(scores),
     )
 

@@ -158,4 +158,5 @@ def _quantity(value: float, drawn: Floats | None, where: str, count: int) -> Qua
         gettext("{where}; 95 % bootstrap interval", where=where),
         interval=(min(value, low), max(value, high)),
         runs=count,
+        method="bootstrap",
     )

@@ -99,18 +99,18 @@ def verify(
         )
         raise ConversionError(msg) from error
     outputs, facts = run_on_machine(machine, model, inputs, timeout_s)
-    detail = gettext("{title} against this machine, {origin}", title=machine.title, origin=samples.origin)
+    detail = gettext("{title} against this machine, {origin}", title=machine.title, origin=samples.described)
     quantities = _agreement(expected, outputs, detail)
     if len(session.get_outputs()) == 1:
         quantities |= _metric(samples, {"reference": expected, "tested": outputs}, detail)
     return Verification(
         model=str(model),
         isa=isa,
-        inputs=samples.origin,
+        inputs=samples.described,
         reference=gettext("ONNX Runtime {version}, this machine", version=onnxruntime.__version__),
         tested=gettext("ONNX Runtime {onnxruntime}, {title}", onnxruntime=facts["onnxruntime"], title=machine.title),
         quantities=quantities,
-        note=NO_TIMING if machine.emulated else gettext("the tested machine is this machine, in another process"),
+        note=gettext(NO_TIMING) if machine.emulated else gettext("the tested machine is this machine, in another process"),
     )
 
 

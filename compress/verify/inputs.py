@@ -31,15 +31,20 @@ class VerificationSamples(NamedTuple):
 
     Attributes:
         values: Preprocessed inputs: float32 (N, …) of a network with one input, or arrays (N, …) by name of the input.
-        origin: Description of the origin.
+        origin: Description of the origin; empty for inputs of the caller.
         task: Task of the recipe; None without a recipe.
         targets: Targets by name, (N, …); None if unknown.
     """
 
     values: Array | Mapping[str, Array]
-    origin: str = "the caller's inputs"
+    origin: str = ""
     task: Task | None = None
     targets: Tensors | None = None
+
+    @property
+    def described(self) -> str:
+        """Description of the origin."""
+        return self.origin or gettext("inputs of the caller")
 
     @property
     def size(self) -> int:
@@ -83,10 +88,12 @@ def load_samples(
         arrays = named_inputs.read_feeds(model, feeds)
         available = VerificationSamples(arrays).size
         chosen = evenly_spaced(available, count)
-        origin = f"{len(chosen)} of {available} samples of {feeds.name}"
+        origin = gettext("{count} of {available} samples of {file}", count=len(chosen), available=available, file=feeds.name)
         return VerificationSamples({name: array[chosen] for name, array in arrays.items()}, origin)
     if recipe is None and not images and not _has_one_plain_input(session):
-        return VerificationSamples(named_inputs.noise(model, count), f"{count} samples of noise for each input")
+        return VerificationSamples(
+            named_inputs.noise(model, count), gettext("{count} samples of noise for each input", count=count)
+        )
     shape = sample_shape(model, session)
     if recipe is not None:
         return _from_recipe(recipe, shape, count, trust_code=trust_code)
@@ -207,7 +214,7 @@ def _from_images(paths: Sequence[Path], shape: tuple[int, ...], count: int, meta
             "{count} of {files_count} images, {resizing}, {scaling}",
             count=len(selected),
             files_count=len(files),
-            resizing=_RESIZING[preprocessing.resize],
+            resizing=gettext(_RESIZING[preprocessing.resize]),
             scaling=scaling,
         ),
     )

@@ -94,7 +94,7 @@ def aarch64(processor: str = DEFAULT_PROCESSOR) -> Machine:
         msg = gettext(
             "emulation of aarch64 is not set up in {base}; {how_to_set_up} (about 45 MB to download, once)",
             base=base,
-            how_to_set_up=HOW_TO_SET_UP,
+            how_to_set_up=gettext(HOW_TO_SET_UP),
         )
         raise DeviceError(msg)
     if installed != required:
@@ -102,7 +102,7 @@ def aarch64(processor: str = DEFAULT_PROCESSOR) -> Machine:
             "emulation of aarch64 is set up with ONNX Runtime {installed}, but this machine has {required}; {how_to_set_up}",
             installed=installed,
             required=required,
-            how_to_set_up=HOW_TO_SET_UP,
+            how_to_set_up=gettext(HOW_TO_SET_UP),
         )
         raise DeviceError(msg)
     return emulated(base, processor)

@@ -78,10 +78,10 @@ def test_affinity_is_described_and_given_back(monkeypatch: pytest.MonkeyPatch) -
     with pinned(before[:1]):
         assert allowed_cpus() == before[:1]
         monkeypatch.setattr(os, "cpu_count", lambda: 64)
-        assert describe_affinity() == f"pinned to processor {before[0]} of 64"
+        assert describe_affinity() == f"pinned to processors {before[0]} of 64"
     assert allowed_cpus() == before
     monkeypatch.setattr(os, "cpu_count", lambda: len(before))
-    assert describe_affinity() == f"{len(before)} processors allowed, not pinned"
+    assert describe_affinity() == f"{len(before)} processor{'s' * (len(before) > 1)} allowed, not pinned"
     monkeypatch.delattr(os, "sched_getaffinity")
     assert allowed_cpus() == ()
     assert describe_affinity() == "not set"

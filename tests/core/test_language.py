@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 
 import pytest
 
 from compress.core import language
-from compress.core.language import VARIABLE, gettext, in_language, in_language_of_recipe, ngettext
+from compress.core.language import (
+    VARIABLE,
+    Translatable,
+    again,
+    gettext,
+    in_language,
+    in_language_of_recipe,
+    joined,
+    ngettext,
+)
 
 
 def test_english_texts_are_their_own_catalogue():
@@ -52,3 +63,35 @@ def test_the_language_of_a_recipe_gives_way_to_that_of_a_block_and_of_the_enviro
     monkeypatch.setenv(VARIABLE, "en")
     with in_language_of_recipe("zh"):
         assert language.language() == "en"
+
+
+def test_a_message_can_be_said_in_another_language_with_the_messages_in_it():
+    inner = gettext("not measured")
+    text = joined((gettext("{limit} could not be measured: {reason}: not passed", limit="x", reason=inner), "y"))
+    with in_language("zh"):
+        assert again(text) == "无法测量x：未测量：未通过；y"
+        assert again(ngettext("{number} class", "{number} classes", 1)) == "1 个类别"
+        assert gettext("{text}: {reason}", text=inner, reason="z") == "未测量：z"
+        assert again("a plain text") == "a plain text"
+    assert text == "x could not be measured: not measured: not passed; y"
+
+
+def test_a_message_keeps_no_object_alive_and_a_format_that_only_the_object_has_leaves_it_as_it_is():
+    class Year:
+        def __format__(self, form):
+            return f"{form}-2026"
+
+        def __str__(self):
+            return "year"
+
+    text = gettext("since {year:ad}", year=Year())
+    assert text == "since ad-2026"
+    assert text.values == {"year": "year"}
+    with in_language("zh"):
+        assert again(text) == "since ad-2026"
+
+
+def test_a_message_is_pickled_as_a_plain_text_and_copied_as_itself():
+    text = gettext("{count} of {total} limits missed: {names}.", count=1, total=2, names="x")
+    assert type(pickle.loads(pickle.dumps(text))) is str  # noqa: S301  # made here
+    assert isinstance(copy.deepcopy(text), Translatable)

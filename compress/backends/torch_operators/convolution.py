@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from compress.backends.torch_operators.values import Attributes, Inputs, Operator
+from compress.core.language import gettext
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 TRANSPOSED: dict[int, Callable[..., Tensor]] = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
@@ -70,7 +71,7 @@ def conv_transpose(attributes: Attributes, x: Inputs) -> Tensor:
     weight = x.tensor(1)
     dims = weight.ndim - 2
     if "output_shape" in attributes or attributes.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        msg = "output_shape or auto_pad"
+        msg = gettext("output_shape or auto_pad")
         raise NotImplementedError(msg)
     pads = attributes.integers("pads") or (0,) * 2 * dims
     stride, dilation = (_per_axis(attributes, name, dims) for name in ("strides", "dilations"))
@@ -112,7 +113,7 @@ def average_pool(attributes: Attributes, x: Inputs) -> Tensor:
     if pads[:dims] == pads[dims:] and all(2 * pad <= window for pad, window in zip(pads, size, strict=False)):
         return pool(values, size, stride, pads[:dims], ceil_mode=ceil_mode, count_include_pad=padded)
     if ceil_mode:
-        msg = "uneven padding and ceil_mode"
+        msg = gettext("uneven padding and ceil_mode")
         raise NotImplementedError(msg)
     means = pool(pad_input(values, attributes, size), size, stride)
     if padded:

@@ -11,6 +11,7 @@ import torch
 
 from compress.backends.torch_operators.layout import constant
 from compress.backends.torch_operators.values import Attributes, Numbers
+from compress.core.language import gettext
 
 NumberInputs = Sequence[Numbers | None]
 NumberOperator = Callable[[Attributes, NumberInputs], Numbers | tuple[Numbers, ...]]
@@ -21,7 +22,7 @@ LARGEST = 4096
 def _required(x: NumberInputs, index: int) -> Numbers:
     value = x[index]
     if value is None:
-        msg = f"omitted input {index}"
+        msg = gettext("omitted input {index}", index=index)
         raise NotImplementedError(msg)
     return value
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from compress.backends import onnx_graph as graphs
+from compress.core.language import gettext
 
 Numbers = np.ndarray
 """Integers, floats or booleans that are known before the network runs; of type object if a size is symbolic."""
@@ -93,7 +94,7 @@ class Inputs:
         """
         value = self.values[index] if len(self.values) > index else None
         if value is None:
-            msg = f"omitted input {index}"
+            msg = gettext("omitted input {index}", index=index)
             raise NotImplementedError(msg)
         return value.to(self.device) if isinstance(value, Tensor) else to_tensor(value, self.device)
 

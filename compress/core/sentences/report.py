@@ -78,6 +78,7 @@ WORDS: Mapping[str, str] = {
     "classes.disagreements.header": "sample|class|{reference}|confidence|artifact|confidence|correct",
     "classes.disagreements.header.texts": "sample|text|class|{reference}|confidence|artifact|confidence|correct",
     "classes.both_wrong": "neither",
+    "classes.part": "{title}: {part}",
     "classes.sample": "test sample {sample}: {true}; the {reference} says {first}, the artifact says {second}",
     # pictures
     "pareto.caption": (
@@ -110,6 +111,20 @@ WORDS: Mapping[str, str] = {
     # stages
     "stages.missing": "not run",
     "stages.missing.text": "The recipe names this stage, and the record has no result of it: the run ended before.",
+    # tables
+    "table.folded": "not measured: {names}",
+    "table.folded_because": "not measured: {names} ({reason})",
+    # page over all runs
+    "history.title": "Runs in {folder}",
+    "history.filter": "Filter",
+    "history.filter.example": "name, verdict, stage …",
+    "history.runs": "All runs",
+    "history.trends": "Trends",
+    "history.trends.text": (
+        "From the oldest run to the latest. Each line has its own scale, from its smallest to its largest value."
+    ),
+    "history.count": "runs: {total}",
+    "history.count.part": "runs: {shown} of {total}",
     # controls and appendix of the page
     "page.sections": "Sections",
     "page.open_all": "Open all sections",

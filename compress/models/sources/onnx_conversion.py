@@ -52,7 +52,7 @@ def build(name: str, _: Any, spec: NetworkSpec, *, base: Path, **__: Any) -> Unf
     path = user_path(name, base)
     check_given_file(path)
     prepared, notes = prepare_model(onnx_files.load(path), path.name)
-    network = build_network(graphs.to_ir(prepared), PURPOSE)
+    network = build_network(graphs.to_ir(prepared), gettext(PURPOSE))
     network.starts = tuple(each.name for each in converted_spec(path, spec).signature.inputs)
     return UnfittedModel(network, 0, notes)
 

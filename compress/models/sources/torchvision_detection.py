@@ -185,7 +185,7 @@ def build_detector(
             "{source}:{name} cannot take part: {refused}: {builders}",
             source=source,
             name=name,
-            refused=REFUSED[name],
+            refused=gettext(REFUSED[name]),
             builders=", ".join(builders),
         )
         raise ModelError(msg)

@@ -190,7 +190,7 @@ def pretrained(name: str, settings: ModelSettings, spec: NetworkSpec) -> tuple[n
         )
         raise ModelError(msg)
     entry = find_weights(name, str(settings.weights))
-    download_weights(name, entry, arguments=f"data of {len(entry.meta['categories']) - 1} classes")
+    download_weights(name, entry, arguments=gettext("data of {count} classes", count=len(entry.meta["categories"]) - 1))
     detector = models.get_model(name, weights=entry, trainable_backbone_layers=None)
     thaw_batchnorms(detector)
     detector.requires_grad_(requires_grad=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from compress.core.language import gettext
+from compress.core.language import again, gettext
 from compress.core.printable import printable
 from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
@@ -27,10 +27,12 @@ from compress.pipeline.card.contents import (
     source_networks,
     stage_title,
     weaknesses,
+    with_valid_metrics,
 )
 from compress.pipeline.card.metadata import task_name
 from compress.pipeline.report import class_tables
 from compress.pipeline.report.tables import final_metrics
+from compress.pipeline.review.invalid_metrics import no_test
 from compress.pipeline.review.judge_record import task_metrics
 
 Object = dict[str, object]
@@ -133,11 +135,12 @@ def _dataset(record: RunRecord) -> Object:
 
 def _performance(record: RunRecord) -> Iterator[Object]:
     """Metrics on test, then latency, memory and energy on each device; values that were not measured are left out."""
-    final = final_metrics(record)
+    final = with_valid_metrics(record, final_metrics(record))
     for metric in task_metrics(record):
         yield from _metric(metric.name, final.get(metric.name), "test split")
         yield from _metric(metric.loss_name, final.get(metric.loss_name), "test split")
-    yield from _classes(record)
+    if not no_test(record.warnings):
+        yield from _classes(record)
     yield from _metric("size_bytes", final.get("size_bytes"), "")
     for row in artifact_rows(record):
         place = ", ".join(filter(None, (row.device, row.file, row.runtime, row.other_hardware and f"on {row.other_hardware}")))
@@ -161,7 +164,7 @@ def _metric(name: str, quantity: Quantity | None, place: str) -> Iterator[Object
         return
     low, high = quantity.low, quantity.high
     band = f", between {low:g} and {high:g}" if quantity.how == "estimated" and low is not None and high is not None else ""
-    about = ", ".join(filter(None, (place, f"{quantity.how}{band}", f"unit {quantity.unit}", quantity.detail)))
+    about = ", ".join(filter(None, (place, f"{quantity.how}{band}", f"unit {quantity.unit}", again(quantity.detail))))
     metric: Object = {"type": name, "value": repr(quantity.value), "slice": _text(about)}
     if quantity.how == "measured" and low is not None and high is not None:
         metric["confidenceInterval"] = {"lowerBound": repr(low), "upperBound": repr(high)}

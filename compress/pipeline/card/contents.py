@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from compress.core.entries import mapping
 from compress.core.format_quantity import format_with_provenance
-from compress.core.record import BenchmarkRow, StageRecord
+from compress.core.record import BenchmarkRow, Metrics, StageRecord
 from compress.core.run_directory import ARTIFACTS
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render
@@ -17,7 +17,8 @@ from compress.core.sentences.limits import RESULT_WORDS, allowed_words, limit_wo
 from compress.models.settings import TEACHER, brings_weights, split_source
 from compress.pipeline.report import class_tables
 from compress.pipeline.report.outline import SMOKE
-from compress.pipeline.review.judge_record import shipped_rows
+from compress.pipeline.review.invalid_metrics import metrics_without_test, no_test
+from compress.pipeline.review.judge_record import shipped_rows, task_metrics
 
 ON_A_DEVICE = ("memory_bytes", "energy_j")
 """Quantities of a device besides the latency."""
@@ -71,6 +72,11 @@ def short_source(source: str) -> str:
     return f"{kind}:{parts[-1]}" if len(parts) > 1 else source
 
 
+def with_valid_metrics(record: RunRecord, metrics: Metrics) -> Metrics:
+    """Metrics of a network of the run; those on random inputs, or on the training samples, as not measured."""
+    return metrics | metrics_without_test(task_metrics(record), record.warnings)
+
+
 def source_networks(record: RunRecord) -> tuple[SourceNetwork, ...]:
     """The network that was compressed, and the teachers, as far as the resolved recipe names them."""
     teacher = record.recipe.get("teacher")
@@ -106,7 +112,8 @@ def weaknesses(record: RunRecord) -> Iterator[str]:
             yield f"{limit_words(check)} {allowed_words(check)}: {RESULT_WORDS[check.result]}; {value}"
     for note in record.verdict.notes if record.verdict else ():
         yield render(note)
-    yield from (f"classes: {line}" for line in class_tables.summary(record))
+    if not no_test(record.warnings):
+        yield from (f"classes: {line}" for line in class_tables.summary(record))
     places: dict[str, list[str]] = {}
     for title, warnings in (
         ("start", record.warnings),

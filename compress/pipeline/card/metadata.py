@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from compress.core.printable import printable
 from compress.core.run_record import RunRecord
-from compress.pipeline.card.contents import artifact_files, data_name, source_networks
+from compress.pipeline.card.contents import artifact_files, data_name, source_networks, with_valid_metrics
 from compress.pipeline.report.tables import final_metrics
 from compress.pipeline.review.judge_record import task_metrics
 
@@ -66,8 +66,8 @@ def metadata(record: RunRecord, *, license_id: str = "", base_model: str = "") -
 
 
 def _metrics(record: RunRecord) -> list[dict[str, object]]:
-    """Every metric of the task that was measured on test."""
-    final = final_metrics(record)
+    """Every metric of the task that was measured on test; none on random inputs."""
+    final = with_valid_metrics(record, final_metrics(record))
     return [
         {"type": metric.name, "value": value.value, "name": metric.label}
         for metric in task_metrics(record)

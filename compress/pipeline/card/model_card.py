@@ -12,6 +12,7 @@ from compress.core.format_quantity import (
     format_with_provenance,
     quantity_label,
 )
+from compress.core.language import again
 from compress.core.printable import printable
 from compress.core.record import BenchmarkRow, Quantity
 from compress.core.run_record import RunRecord
@@ -25,6 +26,7 @@ from compress.pipeline.card.contents import (
     source_networks,
     stage_title,
     weaknesses,
+    with_valid_metrics,
 )
 from compress.pipeline.card.metadata import metadata, task_name, to_yaml
 from compress.pipeline.report.markdown import escape
@@ -82,10 +84,11 @@ def _made(record: RunRecord) -> Iterator[str]:
     metric = deciding_metric(record)
     yield from ("## How it was made", "")
     for stage in record.every_stage:
+        after = with_valid_metrics(record, stage.after)
         values = [
             f"{quantity_label(name, metric)} {format_with_provenance(quantity)}"
             for name in (metric.name, "size_bytes")
-            if (quantity := stage.after.get(name)) is not None
+            if (quantity := after.get(name)) is not None
         ]
         yield f"- **{escape(stage_title(stage))}** ({format_duration(stage.wall_time_s)}): {escape('; '.join(values))}"
     teachers = [network for network in source_networks(record) if network.role == "teacher"]
@@ -96,7 +99,8 @@ def _made(record: RunRecord) -> Iterator[str]:
 
 
 def _results(record: RunRecord) -> Iterator[str]:
-    final, (reference, before) = final_metrics(record), reference_metrics(record)
+    final, (reference, before) = with_valid_metrics(record, final_metrics(record)), reference_metrics(record)
+    before = with_valid_metrics(record, before)
     rows: list[Sequence[str]] = []
     for metric in task_metrics(record):
         if metric.name in final:
@@ -110,7 +114,7 @@ def _results(record: RunRecord) -> Iterator[str]:
     if loss := final.get(metric.loss_name):
         yield from (
             f"{escape(quantity_label(metric.loss_name, metric))}: "
-            f"{escape(format_with_provenance(loss, difference_unit(metric.unit)))}; {escape(loss.detail)}.",
+            f"{escape(format_with_provenance(loss, difference_unit(metric.unit)))}; {escape(again(loss.detail))}.",
             "",
         )
     yield from (escape(MARKS), "")
@@ -146,7 +150,7 @@ def _details(row: BenchmarkRow, names: Sequence[str]) -> Iterator[str]:
     labels: dict[tuple[str, str], list[str]] = {}
     for name in (row.latency_name, *names):
         if (quantity := row.quantities.get(name)) is not None and quantity.detail:
-            labels.setdefault((quantity.how, quantity.detail), []).append(quantity_label(name))
+            labels.setdefault((quantity.how, again(quantity.detail)), []).append(quantity_label(name))
     yield from (f"{row.device}, {'; '.join(each)}: {how}: {detail}" for (how, detail), each in labels.items())
 
 

@@ -1,4 +1,4 @@
-"""Write the model card and the bill of materials of a run."""
+"""Write the model card and the bill of materials of a run, both in English."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from compress.core.atomic_files import write_text
 from compress.core.errors import StoreError
-from compress.core.language import gettext
+from compress.core.language import gettext, in_language
 from compress.pipeline.card.bill_of_materials import bill_of_materials
 from compress.pipeline.card.model_card import model_card
 from compress.pipeline.read_record import check_artifacts, read_record, record_path
@@ -35,10 +35,12 @@ def write_card(run: Path, out: Path | None = None, *, license_id: str = "", base
     record = read_record(run)
     check_artifacts(run)
     try:
-        texts = {
-            CARD: model_card(record, license_id=license_id.lower(), base_model=base_model),
-            BILL: json.dumps(bill_of_materials(record, license_id=license_id), indent=1, ensure_ascii=False) + "\n",
-        }
+        with in_language("en"):  # hubs and tools read the files
+            bill = bill_of_materials(record, license_id=license_id)
+            texts = {
+                CARD: model_card(record, license_id=license_id.lower(), base_model=base_model),
+                BILL: json.dumps(bill, indent=1, ensure_ascii=False) + "\n",
+            }
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # the record may be from elsewhere
         words = " ".join(str(error).split())[:200]
         msg = gettext(

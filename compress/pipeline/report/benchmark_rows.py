@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from compress.core.comparable_latency import first_change_after
+from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, LengthRow, StageRecord
 from compress.core.run_record import RunRecord
 
@@ -32,4 +33,8 @@ def _renamed(record: RunRecord, stage: StageRecord, rows: Iterable[Row]) -> Iter
     change = first_change_after(record, stage)
     for row in rows:
         other = change is not None and row.subject == ARTIFACT
-        yield row.model_copy(update={"subject": f"network before {change.name}"}) if change and other else row
+        yield (
+            row.model_copy(update={"subject": gettext("network before {stage}", stage=change.name)})
+            if change and other
+            else row
+        )

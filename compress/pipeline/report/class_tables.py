@@ -8,9 +8,11 @@ from typing import NamedTuple
 from compress.core.class_comparison import ClassChange, ClassComparison, ConfusionChange, Disagreement
 from compress.core.entries import Row
 from compress.core.format_quantity import MINUS, format_interval, format_quantity, format_value
+from compress.core.language import gettext
 from compress.core.printable import shorten
 from compress.core.record import Quantity, StageRecord
 from compress.core.run_record import RunRecord
+from compress.core.sentences.names import network_words
 from compress.core.sentences.report import headers, word
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.table import Cell, Notes, Table
@@ -97,14 +99,14 @@ def _summary_of_metric(record: RunRecord) -> tuple[str, ...]:
     compared = [each for each in metrics if each.before is not None and each.before.value is not None]
     if not compared:
         named = (f"{shorten(each.name, NAME_CHARACTERS)}: {format_quantity(each.after)}" for each in metrics[:WORST])
-        return (f"{word('classes.lowest', label=metrics[0].label)}: {'; '.join(named)}.",)
+        return (f"{word('classes.lowest', label=gettext(metrics[0].label))}: {'; '.join(named)}.",)
     worst = [each for each in compared if _change_of(each) < 0][:WORST]
     named = (
         f"{shorten(each.name, NAME_CHARACTERS)}: {format_quantity(each.before or each.after)} → {format_quantity(each.after)}"
         for each in worst
     )
-    losses = f"{word('classes.worst_metric', label=metrics[0].label)}: {'; '.join(named)}."
-    return (losses if worst else word("classes.no_metric_loss", label=metrics[0].label), word("classes.no_interval"))
+    losses = f"{word('classes.worst_metric', label=gettext(metrics[0].label))}: {'; '.join(named)}."
+    return (losses if worst else word("classes.no_metric_loss", label=gettext(metrics[0].label)), word("classes.no_interval"))
 
 
 def metric_table(record: RunRecord) -> Table | None:
@@ -122,9 +124,9 @@ def metric_table(record: RunRecord) -> Table | None:
         )
         for each in metrics
     )
-    name = "teacher" if record.teacher else ""
-    header = headers("classes.metric.header", label=metrics[0].label, reference=name)
-    return Table(word("classes.metric", label=metrics[0].label), header, rows, notes.sentences()).fold()
+    name = network_words("teacher") if record.teacher else ""
+    header = headers("classes.metric.header", label=gettext(metrics[0].label), reference=name)
+    return Table(word("classes.metric", label=gettext(metrics[0].label)), header, rows, notes.sentences()).fold()
 
 
 def _change(each: ClassChange) -> str:
@@ -136,15 +138,16 @@ def _change(each: ClassChange) -> str:
 def tests(comparison: ClassComparison) -> tuple[str, ...]:
     """Agreement, and the paired test, in sentences."""
     interval = (comparison.equal_low, comparison.equal_high)
+    reference = network_words(comparison.reference)
     share = Quantity.measured(comparison.equal, "fraction", interval=interval)
     value = f"{format_quantity(share)} ({format_interval(share)})"
     return (
-        word("classes.agreement", reference=comparison.reference, value=value, samples=comparison.samples),
+        word("classes.agreement", reference=reference, value=value, samples=comparison.samples),
         word(
             "classes.pairs",
             worse=comparison.only_reference,
             better=comparison.only_network,
-            reference=comparison.reference,
+            reference=reference,
             p=f"= {comparison.p_value:.2g}" if comparison.p_value >= SMALLEST_P else f"< {SMALLEST_P:g}",
         ),
     )
@@ -152,11 +155,11 @@ def tests(comparison: ClassComparison) -> tuple[str, ...]:
 
 def class_tables(comparison: ClassComparison) -> Iterator[Table]:
     """Recall and F1 of each class, the confusions that changed most, and the disagreements."""
-    reference = comparison.reference
+    reference = network_words(comparison.reference)
     title = word("classes.table")
     if len(comparison.classes) < comparison.class_count:
         shown = word("classes.shown", shown=len(comparison.classes), total=comparison.class_count)
-        title = f"{title}: {shown}"
+        title = word("classes.part", title=title, part=shown)
     yield Table(title, headers("classes.header", reference=reference), tuple(map(_class_row, comparison.classes)))
     if comparison.confusions:
         rows = tuple(map(_confusion_row, comparison.confusions))
@@ -170,7 +173,7 @@ def class_tables(comparison: ClassComparison) -> Iterator[Table]:
                 total=comparison.disagreement_count,
                 reference=reference,
             )
-            title = f"{title}: {counted}"
+            title = word("classes.part", title=title, part=counted)
         has_texts = any(each.text for each in comparison.disagreements)
         key = "classes.disagreements.header.texts" if has_texts else "classes.disagreements.header"
         rows = tuple(_sample_row(each, reference, has_texts=has_texts) for each in comparison.disagreements)
@@ -201,7 +204,7 @@ def _share(value: float | None) -> Cell:
 
 
 def _sample_row(each: Disagreement, reference: str, *, has_texts: bool) -> tuple[Cell, ...]:
-    right = reference if each.before == each.name else "artifact" if each.predicted == each.name else ""
+    right = reference if each.before == each.name else network_words("artifact") if each.predicted == each.name else ""
     return (
         Cell(str(each.sample), key=each.sample),
         *([Cell(each.text)] if has_texts else ()),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compress.core.format_quantity import format_change, quantity_label
+from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, Metric
 from compress.core.run_record import RunRecord
+from compress.core.sentences.names import network_words
 from compress.core.sentences.report import word
 from compress.pipeline.report.benchmark_rows import ARTIFACT, benchmark_rows
 from compress.pipeline.report.outline import deciding_metric
@@ -23,7 +25,10 @@ def rows_by_device(record: RunRecord) -> dict[str, tuple[BenchmarkRow, ...]]:
     for stage, row in benchmark_rows(record):
         groups.setdefault((stage.index, row.device), []).append(row)
     several = len({index for index, _ in groups}) > 1
-    return {f"{device} (stage {index})" if several else device: tuple(rows) for (index, device), rows in groups.items()}
+    return {
+        gettext("{device} (stage {index})", device=device, index=index) if several else device: tuple(rows)
+        for (index, device), rows in groups.items()
+    }
 
 
 def artifact_by_device(record: RunRecord) -> dict[str, tuple[BenchmarkRow, ...]]:
@@ -61,7 +66,7 @@ def _artifact_table(title: str, devices: Devices, metric: Metric) -> Table:
     """The part of `artifact_tables` for some devices, with the change against the first network on each."""
     notes = Notes(metric)
     pairs = {device: (rows[0], artifact_row(rows)) for device, rows in devices.items()}
-    rows = [(Cell("runtime"), *(Cell(artifact.runtime) for _, artifact in pairs.values()))]
+    rows = [(Cell(gettext("runtime")), *(Cell(artifact.runtime) for _, artifact in pairs.values()))]
     for name in order_names((name for _, artifact in pairs.values() for name in artifact.quantities), metric):
         cells = [
             notes.cell(
@@ -71,7 +76,7 @@ def _artifact_table(title: str, devices: Devices, metric: Metric) -> Table:
         ]
         rows.append((Cell(quantity_label(name, metric)), *cells))
     first = next(iter(pairs.values()))[0].subject
-    remarks = (word("devices.change", subject=first),) if first != ARTIFACT else ()
+    remarks = (word("devices.change", subject=network_words(first)),) if first != ARTIFACT else ()
     return Table(title, ("", *pairs), tuple(rows), notes.sentences(), remarks).fold()
 
 
@@ -80,14 +85,15 @@ def _device_table(title: str, networks: Sequence[BenchmarkRow], metric: Metric) 
     first, last = networks[0], networks[-1]
     comparable = len(networks) > 1
     blank = (Cell(""),) * comparable
-    rows = [(Cell("runtime"), *(Cell(network.runtime) for network in networks), *blank)]
+    rows = [(Cell(gettext("runtime")), *(Cell(network.runtime) for network in networks), *blank)]
     if len({network.file for network in networks}) > 1:
-        rows.append((Cell("file"), *(Cell(network.file) for network in networks), *blank))
+        rows.append((Cell(gettext("file")), *(Cell(network.file) for network in networks), *blank))
     names = order_names((name for network in networks for name in network.quantities), metric)
     for name in sorted(names, key=lambda name: name != last.latency_name):  # the latency with limits comes first
         cells = [notes.cell(name, network.quantities.get(name)) for network in networks]
         change = format_change(first.quantities.get(name), last.quantities.get(name)) or "—"
         rows.append((Cell(quantity_label(name, metric)), *cells, *((Cell(change),) * comparable)))
-    against = (f"{last.subject} against {first.subject}",) if comparable else ()
-    header = ("", *(network.subject for network in networks), *against)
+    names = network_words(last.subject), network_words(first.subject)
+    against = (gettext("{network} against {reference}", network=names[0], reference=names[1]),) if comparable else ()
+    header = ("", *(network_words(network.subject) for network in networks), *against)
     return Table(title, header, tuple(rows), notes.sentences(), beside=True).fold()

@@ -16,17 +16,26 @@ from compress.core.format_quantity import (
     format_with_provenance,
     quantity_label,
 )
+from compress.core.language import gettext
 from compress.core.printable import shorten
 from compress.core.record import BenchmarkRow, Metrics
 from compress.core.run_record import RunRecord
-from compress.core.sentences.limits import RESULT_WORDS, allowed_words, certainty, limit_words
+from compress.core.sentences.limits import allowed_words, certainty, limit_words, result_words
 from compress.core.sentences.report import headers, word
 from compress.core.verdict import RESULTS_FROM_WORST, Check
 from compress.pipeline.report import class_tables, tables
 from compress.pipeline.report.benchmark_rows import ARTIFACT
 from compress.pipeline.report.device_tables import artifact_by_device, artifact_row
-from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, deciding_metric, is_budget_skipped, metric_of
-from compress.pipeline.report.sections import review_points, sentence_start
+from compress.pipeline.report.outline import (
+    NOT_JUDGED,
+    Pictures,
+    Section,
+    deciding_metric,
+    is_budget_skipped,
+    metric_of,
+    sentence_start,
+)
+from compress.pipeline.report.sections import review_points
 from compress.pipeline.report.table import Cell, Notes, Table
 
 LIMITS, DEVICES, POINTS = 7, 5, 4
@@ -43,14 +52,14 @@ def limits(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa:
     """Every limit with its result, missed ones first."""
     title = word("front.limits")
     if is_budget_skipped(record) or record.verdict is None:
-        text = NOT_JUDGED if is_budget_skipped(record) else word("front.no_budget")
+        text = gettext(NOT_JUDGED) if is_budget_skipped(record) else word("front.no_budget")
         yield Section(title, area="limits", paragraphs=(text,))
         return
     checks = sorted(record.verdict.checks, key=lambda check: RESULTS_FROM_WORST.index(check.result))
     notes = Notes(deciding_metric(record))
     rows = tuple(_limit_row(record, check, notes) for check in checks[:LIMITS])
     more = len(checks) - len(rows)
-    remarks = (word("front.more_limits", count=more, section="Verdict"),) if more else ()
+    remarks = (word("front.more_limits", count=more, section=gettext("Verdict")),) if more else ()
     yield Section(
         title,
         area="limits",
@@ -76,17 +85,26 @@ def networks(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noq
     columns = (metric.name, "size_bytes", "latency_ms", *ON_HOST)
     name, reference = tables.reference_metrics(record)
     rows = []
-    for title, metrics, is_control in tables.overview(record):
-        if is_control or not any(metrics[each].value is not None for each in (metric.name, "size_bytes") if each in metrics):
+    for network in tables.overview(record):
+        metrics = network.metrics
+        is_measured = any(metrics[each].value is not None for each in (metric.name, "size_bytes") if each in metrics)
+        if network.key == "control" or not is_measured:
             continue  # the control, and fresh weights, are in the sections behind
-        row = local.get("student" if title == "starting network" else title)
+        row = local.get(_profiled(record, network.key))
         measured = dict(metrics) | ({key: row.quantities[key] for key in ON_HOST if key in row.quantities} if row else {})
-        rows.append((Cell(shorten(title, CHARACTERS)), *(notes.cell(column, measured.get(column)) for column in columns)))
-    rows.append((Cell(f"artifact against {name}"), *_changes(record, reference, columns, local)))
+        rows.append(
+            (Cell(shorten(network.title, CHARACTERS)), *(notes.cell(column, measured.get(column)) for column in columns))
+        )
+    rows.append((Cell(gettext("artifact against {reference}", reference=name)), *_changes(record, reference, columns, local)))
     header = ("", *(quantity_label(column, metric) for column in columns))
     title = word("front.networks")
     table = _folded(Table(title, header, tuple(rows), notes.sentences()))
     yield Section(title, area="networks", paragraphs=_change(record), tables=(table,))
+
+
+def _profiled(record: RunRecord, key: str) -> str:
+    """Name in a profile of a network of the overview: of a run with a teacher, the student is the one after distillation."""
+    return "" if key == "student" and record.teacher else key
 
 
 def _folded(table: Table) -> Table:
@@ -124,7 +142,7 @@ def _change(record: RunRecord) -> tuple[str, ...]:
     value = f"{'+' if (change.value or 0.0) > 0 else ''}{format_with_provenance(change, difference_unit(metric.unit))}"
     name = tables.reference_metrics(record)[0]
     words = word(f"front.change.{result}")
-    return (word("front.change", metric=sentence_start(metric.label), reference=name, value=value, result=words),)
+    return (word("front.change", metric=sentence_start(gettext(metric.label)), reference=name, value=value, result=words),)
 
 
 def _local_rows(record: RunRecord) -> dict[str, BenchmarkRow]:
@@ -149,7 +167,7 @@ def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
             (
                 Cell(shorten(device, CHARACTERS)),
                 notes.cell(row.latency_name, row.quantities.get(row.latency_name)),
-                Cell(f"{allowed_words(check)}: {RESULT_WORDS[check.result]}", tone=_tone(check)) if check else _no_limit(row),
+                Cell(f"{allowed_words(check)}: {result_words(check.result)}", tone=_tone(check)) if check else _no_limit(row),
                 *(notes.cell(name, row.quantities.get(name)) for name in ON_DEVICE),
                 Cell(shorten(row.runtime, 28)),
             )
@@ -158,7 +176,7 @@ def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
     first = (word("front.header.device"), word("front.header.latency"), word("front.header.limit"))
     header = (*first, *named, word("front.header.runtime"))
     more = len(groups) - len(rows)
-    remarks = (word("front.more_devices", count=more, section="Devices"),) if more else ()
+    remarks = (word("front.more_devices", count=more, section=gettext("Devices")),) if more else ()
     title = word("front.devices")
     table = _folded(Table(title, header, tuple(rows), notes.sentences(), remarks))
     yield Section(title, area="devices", tables=(table,))
@@ -186,7 +204,7 @@ def _latency_check(record: RunRecord, row: BenchmarkRow) -> Check | None:
 def picture(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """The metric against the latency."""
     if shown := pictures.get("front"):
-        metric = sentence_start(deciding_metric(record).label)
+        metric = sentence_start(gettext(deciding_metric(record).label))
         yield Section(word("front.picture", metric=metric), area="picture", pictures=shown[:1])
 
 
@@ -198,7 +216,7 @@ def points(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa:
     characters = POINTS_CHARACTERS // max(1, min(len(every), POINTS))
     items = [shorten(point, characters) for point in every[:POINTS]]
     if len(every) > POINTS:
-        items.append(word("front.more_points", count=len(every) - POINTS, section="Points for review"))
+        items.append(word("front.more_points", count=len(every) - POINTS, section=gettext("Points for review")))
     yield Section(
         word("front.points"), area="points", paragraphs=() if items else (word("front.no_points"),), items=tuple(items)
     )

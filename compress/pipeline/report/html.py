@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from compress.core.format_quantity import PROVENANCE_MARKS
+from compress.core.format_quantity import PROVENANCE_MARKS, how_words
 from compress.core.language import language
 from compress.core.sentences.report import word
 from compress.pipeline.report.appendix import Appendix
@@ -66,6 +66,7 @@ def render(report: Outline) -> str:
         appendix=Appendix(report),
         marks=PROVENANCE_MARKS,
         word=word,
+        how_words=how_words,
         language=language(),
         style=Markup(STYLE.read_text(encoding="utf-8")),  # noqa: S704  # a file of this package
         script=Markup(script),  # noqa: S704  # a file of this package

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from compress.core.format_quantity import PROVENANCE_MARKS
+from compress.core.format_quantity import PROVENANCE_MARKS, how_words
 from compress.core.sentences.report import word
 from compress.pipeline.report.appendix import Appendix
 from compress.pipeline.report.outline import Outline, Section
@@ -78,7 +78,8 @@ def _table(
     yield ""
     sign = PROVENANCE_MARKS["not measured"]
     for names, reason in table.folded:
-        yield from (escape(f"{sign} not measured: {names}{f' ({reason})' if reason else ''}"), "")
+        text = word("table.folded_because", names=names, reason=reason) if reason else word("table.folded", names=names)
+        yield from (escape(f"{sign} {text}"), "")
     for remark in table.remarks:
         yield from (escape(remark), "")
 
@@ -92,7 +93,9 @@ def _cell(cell: Cell, number: int | None, footnote: str) -> str:
     if cell.interval:
         parts.append(f"({escape(cell.interval)})")
     if cell.how:
-        parts.append(PROVENANCE_MARKS[cell.how] if cell.how != "estimated" else f"{PROVENANCE_MARKS[cell.how]} estimated")
+        parts.append(
+            PROVENANCE_MARKS[cell.how] if cell.how != "estimated" else f"{PROVENANCE_MARKS[cell.how]} {how_words(cell.how)}"
+        )
     if number is not None:
         parts.append(footnote.format(number))
     if cell.change:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from compress.core.fact import Fact
 from compress.core.format_quantity import format_duration
+from compress.core.language import gettext, ngettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric
 from compress.core.registry import lookup, names
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render
-from compress.core.sentences.limits import RESULT_WORDS, limit_words
-from compress.core.verdict import Verdict
+from compress.core.sentences.limits import limit_words
+from compress.core.verdict import RESULTS_FROM_WORST, Result, Verdict
 from compress.pipeline.report.table import Table
 from compress.tasks.classification import ACCURACY
 
@@ -27,6 +29,17 @@ if TYPE_CHECKING:
 SMOKE = "smoke run (--smoke): its numbers are not valid results"
 NOT_JUDGED = "A smoke run (--smoke) does not check its budget. Run the recipe without --smoke for a verdict."
 SHOWN_NAMES = 5
+State = Literal[Result, "unproven", "not judged", "no budget"]
+"""State of the verdict of a whole run; unproven where limits are kept by value, and the budget asks for whole intervals."""
+STATES: Mapping[State, str] = {
+    "met": "met",
+    "not shown": "met, not shown",
+    "unproven": "not shown",
+    "missed": "missed",
+    "not judged": "not judged",
+    "no budget": "no budget",
+}
+"""Words of the states."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,8 @@ class Outline:
     Attributes:
         title: Name of the run.
         facts: One line with date, duration and data.
-        verdict: `met`; `met, not shown`; `not shown`, where the budget asks for more; `missed`; `not judged`; or `no budget`.
+        state: State of the verdict.
+        verdict: Its words.
         headline: The verdict in a sentence.
         front: The first page, which decides.
         sections: Everything behind it, in order.
@@ -69,6 +83,7 @@ class Outline:
 
     title: str
     facts: tuple[str, ...]
+    state: State
     verdict: str
     headline: str
     front: tuple[Section, ...]
@@ -85,6 +100,11 @@ def deciding_metric(record: RunRecord) -> Metric:
     return record.metric or ACCURACY
 
 
+def sentence_start(label: str) -> str:
+    """A label with a capital letter, for the start of a sentence; labels such as mAP50 are not changed."""
+    return label[:1].upper() + label[1:] if label == label.lower() else label
+
+
 def metric_of(record: RunRecord, name: str) -> Metric:
     """The metric of a quantity, by its name; the deciding metric for other quantities."""
     metrics = (deciding_metric(record), *record.further_metrics)
@@ -97,8 +117,8 @@ def describe_inputs(spec: NetworkSpec) -> str:
     inputs = spec.signature.inputs
     shape = inputs[0].sample_shape
     if len(inputs) == 1 and all(isinstance(size, int) for size in shape):
-        return f"input {'×'.join(map(str, shape))}"
-    return f"inputs {', '.join(map(str, inputs))}"
+        return gettext("input {shape}", shape="×".join(map(str, shape)))
+    return gettext("inputs {inputs}", inputs=", ".join(map(str, inputs)))
 
 
 def describe_names(spec: NetworkSpec) -> tuple[str, ...]:
@@ -106,28 +126,30 @@ def describe_names(spec: NetworkSpec) -> tuple[str, ...]:
     if not spec.classes:
         return ()
     if any("logits" in output.name for output in spec.signature.outputs):
-        return (f"{len(spec.classes)} classes",)
-    more = f" and {len(spec.classes) - SHOWN_NAMES} more" if len(spec.classes) > SHOWN_NAMES else ""
-    return (f"outputs {', '.join(spec.classes[:SHOWN_NAMES])}{more}",)
+        return (ngettext("{number} class", "{number} classes", len(spec.classes)),)
+    names, more = ", ".join(spec.classes[:SHOWN_NAMES]), len(spec.classes) - SHOWN_NAMES
+    if more > 0:
+        return (gettext("outputs {names} and {more} more", names=names, more=more),)
+    return (gettext("outputs {names}", names=names),)
 
 
 def build_outline(record: RunRecord, pictures: Sequence[FigureFile]) -> Outline:
     """The outline of the report of a record."""
-    verdict, headline = _verdict(record)
+    state, headline = _verdict(record)
     facts = (
-        *((SMOKE,) if record.smoke else ()),
-        f"data: {record.data.get('source', 'unknown data')}",
+        *((gettext(SMOKE),) if record.smoke else ()),
+        gettext("data: {source}", source=record.data.get("source") or gettext("unknown")),
         *describe_names(record.spec),
         describe_inputs(record.spec),
-        f"started {record.started}",
-        f"took {format_duration(record.wall_time_s)}",
+        gettext("started {time}", time=record.started),
+        gettext("took {time}", time=format_duration(record.wall_time_s)),
     )
     by_section = {name: tuple(p for p in pictures if p.section == name) for name in {p.section for p in pictures}}
     builders: list[SectionBuilder] = [lookup("report_section", name).load() for name in names("report_section")]
     sections = tuple(section for build in builders for section in build(record, by_section))
     front: list[SectionBuilder] = [lookup("report_front", name).load() for name in names("report_front")]
     first = tuple(section for build in front for section in build(record, by_section))
-    return Outline(record.name, facts, verdict, headline, first, sections)
+    return Outline(record.name, facts, state, gettext(STATES[state]), headline, first, sections)
 
 
 def is_budget_skipped(record: RunRecord) -> bool:
@@ -135,26 +157,40 @@ def is_budget_skipped(record: RunRecord) -> bool:
     return record.smoke and bool(record.verdict or record.recipe.get("budget"))
 
 
-def _verdict(record: RunRecord) -> tuple[str, str]:
+def _verdict(record: RunRecord) -> tuple[State, str]:
     if is_budget_skipped(record):
-        return "not judged", NOT_JUDGED
+        return "not judged", gettext(NOT_JUDGED)
     if record.verdict is None:
-        return "no budget", "The recipe has no budget, so there is no verdict."
+        return "no budget", gettext("The recipe has no budget, so there is no verdict.")
     state, sentence = _checks(record.verdict)
-    return state, " ".join((sentence, *(f"{(text := render(note))[:1].upper()}{text[1:]}." for note in record.verdict.notes)))
+    return state, " ".join((sentence, *map(sentence_of, record.verdict.notes)))
 
 
-def _checks(verdict: Verdict) -> tuple[str, str]:
+def sentence_of(fact: Fact) -> str:
+    """A fact as a sentence of its own."""
+    text = render(fact)
+    return gettext("{sentence}.", sentence=f"{text[:1].upper()}{text[1:]}")
+
+
+def _checks(verdict: Verdict) -> tuple[State, str]:
     total = len(verdict.checks)
-    names = {result: [limit_words(check) for check in verdict.checks if check.result == result] for result in RESULT_WORDS}
+    names = {
+        result: [limit_words(check) for check in verdict.checks if check.result == result] for result in RESULTS_FROM_WORST
+    }
     if missed := names["missed"]:
-        return RESULT_WORDS["missed"], f"{len(missed)} of {total} limits missed: {', '.join(missed)}."
-    every = f"All {total} limits are met" if total > 1 else "The one limit is met"
+        listed = gettext(", ").join(missed)
+        return "missed", gettext("{count} of {total} limits missed: {names}.", count=len(missed), total=total, names=listed)
     if not (unsure := names["not shown"]):
-        return RESULT_WORDS["met"], f"{every}."
-    doubt = (
-        f"{len(unsure)} of {total} not shown: {', '.join(unsure)} (an estimate, or an interval that reaches across the limit)"
-    )
+        return "met", gettext("All {total} limits are met.", total=total) if total > 1 else gettext("The one limit is met.")
+    values = {"total": total, "count": len(unsure), "names": gettext(", ").join(unsure)}
     if verdict.passed:
-        return RESULT_WORDS["not shown"], f"{every}, {doubt}."
-    return "not shown", f"{every} by value, but {doubt}; the budget asks for the whole interval."
+        return "not shown", gettext(
+            "All values are within their limits, but {count} of {total} limits are not shown to be met: {names} (an estimate, "
+            "no interval, or an interval that reaches across the limit).",
+            **values,
+        )
+    return "unproven", gettext(
+        "All values are within their limits, but the budget asks for the whole interval, and {count} of {total} limits are not "
+        "shown to be met: {names} (an estimate, no interval, or an interval that reaches across the limit).",
+        **values,
+    )

@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 
 from compress.core.format_quantity import format_duration
+from compress.core.language import gettext
 from compress.core.run_record import RunRecord
+from compress.core.sentences.names import stage_title
 from compress.pipeline.report.table import Cell, Table
 
 MANY = 24
 """Largest number of files of a folder that are listed individually."""
+SEEDS_HEADER = ("stage", "seed", "key", "key of the parent", "started", "duration")
 
 
 def pairs_table(title: str, pairs: Mapping[str, str]) -> Table:
     """Names and values."""
-    return Table(title, ("", "value"), tuple((Cell(name), Cell(text)) for name, text in pairs.items()))
+    return Table(title, ("", gettext("value")), tuple((Cell(name), Cell(text)) for name, text in pairs.items()))
 
 
 def versions_table(record: RunRecord) -> Table:
@@ -27,20 +30,23 @@ def versions_table(record: RunRecord) -> Table:
     pairs = {
         package: next(iter(versions))
         if len(versions) == 1
-        else "; ".join(f"{version} (stage {', '.join(stages)})" for version, stages in versions.items())
+        else "; ".join(
+            gettext("{version} (stage {stages})", version=version, stages=", ".join(stages))
+            for version, stages in versions.items()
+        )
         for package, versions in sorted(packages.items())
     }
-    return pairs_table("Package versions", pairs)
+    return pairs_table(gettext("Package versions"), pairs)
 
 
 def files_table(record: RunRecord) -> Table:
     """Every file of a stage with its SHA-256; a folder with many files has one row."""
     rows = tuple(
-        (Cell(f"{stage.index} · {stage.name}"), Cell(path), Cell(digest))
+        (Cell(stage_title(stage)), Cell(path), Cell(digest))
         for stage in record.every_stage
         for path, digest in _listed(stage.files).items()
     )
-    return Table("Files and their SHA-256", ("stage", "file", "SHA-256"), rows)
+    return Table(gettext("Files and their SHA-256"), (gettext("stage"), gettext("file"), "SHA-256"), rows)
 
 
 def _listed(files: Mapping[str, str]) -> dict[str, str]:
@@ -50,7 +56,7 @@ def _listed(files: Mapping[str, str]) -> dict[str, str]:
     for path, digest in files.items():
         folder = path.partition("/")[0]
         if counts[folder] > MANY:
-            shown[f"{folder}/"] = f"{counts[folder]} files, whose hashes are in record.json"
+            shown[f"{folder}/"] = gettext("{count} files, whose hashes are in record.json", count=counts[folder])
         else:
             shown[path] = digest
     return shown
@@ -60,7 +66,7 @@ def seeds_table(record: RunRecord) -> Table:
     """Seed, key, start and wall time of every stage."""
     rows = tuple(
         (
-            Cell(f"{stage.index} · {stage.name}"),
+            Cell(stage_title(stage)),
             Cell(str(stage.seed)),
             Cell(stage.key),
             Cell(stage.parent_key or "—"),
@@ -69,4 +75,4 @@ def seeds_table(record: RunRecord) -> Table:
         )
         for stage in record.every_stage
     )
-    return Table("Seeds and keys", ("stage", "seed", "key", "parent's key", "started", "took"), rows)
+    return Table(gettext("Seeds and keys"), tuple(map(gettext, SEEDS_HEADER)), rows)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from compress.config.yaml_writer import dump
 from compress.core.format_quantity import difference_unit, format_duration, format_with_provenance
+from compress.core.language import again, gettext, ngettext
 from compress.core.record import Metric, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.sentences import render, render_subject
+from compress.core.sentences.names import stage_title
 from compress.core.sentences.report import word
 from compress.pipeline.report import class_tables, reproduction_tables, stage_tables, tables
 from compress.pipeline.report.device_tables import device_tables
@@ -26,8 +28,8 @@ NUMBERS = (
     "Ranges are 95 % intervals (measured) or error bands (estimated). A proportion has the Wilson score interval; a difference "
     "of two on the same samples has the paired interval of Agresti and Min; percentiles of latency have order-statistic "
     "intervals, which hold for any distribution.",
-    "The {metric} is measured on the test split, which no decision of the run used; decisions were taken on the validation "
-    "split. MB are 10⁶ bytes. ÷ 4 means four times less; changes of the {metric} are in {change}.",
+    "The metric ({metric}) is measured on the test split, which no decision of the run used; decisions were taken on the "
+    "validation split. MB are 10⁶ bytes. ÷ 4 means four times less; changes of the metric are in {change}.",
     "A limit is met, met but not shown (its interval reaches across the limit, or the value is an estimate), or missed; one "
     "that could not be measured is missed. The budget's `confidence` says whether a limit that is not shown to be met passes. "
     "Plain numbers in a stage's own tables are its working record: settings, counts, and measurements on training or "
@@ -35,26 +37,37 @@ NUMBERS = (
 )
 
 BOOTSTRAP = (
-    "The {metric} is no mean over samples. Its interval is the percentile bootstrap: the metric of 1,000 draws of the test "
-    "samples with replacement; that of a difference draws the same samples for both networks."
+    "The metric ({metric}) is not a mean over samples. Its interval is the percentile bootstrap: the metric of 1,000 draws of "
+    "the test samples with replacement; that of a difference draws the same samples for both networks."
 )
+
+LOSSES: Mapping[str, str] = {
+    "drop": "Drop of the metric ({metric}): {loss}; {detail}.",
+    "rise": "Rise of the metric ({metric}): {loss}; {detail}.",
+}
+"""Sentences of the loss of the metric, by its direction."""
 
 
 def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """The limits of the budget."""
     if is_budget_skipped(record):
-        yield Section("Verdict", paragraphs=(NOT_JUDGED,))
+        yield Section(gettext("Verdict"), paragraphs=(gettext(NOT_JUDGED),))
     elif limits := tables.verdict_table(record):
-        yield Section("Verdict", tables=(limits,))
+        yield Section(gettext("Verdict"), tables=(limits,))
 
 
 def review_points(record: RunRecord) -> tuple[str, ...]:
     """Warnings of the run, each with its stage, and stages of the recipe that the record lacks."""
-    points = [f"verdict: {render(note)}" for note in (record.verdict.notes if record.verdict else ())]
-    points += [f"{name}: {word('stages.missing')}: {word('stages.missing.text')}" for name in missing_stages(record)]
-    points += [f"start: {render(warning)}" for warning in record.warnings]
-    points += [f"{stage.index} · {stage.name}: {render(warning)}" for stage in record.every_stage for warning in stage.warnings]
-    return tuple(points)
+    points = [(gettext("verdict"), render(note)) for note in (record.verdict.notes if record.verdict else ())]
+    points += [(missing_title(name), word("stages.missing.text")) for name in missing_stages(record)]
+    points += [(gettext("start"), render(warning)) for warning in record.warnings]
+    points += [(stage_title(stage), render(warning)) for stage in record.every_stage for warning in stage.warnings]
+    return tuple(gettext("{place}: {text}", place=place, text=text) for place, text in points)
+
+
+def missing_title(name: str) -> str:
+    """Title of a stage without a record."""
+    return gettext("{name}: {text}", name=name, text=word("stages.missing"))
 
 
 def missing_stages(record: RunRecord) -> tuple[str, ...]:
@@ -69,17 +82,20 @@ def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section
     """Warnings, each with its stage; none for a smoke run."""
     points = review_points(record)
     if points and not record.smoke:
-        yield Section("Points for review", items=points)
+        yield Section(gettext("Points for review"), items=points)
 
 
 def before_and_after(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Teacher, student and artifact, with the loss of the deciding metric on the same samples."""
     metric = deciding_metric(record)
     loss, unit = tables.final_metrics(record).get(metric.loss_name), difference_unit(metric.unit)
-    text = f"{sentence_start(metric.label)} lost: {format_with_provenance(loss, unit)}; {loss.detail}." if loss else ""
+    text = ""
+    if loss:
+        values = {"loss": format_with_provenance(loss, unit), "detail": again(loss.detail)}
+        text = gettext(LOSSES[metric.change], metric=gettext(metric.label), **values)
     further = tables.further_table(record)
     yield Section(
-        "Before and after",
+        gettext("Before and after"),
         paragraphs=(text,) if text else (),
         tables=(tables.summary_table(record).fold(), *((further.fold(),) if further else ())),
         pictures=pictures.get("overview", ()),
@@ -103,10 +119,10 @@ def classes(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
 
 def stage_by_stage(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Metrics after every stage."""
-    left_out = (f"{render_subject(skip)}: {render(skip)}" for skip in record.skipped)
+    left_out = (gettext("{subject}: {reason}", subject=render_subject(skip), reason=render(skip)) for skip in record.skipped)
     yield Section(
-        "Stage by stage",
-        paragraphs=(CHANGES,),
+        gettext("Stage by stage"),
+        paragraphs=(gettext(CHANGES),),
         items=(*map(render, record.notes), *left_out),
         tables=(tables.chain_table(record).fold(),),
         pictures=pictures.get("chain", ()),
@@ -116,7 +132,7 @@ def stage_by_stage(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
 def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Latency, memory and power on every device."""
     if by_device := device_tables(record):
-        yield Section("Devices", tables=by_device, pictures=pictures.get("devices", ()))
+        yield Section(gettext("Devices"), tables=by_device, pictures=pictures.get("devices", ()))
 
 
 def lengths(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
@@ -128,59 +144,64 @@ def lengths(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
 
 def stages(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
     """Results of each stage."""
-    count = len(record.every_stage)
-    text = f"{count} stages, in order, with their resolved parameters; their metrics are in the table above."
-    yield Section("Stages in detail", paragraphs=(text,))
+    text = ngettext(
+        "{number} stage with its resolved parameters. Its metrics are in the table “Stage by stage”.",
+        "{number} stages, in order, with their resolved parameters. Their metrics are in the table “Stage by stage”.",
+        len(record.every_stage),
+    )
+    yield Section(gettext("Stages in detail"), paragraphs=(text,))
     for stage in record.every_stage:
         yield _stage(stage, deciding_metric(record), pictures)
     for name in missing_stages(record):
-        yield Section(f"{name}: {word('stages.missing')}", level=3, paragraphs=(word("stages.missing.text"),))
+        yield Section(missing_title(name), level=3, paragraphs=(word("stages.missing.text"),))
 
 
 def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """Everything that a repetition of the run needs."""
     yield Section(
-        "How to repeat the run",
-        paragraphs=("Environment, versions, seeds, data and the resolved recipe.",),
+        gettext("How to repeat the run"),
+        paragraphs=(gettext("Environment, versions, seeds, data and the resolved recipe."),),
         tables=(
-            reproduction_tables.pairs_table("Environment", record.environment),
+            reproduction_tables.pairs_table(gettext("Environment"), record.environment),
             reproduction_tables.versions_table(record),
             reproduction_tables.seeds_table(record),
             reproduction_tables.files_table(record),
         ),
-        code=(("Data", dump(record.data)), ("Recipe", record.recipe_text)),
+        code=((gettext("Data"), dump(record.data)), (gettext("Recipe"), record.recipe_text)),
     )
 
 
 def numbers(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
     """Meaning of signs and intervals."""
     metric = deciding_metric(record)
-    change = "percentage points" if metric.unit == "fraction" else "per cent"
-    paragraphs = [text.format(metric=metric.label, change=change) for text in NUMBERS]
+    change = gettext("percentage points") if metric.unit == "fraction" else gettext("per cent")
+    label = gettext(metric.label)
+    paragraphs = [gettext(NUMBERS[index], metric=label, change=change) for index in range(len(NUMBERS))]
     value = tables.final_metrics(record).get(metric.name)
-    if value is not None and "bootstrap" in value.detail:
-        paragraphs.insert(2, BOOTSTRAP.format(metric=metric.label))
-    yield Section("How the numbers were obtained", paragraphs=tuple(paragraphs))
+    if value is not None and value.is_bootstrapped:
+        paragraphs.insert(2, gettext(BOOTSTRAP, metric=label))
+    yield Section(gettext("How the numbers were obtained"), paragraphs=tuple(paragraphs))
 
 
 def _stage(stage: StageRecord, metric: Metric, pictures: Pictures) -> Section:
-    facts = f"Took {format_duration(stage.wall_time_s)}; seed {stage.seed}; produces {stage.form}; key {stage.key}."
+    facts = gettext(
+        "Duration {time}; seed {seed}; form of the output: {form}; key {key}.",
+        time=format_duration(stage.wall_time_s),
+        seed=stage.seed,
+        form=stage.form,
+        key=stage.key,
+    )
     candidates = (
         stage_tables.results_table(stage, metric),
         stage_tables.skipped_table(stage),
         *stage_tables.own_tables(stage, metric),
     )
     return Section(
-        f"{stage.index} · {stage.name}",
+        stage_title(stage),
         level=3,
         paragraphs=(facts,),
         items=tuple(map(render, stage.notes)),
         tables=tuple(table for table in candidates if table is not None and table.rows),
         pictures=pictures.get(f"stage-{stage.index}", ()),
-        code=(("Parameters", dump(stage.parameters)),) if stage.parameters else (),
+        code=((gettext("Parameters"), dump(stage.parameters)),) if stage.parameters else (),
     )
-
-
-def sentence_start(label: str) -> str:
-    """A label with a capital letter, for the start of a sentence; labels such as mAP50 are not changed."""
-    return label[:1].upper() + label[1:] if label == label.lower() else label

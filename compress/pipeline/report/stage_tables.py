@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from compress.core.format_quantity import quantity_label
+from compress.core.language import again, gettext
 from compress.core.record import Metric, Quantity, StageRecord
 from compress.core.sentences import render, render_subject
+from compress.core.sentences.names import column_words, table_words
 from compress.pipeline.report.table import Cell, Notes, Table, order_names
 
 ROWS_SHOWN = 100
@@ -28,7 +30,7 @@ def results_table(stage: StageRecord, metric: Metric) -> Table | None:
         (Cell(quantity_label(name, metric)), notes.cell(name, stage.results[name]))
         for name in order_names(stage.results, metric)
     )
-    return Table("Further results", ("", "value"), rows, notes.sentences())
+    return Table(gettext("Further results"), ("", gettext("value")), rows, notes.sentences())
 
 
 def skipped_table(stage: StageRecord) -> Table | None:
@@ -39,7 +41,7 @@ def skipped_table(stage: StageRecord) -> Table | None:
     for skip in stage.skipped:
         groups.setdefault(render(skip), []).append(render_subject(skip))
     rows = tuple((Cell(", ".join(subjects)), Cell(reason)) for reason, subjects in groups.items())
-    return Table("Skipped", ("what", "reason"), rows)
+    return Table(gettext("Skipped"), (gettext("item"), gettext("reason")), rows)
 
 
 def own_tables(stage: StageRecord, metric: Metric) -> tuple[Table, ...]:
@@ -52,15 +54,12 @@ def _own_table(name: str, rows: Sequence[Mapping[str, object]], metric: Metric) 
     shown = SHOWN_OF.get(name, ROWS_SHOWN)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     body = tuple(tuple(_json_cell(notes, key, row.get(key)) for key in columns) for row in rows[:shown])
-    title = _words(name).capitalize()
+    title = table_words(name)
     if len(rows) > shown:
-        title = f"{title} (the first {shown} of {len(rows)} rows; record.json holds all)"
-    return Table(title, tuple(map(_words, columns)), body, notes.sentences())
-
-
-def _words(key: str) -> str:
-    """The heading of a column of a stage table; not `quantity_label`, whose labels are for the test split."""
-    return key.replace("_", " ")
+        title = gettext(
+            "{title} (the first {shown} of {count} rows; record.json holds all)", title=title, shown=shown, count=len(rows)
+        )
+    return Table(title, tuple(column_words(key, metric) for key in columns), body, notes.sentences())
 
 
 def _json_cell(notes: Notes, name: str, item: object) -> Cell:
@@ -73,9 +72,9 @@ def _json_cell(notes: Notes, name: str, item: object) -> Cell:
     if item is None:
         return Cell("—")
     if isinstance(item, bool):
-        return Cell("yes" if item else "no")
+        return Cell(gettext("yes") if item else gettext("no"))
     if isinstance(item, float):
         return Cell(f"{item:.4g}".replace("-", "−") if abs(item) < 1e4 else f"{item:,.0f}")
     if isinstance(item, int):
         return Cell(f"{item:,}")
-    return Cell(item if isinstance(item, str) else json.dumps(item, ensure_ascii=False))
+    return Cell(again(item) if isinstance(item, str) else json.dumps(item, ensure_ascii=False))

@@ -16,6 +16,7 @@ from compress.core.format_quantity import (
     format_quantity,
     quantity_labels,
 )
+from compress.core.language import again, gettext
 from compress.core.record import How, Metric, Quantity
 
 NONE = "—"
@@ -128,7 +129,7 @@ class Notes:
         """
         if quantity is None:
             return Cell(NONE)
-        provenance = (quantity.how, quantity.detail)
+        provenance = (quantity.how, again(quantity.detail))
         runs = self._runs.setdefault(provenance, [])
         runs += [quantity.runs] if quantity.runs is not None else []
         unit = display_unit(name, quantity, metric or self.metric)
@@ -141,7 +142,7 @@ class Notes:
             note,
             format_change(against, quantity),
             key=quantity.value,
-            reason=quantity.detail if quantity.value is None else "",
+            reason=provenance[1] if quantity.value is None else "",
         )
 
     def sentences(self) -> tuple[str, ...]:
@@ -150,9 +151,13 @@ class Notes:
 
     def _sentence(self, how: How, detail: str, runs: list[int]) -> str:
         span = sorted({min(runs), max(runs)}) if runs else []
-        counted = f"; n = {' to '.join(f'{count:,}' for count in span)}" if span else ""
-        empty = "a count without further details" if how == "measured" else "no more recorded"
-        return f"{format_provenance(Quantity(unit='1', how=how))}: {detail or empty}{counted}"
+        empty = gettext("a count without further details") if how == "measured" else gettext("no more recorded")
+        values = {"how": format_provenance(Quantity(unit="1", how=how)), "detail": detail or empty}
+        if len(span) == 2:
+            return gettext("{how}: {detail}; n = {least:,} to {most:,}", least=span[0], most=span[1], **values)
+        return (
+            gettext("{how}: {detail}; n = {count:,}", count=span[0], **values) if span else gettext("{how}: {detail}", **values)
+        )
 
 
 def order_names(names: Iterable[str], metric: Metric) -> tuple[str, ...]:

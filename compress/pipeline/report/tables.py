@@ -5,6 +5,8 @@ Every number has the sign of its provenance and refers to a note below its table
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple
+
 from compress.core.comparable_latency import LATENCY, latency_before, stage_metrics, teacher_metrics
 from compress.core.format_quantity import (
     format_change,
@@ -12,9 +14,11 @@ from compress.core.format_quantity import (
     is_difference,
     quantity_label,
 )
-from compress.core.record import Metrics, Quantity, StageRecord
+from compress.core.language import gettext, joined
+from compress.core.record import Metric, Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
-from compress.core.sentences.limits import RESULT_WORDS, allowed_words, explain, limit_words
+from compress.core.sentences.limits import allowed_words, explain, limit_words, result_words
+from compress.core.sentences.names import network_words
 from compress.core.verdict import Result
 from compress.pipeline.report.outline import deciding_metric, metric_of
 from compress.pipeline.report.table import Cell, Notes, Table, order_names
@@ -23,16 +27,30 @@ COLUMNS = ("size_bytes", "parameters", "macs", "latency_ms")
 """Quantities of the overview tables besides the deciding metric."""
 
 
+class Network(NamedTuple):
+    """A network of the overview.
+
+    Attributes:
+        key: Teacher, student (before compression), control (the student trained alone), distilled student, or artifact.
+        title: Its words.
+        metrics: What was measured.
+    """
+
+    key: Literal["teacher", "student", "control", "distilled", "artifact"]
+    title: str
+    metrics: Metrics
+
+
 def final_metrics(record: RunRecord) -> Metrics:
     """Metrics of the artifact, which are those after the last stage."""
     return stage_metrics(record, record.stages[-1]) if record.stages else record.start
 
 
 def reference_metrics(record: RunRecord) -> tuple[str, Metrics]:
-    """Name and metrics of the reference: the teacher, or without a teacher the starting network."""
+    """Words and metrics of the reference: the teacher, or without a teacher the starting network."""
     if record.teacher is None:
-        return "starting network", record.start
-    return "teacher", teacher_metrics(record)
+        return network_words("start"), record.start
+    return network_words("teacher"), teacher_metrics(record)
 
 
 def control_of(record: RunRecord) -> tuple[StageRecord, Quantity] | None:
@@ -43,7 +61,7 @@ def control_of(record: RunRecord) -> tuple[StageRecord, Quantity] | None:
 
 def result_cell(result: Result) -> Cell:
     """The result of a limit, in words and colour."""
-    return Cell(RESULT_WORDS[result], tone=result.replace(" ", "-"))
+    return Cell(result_words(result), tone=result.replace(" ", "-"))
 
 
 def verdict_table(record: RunRecord) -> Table | None:
@@ -61,21 +79,23 @@ def verdict_table(record: RunRecord) -> Table | None:
         )
         for check in record.verdict.checks
     )
-    return Table("Verdict", ("limit", "allowed", "measured", "result", "explanation"), rows, notes.sentences())
+    header = (gettext("limit"), gettext("allowed"), gettext("measured"), gettext("result"), gettext("explanation"))
+    return Table(gettext("Verdict"), header, rows, notes.sentences())
 
 
-def overview(record: RunRecord) -> list[tuple[str, Metrics, bool]]:
-    """Networks of the run: name, metrics, and whether it is the control."""
-    rows: list[tuple[str, Metrics, bool]] = []
+def overview(record: RunRecord) -> list[Network]:
+    """Networks of the run, in order."""
+    rows: list[Network] = []
     if record.teacher:
-        rows.append((*reference_metrics(record), False))
-    rows.append(("student before distillation" if record.teacher else "starting network", record.start, False))
+        rows.append(Network("teacher", *reference_metrics(record)))
+    start = gettext("student before distillation") if record.teacher else network_words("start")
+    rows.append(Network("student", start, record.start))
     if control := control_of(record):
         stage, value = control
-        rows.append(("student trained alone", {deciding_metric(record).name: value}, True))
-        rows.append((f"student after {stage.name}", stage_metrics(record, stage), False))
-    rows.append(("artifact", final_metrics(record), False))
-    return rows
+        rows.append(Network("control", gettext("student trained alone"), {deciding_metric(record).name: value}))
+        after = gettext("student after {stage}", stage=stage.name)
+        rows.append(Network("distilled", after, stage_metrics(record, stage)))
+    return [*rows, Network("artifact", network_words("artifact"), final_metrics(record))]
 
 
 def summary_table(record: RunRecord) -> Table:
@@ -84,16 +104,16 @@ def summary_table(record: RunRecord) -> Table:
     notes, columns = Notes(metric), (metric.name, *COLUMNS)
     name, reference = reference_metrics(record)
     rows = []
-    for title, metrics, is_control in overview(record):
-        cells = [notes.cell(column, metrics.get(column)) for column in columns]
-        if is_control:
-            cells = [cells[0], *(Cell("same network") for _ in COLUMNS)]
-        rows.append((Cell(title), *cells))
+    for network in overview(record):
+        cells = [notes.cell(column, network.metrics.get(column)) for column in columns]
+        if network.key == "control":
+            cells = [cells[0], *(Cell(gettext("same network")) for _ in COLUMNS)]
+        rows.append((Cell(network.title), *cells))
     final = final_metrics(record)
     changes = (Cell(format_change(reference.get(column), final.get(column)) or "—") for column in columns)
-    rows.append((Cell(f"artifact against {name}"), *changes))
+    rows.append((Cell(gettext("artifact against {reference}", reference=name)), *changes))
     header = ("", *(quantity_label(column, metric) for column in columns))
-    return Table("Before and after", header, tuple(rows), notes.sentences())
+    return Table(gettext("Before and after"), header, tuple(rows), notes.sentences())
 
 
 def summary_rows(record: RunRecord) -> list[list[str]]:
@@ -112,13 +132,20 @@ def _chain(record: RunRecord) -> list[tuple[str, Metrics, Metrics]]:
     """Name and metrics of the teacher, the start and every stage, and the metrics that they can be compared with."""
     compared: list[tuple[str, Metrics, Metrics]] = []
     if record.teacher:
-        compared.append(("0 · teacher", teacher_metrics(record), {}))
-    compared.append(("start", record.start, {}))
+        compared.append((f"0 · {network_words('teacher')}", teacher_metrics(record), {}))
+    compared.append((gettext("start"), record.start, {}))
     for stage in record.stages:
         before = {name: quantity for name, quantity in stage.before.items() if name != LATENCY}
         before |= {LATENCY: latency} if (latency := latency_before(record, stage)) else {}
         compared.append((f"{stage.index} · {stage.name}", stage_metrics(record, stage), before))
     return compared
+
+
+def direction(metric: Metric) -> str:
+    """Which values of a metric are better, in words."""
+    label = gettext(metric.label)
+    higher = metric.higher_is_better
+    return gettext("{metric}: higher is better", metric=label) if higher else gettext("{metric}: lower is better", metric=label)
 
 
 def further_table(record: RunRecord) -> Table | None:
@@ -135,10 +162,10 @@ def further_table(record: RunRecord) -> Table | None:
         )
         for title, metrics, before in compared
     )
-    better = (f"{each.label}: {'higher' if each.higher_is_better else 'lower'} is better" for each in shown)
+    better = (direction(each) for each in shown)
     header = ("", *(quantity_label(each.name, each) for each in shown))
-    remark = f"{'; '.join(better)}; no decision of the run used them"
-    return Table("Other metrics", header, rows, notes.sentences(), remarks=(remark,))
+    remark = joined((*better, gettext("no decision of the run used them")))
+    return Table(gettext("Other metrics"), header, rows, notes.sentences(), remarks=(remark,))
 
 
 def chain_table(record: RunRecord) -> Table:
@@ -155,5 +182,5 @@ def chain_table(record: RunRecord) -> Table:
         (Cell(title), *(notes.cell(name, metrics.get(name), against=previous(before, name)) for name in columns))
         for title, metrics, before in compared
     )
-    header = ("stage", *(quantity_label(name, metric) for name in columns))
-    return Table("Stage by stage", header, rows, notes.sentences())
+    header = (gettext("stage"), *(quantity_label(name, metric) for name in columns))
+    return Table(gettext("Stage by stage"), header, rows, notes.sentences())

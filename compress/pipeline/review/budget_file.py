@@ -13,7 +13,7 @@ from compress.core.budget import Budget
 from compress.core.errors import RecipeError, StoreError, ValidationIssue
 from compress.core.language import gettext
 
-KIND = DocumentKind("budget", "accuracy_drop, size_mb and latency_ms")
+KIND = DocumentKind("budget", "accuracy_drop, size_mb, latency_ms")
 KEY = "budget"
 
 
@@ -37,7 +37,9 @@ def read_budget(path: Path) -> Budget:
     tree = document.tree[KEY] if nested else document.tree
     issues = list(document.issues)
     if not isinstance(tree, dict):
-        issues.append(document.issue((KEY,), "must be a mapping of limits, such as {size_mb: 1.0}"))
+        issues.append(
+            document.issue((KEY,), gettext("must be a mapping of limits, such as {example}", example="{size_mb: 1.0}"))
+        )
         raise RecipeError(str(path), issues)
     prefix = (KEY,) if nested else ()
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.core.errors import CompressError
+from compress.core.language import gettext
 from compress.core.record import BenchmarkRow
 from compress.core.registry import lookup
 from compress.core.run_record import RunRecord
@@ -17,6 +18,18 @@ TEST_DATA = ("source", "test", "seed", "evaluation_limit", "samples", "fingerpri
 """Settings of the data that decide which samples the test split holds."""
 OF_THE_LOSS = {"regression": ("error",)}
 """Options of tasks that change the training loss and no metric."""
+REASONS: Mapping[str, str] = {
+    "hardware": "measured on different hardware: {first} and {second}",
+    "runtime": "measured in different runtimes: {first} and {second}",
+    "inputs": "measured with different inputs: {first} and {second}",
+    "threads": "measured with different numbers of threads: {first} and {second}",
+    "data": "on different test data: {name} is {first} and {second}",
+    "task": "of different tasks: {first} and {second}",
+    "option": "by different definitions: {option} of the task {task} is {first} and {second}",
+    "original_sha256": "to different original networks: {first} and {second}, with different SHA-256",
+    "original": "to different original networks: {first} and {second}",
+}
+"""Why two values are not of the same quantity, by what differs."""
 
 
 def other_metrics(baseline: RunRecord, run: RunRecord) -> str:
@@ -33,49 +46,46 @@ def other_machine(baseline: RunRecord, run: RunRecord, first: BenchmarkRow, seco
     """Why two rows of one device profile do not compare: other hardware, another runtime, or inputs that one lacks."""
     machines = [record.environment.get("processor", "") for record in (baseline, run)]
     if first.local and second.local and machines[0] != machines[1]:
-        return f"measured on other hardware: {machines[0]} and {machines[1]}"
+        return _differ("hardware", *machines)
     if first.other_hardware != second.other_hardware:
-        return (
-            f"measured on other hardware: {first.other_hardware or first.device} and {second.other_hardware or second.device}"
-        )
+        hardware = (row.other_hardware or row.device for row in (first, second))
+        return _differ("hardware", *hardware)
     if first.runtime != second.runtime:
-        return f"by other runtimes: {first.runtime} and {second.runtime}"
+        return _differ("runtime", first.runtime, second.runtime)
     if bool(first.inputs) != bool(second.inputs):
-        return f"with inputs that one record does not have: {first.inputs or second.inputs}"
+        inputs = first.inputs or second.inputs
+        return gettext("measured with inputs that only one of the records has: {inputs}", inputs=inputs)
     return ""
 
 
 def other_settings(baseline: RunRecord, run: RunRecord, first: BenchmarkRow, second: BenchmarkRow) -> str:
     """Why two rows of one device profile do not compare: other inputs or threads; empty where they are the same."""
     if first.inputs and second.inputs and first.inputs != second.inputs:
-        return f"with other inputs: {first.inputs} and {second.inputs}"
+        return _differ("inputs", first.inputs, second.inputs)
     threads = [_threads(record, row) for record, row in ((baseline, first), (run, second))]
     if None not in threads and threads[0] != threads[1]:
-        return f"with other numbers of threads: {threads[0]} and {threads[1]}"
+        return _differ("threads", *threads)
     return ""
 
 
 def _no_test(baseline: RunRecord, run: RunRecord) -> str:
-    return next(
-        (
-            f"in the {name}, {reason}"
-            for name, record in (("run", run), ("baseline", baseline))
-            if (reason := no_test(record.warnings))
-        ),
-        "",
-    )
+    if reason := no_test(run.warnings):
+        return gettext("in the run, {reason}", reason=reason)
+    if reason := no_test(baseline.warnings):
+        return gettext("in the baseline, {reason}", reason=reason)
+    return ""
 
 
 def _other_test_data(baseline: RunRecord, run: RunRecord) -> str:
     for name in TEST_DATA:
         values = baseline.data.get(name), run.data.get(name)
         if values[0] != values[1]:
-            return f"on other test data: {name} is {values[0]} and {values[1]}"
+            return _differ("data", *values, name=name)
     first, second = (record.data.get("fingerprints") for record in (baseline, run))
     if isinstance(first, list) and isinstance(second, list) and first[-1:] != second[-1:]:
-        return "on other test data: the test loaders give other samples"
+        return gettext("on different test data: the test loaders give different samples")
     if baseline.spec.classes != run.spec.classes:
-        return "on other test data: the classes have other names, or another order"
+        return gettext("on different test data: the names or the order of the classes differ")
     return ""
 
 
@@ -85,9 +95,10 @@ def _other_task(baseline: RunRecord, run: RunRecord) -> str:
         return ""
     names = first["task"], second["task"]
     if names[0] != names[1]:
-        return f"of other tasks: {names[0]} and {names[1]}"
+        return _differ("task", *names)
     option = next(name for name in (*first, *second) if first.get(name) != second.get(name))
-    return f"by another definition: {option} of the task {names[0]} is {first.get(option)} and {second.get(option)}"
+    values = first.get(option), second.get(option)
+    return _differ("option", *values, option=option, task=names[0])
 
 
 def _task(record: RunRecord) -> dict[str, object]:
@@ -112,8 +123,8 @@ def _other_original(baseline: RunRecord, run: RunRecord) -> str:
     hashes = baseline.original_sha256, run.original_sha256
     first, second = (_source(record) for record in (baseline, run))
     if all(hashes):
-        return "" if hashes[0] == hashes[1] else f"to other original networks: {first} and {second}, of other SHA-256"
-    return "" if first == second else f"to other original networks: {first} and {second}"
+        return "" if hashes[0] == hashes[1] else _differ("original_sha256", first, second)
+    return "" if first == second else _differ("original", first, second)
 
 
 def _source(record: RunRecord) -> object:
@@ -128,3 +139,7 @@ def _threads(record: RunRecord, row: BenchmarkRow) -> object:
         return None
     stage = next((stage for stage in reversed(record.stages) if row in stage.benchmark_rows), None)
     return stage.parameters.get("threads") if stage else None
+
+
+def _differ(what: str, first: object, second: object, **names: object) -> str:
+    return gettext(REASONS[what], first=first, second=second, **names)

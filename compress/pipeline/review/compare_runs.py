@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compress.core.format_quantity import quantity_label
+from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, Metric, Quantity
 from compress.core.run_record import RunRecord
 from compress.pipeline.report.tables import final_metrics
@@ -88,7 +89,15 @@ def _metrics(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
             continue  # such as the top-5 accuracy of five classes or fewer
         values = first.get(metric.name), second.get(metric.name)
         change = _not_comparable(reason) if reason else difference(*values, higher_is_better=metric.higher_is_better)
-        yield QuantityChange(f"test {metric.label}", metric.name, "", *values, change, metric, metric.name in deciding)
+        yield QuantityChange(
+            gettext("test {metric}", metric=gettext(metric.label)),
+            metric.name,
+            "",
+            *values,
+            change,
+            metric,
+            metric.name in deciding,
+        )
 
 
 def _network(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
@@ -111,7 +120,7 @@ def _devices(baseline: RunRecord, run: RunRecord) -> Iterator[QuantityChange]:
             values = first.quantities.get(name) if first else None, second.quantities.get(name) if second else None
             if any(value is not None and value.value is not None for value in values):
                 change = _not_comparable(reason) if reason else difference(*values, higher_is_better=False)
-                label = f"{quantity_label(name)}, {device}"
+                label = gettext("{quantity}, {device}", quantity=quantity_label(name), device=device)
                 yield QuantityChange(label, name, device, *values, change, by_settings=bool(settings))
 
 

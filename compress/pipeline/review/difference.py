@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import hypot
 from typing import Literal
 
+from compress.core.format_quantity import how_words
+from compress.core.language import gettext
 from compress.core.record import Quantity
 
 Direction = Literal["better", "worse", "equal", "no difference shown", "not comparable"]
+DIRECTIONS: Mapping[Direction, str] = {
+    "better": "better",
+    "worse": "worse",
+    "equal": "equal",
+    "no difference shown": "no difference shown",
+    "not comparable": "not comparable",
+}
+"""Words of the directions."""
 FROM_INTERVALS = "difference of two runs, from their 95 % intervals"
 WITHOUT_INTERVALS = "difference of two values without intervals"
 EXACT_TOLERANCE = 0.01
@@ -54,26 +65,35 @@ def difference(first: Quantity | None, second: Quantity | None, *, higher_is_bet
     change = second.value - first.value
     sign = 1 if higher_is_better else -1
     if first.low is None or first.high is None or second.low is None or second.high is None:
-        quantity = Quantity(value=change, unit=second.unit, how=second.how, detail=WITHOUT_INTERVALS)
+        quantity = Quantity(value=change, unit=second.unit, how=second.how, detail=gettext(WITHOUT_INTERVALS))
         if abs(change) <= EXACT_TOLERANCE * abs(first.value):
             return Difference(quantity, "equal")
         return Difference(quantity, "better" if sign * change > 0 else "worse")
     low = change - hypot(second.value - second.low, first.high - first.value)
     high = change + hypot(second.high - second.value, first.value - first.low)
-    quantity = Quantity(value=change, unit=second.unit, how=second.how, detail=FROM_INTERVALS, low=low, high=high)
+    quantity = Quantity(value=change, unit=second.unit, how=second.how, detail=gettext(FROM_INTERVALS), low=low, high=high)
     if low <= 0 <= high:
         return Difference(quantity, "equal" if low == high else "no difference shown")
     return Difference(quantity, "better" if sign * change > 0 else "worse")
 
 
+def direction_words(direction: Direction) -> str:
+    """What a difference shows, in words."""
+    return gettext(DIRECTIONS[direction])
+
+
 def _incomparable(first: Quantity | None, second: Quantity | None) -> str:
-    for quantity, run in ((first, "the baseline"), (second, "the run")):
+    for quantity, absent, unmeasured in (
+        (first, gettext("the baseline did not record it"), gettext("not measured in the baseline")),
+        (second, gettext("the run did not record it"), gettext("not measured in the run")),
+    ):
         if quantity is None:
-            return f"{run} did not record it"
+            return absent
         if quantity.value is None:
-            return f"not measured in {run}: {quantity.detail}"
+            return gettext("{text}: {reason}", text=unmeasured, reason=quantity.detail)
     if first is not None and second is not None and first.unit != second.unit:
-        return f"in other units: {first.unit} and {second.unit}"
+        return gettext("in different units: {first} and {second}", first=first.unit, second=second.unit)
     if first is not None and second is not None and first.how != second.how:
-        return f"{first.how} in the baseline and {second.how} in the run"
+        hows = how_words(first.how), how_words(second.how)
+        return gettext("{first} in the baseline and {second} in the run", first=hows[0], second=hows[1])
     return ""

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, StoreError, ValidationIssue
 from compress.core.format_quantity import difference_unit, display_unit, format_quantity, format_with_provenance
-from compress.core.language import gettext
+from compress.core.language import again, gettext
 from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import allowed_words, explain, limit_words
-from compress.core.verdict import Check
+from compress.core.verdict import Check, Result
 from compress.pipeline.report.outline import metric_of
 from compress.pipeline.review.compare_runs import QuantityChange, compare_quantities
+from compress.pipeline.review.difference import Direction
 from compress.pipeline.review.judge_record import judge_record, recorded_warning_checks
+
+WORDS: Mapping[Result | Direction, str] = {
+    "met": "met",
+    "not shown": "met, not shown",
+    "missed": "missed",
+    "better": "better",
+    "worse": "worse",
+    "equal": "equal",
+    "no difference shown": "no difference shown",
+    "not comparable": "not comparable",
+}
+"""Words of the results."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,12 @@ class Finding:
     title: str
     text: str
     breach: bool
-    result: str
+    result: Result | Direction
+
+    @property
+    def words(self) -> str:
+        """The result in words."""
+        return gettext(WORDS[self.result])
 
 
 @dataclass(frozen=True)
@@ -83,7 +102,7 @@ def gate(record: RunRecord, budget: Budget | None, baseline: RunRecord | None = 
         if judged.smoke:
             raise StoreError(
                 gettext(
-                    "the run {name!r} is of toy size (--smoke); its numbers mean nothing: run it without --smoke",
+                    "the run {name!r} is a smoke run (--smoke), whose numbers are not valid results: run it without --smoke",
                     name=judged.name,
                 )
             )
@@ -123,7 +142,9 @@ def own_budget(record: RunRecord) -> Budget | None:
 def _limit(record: RunRecord, check: Check) -> Finding:
     unit = display_unit(check.quantity_name, check.quantity, metric_of(record, check.quantity_name))
     value = format_with_provenance(check.quantity, unit)
-    text = f"{value}, allowed {allowed_words(check)}: {explain(check)}"
+    text = gettext(
+        "{value}, allowed {allowed}: {explanation}", value=value, allowed=allowed_words(check), explanation=explain(check)
+    )
     code = "/".join(part for part in ("limit", check.quantity_name, check.device, check.length and str(check.length)) if part)
     return Finding("limit", code, limit_words(check), text, not check.passed, check.result)
 
@@ -131,13 +152,14 @@ def _limit(record: RunRecord, check: Check) -> Finding:
 def _comparison(comparison: QuantityChange) -> Finding:
     change = comparison.change
     values = " → ".join(
-        format_quantity(value, display_unit(comparison.name, value, comparison.metric)) if value else "not recorded"
+        format_quantity(value, display_unit(comparison.name, value, comparison.metric)) if value else gettext("not recorded")
         for value in (comparison.first, comparison.second)
     )
     if change.direction == "not comparable":
-        text = f"{values}: {change.quantity.detail}"
+        shown = again(change.quantity.detail)
     else:
-        text = f"{values}: {format_with_provenance(change.quantity, difference_unit(change.quantity.unit))}"
+        shown = format_with_provenance(change.quantity, difference_unit(change.quantity.unit))
+    text = gettext("{values}: {difference}", values=values, difference=shown)
     code = "/".join(part for part in ("baseline", comparison.name, comparison.device) if part)
     return Finding(
         "baseline", code, comparison.label, text, change.direction == "worse" or _is_unknown(comparison), change.direction

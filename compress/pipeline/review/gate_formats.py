@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 
 from compress import __version__
+from compress.core.language import gettext
 from compress.core.printable import printable
 from compress.pipeline.report.markdown import escape
 from compress.pipeline.review.gate import GateResult
@@ -25,10 +26,12 @@ def lines(result: GateResult) -> tuple[str, ...]:
 
 def markdown(result: GateResult) -> str:
     """A summary for a pull request."""
-    word = "passed" if result.passed else f"{len(result.breaches)} of {len(result.findings)} failed"
-    rows = [f"## {escape(result.run)}: {word}", "", "| | limit or comparison | result | |", "| --- | --- | --- | --- |"]
+    failed = gettext("{count} of {total} failed", count=len(result.breaches), total=len(result.findings))
+    word = gettext("passed") if result.passed else failed
+    header = ("", escape(gettext("limit or comparison")), escape(gettext("result")), "")
+    rows = [f"## {escape(result.run)}: {word}", "", f"| {' | '.join(header)} |", "| --- | --- | --- | --- |"]
     for finding in result.findings:
-        cells = ("❌" if finding.breach else "✅", escape(finding.title), finding.result, escape(finding.text))
+        cells = ("❌" if finding.breach else "✅", escape(finding.title), escape(finding.words), escape(finding.text))
         rows.append(f"| {' | '.join(cells)} |")
     return printable("\n".join(rows) + "\n")
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from compress.core.fact import Fact
 from compress.core.format_quantity import format_value
+from compress.core.language import gettext
 from compress.core.record import Metric, Metrics, Quantity
+from compress.core.sentences.names import network_words
 
 USELESS = (
     "pipeline.one_class_for_all",
@@ -39,7 +41,11 @@ def losses_to_useless(metrics: Iterable[Metric], warnings: Iterable[Fact], refer
     useless = next((warning for warning in warnings if warning.code in USELESS), None)
     if useless is None:
         return {}
-    reason = f"the reference, the {reference}, has learned nothing: it {_what(useless, unit)}; train it, or load its weights"
+    reason = gettext(
+        "the reference ({reference}) has learned nothing: {what}; train it, or load its weights",
+        reference=network_words(reference),
+        what=_what(useless, unit),
+    )
     return {metric.loss_name: Quantity.missing(metric.unit, reason) for metric in metrics}
 
 
@@ -83,14 +89,17 @@ def without_intervals(values: Metrics, metrics: Iterable[Metric], warnings: Iter
 
 def no_test(warnings: Iterable[Fact]) -> str:
     """Why the test split of a run shows nothing; empty where it does."""
-    return next((NO_TEST[warning.code] for warning in warnings if warning.code in NO_TEST), "")
+    return next((gettext(NO_TEST[warning.code]) for warning in warnings if warning.code in NO_TEST), "")
 
 
 def _what(warning: Fact, unit: str) -> str:
     if warning.code == "pipeline.one_class_for_all":
-        return f"predicts the class {warning.subject!r} for all test samples"
+        return gettext("it predicts the class {name!r} for all test samples", name=warning.subject)
     if warning.code == "pipeline.constant_outputs":
-        return "gives the same outputs for all test samples"
+        return gettext("it gives the same outputs for all test samples")
     levels = [warning.values.get(name) for name in ("value", "chance")]
     numbers = [format_value(level, unit) for level in levels if isinstance(level, int | float)]
-    return "is not significantly better than chance" + (f": {numbers[0]} against {numbers[1]}" if len(numbers) == 2 else "")
+    if len(numbers) == 2:
+        values = {"value": numbers[0], "chance": numbers[1]}
+        return gettext("it is not significantly better than chance: {value} against {chance}", **values)
+    return gettext("it is not significantly better than chance")

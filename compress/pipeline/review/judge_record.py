@@ -8,8 +8,10 @@ from compress.core.budget import Budget, check_budget
 from compress.core.comparable_latency import is_same_network
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
+from compress.core.sentences.names import network_words
 from compress.core.verdict import Check, Verdict
 from compress.core.warned_check import check_of
 from compress.pipeline.report.outline import deciding_metric
@@ -85,7 +87,9 @@ def losses_without_pairs(after: Metrics, reference: Metrics, name: str, metrics:
         value, other = after.get(metric.name), reference.get(metric.name)
         if value is None or value.value is None or other is None or other.value is None:
             continue
-        detail = f"against the {name}: the difference of two values, without a paired interval"
+        detail = gettext(
+            "against {reference}: the difference of two values, without a paired interval", reference=network_words(name)
+        )
         loss = -metric.gain(other.value, value.value)
         losses[metric.loss_name] = Quantity.measured(loss, metric.unit, detail, runs=value.runs)
     return losses
@@ -99,7 +103,7 @@ def useless_checks(metric: Metric, after: Metrics, warnings: Iterable[Fact]) -> 
         after: Metrics of the network.
         warnings: On the stage that made it.
     """
-    value = after.get(metric.name) or Quantity.missing(metric.unit, "not recorded")
+    value = after.get(metric.name) or Quantity.missing(metric.unit, gettext("not recorded"))
     reasons = [warning for warning in warnings if warning.code in USELESS]
     return tuple(
         Check(quantity=value, passed=False, name=metric.name, label=metric.label, reason=reason) for reason in reasons[:1]
@@ -125,7 +129,10 @@ def warning_checks(metrics: Sequence[Metric], warnings: Iterable[Fact], budget: 
 
 def _losses(record: RunRecord, shipped: Metrics, metrics: tuple[Metric, ...]) -> Metrics:
     missing = {
-        metric.loss_name: Quantity.missing(metric.unit, f"the run recorded no {metric.label} of a teacher to compare with")
+        metric.loss_name: Quantity.missing(
+            metric.unit,
+            gettext("the run recorded no {metric} of a teacher to compare with", metric=gettext(metric.label)),
+        )
         for metric in metrics
     }
     teacher = record.teacher.after if record.teacher else {}

@@ -27,6 +27,8 @@ from compress.pipeline.review.judge_record import shipped_rows
 
 INDEX = Path(".cache") / "history.sqlite"
 """Place of the index below the folder of all runs."""
+SMOKE, NO_BUDGET = "toy size", "no budget"
+"""Results without a verdict."""
 RUNS = f"*/*/{RECORD}"
 
 
@@ -115,7 +117,9 @@ def _update(index: Path, folder: Path) -> tuple[RunRow, ...]:
         for path, record in present.items():
             stamp = _stamp(record)
             if known.get(path) != stamp:
-                row = tuple(asdict(_read(record, path)).values())
+                read = _read(record, path)
+                row = tuple(asdict(read).values())
+                stamp = "" if read.fault else stamp  # its text is in one language; it is read again each time
                 marks = ", ".join("?" * (len(row) + 1))
                 database.execute(f"INSERT OR REPLACE INTO runs VALUES ({marks})", (stamp, *row))  # noqa: S608  # placeholders
         rows = database.execute(f"SELECT {columns} FROM runs ORDER BY started DESC, path").fetchall()  # noqa: S608  # own names
@@ -167,5 +171,5 @@ def _latencies(record: RunRecord) -> Iterator[tuple[str, float]]:
 
 def _result(record: RunRecord) -> str:
     if record.smoke:
-        return "toy size"
-    return RESULT_WORDS[record.verdict.result] if record.verdict else "no budget"
+        return SMOKE
+    return RESULT_WORDS[record.verdict.result] if record.verdict else NO_BUDGET

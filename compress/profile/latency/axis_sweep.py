@@ -12,6 +12,7 @@ from compress.config.devices import Device
 from compress.core.entries import Row
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.fact import Fact
+from compress.core.language import message_of
 from compress.core.progress import Reporter
 from compress.core.record import Quantity
 from compress.profile.latency.timing import time_runners
@@ -57,7 +58,7 @@ def sweep_axis(
             try:
                 runner.run(inputs)
             except (ConversionError, DeviceError) as error:
-                skipped.append(Fact.of("profile.sweep_size_failed", path.name, axis=axis, size=size, error=str(error)))
+                skipped.append(Fact.of("profile.sweep_size_failed", path.name, axis=axis, size=size, error=message_of(error)))
             else:
                 runners[str(size)] = runner
         feeds_by_name = {name: feeds[int(name)] for name in runners}

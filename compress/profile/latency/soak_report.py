@@ -141,7 +141,7 @@ class Soak:
         ):
             readings = [value for value in series if value is not None]
             if not readings:
-                quantities[name] = Quantity.missing(unit, self.missing.get(key, "it could not be read"))
+                quantities[name] = Quantity.missing(unit, self.missing.get(key, gettext("it could not be read")))
                 continue
             value = min(readings) if key == "clock" else max(readings)
             detail = gettext(
@@ -149,7 +149,7 @@ class Soak:
             )
             quantities[name] = Quantity.measured(value, unit, detail, runs=len(readings))
         if self.throttles is None:
-            quantities["soak_throttles"] = Quantity.missing("1", self.missing.get("throttles", "it is not counted"))
+            quantities["soak_throttles"] = Quantity.missing("1", self.missing.get("throttles", gettext("it is not counted")))
         else:
             quantities["soak_throttles"] = Quantity.measured(
                 self.throttles, "1", gettext("counted by the processors; {how}", how=how)

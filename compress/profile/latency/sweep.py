@@ -13,6 +13,7 @@ from compress.config.devices import Device
 from compress.core.entries import Row
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.fact import Fact
+from compress.core.language import message_of
 from compress.core.progress import NullReporter, Reporter
 from compress.profile.latency.timing import Timing, time_runners
 from compress.profile.settings import MeasurementSettings
@@ -82,7 +83,7 @@ def _feeds_by_batch(
             try:
                 runner.run(inputs)
             except (ConversionError, DeviceError) as error:
-                skipped.append(Fact.of("profile.sweep_failed", path.name, batch=batch, error=str(error)))
+                skipped.append(Fact.of("profile.sweep_failed", path.name, batch=batch, error=message_of(error)))
             else:
                 feeds_by_batch[batch] = inputs
     return feeds_by_batch, tuple(skipped)

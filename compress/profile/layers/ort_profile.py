@@ -13,6 +13,7 @@ import onnxruntime
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError
+from compress.core.language import gettext
 
 GRAPH = "optimized.onnx"
 TypedShapes = list[dict[str, list[int]]]
@@ -66,7 +67,9 @@ class ProfilingRunner(OnnxRuntimeRunner):
         except ConversionError as error:
             if not any(mark in str(error) for mark in WRITE_ERRORS):
                 raise
-            raise OSError(errno.ENOSPC, "the runtime cannot write its graph, as on a full disk", str(self.folder)) from error
+            raise OSError(
+                errno.ENOSPC, gettext("the runtime cannot write its graph, as on a full disk"), str(self.folder)
+            ) from error
 
     def read_events(self) -> list[Event]:
         """End profiling and return all events.
@@ -78,7 +81,7 @@ class ProfilingRunner(OnnxRuntimeRunner):
         try:
             events: list[Event] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise OSError(errno.ENOSPC, "the runtime's profile is truncated, as on a full disk", str(path)) from error
+            raise OSError(errno.ENOSPC, gettext("the runtime's profile is truncated, as on a full disk"), str(path)) from error
         path.unlink()
         return events
 

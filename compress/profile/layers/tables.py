@@ -11,7 +11,7 @@ from compress.core.counted import threads_text
 from compress.core.entries import Row
 from compress.core.language import gettext
 from compress.core.record import Quantity
-from compress.profile.layers.layer_times import LayerTimes, TimedKernel
+from compress.profile.layers.layer_times import CONVERTING, OWN, LayerTimes, TimedKernel
 from compress.profile.layers.ort_profile import interquartile_mean
 
 Rows = tuple[Row, ...]
@@ -51,7 +51,7 @@ def table(layers: LayerTimes) -> Rows:
         time = duration(kernels, detail)
         own_ms = sum(interquartile_mean(kernel.milliseconds) for kernel in kernels)
         share = Quantity.measured(own_ms / layers.summed_ms, "fraction", gettext("of the sum of all layers"))
-        rows.append({"module": module, **_description(kernels), "time": time, "share": share})
+        rows.append({"module": module_words(module), **_description(kernels), "time": time, "share": share})
     return rows_as_json(sorted(rows, key=lambda row: -milliseconds(row, "time")))
 
 
@@ -85,8 +85,13 @@ def compare(before: LayerTimes, after: LayerTimes, names: tuple[str, str] = ("st
             else Quantity.missing("ms", gettext("no kernel of its own: fused or removed"))
             for name, kernels, layers in zip(names, (kernels_before, kernels_after), (before, after), strict=True)
         }
-        rows.append({"module": module, **_description(kernels_after or kernels_before), **times})
+        rows.append({"module": module_words(module), **_description(kernels_after or kernels_before), **times})
     return rows_as_json(sorted(rows, key=lambda row: -max(milliseconds(row, name) for name in names)))
+
+
+def module_words(module: str) -> str:
+    """The name of a torch module; in words the kernels that belong to none."""
+    return gettext(module) if module in (OWN, CONVERTING) else module
 
 
 def _description(kernels: list[TimedKernel]) -> dict[str, str]:

@@ -35,7 +35,9 @@ class GpuPeak:
     def quantity(self) -> Quantity:
         """The peak; missing with the reason if there is no reading."""
         if self.reason or not self.peak:
-            return Quantity.missing("bytes", f"NVML: {self.reason or 'it listed no memory of this process'}")
+            return Quantity.missing(
+                "bytes", gettext("NVML: {reason}", reason=self.reason or gettext("it listed no memory of this process"))
+            )
         what = (
             gettext("increase of the whole board over the memory in use before")
             if self.whole_board

@@ -17,6 +17,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.progress import Reporter
 from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Quantity
+from compress.core.sentences.settings import setting_words
 from compress.data.batch import Split
 from compress.profile.benchmark_rows import ARRIVAL_SHARE, POWER_SECONDS, contract_notes, latencies
 from compress.profile.latency.interleave import Samples, Warmup
@@ -180,16 +181,14 @@ def _row(
         )
     for key, figure in file_result["power"].items():
         quantity = Quantity.model_validate(figure)
-        quantities[key] = quantity.model_copy(update={"detail": f"{location}: {quantity.detail}"})
+        quantities[key] = _at(location, quantity)
     reading = file_result["memory"]
     if "reason" in reading:
-        reason = f"{location}: {reading['reason']}"
+        reason = gettext("{location}: {detail}", location=location, detail=reading["reason"])
         quantities |= {key: Quantity.missing("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
     else:
         footprint = memory.footprint_quantities(memory.Footprint(**reading))
-        quantities |= {
-            key: quantity.model_copy(update={"detail": f"{location}: {quantity.detail}"}) for key, quantity in footprint.items()
-        }
+        quantities |= {key: _at(location, quantity) for key, quantity in footprint.items()}
     quantities |= memory.sizes(path)
     quantities["size_compressed_bytes"] = memory.compressed(path)
     return BenchmarkRow(
@@ -203,6 +202,11 @@ def _row(
     )
 
 
+def _at(location: str, quantity: Quantity) -> Quantity:
+    """A quantity with the device in its detail."""
+    return quantity.model_copy(update={"detail": gettext("{location}: {detail}", location=location, detail=quantity.detail)})
+
+
 def _clocks(device: Device, facts: AgentFacts, readings: ClockReadings) -> Fact:
     """Clocks, temperature and power mode of the device before and after the measurement."""
     return Fact.of(
@@ -213,6 +217,6 @@ def _clocks(device: Device, facts: AgentFacts, readings: ClockReadings) -> Fact:
         processors=facts["processors"],
         python=facts["python"],
         power_mode=device.contract.power_mode,
-        before=tuple(f"{key} {value}" for key, value in readings["before"].items()),
-        after=tuple(f"{key} {value}" for key, value in readings["after"].items()),
+        before=tuple(setting_words(key, value) for key, value in readings["before"].items()),
+        after=tuple(setting_words(key, value) for key, value in readings["after"].items()),
     )

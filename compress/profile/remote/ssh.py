@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 
 from compress.config.devices import Device
 from compress.config.devices.connection import Ssh
@@ -23,33 +24,34 @@ START = (
 because its files could shadow modules."""
 ALIVE_S, ALIVE_TIMES = 5, 4
 """ssh closes a connection after this many intervals of this many seconds without an answer."""
-CONNECTION_FAULTS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (
-        ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
+FAULT_MARKS: Mapping[str, tuple[str, ...]] = {
+    "other key": ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
+    "no key": ("Host key verification failed", "No ED25519 host key is known", "host key is known for"),
+    "no name": ("Could not resolve hostname",),
+    "refused": ("Connection refused",),
+    "no answer": ("timed out", "No route to host", "Network is unreachable", "Host is down"),
+    "no login": ("Permission denied", "Too many authentication failures"),
+    "closed": ("Connection reset", "Connection closed", "kex_exchange_identification"),
+}
+"""Parts of ssh's messages, by fault; the first match counts."""
+CONNECTION_FAULTS: Mapping[str, str] = {
+    "other key": (
         "its host key has changed since the last connection: another machine has this address, or the device was reinstalled. "
-        "Find out which; if it is the right machine, remove the old key with `ssh-keygen -R '{known}'`",
+        "Find out which; if it is the right machine, remove the old key with `ssh-keygen -R '{known}'`"
     ),
-    (
-        ("Host key verification failed", "No ED25519 host key is known", "host key is known for"),
-        "its host key is not known yet: connect once by hand with `ssh {login}` and accept it",
-    ),
-    (("Could not resolve hostname",), "its name cannot be resolved: check `ssh: {host}` and the network"),
-    (("Connection refused",), "it refused the connection: is sshd running there, on {port}?"),
-    (
-        ("timed out", "No route to host", "Network is unreachable", "Host is down"),
-        "it did not answer within {wait} s: is it switched on, and is {host} on {port} the right address?",
-    ),
-    (
-        ("Permission denied", "Too many authentication failures"),
+    "no key": "its host key is not known yet: connect once by hand with `ssh {login}` and accept it",
+    "no name": "its name cannot be resolved: check `ssh: {host}` and the network",
+    "refused": "it refused the connection: is sshd running there, on {port}?",
+    "no answer": "it did not answer within {wait} s: is it switched on, and is {host} on {port} the right address?",
+    "no login": (
         "authentication failed: `ssh -o BatchMode=yes {login}` must work without a question; put your key there with "
-        "`ssh-copy-id {login}`",
+        "`ssh-copy-id {login}`"
     ),
-    (
-        ("Connection reset", "Connection closed", "kex_exchange_identification"),
-        "it closed the connection before the login: is that an SSH server on {port}, and does it take more connections?",
+    "closed": (
+        "it closed the connection before the login: is that an SSH server on {port}, and does it take more connections?"
     ),
-)
-"""Parts of ssh's messages, and what each means and what to do; the first match counts."""
+}
+"""What each fault means, and what to do."""
 LOST = ("closed by", "not responding", "Broken pipe", "reset by peer", "client_loop", "Network is unreachable")
 """Messages of a lost connection; without one of them, exit code 255 means that a signal killed the remote program."""
 WRONG_BINARY = ("Exec format error", "cannot execute", "wrong ELF class", "invalid ELF header", "incompatible architecture")
@@ -135,8 +137,9 @@ def connection_fault(where: Ssh, stderr: str) -> str:
         "port": gettext("port {port}", port=where.port) if where.port else gettext("the default port of ssh"),
         "wait": where.connect_timeout_s,
     }
-    meaning = next((text for marks, text in CONNECTION_FAULTS if any(mark in stderr for mark in marks)), gettext("ssh failed"))
-    return f"{meaning.format(**values)} ({short or 'it gave no reason'})"
+    fault = next((name for name, marks in FAULT_MARKS.items() if any(mark in stderr for mark in marks)), "")
+    meaning = gettext(CONNECTION_FAULTS[fault], **values) if fault else gettext("ssh failed")
+    return gettext("{meaning} ({reason})", meaning=meaning, reason=short or gettext("it gave no reason"))
 
 
 def start_fault(where: Ssh, code: int | None, uname: str, output: str) -> str:

@@ -91,7 +91,11 @@ class NMPruner:
         self.protected = protected | {layer_of(fact.subject) for fact in self.skipped}
         if len(self.skipped) == len(shapes):
             fact = next(iter(self.skipped), None)
-            reason = f"{fact.subject}: {render(fact)}" if fact else gettext("it has no convolution and no linear layer")
+            reason = (
+                gettext("{subject}: {reason}", subject=fact.subject, reason=render(fact))
+                if fact
+                else gettext("it has no convolution and no linear layer")
+            )
             msg = gettext(
                 "no layer of this network fits pattern {pattern}: {reason}; protect less, or use granularity: weight",
                 pattern=pattern,

@@ -12,7 +12,7 @@ from compress.backends import onnx_files
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import CompressError, ConversionError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.record import Metrics
 from compress.profile.layers.layer_times import measure
 from compress.profile.layers.tables import Rows
@@ -93,7 +93,7 @@ def report_layers(
             parent, quantized, feeds=feeds, known=known_reasons(skipped), threads=threads, seconds=seconds
         )
     except CompressError as error:
-        return ReportSection(skipped=(Fact.of("quantize.layers_not_measured", error=str(error)),))
+        return ReportSection(skipped=(Fact.of("quantize.layers_not_measured", error=message_of(error)),))
     tables = {LAYERS: coverage.layers, CONVERSIONS: coverage.conversions}
     return ReportSection(coverage.results, tables, (coverage.note, *totals))
 

@@ -28,7 +28,7 @@ from compress.backends.feeds import InputShapes, fixed_batch, group_samples, inp
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.progress import NullReporter, Reporter
 from compress.data.batch import Batch
 from compress.quantize.ptq.weighted_layers import read_weight, weighted_layers
@@ -104,7 +104,7 @@ def tune_ranges(
         x = _stack(samples, shapes)
         module = to_fake_quantized(_with_rounded_weights(static), runtime, exclude, learned=True)
     except ConversionError as error:
-        return TunedRanges(static, skipped=(Fact.of("quantize_ptq.ranges_not_learned", KEY, error=str(error)),))
+        return TunedRanges(static, skipped=(Fact.of("quantize_ptq.ranges_not_learned", KEY, error=message_of(error)),))
     session = onnx_session.create_session(static.rescaled or static.model, threads=0)
     order = torch.Generator().manual_seed(seed)
     x = x.rows(torch.randperm(len(samples), generator=order)[: len(samples) // unit * unit])

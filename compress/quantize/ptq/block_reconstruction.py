@@ -24,7 +24,7 @@ from compress.backends import onnx_session
 from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.progress import NullReporter, Reporter
 from compress.quantize.ptq.brecq import BlockProblem, brecq
 from compress.quantize.ptq.partition_blocks import ReconstructionBlock, partition_blocks
@@ -90,7 +90,7 @@ class Reconstruction:
         try:
             fisher = fisher_diagonal(self.model, block.stop, z)
         except ConversionError as error:
-            self.skipped.append(Fact.of("quantize_ptq.fisher_not_available", str(block), error=str(error)))
+            self.skipped.append(Fact.of("quantize_ptq.fisher_not_available", str(block), error=message_of(error)))
             fisher = None
         batch_size = max(2, min(LARGEST_BATCH, BATCH_VALUES // (x[0].numel() + z[0].numel())))
         problem = BlockProblem(compute, weights, scales, x, z, self.options.bits, fisher, batch_size)
@@ -123,7 +123,7 @@ def round_by_blocks(
             try:
                 work.round_block(block)
             except ConversionError as error:
-                work.skipped.append(Fact.of("quantize_ptq.block_not_reconstructed", str(block), error=str(error)))
+                work.skipped.append(Fact.of("quantize_ptq.block_not_reconstructed", str(block), error=message_of(error)))
             bar.advance(note=str(block))
     notes: tuple[Fact, ...] = (_note(work),)
     weights = work.weights

@@ -9,7 +9,7 @@ from compress.backends.run_split import run_split
 from compress.core.environment import is_main
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.language import gettext, message_of
 from compress.core.record import Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context
 from compress.quantize.qat.onnx_to_torch import OnnxModule
@@ -56,7 +56,7 @@ def train_quantized(
     try:
         module = to_fake_quantized(static, RUNTIME, exclude, learned=settings.scales == "learned")
     except ConversionError as error:
-        return QATResult(static, skipped=(Fact.of("quantize_ptq.recover_not_possible", "recover", error=str(error)),))
+        return QATResult(static, skipped=(Fact.of("quantize_ptq.recover_not_possible", "recover", error=message_of(error)),))
     frozen = freeze_like(module, static, candidate.network())
     in_float32 = settings.model_copy(update={"precision": "no"})
     history = finetune(module, in_float32, parent=candidate.network(), context=context, label="recover")

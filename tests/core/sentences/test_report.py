@@ -4,14 +4,14 @@ import re
 import string
 from pathlib import Path
 
-import compress.pipeline.report as report
+import compress.pipeline as pipeline
 from compress.core.sentences.report import WORDS, headers
 
-ROOM = Path(report.__file__).parent
+ROOMS = [Path(pipeline.__file__).parent / name for name in ("report", "review")]
 
 
 def test_every_word_is_used_and_every_used_word_is_there() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (*ROOM.rglob("*.py"), *ROOM.rglob("*.j2"))]
+    sources = [path.read_text(encoding="utf-8") for room in ROOMS for path in (*room.rglob("*.py"), *room.rglob("*.j2"))]
     text = "\n".join(sources)
     used = set(re.findall(r"""\bword\(\s*f?["']([a-z_.]+[a-z])["']""", text)) | set(
         re.findall(r'headers\(\s*"([a-z_.]+)"', text)

@@ -93,8 +93,8 @@ def test_a_metric_that_is_better_when_lower_is_shown_as_such(record: RunRecord, 
     text = write(of_perplexity(without_curves(record)), tmp_path)[0].read_text(encoding="utf-8")
     assert "**MET** All 2 limits are met." in text
     assert "accuracy" not in re.sub(r"token.accuracy", "", text.lower())
-    assert "Perplexity lost: 0.0111" in text
-    assert "changes of the perplexity are in per cent" in text
+    assert "Rise of the metric (perplexity): 0.0111" in text
+    assert "changes of the metric are in per cent" in text
     limits = re.findall(r"^\| perplexity rise .*$", text, flags=re.MULTILINE)
     assert len(limits) == 2  # on the first page and behind
     limit = limits[0]

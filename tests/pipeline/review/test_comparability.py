@@ -22,7 +22,7 @@ def with_task(record: RunRecord, task: object, **fields: object) -> RunRecord:
         ({"inspection": {"good": "a"}}, {"inspection": {"good": "b"}}, "good of the task inspection is a and b"),
         ("regression", {"regression": {"period": 360.0}}, "period of the task regression is None and 360.0"),
         ({"regression": {"error": "huber"}}, "regression", ""),
-        ("classification", "inspection", "of other tasks: classification and inspection"),
+        ("classification", "inspection", "of different tasks: classification and inspection"),
         ({"own": {"code": "1"}}, {"own": {"code": "2"}}, "code of the task own is 1 and 2"),
         ({"own": {"code": "1"}}, {"own": {"code": "1"}}, ""),
         (None, "classification", ""),
@@ -84,4 +84,4 @@ def test_a_latency_with_other_threads_or_inputs_is_a_breach_and_an_estimate_is_n
     assert other_machine(example, example, row, other) == ""
     older = row.model_copy(update={"inputs": ""})
     assert other_settings(example, example, older, row) == ""
-    assert "one record does not have" in other_machine(example, example, older, row)
+    assert "only one of the records has" in other_machine(example, example, older, row)

@@ -61,7 +61,7 @@ def test_values_without_intervals_differ_from_one_per_cent_on(second: float, dir
             Quantity.estimated(1.0, "ms", "roofline", band=(0.5, 2.0)),
             "measured in the baseline and estimated",
         ),
-        (value(1.0, 0.9, 1.1), Quantity.measured(1.0, "W"), "other units"),
+        (value(1.0, 0.9, 1.1), Quantity.measured(1.0, "W"), "different units"),
     ],
 )
 def test_what_cannot_be_compared_says_why(first, second, reason) -> None:

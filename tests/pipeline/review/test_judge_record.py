@@ -59,7 +59,7 @@ def test_a_loss_against_a_teacher_that_learned_nothing_meets_no_limit(example: R
     useless = example.model_copy(update={"teacher": example.teacher.model_copy(update={"warnings": warnings})})
     verdict = judge_record(useless, budget)
     assert not verdict.passed
-    assert "the teacher, has learned nothing" in verdict.checks[0].quantity.detail
+    assert "(teacher) has learned nothing" in verdict.checks[0].quantity.detail
     (check,) = judge_record(useless, Budget(calibration_error_rise=0.9)).checks
     assert not check.passed
     assert check.quantity.value is None

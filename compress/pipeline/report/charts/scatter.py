@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.pipeline.report.charts.axis import Axis
 from compress.pipeline.report.charts.frame import Frame, new_frame
@@ -95,11 +96,11 @@ def _limits(frame: Frame, scatter: Scatter) -> None:
     if scatter.x_limit is not None:
         x = frame.at_x(scatter.x_limit)
         frame.drawing.line((x, frame.top), (x, frame.bottom), "limit")
-        frame.fixed_label((x + 4, frame.bottom - 6), f"limit {scatter.x_limit:g}", "limit-text halo")
+        frame.fixed_label((x + 4, frame.bottom - 6), gettext("limit {value:g}", value=scatter.x_limit), "limit-text halo")
     if scatter.y_limit is not None:
         y = frame.place(scatter.x.low, scatter.y_limit)[1]
         frame.drawing.line((frame.left, y), (frame.right, y), "limit")
-        text = f"limit {scatter.y_limit:.4g}"
+        text = gettext("limit {value:.4g}", value=scatter.y_limit)
         frame.fixed_label((frame.right - text_width(text, 11), y - 4), text, "limit-text halo")
 
 

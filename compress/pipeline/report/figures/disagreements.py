@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Iterator
 
 from compress.core.run_record import RunRecord
+from compress.core.sentences.names import network_words
 from compress.core.sentences.report import word
 from compress.pipeline.report.class_tables import comparison_of
 from compress.pipeline.report.figures.figure_file import FigureFile
@@ -28,7 +29,7 @@ def disagreement_pictures(record: RunRecord) -> Iterator[FigureFile]:
                 "classes.sample",
                 sample=each.sample,
                 true=each.name,
-                reference=stage[1].reference,
+                reference=network_words(stage[1].reference),
                 first=each.before,
                 second=each.predicted,
             )

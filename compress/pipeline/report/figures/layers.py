@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from compress.core.entries import Row
 from compress.core.file_name import safe_file_name
 from compress.core.format_quantity import format_value
+from compress.core.language import gettext
 from compress.core.record import StageRecord
+from compress.core.sentences.names import network_words, stage_caption
 from compress.pipeline.report.charts.axis import Axis
 from compress.pipeline.report.charts.bars import BarGroup, ChartBar, draw_bars
 from compress.pipeline.report.figures.figure_file import FigureFile
@@ -32,15 +34,15 @@ def _times(stage: StageRecord) -> FigureFile | None:
     groups = []
     for row in rows:
         before, after = _value(row, "student_ms") or 0.0, _value(row, "artifact_ms")
-        text = "no kernel of its own" if after is None else format_value(after, "ms")
+        text = gettext("no kernel of its own") if after is None else format_value(after, "ms")
         bars = [
-            ChartBar("student", before, format_value(before, "ms"), "student", start=0.0),
-            ChartBar("artifact", after, text, "artifact", start=0.0),
+            ChartBar(network_words("student"), before, format_value(before, "ms"), "student", start=0.0),
+            ChartBar(network_words("artifact"), after, text, "artifact", start=0.0),
         ]
         groups.append(BarGroup(str(row.get("module", "")), bars))
     values = [bar.value for group in groups for bar in group.bars if bar.value is not None]
-    caption = f"the {len(rows)} slowest layers of the student, before and after"
-    return _picture(stage, "layers", caption, groups, ("time (ms)", max(values)))
+    caption = gettext("the {count} slowest layers of the student, before and after", count=len(rows))
+    return _picture(stage, "layers", caption, groups, (gettext("time (ms)"), max(values)))
 
 
 def _widths(stage: StageRecord) -> FigureFile | None:
@@ -54,10 +56,17 @@ def _widths(stage: StageRecord) -> FigureFile | None:
     if not rows or all(before == after for _, before, after in rows):
         return None
     bars = [
-        ChartBar(name, 100 * after / before, f"{after:g} of {before:g}", "artifact", start=0.0) for name, before, after in rows
+        ChartBar(
+            name, 100 * after / before, gettext("{after:g} of {before:g}", after=after, before=before), "artifact", start=0.0
+        )
+        for name, before, after in rows
     ]
-    what = f"outputs kept in the {len(bars)} layers that lost the largest share of them"
-    return _picture(stage, "widths", what, [BarGroup("", bars)], ("outputs kept (%)", 100.0))
+    what = gettext("outputs kept in the {count} layers that lost the largest share of their outputs", count=len(bars))
+    return _picture(stage, "widths", what, [BarGroup("", bars)], (gettext("outputs kept (%)"), 100.0))
+
+
+def _kept(before: float, after: float) -> str:
+    return gettext("{after:g} of {before:g}", after=after, before=before)
 
 
 def _sqnr(stage: StageRecord) -> FigureFile | None:
@@ -71,7 +80,9 @@ def _sqnr(stage: StageRecord) -> FigureFile | None:
     if len(rows) < 2:
         return None
     bars = [ChartBar(name, value, format_value(value, "dB"), "artifact", start=0.0) for name, value in rows]
-    what = f"signal-to-quantization-noise ratio of the {len(bars)} layers where it is lowest; higher is better"
+    what = gettext(
+        "signal-to-quantization-noise ratio of the {count} layers where it is lowest; higher is better", count=len(bars)
+    )
     return _picture(stage, "sqnr", what, [BarGroup("", bars)], ("SQNR (dB)", max(1.0, rows[-1][1])))
 
 
@@ -86,7 +97,7 @@ def _picture(stage: StageRecord, what: str, caption: str, groups: list[BarGroup]
     )
     alternative = "; ".join(texts)
     name = f"{stage.index:02d}_{safe_file_name(stage.name)}_{what}"
-    sentence = f"Stage {stage.index}, {stage.name}: {caption}."
+    sentence = stage_caption(stage, caption)
     return FigureFile(name, f"stage-{stage.index}", sentence, draw_bars(groups, axis, alternative), alternative=alternative)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from compress.core.language import gettext
 from compress.core.record import Metric, Quantity
 from compress.pipeline.report.charts.axis import Axis, axis_of
+
+LABELS: Mapping[str, str] = {"test": "test {metric}", "validation": "validation {metric}", "": "{metric}"}
+"""Label of an axis by the split that the metric is of."""
 
 
 def metric_scale(metric: Metric) -> tuple[float, str]:
@@ -24,7 +28,8 @@ def metric_axis(metric: Metric, values: Iterable[float], split: str, *, margin: 
         margin: Share of the span at each end.
     """
     scale, unit = metric_scale(metric)
-    label = f"{split} {metric.label}{f' ({unit})' if unit else ''}".strip()
+    label = gettext(LABELS[split], metric=gettext(metric.label))
+    label = gettext("{quantity} ({unit})", quantity=label, unit=unit) if unit else label
     axis = axis_of(label, values, margin=margin, log=False, inverted=not metric.higher_is_better)
     if metric.unit == "fraction":
         axis = replace(axis, low=max(0.0, axis.low) if axis.high > 0 else axis.low, high=min(scale + 0.4, axis.high))

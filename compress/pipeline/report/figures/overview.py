@@ -7,21 +7,25 @@ from dataclasses import replace
 from compress.core.comparable_latency import stage_metrics
 from compress.core.entries import mapping
 from compress.core.format_quantity import format_value, format_with_provenance, quantity_label
+from compress.core.language import gettext
 from compress.core.record import Metric, Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
+from compress.core.sentences.names import network_words
 from compress.pipeline.report.charts.axis import axis_of
 from compress.pipeline.report.charts.bars import BarGroup, ChartBar, draw_bars
 from compress.pipeline.report.charts.scatter import ChartPoint, Scatter, draw_scatter
 from compress.pipeline.report.figures.figure_file import FigureFile
 from compress.pipeline.report.figures.metric_axis import interval_ends, metric_axis, metric_scale
-from compress.pipeline.report.outline import deciding_metric
-from compress.pipeline.report.tables import control_of, final_metrics, reference_metrics
+from compress.pipeline.report.outline import deciding_metric, sentence_start
+from compress.pipeline.report.tables import control_of, direction, final_metrics, reference_metrics
 
 MEASURES = {
-    "latency_ms": ("latency", "latency on the host (ms)", 1.0),
-    "size_bytes": ("size", "size of the ONNX file (MB)", 1e-6),
+    "latency_ms": ("latency", 1.0),
+    "size_bytes": ("size", 1e-6),
 }
-"""Short name, axis label and factor of the quantities that the metric is drawn against."""
+"""Part of the file name and factor of the quantities that the metric is drawn against."""
+AXIS_LABELS = {"latency_ms": "latency on the host (ms)", "size_bytes": "size of the ONNX file (MB)"}
+"""Labels of their axes."""
 
 
 def network_points(record: RunRecord, measure: str) -> list[ChartPoint]:
@@ -35,15 +39,15 @@ def network_points(record: RunRecord, measure: str) -> list[ChartPoint]:
             points.append(ChartPoint(name, x, y, style, describe(name, x, y)))
 
     if record.teacher:
-        add("teacher", reference_metrics(record)[1], "teacher")
+        add(network_words("teacher"), reference_metrics(record)[1], "teacher")
     control = control_of(record)
     if control:
-        add("student alone", {**control[0].after, metric.name: control[1]}, "student")
+        add(gettext("student alone"), {**control[0].after, metric.name: control[1]}, "student")
     changed = changed_stages(record)
     for stage in changed[:-1]:
-        add(f"after {stage.name}", stage_metrics(record, stage), "chain artifact")
+        add(gettext("after {stage}", stage=stage.name), stage_metrics(record, stage), "chain artifact")
     if changed:
-        add("artifact", final_metrics(record), "chain artifact")
+        add(network_words("artifact"), final_metrics(record), "chain artifact")
     return points
 
 
@@ -60,7 +64,7 @@ def changed_stages(record: RunRecord) -> list[StageRecord]:
 
 def describe(name: str, x: Quantity, y: Quantity) -> str:
     """A point in words."""
-    return f"{name}: {format_with_provenance(y)} at {format_with_provenance(x)}"
+    return gettext("{name}: {y} at {x}", name=name, y=format_with_provenance(y), x=format_with_provenance(x))
 
 
 def metric_against(record: RunRecord, measure: str, section: str) -> FigureFile | None:
@@ -69,16 +73,22 @@ def metric_against(record: RunRecord, measure: str, section: str) -> FigureFile 
     if len(points) < 2:
         return None
     metric = deciding_metric(record)
-    short, label, factor = MEASURES[measure]
+    short, factor = MEASURES[measure]
     scale = metric_scale(metric)[0]
     limit = _limit(record, measure)
-    x = axis_of(label, [value for point in points for value in interval_ends(point.x, factor)] + ([limit] if limit else []))
+    x = axis_of(
+        gettext(AXIS_LABELS[measure]),
+        [value for point in points for value in interval_ends(point.x, factor)] + ([limit] if limit else []),
+    )
     bound = _metric_bound(record, metric)
     ends = [value for point in points for value in interval_ends(point.y, scale)]
     y = metric_axis(metric, [*ends, *([bound] if bound is not None else [])], "test")
-    caption = (
-        f"Test {metric.label} against {short}, {'higher' if metric.higher_is_better else 'lower'} is better: every stage that "
-        "changed the network. Whiskers are 95 % intervals, hollow points are estimates, broken lines are limits of the budget."
+    caption = gettext(
+        "{metric} on the test split against {quantity}: every stage that changed the network. {direction}. Whiskers are 95 % "
+        "intervals, hollow points are estimates, dashed lines are limits of the budget.",
+        metric=sentence_start(gettext(metric.label)),
+        quantity=quantity_label(measure),
+        direction=sentence_start(direction(metric)),
     )
     svg = draw_scatter(
         Scatter(
@@ -107,14 +117,19 @@ def reduction_factors(record: RunRecord) -> FigureFile | None:
             ratios.append((quantity_label(measure), before / after))
     if all(factor == 1 for _, factor in ratios):
         return None
-    axis = axis_of(f"reduction factor against the {name}", [1.0, *(factor for _, factor in ratios)], margin=0.0)
+    axis = axis_of(
+        gettext("reduction factor against the {reference}", reference=name),
+        [1.0, *(factor for _, factor in ratios)],
+        margin=0.0,
+    )
     axis = replace(axis, low=axis.low if axis.log else min(axis.low, 0.0), high=axis.high * 1.05)
     bars = [
         ChartBar(label, factor, f"÷ {format_value(factor, '1')}", "artifact" if factor >= 1 else "worse", start=1.0)
         for label, factor in ratios
     ]
-    alternative = f"Against the {name}: {', '.join(f'{bar.name} {bar.text}' for bar in bars)}"
-    caption = f"The artifact against the {name}: reduction factor of each quantity."
+    factors = ", ".join(f"{bar.name} {bar.text}" for bar in bars)
+    alternative = gettext("Against the {reference}: {factors}", reference=name, factors=factors)
+    caption = gettext("The artifact against the {reference}: reduction factor of each quantity.", reference=name)
     return FigureFile(
         "before_after", "overview", caption, draw_bars([BarGroup("", bars)], axis, alternative), alternative=alternative
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from compress.core.errors import StoreError
+from compress.core.language import gettext
 from compress.core.record import Metric
 from compress.core.run_directory import RECORD
 from compress.core.run_record import RunRecord
@@ -15,7 +16,7 @@ from compress.pipeline.report.charts.axis import axis_of
 from compress.pipeline.report.charts.scatter import ChartPoint, Scatter, draw_scatter
 from compress.pipeline.report.figures.figure_file import FigureFile
 from compress.pipeline.report.figures.metric_axis import interval_ends, metric_axis, metric_scale
-from compress.pipeline.report.figures.overview import MEASURES, describe, network_points
+from compress.pipeline.report.figures.overview import AXIS_LABELS, MEASURES, describe, network_points
 from compress.pipeline.report.outline import deciding_metric
 from compress.pipeline.report.tables import final_metrics
 
@@ -36,7 +37,7 @@ def pareto(record: RunRecord, run: Path) -> FigureFile | None:
     if not earlier:
         return None
     own = network_points(record, MEASURE)
-    _, label, factor = MEASURES[MEASURE]
+    factor = MEASURES[MEASURE][1]
     scale = metric_scale(metric)[0]
     best = best_compromises([*own, *earlier], higher_is_better=metric.higher_is_better)
     points = (*own, *earlier)
@@ -44,7 +45,7 @@ def pareto(record: RunRecord, run: Path) -> FigureFile | None:
     svg = draw_scatter(
         Scatter(
             points=own,
-            x=axis_of(label, [end for point in points for end in interval_ends(point.x, factor)]),
+            x=axis_of(gettext(AXIS_LABELS["latency_ms"]), [end for point in points for end in interval_ends(point.x, factor)]),
             y=metric_axis(metric, [end for point in points for end in interval_ends(point.y, scale)], "test"),
             x_factor=factor,
             y_factor=scale,
@@ -53,7 +54,7 @@ def pareto(record: RunRecord, run: Path) -> FigureFile | None:
         ),
         alternative,
     )
-    caption = word("pareto.caption", metric=metric.label, count=len(earlier))
+    caption = word("pareto.caption", metric=gettext(metric.label), count=len(earlier))
     return FigureFile("pareto", "overview", caption, svg, alternative=alternative)
 
 

@@ -12,6 +12,7 @@ from compress.core.checksums import has_checksum, is_inside
 from compress.core.file_name import safe_file_name
 from compress.core.record import StageRecord
 from compress.core.run_directory import stage_folder_name
+from compress.core.sentences.names import stage_caption
 from compress.pipeline.report.figures.figure_file import FigureFile
 
 FOLDER = "figures"
@@ -37,6 +38,6 @@ def saved_figures(stage: StageRecord, run: Path) -> Iterator[FigureFile]:
                 description = str(image.info.get("Description", relative.stem))
         except (OSError, ValueError, Image.DecompressionBombError):  # not a PNG
             continue
-        caption = f"Stage {stage.index}, {stage.name}: {description}"
+        caption = stage_caption(stage, description.removesuffix("."))
         name = f"{stage.index:02d}_{safe_file_name(stage.name)}_{safe_file_name(relative.stem)}"
         yield FigureFile(name, f"stage-{stage.index}", caption, image=png)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from compress.core.entries import Row, number
 from compress.core.file_name import safe_file_name
+from compress.core.language import gettext, joined
 from compress.core.record import Curve, Metric, StageRecord
+from compress.core.sentences.names import column_words, stage_caption
 from compress.pipeline.report.charts.axis import Axis, axis_of, counted
 from compress.pipeline.report.charts.lines import Line, draw_lines
 from compress.pipeline.report.charts.svg import SERIES
@@ -39,8 +40,9 @@ def draw_stage(stage: StageRecord, metric: Metric) -> Iterator[FigureFile]:
 def _picture(stage: StageRecord, what: str, caption: str, lines: Sequence[Line], axes: tuple[Axis, Axis]) -> FigureFile:
     name = f"{stage.index:02d}_{safe_file_name(stage.name)}_{what}"
     ends = (_ends(line) for line in lines)
-    alternative = f"{axes[1].label} over {axes[0].label}: {'; '.join(text for text in ends if text)}"
-    sentence = f"Stage {stage.index}, {stage.name}: {caption}."
+    shown = "; ".join(text for text in ends if text)
+    alternative = gettext("{y} over {x}: {lines}", y=axes[1].label, x=axes[0].label, lines=shown)
+    sentence = stage_caption(stage, caption)
     svg = draw_lines(lines, *axes, alternative)
     return FigureFile(name, f"stage-{stage.index}", sentence, svg, alternative=alternative)
 
@@ -48,7 +50,9 @@ def _picture(stage: StageRecord, what: str, caption: str, lines: Sequence[Line],
 def _ends(line: Line) -> str:
     """First and last value of a line, in words."""
     values = [value for value in line.y if math.isfinite(value)]
-    return f"{line.name or line.title} from {values[0]:.4g} to {values[-1]:.4g}" if values else ""
+    if not values:
+        return ""
+    return gettext("{name} from {first:.4g} to {last:.4g}", name=line.name or line.title, first=values[0], last=values[-1])
 
 
 def _number(item: object) -> float | None:
@@ -56,7 +60,7 @@ def _number(item: object) -> float | None:
 
 
 def _step_axis(x: Sequence[float]) -> Axis:
-    return counted(axis_of("pruning step", x, margin=0.04, log=False))
+    return counted(axis_of(gettext("pruning step"), x, margin=0.04, log=False))
 
 
 def _metric_of_steps(stage: StageRecord, rows: Sequence[Row], metric: Metric) -> FigureFile:
@@ -64,12 +68,16 @@ def _metric_of_steps(stage: StageRecord, rows: Sequence[Row], metric: Metric) ->
     x, (scale, _) = [float(number(row, "step")) for row in rows], metric_scale(metric)
     undone = [row.get("kept") is False for row in rows]
     lines = []
-    for key, name, style in (("pruned", "right after pruning", "c1"), ("recovered", "after recovery", "c0")):
+    for key, name, style in (
+        ("pruned", gettext("right after pruning"), "c1"),
+        ("recovered", gettext("after recovery"), "c0"),
+    ):
         values = [_number(row.get(f"{metric.name}_{key}")) for row in rows]
         lines.append(Line(name, x, [math.nan if value is None else scale * value for value in values], style, hollow=undone))
     y = metric_axis(metric, _finite(lines), "validation")
-    hollow = "; hollow points are steps that were undone" * any(undone)
-    caption = f"validation {metric.label} over the pruning steps{hollow}"
+    caption = gettext("validation {metric} over the pruning steps", metric=gettext(metric.label))
+    if any(undone):
+        caption = joined((caption, gettext("hollow points are steps that were undone")))
     return _picture(stage, "steps", caption, lines, (_step_axis(x), y))
 
 
@@ -78,15 +86,16 @@ def _size_of_steps(stage: StageRecord, rows: Sequence[Row]) -> FigureFile:
     x = [float(number(row, "step")) for row in rows]
     undone = [row.get("kept") is False for row in rows]
     lines = []
-    for key, name, style in (("macs", "MACs", "c0"), ("parameters", "parameters", "c1")):
+    for key, name, style in (("macs", gettext("MACs"), "c0"), ("parameters", gettext("parameters"), "c1")):
         whole = _number(rows[0].get(key)) or math.nan
         shares = [100 * (_number(row.get(key)) or math.nan) / whole for row in rows]
         lines.append(Line(name, x, shares, style, hollow=undone))
     if any(_number(row.get("sparsity")) for row in rows):
         density = [100 * (1 - (_number(row.get("sparsity")) or 0.0)) for row in rows]
-        lines.append(Line("nonzero weights", x, density, "c2", hollow=undone))
-    y = replace(axis_of("share of the dense network (%)", [0.0, *_finite(lines)], margin=0.06, log=False), low=0.0)
-    return _picture(stage, "remaining", "remaining size of the network over the pruning steps", lines, (_step_axis(x), y))
+        lines.append(Line(gettext("nonzero weights"), x, density, "c2", hollow=undone))
+    y = replace(axis_of(gettext("share of the dense network (%)"), [0.0, *_finite(lines)], margin=0.06, log=False), low=0.0)
+    caption = gettext("remaining size of the network over the pruning steps")
+    return _picture(stage, "remaining", caption, lines, (_step_axis(x), y))
 
 
 def _finite(lines: Sequence[Line]) -> list[float]:
@@ -98,7 +107,7 @@ def _panels(curves: Mapping[str, Curve]) -> dict[Panel, dict[str, Curve]]:
     panels: dict[Panel, dict[str, Curve]] = {}
     for name, curve in curves.items():
         if any(value is not None for value in curve.y):
-            axes = (_words(curve.x_label), curve.y_label.removesuffix(VALIDATION))
+            axes = (curve.x_label, curve.y_label.removesuffix(VALIDATION))
             panels.setdefault(axes, {})[name] = curve
     return panels
 
@@ -115,32 +124,22 @@ def _curves(stage: StageRecord, panel: Panel, curves: Mapping[str, Curve], metri
         style = styles.setdefault(name.removesuffix(VALIDATION), f"c{len(styles) % SERIES}")
         y = [math.nan if value is None else scale * value for value in curve.y]
         has_partner = name.endswith(VALIDATION) and name.removesuffix(VALIDATION) in curves
-        shown = "" if has_partner or alone else _label(name, metric)
+        shown = "" if has_partner or alone else column_words(name, metric)
         dashed = f"{style} dash" if _is_validation(name, curve) else style
-        lines.append(Line(shown, curve.x, y, dashed, title=_label(name, metric)))
+        lines.append(Line(shown, curve.x, y, dashed, title=column_words(name, metric)))
     steps = [value for curve in curves.values() for value in curve.x]
-    x_axis = axis_of(x_label, steps, margin=0.04, log=False)
+    x_axis = axis_of(column_words(x_label, metric), steps, margin=0.04, log=False)
     validated = [_is_validation(name, curve) for name, curve in curves.items()]
-    label = _label(y_name, metric)
+    label = column_words(y_name, metric)
     if is_metric:
         y_axis = metric_axis(metric, _finite(lines), "validation" if all(validated) else "")
     else:
         y_axis = axis_of(label, _finite(lines), margin=0.08, log=False)
     if all(value.is_integer() for value in steps):
         x_axis = counted(x_axis)
-    caption = f"{label}{'; broken lines are on validation' * any(validated)}"
+    caption = joined((label, *((gettext("dashed lines are on the validation split"),) if any(validated) else ())))
     return _picture(stage, f"curves_{safe_file_name(y_name)[:40]}", caption, lines, (x_axis, y_axis))
 
 
 def _is_validation(name: str, curve: Curve) -> bool:
     return any(each.endswith(VALIDATION) for each in (name, curve.y_label))
-
-
-def _label(name: str, metric: Metric) -> str:
-    """Words for the name of a curve or an axis."""
-    whole = rf"(?<![^_]){re.escape(metric.name)}(?![^_])"
-    return metric.label.join(map(_words, re.split(whole, name)))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

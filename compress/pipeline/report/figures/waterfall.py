@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from compress.core.comparable_latency import stage_metrics
 from compress.core.format_quantity import format_change, format_quantity, quantity_label
+from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.core.run_record import RunRecord
+from compress.core.sentences.names import network_words
 from compress.pipeline.report.charts.axis import axis_of
 from compress.pipeline.report.charts.bars import BarGroup, ChartBar, draw_bars
 from compress.pipeline.report.figures.figure_file import FigureFile
 from compress.pipeline.report.figures.metric_axis import metric_axis, metric_scale
-from compress.pipeline.report.figures.overview import changed_stages
-from compress.pipeline.report.outline import deciding_metric
+from compress.pipeline.report.figures.overview import AXIS_LABELS, MEASURES, changed_stages
+from compress.pipeline.report.outline import deciding_metric, sentence_start
 from compress.pipeline.report.tables import final_metrics, reference_metrics
-
-AXES = {"size_bytes": ("size of the ONNX file (MB)", 1e-6), "latency_ms": ("latency on the host (ms)", 1.0)}
 
 
 def waterfall(record: RunRecord, name: str) -> FigureFile | None:
@@ -27,22 +27,29 @@ def waterfall(record: RunRecord, name: str) -> FigureFile | None:
     """
     metric = deciding_metric(record)
     is_metric = name == metric.name
-    label, factor = (metric.label, metric_scale(metric)[0]) if is_metric else AXES[name]
+    factor = metric_scale(metric)[0] if is_metric else MEASURES[name][1]
     chain = [(title, value) for title, metrics in _chain(record) if (value := metrics.get(name)) and value.value is not None]
     if len({title for title, _ in chain}) < 3:  # the reference and the artifact alone show no stages
         return None
     values = [(quantity.value or 0.0) * factor for _, quantity in chain]
     higher = metric.higher_is_better if is_metric else False
-    axis = metric_axis(metric, values, "test", margin=0.12) if is_metric else axis_of(label, values, margin=0.1)
+    axis = (
+        metric_axis(metric, values, "test", margin=0.12)
+        if is_metric
+        else axis_of(gettext(AXIS_LABELS[name]), values, margin=0.1)
+    )
     axis = replace(axis, inverted=False)
     bars = [
         _bar(chain, index, value, values[index - 1] if index else None, higher=higher) for index, value in enumerate(values)
     ]
-    shown = metric.label if is_metric else quantity_label(name)
-    alternative = f"{shown} by stage: {', '.join(f'{bar.name} {bar.text}' for bar in bars)}"
-    caption = (
-        f"{shown[:1].upper()}{shown[1:]} by stage, from the {chain[0][0]} to the artifact: a bar spans from the value before a "
-        "stage to that after it; orange bars are changes for the worse."
+    shown = gettext(metric.label) if is_metric else quantity_label(name)
+    changes = ", ".join(f"{bar.name} {bar.text}" for bar in bars)
+    alternative = gettext("{quantity} by stage: {changes}", quantity=shown, changes=changes)
+    caption = gettext(
+        "{quantity} by stage, from the {reference} to the artifact: a bar spans from the value before a stage to the value "
+        "after it. Orange bars are changes for the worse.",
+        quantity=sentence_start(shown),
+        reference=chain[0][0],
     )
     svg = draw_bars([BarGroup("", bars)], axis, alternative)
     return FigureFile(f"waterfall_{name}", "chain", caption, svg, alternative=alternative)
@@ -52,7 +59,7 @@ def _chain(record: RunRecord) -> list[tuple[str, Metrics]]:
     """The reference, every stage that changed the network, and the artifact."""
     name, reference = reference_metrics(record)
     chain = [(name, reference), *((stage.name, stage_metrics(record, stage)) for stage in changed_stages(record))]
-    return [*chain, ("artifact", final_metrics(record))]
+    return [*chain, (network_words("artifact"), final_metrics(record))]
 
 
 def _bar(chain: list[tuple[str, Quantity]], index: int, value: float, before: float | None, *, higher: bool) -> ChartBar:

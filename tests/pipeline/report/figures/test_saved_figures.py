@@ -23,5 +23,5 @@ def test_only_unchanged_png_files_of_the_folder_are_shown(record: RunRecord, tmp
     files["figures/../../outside.png"] = sha256(tmp_path / "outside.png")
     (picture,) = saved_figures(stage.model_copy(update={"files": files}), tmp_path)
     assert picture.name == "01_distill_samples"
-    assert picture.caption == "Stage 1, distill: ten samples of each class"
+    assert picture.caption == "Stage 1, distill: ten samples of each class."
     assert picture.section == "stage-1"

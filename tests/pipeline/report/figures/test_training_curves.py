@@ -74,5 +74,5 @@ def test_pruning_steps_have_better_values_upwards(record: RunRecord) -> None:
 def test_validation_is_a_broken_line_in_the_colour_of_its_training_curve(record: RunRecord) -> None:
     loss = next(picture for picture in draw_stage(record.stages[0], ACCURACY) if picture.name.endswith("_loss"))
     assert lines_of(loss.svg) == [("stroke c0", 10), ("stroke c0 dash", 10)]
-    assert "broken lines are on validation" in loss.caption
+    assert "dashed lines are on the validation split" in loss.caption
     assert "loss from 2.3 to" in loss.alternative
