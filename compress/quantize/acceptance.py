@@ -1,22 +1,24 @@
 """Acceptance test on this machine: is the quantized network accurate enough, and not slower than the float network?
 
-The float and quantized files of every runtime are timed in turns in one session. Of the quantized networks whose loss of the
-metric is acceptable, the fastest is compared with the fastest float network. A criterion fails only if the whole 95 % interval
-is beyond its limit. If a criterion fails, the recipe's budget decides which network ships, see `limits_only_quantized_meets`.
+The float and quantized files of every runtime are timed in turns in one session. A network with free axes, such as a sequence
+length, is timed at its typical sizes, which decide, and at its largest, see `served_sizes`. Of the quantized networks whose
+loss of the metric is acceptable, the fastest is compared with the fastest float network. A criterion fails only if the whole
+95 % interval is beyond its limit. If a criterion fails, the recipe's budget decides which network ships, see
+`limits_only_quantized_meets`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compress.backends.feeds import fit_feeds
 from compress.backends.iterate_split import input_arrays
 from compress.backends.open_runner import file_for, open_runner
 from compress.backends.run_split import SplitScores, run_split
-from compress.backends.runner_protocol import FileRunner
+from compress.backends.runner_protocol import Feeds, FileRunner
 from compress.core.budget import MB, Budget
 from compress.core.entries import Row
 from compress.core.errors import CompressError
@@ -24,10 +26,12 @@ from compress.core.fact import Fact
 from compress.core.language import gettext, message_of
 from compress.core.metric_limits import MetricLimit, allowed_loss
 from compress.core.record import Metrics, Quantity
+from compress.core.signature import Signature
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, speedup, time_runners
+from compress.profile.served_sizes import served_feeds
 from compress.quantize.settings import ACCEPTED_LOSS
 from compress.tasks.metric import TaskMetric
 from compress.tasks.metric_quantity import loss_of
@@ -47,6 +51,7 @@ class AcceptanceCriteria:
         threads: Threads within an operator.
         batch: Batch size of the timing.
         score_batch: Batch size of the evaluation.
+        signature: Inputs of the network with the sizes of free axes; None times a batch of the validation split.
     """
 
     max_loss: float | None
@@ -54,6 +59,7 @@ class AcceptanceCriteria:
     threads: int = 1
     batch: int = 1
     score_batch: int = 32
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class AcceptanceResult:
         float_figures: Quantities of the float network.
         quantized_figures: Quantities of the quantized network.
         fastest: Fastest runtime of `FLOAT` and `QUANTIZED`.
+        by_size: One row per size of free axes, file and runtime; empty if there is one size.
     """
 
     passed: bool
@@ -96,6 +103,7 @@ class AcceptanceResult:
     float_figures: BudgetFigures
     quantized_figures: BudgetFigures
     fastest: Mapping[str, str]
+    by_size: tuple[Row, ...] = ()
 
     def table(self, ships: str) -> tuple[Row, ...]:
         """The rows with the column `chosen`; `ships` is the network that ships, `FLOAT` or `QUANTIZED`."""
@@ -125,18 +133,56 @@ def check_acceptance(
             candidate: run_split(runner, split, context.task, batch_size=criteria.score_batch, every_metric=True)
             for candidate, runner in runners.items()
         }
-        batch = next(iter(split.ordered(criteria.batch)))
-        runners_by_name = {" ".join(candidate): runner for candidate, runner in runners.items()}
+        by_size = _time_by_size(runners, criteria, context)
+    sizes = {candidate: Path(runner.path).stat().st_size for candidate, runner in runners.items()}
+    result = _result(next(iter(by_size.values())), scores, sizes, criteria, skipped, context.task.deciding)
+    return replace(result, by_size=_rows_by_size(by_size, result.fastest)) if len(by_size) > 1 else result
+
+
+def _time_by_size(
+    runners: Mapping[Candidate, FileRunner], criteria: AcceptanceCriteria, context: Context
+) -> dict[str, dict[Candidate, Timing]]:
+    """Timings of all candidates by description of the sizes of free axes; the first decides.
+
+    A session that ran at one size plans its memory for it, so every size has sessions of its own.
+    """
+    feeds: Mapping[str, Feeds] = {} if criteria.signature is None else served_feeds(criteria.signature, criteria.batch)
+    feeds = feeds or {"": input_arrays(next(iter(context.data.validation.ordered(criteria.batch))))}
+    with ExitStack() as stack:
+        named: dict[tuple[str, Candidate], FileRunner] = {}
+        for index, size in enumerate(feeds):
+            for candidate, runner in runners.items():
+                path, runtime = Path(runner.path), candidate[1]
+                own = stack.enter_context(open_runner(runtime, path, threads=criteria.threads)) if index else runner
+                named[size, candidate] = own
         timings = time_runners(
-            runners_by_name,
-            {name: fit_feeds(input_arrays(batch), runner.shapes(), name) for name, runner in runners_by_name.items()},
+            {_name(*key): runner for key, runner in named.items()},
+            {_name(*key): fit_feeds(feeds[key[0]], runner.shapes(), " ".join(key[1])) for key, runner in named.items()},
             TimingPlan.of(criteria.seconds),
             batch=criteria.batch,
             reporter=context.reporter,
         )
-    by_candidate = {candidate: timings[" ".join(candidate)] for candidate in runners}
-    sizes = {candidate: Path(runner.path).stat().st_size for candidate, runner in runners.items()}
-    return _result(by_candidate, scores, sizes, criteria, skipped, context.task.deciding)
+    return {size: {candidate: timings[_name(size, candidate)] for candidate in runners} for size in feeds}
+
+
+def _name(size: str, candidate: Candidate) -> str:
+    return " ".join((*candidate, size)).rstrip()
+
+
+def _rows_by_size(by_size: Mapping[str, Mapping[Candidate, Timing]], fastest: Mapping[str, str]) -> tuple[Row, ...]:
+    """Latency of each candidate at each size, and the speed-up over the fastest float network."""
+    float_key = FLOAT, fastest[FLOAT]
+    return tuple(
+        {
+            "sizes": size,
+            "network": candidate[0],
+            "runtime": candidate[1],
+            "latency_p50_ms": timing.p50.model_dump(mode="json"),
+            "speedup": None if candidate == float_key else speedup(timings[float_key], timing).model_dump(mode="json"),
+        }
+        for size, timings in by_size.items()
+        for candidate, timing in timings.items()
+    )
 
 
 def _open_runners(

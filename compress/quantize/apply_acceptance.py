@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.core.atomic_files import write_with
 from compress.core.fact import Fact
+from compress.core.signature import Signature
 from compress.core.stage import Context
 from compress.quantize.acceptance import (
     FLOAT,
@@ -25,25 +26,41 @@ if TYPE_CHECKING:
 FLOAT_FILE = "model.float.onnx"
 
 
-def accept(stage: Quantize, source: Path, files: dict[str, Path], context: Context, report: StageReport) -> None:
-    """Run the acceptance test if this machine is a target; if it fails, the float file may replace the quantized one."""
+def accept(
+    stage: Quantize, source: Path, files: dict[str, Path], signature: Signature, context: Context, report: StageReport
+) -> bool:
+    """Run the acceptance test if this machine is a target; if it fails, the float file may replace the quantized one.
+
+    Args:
+        stage: Settings.
+        source: Float file for ONNX Runtime.
+        files: Quantized files by runtime; changed if the float network ships.
+        signature: Inputs of the network, with the sizes of free axes.
+        context: Data, task and targets.
+        report: Receives the results.
+
+    Returns:
+        Whether the test passed, or was not run.
+    """
     device = local_device(context.targets)
     if stage.accept_if is None or device is None or context.smoke:
-        return
+        return True
     criteria = AcceptanceCriteria(
         stage.accept_if.loss_limit(context.task.metric_info),
         stage.accept_if.seconds,
         device.threads,
         device.contract.batch,
         score_batch(stage.scheme, context.targets, 32),
+        signature,
     )
     acceptance = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
     report.results |= acceptance.results
     report.skipped += acceptance.skipped
     report.tables["acceptance"] = acceptance.table(QUANTIZED)
+    report.tables |= {"acceptance_by_size": acceptance.by_size} if acceptance.by_size else {}
     report.notes.append(acceptance.note)
     if acceptance.passed:
-        return
+        return True
     decision = Fact.of("quantize.quantized_network_ships")
     if stage.accept_if.keep == "better" and (limits := limits_only_quantized_meets(acceptance, context, device.name)):
         decision = Fact.of("quantize.quantized_network_meets_budget", limits=limits)
@@ -55,3 +72,4 @@ def accept(stage: Quantize, source: Path, files: dict[str, Path], context: Conte
         files.pop("openvino", None)
     report.notes.append(decision)
     report.warnings += [acceptance.note, decision]
+    return False

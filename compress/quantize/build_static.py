@@ -17,6 +17,7 @@ from compress.core.stage import Candidate, Context
 from compress.quantize.analysis.box_operators import box_operators
 from compress.quantize.analysis.output_tail import leave_tail_float
 from compress.quantize.calibration.tune_ranges import tune_ranges
+from compress.quantize.calibration.unpadded import without_padding
 from compress.quantize.calibration.usable_samples import samples_with_finite_outputs
 from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qat.train import RUNTIME, train_quantized
@@ -58,6 +59,7 @@ def plan_static(
         report.warnings.append(warning)
         report.notes.append(warning)
         images = usable
+    images = without_padding(images)
     number_format = Int8Format(
         runtimes,
         per_channel=stage.per_channel and not per_tensor_weights(context.targets),

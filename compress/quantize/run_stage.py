@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,21 @@ from onnx import ModelProto
 
 from compress.backends import onnx_files
 from compress.backends.feeds import first_feeds
+from compress.backends.run_split import run_split
 from compress.core.fact import Fact
 from compress.core.language import gettext
+from compress.core.metric_limits import allowed_loss
 from compress.core.stage import Candidate, Context, Outcome
 from compress.quantize import schemes
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.apply_acceptance import accept
 from compress.quantize.build_static import build_static, plan_static
+from compress.quantize.choose_scheme import choose_scheme, tries_schemes
+from compress.quantize.fuse_files import fuse_files
 from compress.quantize.load_float import load_quantizable
 from compress.quantize.qdq import placement
+from compress.quantize.settings import ACCEPTED_LOSS
 from compress.quantize.stage_report import StageReport
 from compress.quantize.target_requirements import (
     MODEL_FILES,
@@ -30,6 +36,7 @@ from compress.quantize.target_requirements import (
     seven_bit_weights,
     target_runtimes,
 )
+from compress.quantize.weight_only.choose_blocks import choose_blocks
 
 if TYPE_CHECKING:
     from compress.quantize.stage import Quantize
@@ -37,6 +44,21 @@ if TYPE_CHECKING:
 
 def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     """See `Quantize.run`."""
+    if not tries_schemes(stage, candidate, context):
+        return quantize_by_scheme(stage, candidate, context)
+    chosen, rows, facts = choose_scheme(stage, candidate, context, quantize_by_scheme)
+    outcome = quantize_by_scheme(chosen, candidate, context)
+    failed = tuple(fact for fact in facts if fact.code == "quantize.scheme_failed")
+    return replace(
+        outcome,
+        notes=(*(fact for fact in facts if fact not in failed), *outcome.notes),
+        skipped=(*outcome.skipped, *failed),
+        tables={**outcome.tables, "schemes": rows},
+    )
+
+
+def quantize_by_scheme(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
+    """Quantize a network by the scheme of the stage; `auto` is static int8."""
     scheme = "int8" if stage.scheme == "auto" else stage.scheme
     runtimes = runtimes_to_build(context.targets)
     schemes.check_runtimes(scheme, target_runtimes(context.targets))
@@ -56,10 +78,11 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
         if models is None:
             return Outcome(candidate)  # in distributed training, only the first process writes files
     else:
-        models = _build_other(stage, model, runtimes, excluded, candidate, context, report)
+        models = _build_other(stage, model, source, excluded, candidate, context, report)
     files = {runtime: context.folder / MODEL_FILES[runtime] for runtime in runtimes}
     for runtime, path in files.items():
         onnx_files.save(models[runtime], path)
+    parent = fuse_files(source, files, candidate.spec.signature, context, report)
     results, report.tables["layer_sqnr"] = compare_with_float(
         source, files["onnxruntime"], context.data.validation, context.task, scheme, layers=reference,
         batch_size=score_batch(scheme, context.targets, 64),
@@ -70,30 +93,54 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     report.tables |= layers.tables
     report.notes += layers.notes
     report.skipped += layers.skipped
-    accept(stage, source, files, context, report)
+    accept(stage, parent, files, candidate.spec.signature, context, report)
     return report.outcome(Candidate(candidate.spec, files=files, lineage=candidate.lineage))
 
 
 def _build_other(
     stage: Quantize,
     model: ir.Model,
-    runtimes: tuple[str, ...],
+    source: Path,
     excluded: tuple[str, ...],
     candidate: Candidate,
     context: Context,
     report: StageReport,
 ) -> Mapping[str, ModelProto]:
     """The network for each runtime in a scheme other than static int8."""
+    blocks = stage.weight_only
     options = schemes.SchemeOptions(
-        per_channel=stage.per_channel, seven_bits=seven_bit_weights(context.targets), exclude=excluded
+        per_channel=stage.per_channel,
+        seven_bits=seven_bit_weights(context.targets),
+        block=blocks.block or schemes.DEFAULT_OPTIONS.block,
+        symmetric=blocks.symmetric,
+        accuracy_level=blocks.accuracy_level or schemes.DEFAULT_OPTIONS.accuracy_level,
+        exclude=excluded,
     )
-    quantized = schemes.build_models(stage.scheme, model, runtimes, options)
+    device = local_device(context.targets)
+    is_open = blocks.block is None and blocks.accuracy_level is None
+    if stage.scheme == "weight_int4" and is_open and device is not None and not context.smoke:
+        choice = choose_blocks(
+            model, source, options, candidate.spec.signature, _max_loss(stage, source, context), context, device
+        )
+        options, report.tables["blocks"] = choice.options, choice.rows
+    if stage.scheme == "weight_int4":
+        report.notes.append(Fact.of("quantize.blocks", block=options.block, accuracy_level=options.accuracy_level))
+    quantized = schemes.build_models(stage.scheme, model, runtimes_to_build(context.targets), options)
     for network in quantized.models.values():
         onnx_files.write_metadata(network, candidate.spec)
         onnx_files.check(network)
     report.notes += quantized.notes
     report.skipped += quantized.skipped
     return quantized.models
+
+
+def _max_loss(stage: Quantize, source: Path, context: Context) -> float:
+    """Largest loss of the metric that the acceptance test allows."""
+    limit = None if stage.accept_if is None else stage.accept_if.loss_limit(context.task.metric_info)
+    if limit is not None:
+        return limit
+    task, split = context.task, context.data.validation
+    return allowed_loss(ACCEPTED_LOSS, task.metric_info, lambda: run_split(source, split, task).metric)
 
 
 def _report_layers(

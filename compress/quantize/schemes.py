@@ -114,7 +114,11 @@ def build_models(
             exclude=exclude,
         )
     else:
-        quantized = dequantized_weights(model, 8, exclude=exclude)
+        models = {
+            runtime: _stripped(dequantized_weights(model, 8, as_product=runtime == "onnxruntime", exclude=exclude))
+            for runtime in runtimes
+        }
+        return QuantizedModels(models)
     return QuantizedModels(dict.fromkeys(runtimes, _stripped(quantized)))
 
 

@@ -66,6 +66,22 @@ class WeightSettings(FrozenModel):
         return bool(lookup("rounding", self.rounding).options.get("iterative"))
 
 
+class WeightOnlySettings(FrozenModel):
+    """Blocks of the 4-bit weights of linear layers in ONNX Runtime, for scheme `weight_int4`.
+
+    Attributes:
+        block: Inputs that share a scale: smaller blocks are more accurate, larger ones smaller and faster. None, with
+            `accuracy_level` None, chooses both by measurement if a target is this machine, else 32.
+        accuracy_level: 0 computes products in float32; 4 rounds activations to int8 per block, which is faster with few tokens
+            and may change answers. None chooses, else 0.
+        symmetric: Zero points in the middle of the range; otherwise each block has its own.
+    """
+
+    block: Literal[16, 32, 64, 128] | None = None
+    accuracy_level: Literal[0, 4] | None = None
+    symmetric: bool = False
+
+
 class AcceptanceSettings(MetricLimits):
     """Acceptance test of the quantized network against the float network, if a target is this machine.
 

@@ -14,6 +14,7 @@ from compress.quantize.settings import (
     MixedPrecisionSettings,
     PTQSettings,
     QATSettings,
+    WeightOnlySettings,
 )
 from compress.quantize.target_requirements import (
     Scheme,
@@ -35,14 +36,17 @@ class Quantize(Stage):
     """Quantize the exported network.
 
     Attributes:
-        scheme: `auto` selects static `int8`. `dynamic_int8` computes ranges of linear layers at each run; `weight_int8` and
-            `weight_int4` reduce the file size and compute in float; `fp16` and `bf16` are for devices that support them.
+        scheme: `auto` selects static `int8`; for a network with free axes, such as a sequence length, on this machine it
+            tries `dynamic_int8`, `int8` with SmoothQuant and `weight_int4`, and takes the fastest that keeps the metric.
+            `dynamic_int8` computes ranges of linear layers at each run; `weight_int8` and `weight_int4` reduce the file size
+            and compute in float; `fp16` and `bf16` are for devices that support them.
         calibration: How the ranges of activations are estimated, for static int8.
         per_channel: One weight scale per output channel; False for one per tensor.
         symmetric: Zero point of activations is 0, for static int8; None selects what each runtime prefers.
         ptq: Passes over the float network, and how its weights are rounded, for static int8.
         mixed: Search for layers to keep in float; None keeps only those of `keep_float`.
         recover: Quantization-aware training with the float network as teacher, for static int8; None does not train.
+        weight_only: Blocks of 4-bit weights, for `weight_int4`.
         keep_float: Globs of names of ONNX nodes that stay in float. Nodes with weights have the names of the network's layers.
         accept_if: Acceptance test of the quantized network if a target is this machine; null accepts it without a test.
     """
@@ -60,24 +64,23 @@ class Quantize(Stage):
     ptq: PTQSettings = PTQSettings()
     mixed: MixedPrecisionSettings | None = None
     recover: QATSettings | None = None
+    weight_only: WeightOnlySettings = WeightOnlySettings()
     keep_float: tuple[str, ...] = ()
     accept_if: AcceptanceSettings | None = Field(default=AcceptanceSettings())
 
     @model_validator(mode="after")
     def _refuse_options_of_other_schemes(self) -> Self:
-        static = {
-            "calibration": CalibrationSettings(),
-            "symmetric": None,
-            "ptq": PTQSettings(),
-            "mixed": None,
-            "recover": None,
-        }
-        options = sorted(name for name, default in static.items() if getattr(self, name) != default)
+        options = self.static_options
         if self.scheme not in ("auto", "int8") and options:
             msg = gettext(
                 "{options} is for static int8, but scheme is {scheme}; remove it or write scheme: int8",
                 options=", ".join(options),
                 scheme=self.scheme,
+            )
+            raise ValueError(msg)
+        if self.weight_only != WeightOnlySettings() and self.scheme != "weight_int4":
+            msg = gettext(
+                "weight_only is for scheme weight_int4, but scheme is {scheme}; remove one of them", scheme=self.scheme
             )
             raise ValueError(msg)
         if self.recover is not None and (rounding := self.ptq.weights.rounding) != "nearest":
@@ -87,6 +90,18 @@ class Quantize(Stage):
             )
             raise ValueError(msg)
         return self
+
+    @property
+    def static_options(self) -> list[str]:
+        """Names of the options for static int8 that differ from their defaults."""
+        static = {
+            "calibration": CalibrationSettings(),
+            "symmetric": None,
+            "ptq": PTQSettings(),
+            "mixed": None,
+            "recover": None,
+        }
+        return sorted(name for name, default in static.items() if getattr(self, name) != default)
 
     @property
     def trains(self) -> bool:  # type: ignore[override]  # a class variable of other stages

@@ -9,8 +9,7 @@ from compress.backends import onnx_files
 from compress.core.stage import Context
 from compress.data.interface import Data
 from tests.export.tiny import SPEC, split, trained
-from tests.quantize.encoder import SPEC as ENCODER_SPEC
-from tests.quantize.encoder import encoder
+from tests.quantize.encoder import encoder_file
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +32,6 @@ def context(make_context: Callable[..., Context], exported: Path) -> Context:
 
 
 @pytest.fixture(scope="session")
-def encoder_model(tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+def encoder_model() -> onnx.ModelProto:
     """A text encoder with free batch and sequence."""
-    from compress.backends.export_onnx import export_onnx
-
-    path = tmp_path_factory.mktemp("encoder") / "encoder.onnx"
-    export_onnx(encoder(), ENCODER_SPEC, path)
-    return onnx_files.load(path)
+    return onnx_files.load(encoder_file())

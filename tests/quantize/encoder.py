@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.backends.export_onnx import export_onnx
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import AxisSizes, Signature, TensorSpec
+from compress.data.batch import TARGET, Batch
 
 VOCABULARY, WIDTH, HEADS, CLASSES = 300, 64, 4, 3
 SHAPE = ("batch", "sequence")
@@ -67,6 +77,15 @@ def encoder() -> Encoder:
         return Encoder().eval()
 
 
+@cache
+def encoder_file() -> Path:
+    """The exported encoder, made once per process, because an export takes seconds; do not change the file."""
+    path = Path(mkdtemp(prefix="encoder_")) / "encoder.onnx"
+    export_onnx(encoder(), SPEC, path)
+    atexit.register(rmtree, path.parent)
+    return path
+
+
 def feeds(count: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Texts of different lengths, padded to one length."""
     generator = np.random.default_rng(seed)
@@ -74,3 +93,39 @@ def feeds(count: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
     lengths[0] = length
     mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
     return {"input_ids": generator.integers(1, VOCABULARY, (count, length)) * mask, "attention_mask": mask}
+
+
+@dataclass
+class TextSplit:
+    """Padded texts whose class is that of the float encoder."""
+
+    batch: dict[str, np.ndarray]
+    targets: Tensor
+    fingerprint: str = "texts"
+    views: int | None = 1
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def ordered(self, batch_size: int) -> Iterator[Batch]:
+        for start in range(0, len(self), batch_size):
+            part = slice(start, start + batch_size)
+            inputs = {name: torch.from_numpy(array[part]) for name, array in self.batch.items()}
+            yield Batch(inputs, {TARGET: self.targets[part]})
+
+    def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:  # noqa: ARG002
+        return self.ordered(batch_size)
+
+    def view(self, number: int, batch_size: int) -> Iterator[Batch]:  # noqa: ARG002
+        return self.ordered(batch_size)
+
+    def batches(self, batch_size: int) -> int:
+        return -(-len(self) // batch_size)
+
+
+def text_split(count: int, seed: int) -> TextSplit:
+    """Texts of up to 24 tokens, with the answers of the encoder as classes."""
+    batch = feeds(count, 24, seed)
+    with torch.no_grad():
+        targets = encoder()(*(torch.from_numpy(array) for array in batch.values())).argmax(1)
+    return TextSplit(batch, targets)

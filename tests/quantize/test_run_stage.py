@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from compress.core.stage import Candidate, Context, Outcome
 from compress.data.interface import Data
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC, Target, TinySplit, split
+from tests.quantize.encoder import SPEC as ENCODER_SPEC
+from tests.quantize.encoder import encoder, encoder_file, feeds, text_split
 
 JETSON = Target("jetson", "tensorrt")
 
@@ -248,3 +251,45 @@ def test_one_image_is_taken_with_a_warning(network: nn.Module, context: Context)
     (few,) = outcome.warnings
     assert few == Fact.of("quantize.few_calibration_images", images=1, recommended=16)
     assert few in outcome.notes
+
+
+@pytest.fixture
+def encoder_context(make_context: Callable[..., Context]) -> Context:
+    data = Data(ENCODER_SPEC, text_split(32, 0), text_split(40, 1), text_split(8, 2))
+    return make_context(data, to_onnx=lambda _: encoder_file(), targets=(load_device("host"),))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "operator"),
+    [
+        ("dynamic_int8", "MatMulInteger"),
+        pytest.param("int8", "QuantizeLinear", marks=pytest.mark.slow),
+        pytest.param("weight_int4", "MatMulNBits", marks=pytest.mark.slow),
+    ],
+)
+def test_encoders_with_free_length_are_quantized_and_timed_at_the_lengths_they_serve(
+    encoder_context: Context, monkeypatch: pytest.MonkeyPatch, scheme: str, operator: str
+) -> None:
+    monkeypatch.setattr("compress.quantize.fuse_files.SECONDS", 0.01)
+    monkeypatch.setattr("compress.quantize.weight_only.choose_blocks.SECONDS", 0.01)
+    settings = {"accept_if": {"accuracy_drop": 0.3, "seconds": 0.02, "keep": "quantized"}}
+    ptq = {"ptq": {"smooth": 0.5}} if scheme == "int8" else {}
+    outcome = Quantize(scheme=scheme, **settings, **ptq).run(Candidate(ENCODER_SPEC, encoder()), encoder_context)
+    assert outcome.results["agreement"].value >= 0.8
+    assert outcome.results["size_ratio"].value < 0.5
+    path = outcome.candidate.files["onnxruntime"]
+    operators = [node.op_type for node in onnx_files.load(path).graph.node]
+    assert operator in operators
+    rows = outcome.tables["acceptance_by_size"]
+    assert [(row["network"], row["sizes"]) for row in rows] == [
+        (network, f"sequence {length}") for length in (16, 48) for network in ("float", "quantized")
+    ]
+    assert [row["speedup"] is None for row in rows] == [True, False, True, False]
+    if scheme == "weight_int4":
+        assert [(row["block"], row["accuracy_level"]) for row in outcome.tables["blocks"]] == [
+            (block, level) for block in (32, 128) for level in (0, 4)
+        ]
+        assert sum(row["chosen"] for row in outcome.tables["blocks"]) == 1
+    session = onnx_session.create_session(path)
+    for length in (2, 31):
+        assert session.run(None, feeds(3, length))[0].shape == (3, 3)

@@ -170,6 +170,14 @@ def _arrival(fact: Fact) -> str:
 
 
 SENTENCES: Sentences = {
+    "profile.fused": (
+        "{attentions} attentions and {gelus} GELUs are fused for ONNX Runtime: {speedups}; the outputs differ by "
+        "{difference:.1g} of the largest"
+    ),
+    "profile.fusion_failed": "attention is not fused: {error}",
+    "profile.fusion_not_faster": (
+        "{attentions} attentions and {gelus} GELUs stay as exported, because fusing them is not faster here: {speedups}"
+    ),
     "profile.arrival": _arrival,
     "profile.clocks_not_locked": lambda fact: gettext(
         "{virtual}clocks not locked; frequency governor {governor!r}", virtual=_virtual(fact), governor=fact.values["governor"]

@@ -95,8 +95,28 @@ def _reads_float(fact: Fact) -> str:
     return gettext("it reads the result of {producer} in float", producer=producer)
 
 
+def _scheme_chosen(fact: Fact) -> str:
+    candidates, passed = (", ".join(map(str, values)) if isinstance(values := fact.values[name], tuple | list) else ""
+                          for name in ("candidates", "passed"))  # fmt: skip
+    if not passed:
+        return gettext(
+            "none of the schemes {candidates} passed the acceptance test; {scheme} loses least", candidates=candidates,
+            scheme=fact.subject,
+        )  # fmt: skip
+    return gettext(
+        "scheme {scheme} is the fastest that passed the acceptance test (tried {candidates}; passed {passed})",
+        scheme=fact.subject, candidates=candidates, passed=passed,
+    )  # fmt: skip
+
+
 SENTENCES: Sentences = {
     "quantize.acceptance": _acceptance,
+    "quantize.blocks": (
+        "linear layers have 4-bit weights in blocks of {block} inputs; their products have accuracy level {accuracy_level} of "
+        "ONNX Runtime (0: float32, 4: activations rounded to int8)"
+    ),
+    "quantize.scheme_chosen": _scheme_chosen,
+    "quantize.scheme_failed": "{error}",
     "quantize.bfloat16_emulated": (
         "the onnxruntime file emulates bfloat16 with float32 kernels, since CPUs have no other kernels: its accuracy is valid, "
         "its latency is not"
@@ -173,4 +193,5 @@ SUBJECTS: Sentences = {
     "quantize.keep_float_without_effect": f"keep_float of {_NODE} ({{runtime}})",
     "quantize.layers_not_measured": "operators in int8",
     "quantize.runtime_unavailable": "runtime {subject}",
+    "quantize.scheme_failed": "scheme {subject}",
 }

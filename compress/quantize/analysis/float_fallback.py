@@ -23,6 +23,10 @@ INTEGER = frozenset(
 """Operators that ONNX Runtime computes as integers on a CPU between Q/DQ pairs."""
 FLOAT_RESULT = frozenset({"Gemm", "MatMul"})
 """Operators of `INTEGER` whose output may stay float."""
+STORED_INTEGERS = frozenset(
+    {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2, ir.DataType.UINT2}
+)
+"""Types of quantized weights."""
 ABSORBED = frozenset({"Relu", "Clip"})
 """Operators of `INTEGER` without kernel: the range of the quantized output replaces them."""
 
@@ -83,12 +87,21 @@ def _is_constant(value: ir.Value) -> bool:
 
 
 def is_quantized_weight(value: ir.Value | None) -> bool:
-    """Whether a tensor is dequantized from an initializer."""
+    """Whether a tensor is dequantized from an initializer, by a DequantizeLinear or a Cast and constant factors or terms."""
     producer = None if value is None else value.producer()
-    if producer is None or producer.op_type != "DequantizeLinear":
-        return False
-    integers = producer.inputs[0]
-    return integers is not None and integers.is_initializer()
+    while producer is not None and producer.op_type in ("Mul", "Sub") and any(map(_is_initializer, producer.inputs)):
+        computed = [source for source in producer.inputs if not _is_initializer(source)]
+        producer = computed[0].producer() if computed and computed[0] is not None else None
+    return producer is not None and producer.op_type in ("DequantizeLinear", "Cast") and _is_integers(producer.inputs[0])
+
+
+def _is_initializer(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer()
+
+
+def _is_integers(value: ir.Value | None) -> bool:
+    """Whether a tensor is an initializer of 8 bits or fewer."""
+    return value is not None and value.is_initializer() and value.dtype in STORED_INTEGERS
 
 
 def is_dequantized(value: ir.Value) -> bool:

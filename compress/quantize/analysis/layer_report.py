@@ -27,6 +27,9 @@ INTEGER_OPERATORS = frozenset(
 )  # fmt: skip
 """Operators that mark a file as quantized."""
 HALF_PRECISION = frozenset({onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
+SMALL_INTEGERS = frozenset(
+    {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
+)  # fmt: skip
 LAYERS, CONVERSIONS = "layers_in_int8", "conversions"
 """Names of the tables in the record."""
 
@@ -99,10 +102,10 @@ def report_layers(
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether a model has integer operators, Q/DQ pairs or half-precision weights."""
+    """Whether a model has integer operators, Q/DQ pairs, or matrices of integers or in half precision as weights."""
     operators = {node.op_type for node in model.graph.node}
-    is_half = any(tensor.data_type in HALF_PRECISION for tensor in model.graph.initializer)
-    return bool(INTEGER_OPERATORS & operators) or is_half
+    stored = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) > 1}
+    return bool(INTEGER_OPERATORS & operators) or bool(stored & (HALF_PRECISION | SMALL_INTEGERS))
 
 
 def known_reasons(skipped: Iterable[Fact]) -> dict[str, Fact]:

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compress.config.devices import load_device
+from compress.core.errors import ConversionError
+from compress.core.fact import Fact
+from compress.core.record import Quantity
+from compress.core.sentences import render
+from compress.core.stage import Candidate, Context, Outcome
+from compress.data.interface import Data
+from compress.quantize.choose_scheme import choose_scheme, tries_schemes
+from compress.quantize.stage import Quantize
+from tests.export.tiny import SPEC as IMAGES
+from tests.export.tiny import split
+from tests.quantize.encoder import SPEC
+
+
+@pytest.fixture
+def here(make_context: Callable[..., Context]) -> Context:
+    return make_context(Data(IMAGES, split(4, 0), split(4, 1), split(4, 2)), targets=(load_device("host"),))
+
+
+def outcome(speedup: float, drop: float, *, passed: bool = True) -> Outcome:
+    results = {
+        name: Quantity.measured(value, "1", "x", interval=(value, value), runs=9)
+        for name, value in (("acceptance_speedup", speedup), ("acceptance_drop", drop), ("size_ratio", 0.25))
+    }
+    return Outcome(Candidate(SPEC), results=results, warnings=() if passed else (Fact.of("quantize.acceptance"),))
+
+
+def test_the_fastest_scheme_that_passed_is_chosen(here: Context) -> None:
+    results = {"dynamic_int8": outcome(1.5, 0.01), "int8": outcome(1.8, 0.2, passed=False), "weight_int4": outcome(1.2, 0.0)}
+    stages: list[Quantize] = []
+
+    def quantize(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
+        (context.folder / "model.onnx").write_bytes(b"x")
+        stages.append(stage)
+        return results[stage.scheme]
+
+    chosen, rows, (fact,) = choose_scheme(Quantize(keep_float=("head*",)), Candidate(SPEC), here, quantize)
+    assert (chosen.scheme, chosen.keep_float) == ("dynamic_int8", ("head*",))
+    assert [(row["scheme"], row["passed"], row["speedup"]["value"]) for row in rows] == [
+        ("dynamic_int8", True, 1.5),
+        ("int8", False, 1.8),
+        ("weight_int4", True, 1.2),
+    ]
+    assert render(fact).startswith("scheme dynamic_int8 is the fastest that passed")
+    assert [stage.ptq.smooth for stage in stages] == [None, 0.5, None]
+    assert all(stage.accept_if is not None and stage.accept_if.keep == "quantized" for stage in stages)
+    assert chosen.accept_if is not None
+    assert chosen.accept_if.keep == "better"
+    assert list(here.folder.iterdir()) == []
+
+
+def test_without_one_that_passes_the_most_accurate_takes_the_test_again(here: Context) -> None:
+    results = {"dynamic_int8": outcome(1.5, 0.1, passed=False), "weight_int4": outcome(0.9, 0.05, passed=False)}
+
+    def quantize(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
+        if stage.scheme == "int8":
+            msg = "cannot be calibrated"
+            raise ConversionError(msg)
+        return results[stage.scheme]
+
+    chosen, rows, facts = choose_scheme(Quantize(), Candidate(SPEC), here, quantize)
+    assert chosen.scheme == "weight_int4"
+    assert len(rows) == 2
+    assert [fact.code for fact in facts] == ["quantize.scheme_failed", "quantize.scheme_chosen"]
+    assert "none of the schemes" in render(facts[1])
+
+
+def test_only_networks_with_free_axes_timed_here_try_schemes(here: Context) -> None:
+    text, image = Candidate(SPEC), Candidate(IMAGES, files={"onnxruntime": Path("x.onnx")})
+    assert tries_schemes(Quantize(), text, here)
+    assert not tries_schemes(Quantize(), image, here)
+    assert not tries_schemes(Quantize(scheme="int8"), text, here)
+    assert not tries_schemes(Quantize(ptq={"smooth": 0.3}), text, here)
+    assert not tries_schemes(Quantize(accept_if=None), text, here)
+    assert not tries_schemes(Quantize(), text, replace(here, smoke=True))
+    assert not tries_schemes(Quantize(), text, replace(here, targets=()))
