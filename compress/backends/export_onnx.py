@@ -35,7 +35,7 @@ from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
-from compress.core.signature import Signature
+from compress.core.signature import BATCH, Signature
 from compress.core.stage import OnnxOptions
 from compress.data.batch import Split
 
@@ -215,11 +215,14 @@ InputAxes = dict[int, torch.export.Dim]
 def dynamic_shapes(network: nn.Module, signature: Signature) -> tuple[InputAxes | tuple[InputAxes, ...], ...]:
     """Free axes of each input by index, in the form of `torch.export`; axes of the same name share one `Dim`.
 
+    An axis has the largest size of the signature as its bound: a table of positions is defined up to there.
+
     Args:
         network: The network; its `*args` are a tuple in the result.
         signature: Signature of the network.
     """
-    axes = {axis: torch.export.Dim(axis) for axis in signature.free_axes}
+    largest = {axis: sizes.most for axis, sizes in signature.sizes.items() if axis != BATCH and sizes.most > sizes.least}
+    axes = {axis: torch.export.Dim(axis, max=largest.get(axis)) for axis in signature.free_axes}
     free = signature.dynamic_axes()
     shapes = tuple({index: axes[axis] for index, axis in free.get(tensor.name, {}).items()} for tensor in signature.inputs)
     kinds = [parameter.kind for parameter in inspect.signature(network.forward).parameters.values()]

@@ -151,18 +151,24 @@ class Export(Stage):
 
 
 def _ship_network(candidate: Candidate, context: Context) -> tuple[Fact, ...]:
-    """Copy the last torch network of the chain for further training or export; a note if it has no program."""
+    """Copy the last torch network of the chain for further training or export; notes on its program and its other form."""
     from compress.backends.export_program import export_program
     from compress.core.run_directory import SHIPPED_NETWORK
-    from compress.models.saved_network import DESCRIPTION, PROGRAM, copy_network
+    from compress.models.saved_network import DESCRIPTION, PROGRAM, copy_network, read_description
+    from compress.models.text.hugging_face_folder import FOLDER, may_be_transformers, write_folder
 
     source, folder, load = context.torch_folder, context.folder / SHIPPED_NETWORK, context.load_float_network
     if source is None or load is None or not (source / DESCRIPTION).is_file():
         return ()
     copy_network(source, folder)
-    if (folder / PROGRAM).exists():
+    has_program, is_hugging = (folder / PROGRAM).exists(), may_be_transformers(read_description(source))
+    if has_program and not is_hugging:
         return ()
-    return export_program(candidate.module if candidate.module is not None else load(), candidate.spec, folder / PROGRAM)
+    module = candidate.module if candidate.module is not None else load()
+    notes = () if has_program else export_program(module, candidate.spec, folder / PROGRAM)
+    if is_hugging:
+        notes += write_folder(module, candidate.spec, folder / FOLDER, getattr(context.data, "files", {}))
+    return notes
 
 
 def _export_float(candidate: Candidate, context: Context) -> Path:

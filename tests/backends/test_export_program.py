@@ -13,6 +13,10 @@ from compress.backends.export_program import export_program
 from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.sentences import render
 from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
+from compress.prune.structured.attention_heads import remove_heads
+from compress.prune.structured.dependency_graph import remove_channels
+from compress.prune.structured.tolerant_graph import build_graph
+from tests.prune.structured.text_networks import make_text_network
 
 IMAGES = image_spec(channels=3, height=8, width=8, mean=(0.5,) * 3, std=(0.5,) * 3, classes=("a", "b"))
 TOKENS = NetworkSpec(
@@ -54,7 +58,7 @@ def convolutions() -> nn.Module:
 
 ALONE = """
 import sys
-sys.modules["compress"] = None
+sys.modules["compress"] = sys.modules["transformers"] = None
 try:
     import compress
 except ImportError:
@@ -73,6 +77,27 @@ def test_a_program_runs_in_a_process_without_this_package(tmp_path: Path) -> Non
     network = convolutions().eval()
     assert export_program(network, IMAGES, tmp_path / "model.pt2") == ()
     cases = [((x,), network(x).detach()) for x in (torch.randn(batch, 3, 8, 8) for batch in (1, 3))]
+    torch.save(cases, tmp_path / "cases.pt")
+    command = [sys.executable, "-I", "-c", ALONE, str(tmp_path / "model.pt2"), str(tmp_path / "cases.pt")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_text_network_with_other_heads_and_widths_in_each_layer_runs_alone(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    network, spec = make_text_network("bert", tmp_path)
+    for layer, heads in enumerate(([0], [1, 2, 3])):
+        remove_heads(network, f"network.bert.encoder.layer.{layer}.attention", heads)
+    graph = build_graph(network, spec)
+    widths = {f"network.bert.encoder.layer.{layer}.intermediate.dense": range(4 + 8 * layer) for layer in range(2)}
+    remove_channels(network, graph, widths)
+    assert {part.out_features for name, part in network.named_modules() if name.endswith("intermediate.dense")} == {20, 12}
+    assert export_program(network, spec, tmp_path / "model.pt2") == ()
+    cases = []
+    for batch, length in ((1, 3), (3, 16)):
+        inputs = spec.signature.example(batch, sizes={"sequence": length})
+        inputs["attention_mask"][-1, 2:] = 0
+        cases.append((tuple(inputs.values()), network(*inputs.values()).detach()))
     torch.save(cases, tmp_path / "cases.pt")
     command = [sys.executable, "-I", "-c", ALONE, str(tmp_path / "model.pt2"), str(tmp_path / "cases.pt")]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")

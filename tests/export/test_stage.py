@@ -18,11 +18,12 @@ from compress.backends import onnx_files
 from compress.core.run_directory import SHIPPED_NETWORK
 from compress.core.sentences import render, render_subject
 from compress.core.stage import Candidate, Context
-from compress.export.stage import Export
+from compress.export.stage import Export, _ship_network
 from compress.models import checkpoint
 from compress.models.saved_network import DESCRIPTION, PROGRAM, WEIGHTS, load, write_description
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC, Target
+from tests.prune.structured.text_networks import make_text_network, settings_of
 
 HOST, JETSON = Target("host", "onnxruntime"), Target("jetson", "tensorrt")
 
@@ -70,6 +71,22 @@ def test_the_last_torch_network_ships_beside_the_artifacts(
     else:
         torch.testing.assert_close(torch.export.load(shipped / PROGRAM).module()(images), network(images))
     assert torch.equal(load(context.folder, reference=network)(images), network(images))
+
+
+def test_a_network_of_transformers_also_ships_as_an_ordinary_folder(context: Context, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    network, spec = make_text_network("bert", tmp_path)
+    stage = tmp_path / "prune"
+    stage.mkdir()
+    checkpoint.save(network, network, stage / WEIGHTS)
+    write_description(network, stage, spec, architecture=settings_of("bert"), task="classification")
+    (stage / PROGRAM).write_bytes(b"program")
+    context = dataclasses.replace(context, torch_folder=stage, load_float_network=lambda: network)
+    (note,) = _ship_network(Candidate(spec, network), context)
+    assert note.code == "models.hugging_face_folder"
+    loaded = transformers.AutoModelForSequenceClassification.from_pretrained(context.folder / SHIPPED_NETWORK / note.subject)
+    inputs = spec.signature.example(2)
+    assert torch.allclose(loaded(**inputs).logits, network(*inputs.values()), atol=1e-5)
 
 
 def image(folder: Path, size: tuple[int, int]) -> Path:

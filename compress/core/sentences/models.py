@@ -49,6 +49,12 @@ SENTENCES: Sentences = {
     "models.fitted_by_timm": "timm:{subject} with pretrained weights: timm adapted head and first layer to the data",
     "models.partition_size": "{subject}: partition size 7 → {after}, a divisor of the image size of {pixels} pixels",
     "models.position_embeddings_interpolated": "position embeddings interpolated: {before} → {after} pixels",
+    "models.hugging_face_folder": "{subject}/ is an ordinary folder of transformers, which {kind}.from_pretrained loads",
+    "models.no_configuration": (
+        "no folder for transformers: {subject} has the shape {shape}, and no configuration gives layers of different widths or "
+        "heads (a configuration of this one gives {expected}); model.pt2 loads without this package"
+    ),
+    "models.no_hugging_face_folder": "no folder for transformers: {reason}",
     "models.normalised_otherwise": (
         "the weights were trained on images with mean {mean} and std {std}, and the data have {data_mean} and {data_std}; "
         "set data.mean and data.std to the former unless this is intended"
