@@ -88,12 +88,27 @@ def _completed(context: Context, settings: DataSettings) -> DataSettings:
     """The settings with the tokenizer of the recipe's data, and with little held out."""
     given = settings.model_fields_set
     changes: dict[str, object] = {name: HELD_OUT for name in ("validation", "test") if name not in given}
-    tokenizer = getattr(context.data, "files", {}).get(TOKENIZER_FILE)
+    changes |= _of_texts(context, settings)
+    tokenizer = context.data.files.get(TOKENIZER_FILE)
     if tokenizer is not None:
         path = context.folder / TOKENIZER_FILE
         path.write_bytes(tokenizer)
         changes["tokenizer"] = str(path)
     return settings.model_copy(update=changes)
+
+
+def _of_texts(context: Context, settings: DataSettings) -> dict[str, object]:
+    """What texts take from the recipe's data unless the settings say: lengths, and how tokens are masked."""
+    text, recipe, given = context.data.spec.text, context.data.settings, settings.model_fields_set
+    changes: dict[str, object] = {}
+    if text is not None and "lengths" not in given:
+        typical = min(settings.lengths.typical, text.max_length)
+        changes["lengths"] = settings.lengths.model_copy(update={"typical": typical, "most": text.max_length})
+    if recipe is not None and "self_supervised" in context.task.capabilities and settings.columns.targets is None:
+        changes["columns"] = settings.columns.model_copy(update={"targets": recipe.columns.targets})
+    if recipe is not None and "masking" not in given and hasattr(recipe, "masking"):
+        changes["masking"] = recipe.masking
+    return changes
 
 
 def _check_inputs(expected: NetworkSpec, found: NetworkSpec, source: str) -> None:
