@@ -209,6 +209,7 @@ class _TreeBuilder:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             key = self.build(key_node, path)
+            key = str(key) if isinstance(key, int) and not isinstance(key, bool) else key  # a length, as in {64: 5}
             if not isinstance(key, str):
                 description = gettext("a list or block") if isinstance(key, dict | list) else quote(key)
                 self._add_issue(gettext("a key must be text, got {description}", description=description), path, key_node)

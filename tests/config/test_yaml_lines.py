@@ -56,7 +56,7 @@ def test_a_key_given_twice_names_both_lines():
     assert "line 1" in fault.message
 
 
-@pytest.mark.parametrize(("key", "given"), [("1", "1"), ("true", "true"), ("[a, b]", "a list or block"), ("~", "nothing")])
+@pytest.mark.parametrize(("key", "given"), [("1.5", "1.5"), ("true", "true"), ("[a, b]", "a list or block"), ("~", "nothing")])
 def test_a_key_that_is_no_word_is_a_fault(key, given):
     (fault,) = parse(f"a: 1\nb:\n  {key}: 2\n", "r.yaml").issues
     assert (fault.line, fault.path) == (3, "b")
@@ -155,3 +155,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
     (tmp_path / "r.yaml").write_bytes(b"a: \xff\n")
     with pytest.raises(UnreadableError, match="byte 3 is 0xff"):
         read_text(tmp_path / "r.yaml")
+
+
+def test_an_integer_is_a_key_as_text():
+    assert parse("latency_ms: {host: {64: 5, 512: 40}}", "r.yaml").tree == {"latency_ms": {"host": {"64": 5, "512": 40}}}
