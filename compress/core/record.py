@@ -207,7 +207,7 @@ class LengthRow(FrozenModel):
 
     subject: str
     device: str
-    runtime: str
+    runtime: Text
     axis: str
     length: int
     batch: int

@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from compress.core.fact import SKIPPED, TEXT, Fact
+from compress.core.language import gettext, in_language
 from compress.core.network_spec import image_spec
-from compress.core.record import BenchmarkRow, Quantity, StageRecord
+from compress.core.record import BenchmarkRow, LengthRow, Quantity, StageRecord
 from compress.core.verdict import Check
 
 STAGE = {
@@ -60,3 +61,22 @@ def test_equal_facts_have_equal_hashes() -> None:
 def test_the_shape_of_a_sample_is_channels_height_width() -> None:
     spec = image_spec(channels=3, height=32, width=48, mean=(0.0,) * 3, std=(1.0,) * 3, classes=("a", "b"))
     assert spec.shape == (3, 32, 48)
+
+
+def test_a_row_by_length_keeps_its_texts_as_templates() -> None:
+    missing = Quantity.missing("ms", gettext("the network takes at most {most} tokens", most=64))
+    row = LengthRow(
+        subject="artifact",
+        device="phone",
+        runtime=gettext("{runtime} (assumed)", runtime="onnxruntime"),
+        axis="sequence",
+        length=128,
+        batch=1,
+        quantities={"latency_p50_ms": missing},
+    )
+    recorded = row.model_dump_json()
+    assert LengthRow.model_validate_json(recorded) == row
+    with in_language("zh"):
+        again = LengthRow.model_validate_json(recorded)
+    assert again.runtime == "onnxruntime（假定）"
+    assert again.quantities["latency_p50_ms"].detail == "该网络最多接受 64 个词元"
