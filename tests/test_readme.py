@@ -1,5 +1,6 @@
 """Every example of the README, run."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -169,6 +170,13 @@ def kinds_of_networks() -> dict[str, dict[str, Any]]:
 
 
 LIKE = {"labels": "multilabel"}
+TEXTS = {
+    "entities": "token_classification",
+    "answers": "question_answering",
+    "masked": "masked_language_model",
+    "vectors": "embedding",
+}
+"""Tasks of the examples of texts, which run with the slow tests."""
 
 
 def write_data(kind: str, folder: Path) -> None:
@@ -187,6 +195,13 @@ def write_data(kind: str, folder: Path) -> None:
         (folder / place).mkdir()
         for seed, split in enumerate(("train", "validation", "test")):
             np.savez(folder / place / f"{split}.npz", **kinds.arrays(kinds.KINDS[LIKE.get(kind, kind)], seed))
+        return
+    if kind in TEXTS:
+        from tests.test_text_chains import table
+
+        header, rows = table(TEXTS[kind])
+        with (folder / place.removeprefix("csv:")).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
         return
     if kind == "file":
         from compress.backends.export_onnx import export_onnx
@@ -213,7 +228,9 @@ def write_data(kind: str, folder: Path) -> None:
     (folder / "trees.json").write_text(json.dumps(coco))
 
 
-@pytest.mark.parametrize("kind", kinds_of_networks())
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in TEXTS else kind for kind in kinds_of_networks()]
+)
 def test_the_example_of_a_kind_of_network_runs(kind, tmp_path):
     import yaml
 

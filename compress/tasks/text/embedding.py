@@ -16,7 +16,9 @@ from compress.data.batch import UNLABELLED, Batch, Split, Tensors
 from compress.tasks.base import Rows, Task
 from compress.tasks.calibration_samples import Sample
 from compress.tasks.capability import Capability
+from compress.tasks.infer_code import InferCode
 from compress.tasks.metric import Scores, TaskMetric
+from compress.tasks.text.infer_codes import EMBED
 from compress.tasks.text.similarity_metric import (
     AT,
     EMBEDDING,
@@ -67,6 +69,7 @@ class TextEmbedding(Task):
         metrics: The deciding metric is `spearman` for scored pairs, `ndcg_at_10` for matching ones.
         capabilities: A sample has two rows, which are no classes.
         settings: `pairs` and `scale`.
+        infer_code: Prints the vector of a text, or the cosine of two.
 
     Raises:
         CompressError: The kind of pairs is unknown, or the scale is not above 0.
@@ -76,6 +79,7 @@ class TextEmbedding(Task):
     settings: ClassVar[type[BaseModel]] = EmbeddingOptions
     metrics: ClassVar[tuple[TaskMetric, ...]] = tuple(metric for metrics in METRICS.values() for metric in metrics)
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    infer_code: ClassVar[InferCode] = EMBED
 
     def __init__(self, pairs: Pairs = "scored", scale: float = 20.0) -> None:
         if pairs not in get_args(Pairs) or not scale > 0:

@@ -11,13 +11,14 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec
 from compress.core.record import Metric
-from compress.core.signature import BATCH, TensorSpec
+from compress.core.signature import BATCH, SEQUENCE, TensorSpec
 from compress.data.batch import TARGET, Split, Tensors
 from compress.tasks.base import Rows, Task
 from compress.tasks.calibration_samples import Sample
 from compress.tasks.capability import Capability
+from compress.tasks.infer_code import InferCode
 from compress.tasks.metric import RatioOfSums, Scores, TaskMetric
-from compress.tasks.text.token_classification import SEQUENCE
+from compress.tasks.text.infer_codes import FILL_MASKS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -93,11 +94,14 @@ class MaskedLanguageModel(Task):
         name: `masked_language_model`.
         metrics: The deciding metric is `perplexity`; lower is better.
         capabilities: A sample has many rows; its targets come from the text.
+        infer_code: Prints the likeliest tokens for masked ones.
+        vocabulary: V; None until `for_spec` has taken it from the data.
     """
 
     name: ClassVar[str] = "masked_language_model"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (Perplexity(), MaskedAccuracy())
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows", "fixed_rows", "self_supervised"))
+    infer_code: ClassVar[InferCode] = FILL_MASKS
     vocabulary: int | None = None
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002

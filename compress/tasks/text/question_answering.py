@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import BaseModel
 
 from compress.core.frozen_model import FrozenModel
-from compress.core.signature import BATCH, TensorSpec
+from compress.core.signature import BATCH, SEQUENCE, TensorSpec
 from compress.data.batch import Split, Tensors
 from compress.tasks.base import Rows, Task
 from compress.tasks.calibration_samples import Sample
 from compress.tasks.capability import Capability
+from compress.tasks.infer_code import InferCode
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.text.answer_metric import (
     ANSWER_F1,
@@ -25,7 +26,7 @@ from compress.tasks.text.answer_metric import (
     text_places,
 )
 from compress.tasks.text.best_span import FORBIDDEN
-from compress.tasks.text.token_classification import SEQUENCE
+from compress.tasks.text.infer_codes import ANSWER, ANSWER_OR_NONE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +67,7 @@ class QuestionAnswering(Task):
         metrics: The deciding metric is `answer_f1`.
         capabilities: A sample has two rows, over the places of its tokens.
         settings: `null_answers`.
+        infer_code: Prints the answer to a question from a text.
     """
 
     name: ClassVar[str] = "question_answering"
@@ -73,10 +75,19 @@ class QuestionAnswering(Task):
     metrics: ClassVar[tuple[TaskMetric, ...]] = (AnswerMetric(ANSWER_F1), AnswerMetric(EXACT_MATCH))
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows",))
 
+    infer_code: ClassVar[InferCode] = ANSWER
+
     def __init__(self, *, null_answers: bool = False) -> None:
         self.null_answers = null_answers
+        if null_answers:
+            self.infer_code = ANSWER_OR_NONE  # type: ignore[misc]
         infos = (ANSWER_F1, EXACT_MATCH)
         self.metrics = tuple(AnswerMetric(info, null_answers=null_answers) for info in infos)  # type: ignore[misc]
+
+    @classmethod
+    def infer_codes(cls) -> tuple[InferCode, ...]:
+        """The code without and with questions that have no answer."""
+        return (ANSWER, ANSWER_OR_NONE)
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
         """Logits of the first and of the last token, (batch, sequence) each."""

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from compress.core.network_spec import LOGITS, NetworkSpec
-from compress.core.signature import BATCH, TensorSpec
+from compress.core.signature import BATCH, SEQUENCE, TensorSpec
 from compress.data.batch import TARGET, UNLABELLED, Split, Tensors
 from compress.tasks.base import Rows, Task
 from compress.tasks.calibration_samples import Sample
 from compress.tasks.capability import Capability
 from compress.tasks.class_results import class_results
 from compress.tasks.further_results import FurtherResults
+from compress.tasks.infer_code import InferCode
 from compress.tasks.metric import Scores, TaskMetric
+from compress.tasks.text.infer_codes import FIND_ENTITIES
 from compress.tasks.text.span_metric import SpanF1, TokenAccuracy, constant_span_f1, type_f1s
 from compress.tasks.text.spans import TagScheme
 from compress.tasks.text.token_rows import token_rows
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compress.tasks.output_agreement import OutputAgreement
-
-SEQUENCE = "sequence"
-"""Name of the free axis of tokens."""
 
 
 class TokenClassification(Task):
@@ -38,11 +37,13 @@ class TokenClassification(Task):
         name: `token_classification`.
         metrics: The deciding metric is `span_f1`.
         capabilities: A sample has many rows.
+        infer_code: Prints the entities of a text.
     """
 
     name: ClassVar[str] = "token_classification"
     metrics: ClassVar[tuple[TaskMetric, ...]] = (SpanF1(), TokenAccuracy())
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows", "fixed_rows"))
+    infer_code: ClassVar[InferCode] = FIND_ENTITIES
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:
         """Logits, (batch, sequence, K)."""
