@@ -22,6 +22,7 @@ from compress.pipeline.task_data import takes_class_numbers
 from compress.tasks.classification import ACCURACY
 from compress.tasks.metric import ThresholdMetric
 from compress.tasks.metric_quantity import estimate, gain_of, least_gain
+from compress.tasks.text.similarity_metric import Retrieval
 from compress.train.checkpoints import load_weights
 
 if TYPE_CHECKING:
@@ -109,9 +110,10 @@ def permuted_names(metric: str) -> tuple[str, str]:
 
 
 def has_own_chance(test: SplitScores, task: Task, classes: Sequence[str]) -> bool:
-    """Whether chance is known exactly: the accuracy of answers in random order, or the level of a metric with a threshold.
+    """Whether chance is known exactly: the accuracy of answers in random order, or the level of a metric of other kinds.
 
-    Recall at a rate of false alarms is also good for a permutation that finds most parts defective where most are.
+    Recall at a rate of false alarms is also good for a permutation that finds most parts defective where most are. How near the
+    vectors of two texts are is the same for all permutations of pairs.
 
     Args:
         test: Scores on the test split.
@@ -121,7 +123,8 @@ def has_own_chance(test: SplitScores, task: Task, classes: Sequence[str]) -> boo
     if task.metric == ACCURACY.name and test.has_classes:
         return True
     statistics = {**test.further, task.metric: test.scores}
-    return isinstance(task.deciding, ThresholdMetric) and task.chance_level(classes, statistics) is not None
+    has_level = isinstance(task.deciding, ThresholdMetric | Retrieval)
+    return has_level and task.chance_level(classes, statistics) is not None
 
 
 def _permuted(

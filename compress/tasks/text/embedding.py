@@ -160,11 +160,14 @@ class TextEmbedding(Task):
         return ordered_cosines(F.cosine_similarity(a, b, dim=1), targets[SCORE].flatten(), scale=self.scale)
 
     def distillable(self, outputs: Tensors, targets: Tensors) -> Rows:  # noqa: ARG002
-        """The vectors, those of the second texts after those of the first ones, without classes."""
+        """The vectors times √D, those of the second texts after those of the first ones, without classes.
+
+        So the squared error of a row, a mean over D values, is the squared distance of the vectors: 2 − 2 cos for length 1.
+        """
         import torch
 
         vectors = [outputs[name] for name in (EMBEDDING, PAIR_EMBEDDING) if name in outputs]
-        rows = torch.cat(vectors)
+        rows = torch.cat(vectors) * vectors[0].shape[1] ** 0.5
         samples = torch.arange(len(vectors[0]), device=rows.device).repeat(len(vectors))
         return Rows(rows, torch.full((len(rows),), UNLABELLED, device=rows.device), samples)
 

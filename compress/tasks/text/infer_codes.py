@@ -42,7 +42,10 @@ if __name__ == "__main__":
 ''',
 )
 
-_ANSWER = '''
+ANSWER = InferCode(
+    "Print the answer to a question from a text:  python infer.py INPUT",
+    '''
+NULL_ANSWERS = False
 
 def answer(question, text, most=30):
     """Text, first and next character, and score of the best answer; the text is empty for no answer."""
@@ -65,20 +68,16 @@ def answer(question, text, most=30):
         a, b, null = window.offsets[first][0], window.offsets[last][1], min(null, start[0] + end[0])
         if scores.max() > best[3]:
             best = (text[a:b].strip(), a, b, float(scores.max()))
-    return ("", 0, 0, float(null)) if {null_answers} and null > best[3] else best
+    return ("", 0, 0, float(null)) if NULL_ANSWERS and null > best[3] else best
 
 
 if __name__ == "__main__":
     words, start, end, score = answer(*(sys.argv[1:] if len(sys.argv) == 3 else sys.exit(__doc__)))
     print(f"{words or 'no answer'}  (characters {start}-{end}, score {score:.3f})")
-'''
-ANSWER, ANSWER_OR_NONE = (
-    InferCode(
-        "Print the answer to a question from a text:  python infer.py INPUT",
-        _ANSWER.replace("{null_answers}", str(null_answers)),
-    )
-    for null_answers in (False, True)
+''',
 )
+ANSWER_OR_NONE = InferCode(ANSWER.purpose, ANSWER.source.replace("NULL_ANSWERS = False", "NULL_ANSWERS = True"))
+"""For questions that may have no answer."""
 
 FILL_MASKS = InferCode(
     "Print the likeliest tokens for each [MASK]:  python infer.py INPUT",

@@ -5,6 +5,7 @@ from torch import nn
 from compress.backends.run_split import run_split
 from compress.core.errors import CompressError, DataError
 from compress.data.batch import Batch
+from compress.pipeline.split_metrics import has_own_chance
 from compress.tasks.choice import TaskChoice
 from compress.tasks.text.embedding import TextEmbedding
 from tests.tasks.text.text_arrays import VOCABULARY, Arrays, text_spec, tokens
@@ -45,6 +46,12 @@ def test_the_network_runs_on_both_texts_of_a_pair(kind, metric):
     assert worst.constant
 
 
+def test_the_chance_of_matching_pairs_is_that_of_equal_vectors_and_not_of_permuted_ones():
+    task, split = TextEmbedding("matching"), pairs(scored=False)
+    assert has_own_chance(run_split(Encoder(), split, task), task, ())
+    assert not has_own_chance(run_split(Encoder(), pairs(scored=True), TextEmbedding()), TextEmbedding(), ())
+
+
 @pytest.mark.parametrize("kind", ["scored", "matching"])
 def test_training_lowers_the_loss(kind):
     torch.manual_seed(0)
@@ -64,7 +71,7 @@ def test_rows_are_the_vectors_of_both_texts_and_of_single_texts():
     task, split, network = TextEmbedding(), pairs(scored=True), Encoder()
     outputs = task.training_forward(network, split.inputs, split.targets)
     rows = task.distillable(outputs, split.targets)
-    torch.testing.assert_close(rows.logits[60:], outputs["pair_embedding"])
+    torch.testing.assert_close(rows.logits[60:], 4 * outputs["pair_embedding"])
     assert rows.samples.tolist() == [*range(60), *range(60)]
     single = task.training_forward(network, split.inputs, {})
     assert len(task.distillable(single, {}).logits) == 60
