@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -26,7 +25,6 @@ from compress.train.memory_format import memory_format_for
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.plan import TrainingPlan
 from compress.train.teachers.online import TeacherOutputs, TeacherTimer, run_teacher
-from compress.train.teachers.rows import fill_rest
 from compress.train.training_mode import check_training_mode
 from compress.train.weighted_loss import WeightedLoss
 
@@ -176,8 +174,6 @@ class TrainStep:
                 raise TrainingError(
                     gettext("{shapes}; use networks whose outputs are the classes of the data, in their order", shapes=shapes)
                 )
-            if teacher.logits is not None and self.teacher.is_partial and not self.online:
-                teacher = replace(teacher, logits=fill_rest(teacher.logits, rows.logits))
             self.teacher.after_batch(on_device, rows.logits.detach())
         return self.weighted_loss.loss(on_device, outputs, rows, activations, teacher, mixed, progress)
 

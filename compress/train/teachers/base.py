@@ -20,17 +20,11 @@ class Teacher:
         key: Identity; a training does not continue from a checkpoint with another key.
         ready: Whether its networks have useful outputs yet.
         indexed_by_sample: Whether its logits depend only on the index of a sample, not on the pixels.
-        is_partial: Whether its logits are log-probabilities of some classes of each row, and −∞ for the rest, see `fill_rest`.
     """
 
     key: str
     ready: bool = True
     indexed_by_sample: bool = False
-
-    @property
-    def is_partial(self) -> bool:
-        """See above."""
-        return False
 
     def logits(self, batch: Batch) -> Tensor | None:
         """Rows of a batch, float32 (R, K), without gradient, on the device of its inputs; None if it has none yet."""

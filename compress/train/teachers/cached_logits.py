@@ -121,11 +121,6 @@ class CachedTeacher(Teacher):
         return combine_logits(logits, targets.get(TARGET), self.combine_rule)
 
     @property
-    def is_partial(self) -> bool:
-        """Whether compact rows are stored."""
-        return self._several
-
-    @property
     def _is_cached(self) -> bool:
         return "row_per_sample" in self.task.capabilities or self._several
 

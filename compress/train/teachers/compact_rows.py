@@ -6,8 +6,8 @@
     log p_rest  float16, the probability of all other classes together
 
 With k = 50 and K = 30,522 a row has 110 bytes. The curve is scaled so that the probabilities sum to 1. The form is that of
-Arcee's DistillKit. The rest is one class, see `fill_rest`: how its probability is shared is not known, and equal shares are
-far from those of a language model.
+Arcee's DistillKit, except for the rest: its classes have shares in proportion to the mean probability of each class over all
+rows, which is stored once. Equal shares are far from those of a language model: rare words are rare in every place.
 """
 
 from __future__ import annotations
@@ -79,14 +79,29 @@ def encode_compact(log_p: NDArray[np.float64], k: int) -> NDArray[np.uint8]:
     return np.concatenate([np.packbits(bits, axis=1), numbers.view(np.uint8)], axis=1)
 
 
-def decode_compact(rows: NDArray[np.uint8], k: int, classes: int) -> NDArray[np.float32]:
-    """Log-probabilities of all classes, (n, K); −∞ for those of the rest.
+def log_mean_of(total: NDArray[np.float64]) -> NDArray[np.float16]:
+    """Log π, (K,), of the sum of the probabilities of each class over all rows, (K,)."""
+    mean = total / total.sum()
+    return np.asarray(np.log(np.maximum(mean, np.exp(LOWEST))), dtype=np.float16)
+
+
+def normalised(log_mean: NDArray[np.float16]) -> NDArray[np.float64]:
+    """Log π as stored, with Σ π = 1."""
+    values = log_mean.astype(np.float64)
+    return np.asarray(values - np.logaddexp.reduce(values))
+
+
+def decode_compact(rows: NDArray[np.uint8], k: int, log_mean: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Log-probabilities of all classes, (n, K).
+
+        log p_c = log p_rest + log π_c − log(1 − Σ_top π)   for c not in the top k
 
     Args:
         rows: Rows of `encode_compact`, (n, row_bytes).
         k: As there.
-        classes: K.
+        log_mean: log π, logarithm of the mean probability of each class, (K,).
     """
+    classes = len(log_mean)
     width = bits_of(classes)
     packed = -(-k * width // 8)
     bits = np.unpackbits(np.ascontiguousarray(rows[:, :packed]), axis=1, count=k * width)
@@ -96,6 +111,7 @@ def decode_compact(rows: NDArray[np.uint8], k: int, classes: int) -> NDArray[np.
     curve = numbers[:, 2:] @ basis(k).curve.T
     mass = np.maximum(1 - np.exp(first) - np.exp(rest), np.exp(LOWEST))
     curve += np.log(mass) - np.logaddexp.reduce(curve, axis=1)[:, None]
-    log_p = np.full((len(rows), classes), -np.inf, dtype=np.float32)
+    others = np.maximum(1 - np.exp(log_mean)[top].sum(axis=1, keepdims=True), np.exp(LOWEST))
+    log_p = rest + log_mean - np.log(others)
     np.put_along_axis(log_p, top, np.concatenate([first, curve], axis=1), axis=1)
-    return log_p
+    return np.asarray(log_p, dtype=np.float32)

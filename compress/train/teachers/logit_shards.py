@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from compress.core.atomic_files import atomic_write, sha256, write_text
-from compress.train.teachers.compact_rows import FEWEST_CLASSES, decode_compact, encode_compact
+from compress.train.teachers.compact_rows import FEWEST_CLASSES, decode_compact, encode_compact, log_mean_of, normalised
 
 SHARD_SIZE = 4096
 """Number of samples in a file."""
@@ -55,16 +56,8 @@ def encode(z: NDArray[np.float32], k: int | None, *, compact: bool = False) -> L
     return rows
 
 
-def decode(rows: LogitRows, classes: int, k: int | None = None) -> NDArray[np.float32]:
-    """Logits (n, K) of stored rows; in top-k rows the other classes share the remaining probability equally.
-
-    Args:
-        rows: Rows of `encode`.
-        classes: K.
-        k: As there, for compact rows.
-    """
-    if rows.dtype == np.uint8 and k is not None:
-        return decode_compact(rows, k, classes)
+def decode(rows: LogitRows, classes: int) -> NDArray[np.float32]:
+    """Logits (n, K) of stored rows; in top-k rows the other classes share the remaining probability equally."""
     if rows.dtype.names is None:
         return np.asarray(rows, dtype=np.float32)
     k = rows.dtype["classes"].shape[0]
@@ -127,6 +120,7 @@ class LogitShards:
     several: bool = False
     _shards: dict[int, LogitRows] = field(default_factory=dict)
     _ends: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    _log_mean: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     _classes: int = 0
 
     def missing(self) -> list[int]:
@@ -137,16 +131,16 @@ class LogitShards:
         """Logits of samples, in their order, (n, K); their shards must exist."""
         shards = samples // SHARD_SIZE
         distinct = np.unique(shards)
-        if len(distinct) == 1 and not self.several:
-            return self._decode(self._shards[int(distinct[0])][samples % SHARD_SIZE])
-        if not self.several:
-            z = np.empty((len(samples), self._classes), dtype=np.float32)
-            for shard in distinct:
-                in_shard = shards == shard
-                z[in_shard] = self._decode(self._shards[int(shard)][samples[in_shard] % SHARD_SIZE])
-            return z
-        parts = [self._rows_of(int(shard), int(sample % SHARD_SIZE)) for shard, sample in zip(shards, samples, strict=True)]
-        return self._decode(np.concatenate(parts))
+        if self.several:
+            z = [self._rows_of(int(shard), samples[shards == shard] % SHARD_SIZE) for shard in distinct]
+            return z[0] if len(z) == 1 else self._in_order(samples, shards, z)
+        if len(distinct) == 1:
+            return decode(self._shards[int(distinct[0])][samples % SHARD_SIZE], self._classes)
+        logits = np.empty((len(samples), self._classes), dtype=np.float32)
+        for shard in distinct:
+            in_shard = shards == shard
+            logits[in_shard] = decode(self._shards[int(shard)][samples[in_shard] % SHARD_SIZE], self._classes)
+        return logits
 
     def write(self, batches: Iterable[StoredRows]) -> Iterator[None]:
         """Write each shard when its last batch arrives; an interruption loses only the shard in progress.
@@ -159,13 +153,19 @@ class LogitShards:
         """
         blocks: list[LogitRows] = []
         counts: list[NDArray[np.int64]] = []
+        total: NDArray[np.float64] | float = 0.0
         for start, z, of_batch in batches:
             blocks.append(encode(z, self.k, compact=self.several))
             counts.append(of_batch)
+            if self.several:
+                total = total + softmax(z.astype(np.float64), axis=1).sum(axis=0)
             end = start + len(of_batch)
             if end % SHARD_SIZE == 0 or end == self.samples:
-                self._save((end - 1) // SHARD_SIZE, np.concatenate(blocks), np.concatenate(counts), z.shape[1])
-                blocks, counts = [], []
+                number, classes = (end - 1) // SHARD_SIZE, z.shape[1]
+                if self.several:
+                    self._save_mean(number, np.asarray(total))
+                self._save(number, np.concatenate(blocks), np.concatenate(counts), classes)
+                blocks, counts, total = [], [], 0.0
             yield
 
     @property
@@ -174,19 +174,41 @@ class LogitShards:
         rows = next(iter(self._shards.values()), None)
         return 0 if rows is None or not len(rows) else rows[0].nbytes
 
-    def _decode(self, rows: LogitRows) -> NDArray[np.float32]:
-        return decode(rows, self._classes, self.k)
-
-    def _rows_of(self, shard: int, sample: int) -> LogitRows:
+    def _rows_of(self, shard: int, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits of the rows of some samples of a shard, in their order."""
         ends = self._ends[shard]
-        return self._shards[shard][ends[sample - 1] if sample else 0 : ends[sample]]
+        parts = [self._shards[shard][ends[place - 1] if place else 0 : ends[place]] for place in places]
+        rows = np.concatenate(parts)
+        is_compact = rows.dtype == np.uint8 and self.k is not None
+        return decode_compact(rows, self.k or 0, self._log_mean[shard]) if is_compact else decode(rows, self._classes)
+
+    def _in_order(
+        self, samples: NDArray[np.int64], shards: NDArray[np.int64], logits: list[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """Logits by shard in the order of the samples."""
+        lengths = np.empty(len(samples), dtype=np.int64)
+        owners = []
+        for shard in np.unique(shards):
+            members = np.flatnonzero(shards == shard)
+            lengths[members] = np.diff(self._ends[int(shard)], prepend=0)[samples[members] % SHARD_SIZE]
+            owners.append(members)
+        by_shard = np.concatenate(owners)
+        order = np.argsort(np.repeat(by_shard, lengths[by_shard]), kind="stable")
+        return np.concatenate(logits)[order]
+
+    def _mean_file(self, shard: int) -> Path:
+        return self._files(shard)[0].with_suffix(".mean.npy")
+
+    def _save_mean(self, shard: int, total: NDArray[np.float64]) -> None:
+        with atomic_write(self._mean_file(shard)) as temporary, temporary.open("wb") as file:
+            np.lib.format.write_array(file, log_mean_of(total), allow_pickle=False)
 
     def _files(self, shard: int) -> tuple[Path, Path]:
         stem = f"view-{self.view:04d}-{shard:05d}"
         return self.folder / f"{stem}.npy", self.folder / f"{stem}.json"
 
     def _manifest(self, shard: int, table: Path, classes: int, counts: object) -> dict[str, object]:
-        rows = {"rows": counts} if self.several else {}
+        rows = {"rows": counts, "mean_sha256": sha256(self._mean_file(shard))} if self.several else {}
         return {**self.identity, "view": self.view, "shard": shard, "classes": classes, **rows, "sha256": sha256(table)}
 
     def _save(self, shard: int, rows: LogitRows, counts: NDArray[np.int64], classes: int) -> None:
@@ -209,6 +231,7 @@ class LogitShards:
                 self._ends[shard] = np.cumsum(np.asarray(content["rows"], dtype=np.int64))
                 if self._ends[shard][-1] != len(rows):
                     return False
+                self._log_mean[shard] = normalised(np.load(self._mean_file(shard), allow_pickle=False))
             self._shards[shard] = rows
             self._classes = int(content["classes"])
         except (OSError, ValueError, EOFError, KeyError, TypeError):

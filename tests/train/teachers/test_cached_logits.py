@@ -5,15 +5,14 @@ from torch import nn
 
 from compress.core.fact import Fact
 from compress.data.batch import Batch
-from compress.data.interface import Data
 from compress.distill.losses.response import Response
 from compress.tasks.classification import Classification
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
 from compress.train.teachers.cached_logits import CachedTeacher
-from compress.train.teachers.logit_shards import LogitFolder, decode, encode
+from compress.train.teachers.logit_shards import LogitFolder
 from compress.train.teachers.rows import distillable_rows
-from tests.tasks.text.text_arrays import VOCABULARY, Arrays, text_spec, tokens
-from tests.train.toy_training import SETTINGS, ToySplit, conv_net, toy_data, train
+from tests.tasks.text.text_arrays import VOCABULARY, Arrays, tokens
+from tests.train.toy_training import ToySplit, conv_net, toy_data, train
 
 
 class Counted(nn.Module):
@@ -173,19 +172,18 @@ def test_logits_of_tokens_are_stored_for_each_sample_and_read_in_any_order(tmp_p
     assert fact is not None
     assert fact.code == "train.teacher_logits_by_token"
     assert fact.values["bytes_per_row"] == 6 + 16
-    assert len(list(tmp_path.rglob("*.npy"))) == 2
+    assert len(list(tmp_path.rglob("*.npy"))) == 4
     again = CachedTeacher([network], split, task, key="k", cache=LogitFolder(tmp_path, 8), device="cpu")
-    monkeypatch.setattr(again, "_compute", None)  # it reads the files
+    monkeypatch.setattr(again, "_compute", None)
     for batch in split.epoch(0, 6, 5):
         with torch.no_grad():
             dense = distillable_rows(network, batch, task).numpy()
-        expected = decode(encode(dense, 8, compact=True), VOCABULARY, 8)
-        np.testing.assert_allclose(again.logits(batch).numpy(), expected, rtol=1e-5, atol=1e-5)
-    history = train(
-        TokenNet(), tmp_path / "run", SETTINGS.model_copy(update={"epochs": 1, "lr": 0.05}),
-        data=Data(text_spec(), split, split, split), task=task, terms=(Response(temperature=2.0),), teacher=again,
-    )  # fmt: skip
-    assert history.curves["loss"].y[0] > 0
+        found = again.logits(batch).numpy()
+        assert found.shape == dense.shape
+        np.testing.assert_allclose(np.exp(found.astype(float)).sum(1), 1.0, rtol=2e-3)
+        p = np.exp(dense - np.logaddexp.reduce(dense, axis=1, keepdims=True))
+        np.testing.assert_allclose(np.exp(found.max(1)), p.max(1), rtol=2e-3)
+        assert (found.argmax(1) == p.argmax(1)).all()
     shard = next(tmp_path.rglob("*-00001.json"))
     shard.write_text(shard.read_text().replace('"rows": [', '"rows": [1, '))
     assert CachedTeacher([network], split, task, key="k", cache=LogitFolder(tmp_path, 8))._shards(0).missing() == [1]
