@@ -104,11 +104,13 @@ def gettext(message: str, /, **values: object) -> str:
     """A message in the language in use.
 
     Args:
-        message: The English message, a template of `str.format` if there are values.
+        message: The English message, a template of `str.format` if there are values; or a message, which is said again.
         values: The values of its fields; of messages their form in the language in use.
     """
     if not message:
         return message
+    if isinstance(message, Translatable) and not values:
+        return message.again()
     text = _catalogue(language()).gettext(message)
     return Translatable.of(text.format(**_said(values)) if values else text, message, values)
 

@@ -107,7 +107,7 @@ class Metric(FrozenModel):
     """
 
     name: str
-    label: str
+    label: Text
     unit: str
     higher_is_better: bool
 

@@ -230,7 +230,7 @@ def no_gain_warning(control: Metrics, metric: Metric) -> tuple[Fact, ...]:
     value = scale * (difference.value or 0.0)
     low, high = (None if end is None else scale * end for end in (difference.low, difference.high))
     values = {"difference": value, "low": low, "high": high, "samples": difference.runs, "unit": difference_unit(metric.unit)}
-    return (Fact.of("pipeline.no_gain_over_control", metric.name, **values),)
+    return (Fact.of("pipeline.no_gain_over_control", gettext(metric.label), **values),)
 
 
 def _same_bytes(candidate: Candidate, previous: StageOutput | None) -> bool:

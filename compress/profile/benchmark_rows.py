@@ -181,7 +181,7 @@ def estimate_rows(
             BenchmarkRow(
                 subject=name,
                 device=device.name,
-                runtime=f"{device.runtime} (assumed)",
+                runtime=gettext("{runtime} (assumed)", runtime=device.runtime),
                 quantities=quantities,
                 file=path.name,
                 inputs=describe_feeds(feeds[name]) if feeds else "",

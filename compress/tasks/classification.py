@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from compress.core.language import gettext
 from compress.core.network_spec import LOGITS
 from compress.core.record import Metric
 from compress.core.signature import BATCH, TensorSpec
@@ -32,7 +33,8 @@ class TopKAccuracy(MeanOfScores):
 
     def __init__(self, k: int = 1) -> None:
         name = "accuracy" if k == 1 else f"accuracy_top{k}"
-        super().__init__(ACCURACY if k == 1 else ACCURACY.model_copy(update={"name": name, "label": f"top-{k} accuracy"}))
+        label = gettext("top-{k} accuracy", k=k)
+        super().__init__(ACCURACY if k == 1 else ACCURACY.model_copy(update={"name": name, "label": label}))
         self.k = k
 
     def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compress.core.format_quantity import difference_unit, format_interval, format_value
-from compress.core.language import Translatable, again, gettext, joined
+from compress.core.language import gettext, joined
 from compress.core.record import Arrival
 from compress.core.sentences import render
 from compress.core.verdict import Check, Result
@@ -29,7 +29,7 @@ INTERVALS: Mapping[tuple[bool, bool], str] = {
 
 def _label(check: Check) -> str:
     """The label of the quantity; a record of an older version has it in English."""
-    return again(check.label) if isinstance(check.label, Translatable) else gettext(check.label)
+    return gettext(check.label)
 
 
 def result_words(result: Result) -> str:

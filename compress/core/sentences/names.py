@@ -32,7 +32,8 @@ def stage_title(stage: StageRecord) -> str:
 
 def stage_caption(stage: StageRecord, caption: str) -> str:
     """The caption of a picture of a stage."""
-    return gettext("Stage {index}, {name}: {caption}.", index=stage.index, name=stage.name, caption=caption)
+    name = network_words(stage.name) if stage.index == 0 else stage.name
+    return gettext("Stage {index}, {name}: {caption}.", index=stage.index, name=name, caption=caption)
 
 
 TABLES: Mapping[str, str] = {

@@ -8,7 +8,7 @@ from compress.core.sentences.table import Sentences
 
 _NO_GAIN = (
     "distillation gave no significant gain of {subject} over the control, the student trained alone for the same epochs: "
-    "{difference:+.2f}UNIT on {samples} test samples{interval}"
+    "{difference:+.2f}{unit} on {samples} test samples{interval}"
 )
 
 
@@ -16,14 +16,14 @@ def _no_gain_over_control(fact: Fact) -> str:
     unit = str(fact.values.get("unit", "points"))  # older records have only metrics that are fractions
     values = fact.values
     interval = "" if values.get("low") is None else gettext(" (95 % interval {low:+.2f} to {high:+.2f})", **values)
-    template = _NO_GAIN.replace("UNIT", "" if unit == "1" else f" {unit}")
-    return template.format(subject=fact.subject, interval=interval, **values)
+    shown = "" if unit == "1" else f" {gettext(unit)}"
+    return gettext(_NO_GAIN, subject=fact.subject, **{**values, "interval": interval, "unit": shown})
 
 
 def _no_metric_limit(fact: Fact) -> str:
     names = fact.values["names"]
     assert isinstance(names, tuple | list)  # noqa: S101  # JSON reads a tuple back as one
-    limits = " or ".join(map(str, names))
+    limits = gettext(" or ").join(map(str, names))
     return gettext(
         "the budget sets no limit on the {subject}, so the verdict does not include it; set {limits}",
         subject=fact.subject,

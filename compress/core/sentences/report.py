@@ -78,6 +78,7 @@ WORDS: Mapping[str, str] = {
     "classes.disagreements.header": "sample|class|{reference}|confidence|artifact|confidence|correct",
     "classes.disagreements.header.texts": "sample|text|class|{reference}|confidence|artifact|confidence|correct",
     "classes.both_wrong": "neither",
+    "classes.named": "{title}: {names}.",
     "classes.part": "{title}: {part}",
     "classes.sample": "test sample {sample}: {true}; the {reference} says {first}, the artifact says {second}",
     # pictures

@@ -41,6 +41,8 @@ VALUES: Mapping[str, str] = {
     "yes": "yes",
 }
 """Their values that are words; others are names and numbers."""
+SENSORS = ("battery gauge",)
+"""Names of power sensors that are words."""
 CHECKS: Mapping[str, str] = {
     "also tried": "also tried",
     "calibration": "calibration",

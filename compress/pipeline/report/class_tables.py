@@ -8,7 +8,7 @@ from typing import NamedTuple
 from compress.core.class_comparison import ClassChange, ClassComparison, ConfusionChange, Disagreement
 from compress.core.entries import Row
 from compress.core.format_quantity import MINUS, format_interval, format_quantity, format_value
-from compress.core.language import gettext
+from compress.core.language import gettext, joined
 from compress.core.printable import shorten
 from compress.core.record import Quantity, StageRecord
 from compress.core.run_record import RunRecord
@@ -40,8 +40,8 @@ def summary(record: RunRecord) -> tuple[str, ...]:
         return _summary_of_metric(record)
     comparison = stage[1]
     worst = [each for each in comparison.classes if each.recall < each.recall_before][:WORST]
-    named = "; ".join(f"{shorten(each.name, NAME_CHARACTERS)}: {_change(each)}" for each in worst)
-    losses = f"{word('classes.worst')}: {named}." if worst else word("classes.no_loss")
+    named = joined(word("classes.part", title=shorten(each.name, NAME_CHARACTERS), part=_change(each)) for each in worst)
+    losses = word("classes.named", title=word("classes.worst"), names=named) if worst else word("classes.no_loss")
     return (losses, *tests(comparison))
 
 
@@ -96,17 +96,21 @@ def _summary_of_metric(record: RunRecord) -> tuple[str, ...]:
     metrics = [each for each in class_metrics(record) if each.after.value is not None]
     if not metrics:
         return (word("classes.none"),)
+    label = gettext(metrics[0].label)
     compared = [each for each in metrics if each.before is not None and each.before.value is not None]
     if not compared:
-        named = (f"{shorten(each.name, NAME_CHARACTERS)}: {format_quantity(each.after)}" for each in metrics[:WORST])
-        return (f"{word('classes.lowest', label=gettext(metrics[0].label))}: {'; '.join(named)}.",)
+        named = joined(_named(each, format_quantity(each.after)) for each in metrics[:WORST])
+        return (word("classes.named", title=word("classes.lowest", label=label), names=named),)
     worst = [each for each in compared if _change_of(each) < 0][:WORST]
-    named = (
-        f"{shorten(each.name, NAME_CHARACTERS)}: {format_quantity(each.before or each.after)} → {format_quantity(each.after)}"
-        for each in worst
+    named = joined(
+        _named(each, f"{format_quantity(each.before or each.after)} → {format_quantity(each.after)}") for each in worst
     )
-    losses = f"{word('classes.worst_metric', label=gettext(metrics[0].label))}: {'; '.join(named)}."
+    losses = word("classes.named", title=word("classes.worst_metric", label=label), names=named)
     return (losses if worst else word("classes.no_metric_loss", label=gettext(metrics[0].label)), word("classes.no_interval"))
+
+
+def _named(each: ClassMetric, value: str) -> str:
+    return word("classes.part", title=shorten(each.name, NAME_CHARACTERS), part=value)
 
 
 def metric_table(record: RunRecord) -> Table | None:

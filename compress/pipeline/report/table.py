@@ -16,7 +16,7 @@ from compress.core.format_quantity import (
     format_quantity,
     quantity_labels,
 )
-from compress.core.language import again, gettext
+from compress.core.language import again, gettext, joined
 from compress.core.record import How, Metric, Quantity
 
 NONE = "—"
@@ -102,7 +102,7 @@ def _group(unmeasured: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[tuple[str
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, reasons in unmeasured:
         groups.setdefault(reasons, []).append(name)
-    return tuple((", ".join(names), "; ".join(filter(None, reasons))) for reasons, names in groups.items())
+    return tuple((joined(names, ", "), joined(filter(None, reasons))) for reasons, names in groups.items())
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 
+from compress.core.language import gettext, joined
 from compress.profile.power.base import Sensor
 from compress.profile.power.meter import measure
 
@@ -25,8 +26,8 @@ def first_available(sensors: Iterable[Sensor]) -> tuple[Sensor | None, str]:
         reason = sensor.available()
         if reason is None:
             return sensor, ""
-        reasons.append(f"{sensor.name}: {reason}")
-    return None, "; ".join(reasons)
+        reasons.append(gettext("{sensor}: {reason}", sensor=gettext(sensor.name), reason=reason))
+    return None, joined(reasons)
 
 
 __all__ = ["Sensor", "first_available", "measure", "open_sensors"]

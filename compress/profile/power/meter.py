@@ -15,7 +15,7 @@ import numpy as np
 
 from compress.backends.runner_protocol import Array
 from compress.core.bootstrap import bootstrap_interval
-from compress.core.language import gettext
+from compress.core.language import gettext, joined
 from compress.core.record import Metrics, Quantity
 from compress.profile.power.base import Sensor
 from compress.profile.power.sampler import PowerTrace, sampled
@@ -66,8 +66,8 @@ def _first_working(sensors: Sequence[Sensor], seconds: float) -> tuple[Sensor | 
             reason = idle.fault()
             if reason is None:
                 return sensor, idle, ""
-        reasons.append(f"{sensor.name}: {reason}")
-    return None, None, "; ".join(reasons)
+        reasons.append(gettext("{sensor}: {reason}", sensor=gettext(sensor.name), reason=reason))
+    return None, None, joined(reasons)
 
 
 def _run(action: Callable[[], object], sensor: Sensor, seconds: float) -> _Busy:
@@ -84,11 +84,11 @@ def _run(action: Callable[[], object], sensor: Sensor, seconds: float) -> _Busy:
 def _quantities(idle: PowerTrace, busy: _Busy, batch: int) -> Metrics:
     sensor = busy.trace.sensor
     if reason := busy.trace.fault():
-        return _missing(f"{sensor.name}: {reason}")
+        return _missing(gettext("{sensor}: {reason}", sensor=gettext(sensor.name), reason=reason))
     method = gettext("energy counter") if sensor.counts else gettext("present power")
     how = gettext(
         "{name}, {measures}; {method}, read {rate_hz:g} times per second",
-        name=sensor.name,
+        name=gettext(sensor.name),
         measures=sensor.measures(),
         method=method,
         rate_hz=sensor.rate_hz,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compress.core.format_quantity import format_quantity
-from compress.core.language import gettext
+from compress.core.language import gettext, joined
 from compress.core.record import BenchmarkRow
 from compress.core.run_record import RunRecord
 from compress.core.sentences.names import network_words
@@ -40,7 +40,7 @@ def latency_by_device(record: RunRecord) -> FigureFile | None:
         "hollow bars are estimated. Whiskers are 95 % intervals or error bands, the short vertical line is p99, a dashed line "
         "is a limit of the budget."
     )
-    alternative = "; ".join(texts)
+    alternative = joined(texts)
     return FigureFile("latency", "devices", caption, draw_bars(groups, axis, alternative), alternative=alternative)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from compress.core.comparable_latency import stage_metrics
 from compress.core.entries import mapping
 from compress.core.format_quantity import format_value, format_with_provenance, quantity_label
-from compress.core.language import gettext
+from compress.core.language import gettext, joined
 from compress.core.record import Metric, Metrics, Quantity, StageRecord
 from compress.core.run_record import RunRecord
 from compress.core.sentences.names import network_words
@@ -101,7 +101,7 @@ def metric_against(record: RunRecord, measure: str, section: str) -> FigureFile 
             x_limit=limit,
             y_limit=bound,
         ),
-        alternative := "; ".join(point.title for point in points),
+        alternative := joined(point.title for point in points),
     )
     return FigureFile(f"{metric.name}_{short}", section, caption, svg, alternative=alternative)
 
@@ -127,7 +127,7 @@ def reduction_factors(record: RunRecord) -> FigureFile | None:
         ChartBar(label, factor, f"÷ {format_value(factor, '1')}", "artifact" if factor >= 1 else "worse", start=1.0)
         for label, factor in ratios
     ]
-    factors = ", ".join(f"{bar.name} {bar.text}" for bar in bars)
+    factors = joined((f"{bar.name} {bar.text}" for bar in bars), ", ")
     alternative = gettext("Against the {reference}: {factors}", reference=name, factors=factors)
     caption = gettext("The artifact against the {reference}: reduction factor of each quantity.", reference=name)
     return FigureFile(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from compress.core.errors import StoreError
-from compress.core.language import gettext
+from compress.core.language import gettext, joined
 from compress.core.record import Metric
 from compress.core.run_directory import RECORD
 from compress.core.run_record import RunRecord
@@ -41,7 +41,7 @@ def pareto(record: RunRecord, run: Path) -> FigureFile | None:
     scale = metric_scale(metric)[0]
     best = best_compromises([*own, *earlier], higher_is_better=metric.higher_is_better)
     points = (*own, *earlier)
-    alternative = "; ".join(point.title for point in points)
+    alternative = joined(point.title for point in points)
     svg = draw_scatter(
         Scatter(
             points=own,

@@ -40,7 +40,7 @@ def draw_stage(stage: StageRecord, metric: Metric) -> Iterator[FigureFile]:
 def _picture(stage: StageRecord, what: str, caption: str, lines: Sequence[Line], axes: tuple[Axis, Axis]) -> FigureFile:
     name = f"{stage.index:02d}_{safe_file_name(stage.name)}_{what}"
     ends = (_ends(line) for line in lines)
-    shown = "; ".join(text for text in ends if text)
+    shown = joined(text for text in ends if text)
     alternative = gettext("{y} over {x}: {lines}", y=axes[1].label, x=axes[0].label, lines=shown)
     sentence = stage_caption(stage, caption)
     svg = draw_lines(lines, *axes, alternative)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from compress.core.comparable_latency import stage_metrics
 from compress.core.format_quantity import format_change, format_quantity, quantity_label
-from compress.core.language import gettext
+from compress.core.language import gettext, joined
 from compress.core.record import Metrics, Quantity
 from compress.core.run_record import RunRecord
 from compress.core.sentences.names import network_words
@@ -43,7 +43,7 @@ def waterfall(record: RunRecord, name: str) -> FigureFile | None:
         _bar(chain, index, value, values[index - 1] if index else None, higher=higher) for index, value in enumerate(values)
     ]
     shown = gettext(metric.label) if is_metric else quantity_label(name)
-    changes = ", ".join(f"{bar.name} {bar.text}" for bar in bars)
+    changes = joined((f"{bar.name} {bar.text}" for bar in bars), ", ")
     alternative = gettext("{quantity} by stage: {changes}", quantity=shown, changes=changes)
     caption = gettext(
         "{quantity} by stage, from the {reference} to the artifact: a bar spans from the value before a stage to the value "
