@@ -66,7 +66,6 @@ ENGLISH = {
     "profile/latency/axis_sweep.py": "labels of a figure",
     "profile/latency/soak_report.py": "labels of curves in the record",
     "profile/layers/ort_profile.py": "texts of the runtime",
-    "profile/power/battery.py": "the name of a sensor",
     "profile/remote/agent_bootstrap.py": "runs on the device, without catalogues",
     "profile/remote/agent_sensors.py": "runs on the device, without catalogues",
     "profile/remote/agent_server.py": "runs on the device, without catalogues",
