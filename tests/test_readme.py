@@ -210,6 +210,11 @@ def write_data(kind: str, folder: Path) -> None:
         np.savez(folder / "inputs.npz", input=rng.normal(size=(24, *spec.shape)).astype(np.float32))
         export_onnx(nn.Sequential(kinds.body(2, 3), nn.Linear(16, 2)).eval(), spec, folder / "model.onnx")
         return
+    if kind == "text":
+        from tests.data.text.toy_texts import write_csv
+
+        write_csv(folder / "reviews.csv", header="review,stars")
+        return
     (folder / "streets" / "images").mkdir(parents=True)
     (folder / "streets" / "masks").mkdir()
     (folder / "streets" / "classes.txt").write_text("road\ntree\n")

@@ -95,15 +95,17 @@ def export(  # one parameter per flag: typer reads them from here
 def infer(
     artifact: Annotated[Path, typer.Argument(parser=user_path, help="Folder of an artifact, or its run directory.")],
     source: Annotated[
-        Path, typer.Argument(parser=user_path, metavar="INPUT", help="An image, an .npz, or a folder of images.")
+        str,
+        typer.Argument(metavar="INPUT", help="An image, an .npz, a folder of images, a text, or a .txt with one in each line."),
     ],
+    pair: Annotated[str | None, typer.Argument(metavar="SECOND_TEXT", help="For a network of pairs of texts.")] = None,
     trust_code: TrustCode = False,
 ) -> None:
     """Run the script of an artifact and print its output."""
     from compress.export.run_artifact import run_artifact
 
     failed = 0
-    for result in run_artifact(artifact, source, trust_code=trust_code):
+    for result in run_artifact(artifact, source, pair, trust_code=trust_code):
         if result.title:
             echo(result.title)
         echo(result.text.rstrip(), stderr=result.failed)

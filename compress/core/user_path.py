@@ -38,6 +38,12 @@ def user_path(text: str | Path, base: Path | None = None) -> Path:
     return path if base is None else base / path
 
 
+def user_cache() -> Path:
+    """Folder of files that can be made again: `$COMPRESS_CACHE`, `$XDG_CACHE_HOME/compress` or `~/.cache/compress`."""
+    own, shared = os.environ.get("COMPRESS_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(own).expanduser() if own else (Path(shared) if shared else Path.home() / ".cache") / "compress"
+
+
 def _refused(text: str | Path, reason: str) -> CompressError:
     shown = ascii(str(text))
     return CompressError(

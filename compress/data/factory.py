@@ -20,7 +20,20 @@ from compress.data.sources.npz_files import npz_files
 from compress.data.sources.segmentation.mask_listing import masks_hash
 from compress.data.text.fingerprint import text_fingerprint
 
-WITHHOLDS_LABELS = ("digits", "glyphs", "cifar10", "cifar100", "imagefolder", "masks", "shapes_masks", "csv", "python_docs")
+WITHHOLDS_LABELS = (
+    "digits",
+    "glyphs",
+    "cifar10",
+    "cifar100",
+    "imagefolder",
+    "masks",
+    "shapes_masks",
+    "csv",
+    "jsonl",
+    "parquet",
+    "hf_dataset",
+    "python_docs",
+)
 """Sources that know `labelled`."""
 
 
@@ -49,6 +62,15 @@ def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -
         raise DataError(misplaced_message(settings, field))
     data: Data = lookup("data", origin.name).load()(settings, origin)
     return replace(data, settings=settings)
+
+
+def is_known(settings: DataSettings) -> bool:
+    """Whether `data_fingerprint` shows which samples a source gives: not for user code and tokenizers trained anew.
+
+    Args:
+        settings: The `data:` block.
+    """
+    return not settings.source.startswith("python:") and getattr(settings.tokenizer, "train", "") != "unigram"
 
 
 def _file_hash(path: Path) -> str:

@@ -12,9 +12,14 @@ from compress.data.batch import Split
 from compress.data.settings import DataSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
     from torch.utils.data import DataLoader
 
     from compress.core.signature import Signature
+    from compress.data.text.from_texts import Sample
+    from compress.data.text.settings import Targets, TrainedTokenizer
     from compress.tasks.base import Task
 
 
@@ -43,6 +48,46 @@ class Data:
     warnings: tuple[Fact, ...] = ()
     settings: DataSettings | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @staticmethod
+    def from_texts(  # public API: each keyword is one fact about the texts
+        train: Sequence[Sample],
+        validation: Sequence[Sample],
+        test: Sequence[Sample],
+        *,
+        tokenizer: Tokenizer | TrainedTokenizer | str | Path,
+        targets: Targets = "classes",
+        names: Sequence[str] = (),
+        typical: int = 64,
+        most: int = 512,
+    ) -> Data:
+        """Encode three lists of texts.
+
+        A sample is a text, `(text, target)`, or `(text, text, target)`, in all lists alike. A target is a class (a name or a
+        number), a list of classes, or a value.
+
+        Args:
+            train: Training texts.
+            validation: Texts for all decisions.
+            test: Texts for the final metrics.
+            tokenizer: Of the package `tokenizers`; a folder with `tokenizer.json`, the file, or a name on the hub; or
+                `TrainedTokenizer(train="wordpiece", vocabulary=8000)`, which is trained on the training texts.
+            targets: `classes`, one for each text; `labels`, any number of classes; `values`, real numbers.
+            names: Names of the values, for `values`.
+            typical: Length in tokens that is served most, for examples and timings.
+            most: Longest sequence in tokens; longer texts are cut.
+
+        Raises:
+            DataError: Too few texts, samples of several forms, targets that do not fit.
+            MissingPackageError: tokenizers is not installed.
+        """
+        from compress.data.text.from_texts import parts_of_texts
+        from compress.data.text.settings import Lengths
+
+        lengths = Lengths(typical=min(typical, most), most=most)
+        parts = parts_of_texts((train, validation, test), tokenizer, targets, names, lengths)
+        first, second, third = parts.splits
+        return Data(parts.spec, first, second, third, warnings=parts.facts, files=parts.files)
 
     @staticmethod
     def from_loaders(  # public API: each keyword is one fact about the data that loaders do not tell

@@ -21,7 +21,9 @@ from compress.core.language import gettext
 from compress.core.network_spec import ImagePreprocessing, NetworkSpec, TextPreprocessing
 from compress.core.registry import lookup, names
 from compress.core.signature import Signature
+from compress.core.user_path import user_path
 from compress.data.sources.find_images import SUFFIXES
+from compress.data.sources.text.read_lines import read_text
 from compress.export.infer_script import infer_script
 
 SCRIPT, MODEL = "infer.py", "model.onnx"
@@ -44,12 +46,16 @@ class ArtifactOutput(NamedTuple):
     failed: bool
 
 
-def run_artifact(artifact: Path, source: Path, *, trust_code: bool = False) -> Iterator[ArtifactOutput]:
+def run_artifact(
+    artifact: Path, source: str | Path, pair: str | None = None, *, trust_code: bool = False
+) -> Iterator[ArtifactOutput]:
     """Run the script of an artifact on each input.
 
     Args:
         artifact: Folder of the artifact, or a run directory with one artifact.
-        source: An image, an .npz file, or a folder of such files.
+        source: An image, an .npz file, or a folder of such files; for a network of texts a text, or a .txt file with one in
+            each line.
+        pair: The second text, for a network of pairs of texts.
         trust_code: Whether a script that this package did not write may run.
 
     Raises:
@@ -65,20 +71,22 @@ def run_artifact(artifact: Path, source: Path, *, trust_code: bool = False) -> I
             model=MODEL,
         )
         raise TrustError(msg)
-    inputs = _inputs(source)
-    for path in inputs:
-        command = [sys.executable, str(folder / SCRIPT), str(path.absolute())]
+    inputs = list(_arguments(read_spec(folder / MODEL), source, pair))
+    for title, arguments in inputs:
+        command = [sys.executable, str(folder / SCRIPT), *arguments]
         try:
             process = subprocess.run(  # noqa: S603  # this interpreter and a script that was checked above
                 command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
             )
         except subprocess.TimeoutExpired as error:
             msg = gettext(
-                "{folder} takes longer than {timeout_s:.0f} s on {path}", folder=folder / SCRIPT, timeout_s=TIMEOUT_S, path=path
+                "{folder} takes longer than {timeout_s:.0f} s on {path}",
+                folder=folder / SCRIPT,
+                timeout_s=TIMEOUT_S,
+                path=title,
             )
             raise ConversionError(msg) from error
-        title = path.name if len(inputs) > 1 else ""
-        yield ArtifactOutput(title, process.stdout + process.stderr, process.returncode != 0)
+        yield ArtifactOutput(title if len(inputs) > 1 else "", process.stdout + process.stderr, process.returncode != 0)
 
 
 def find_artifact(path: Path) -> Path:
@@ -144,6 +152,35 @@ def read_spec(path: Path) -> NetworkSpec:
 
 def _text(entries: Mapping[str, object]) -> TextPreprocessing | None:
     return TextPreprocessing.model_validate(entries["text"]) if "text" in entries else None
+
+
+def _arguments(spec: NetworkSpec, source: str | Path, pair: str | None) -> Iterator[tuple[str, list[str]]]:
+    """Title and arguments of the script for each input.
+
+    Raises:
+        DataError: There is no input, a text lacks its pair, or has one that the network does not take.
+    """
+    if spec.text is None:
+        if pair is not None:
+            msg = gettext("the network takes no texts, so {pair!r} is one input too many; leave it out", pair=pair)
+            raise DataError(msg)
+        for path in _inputs(user_path(source)):
+            yield path.name, [str(path.absolute())]
+        return
+    if spec.text.pairs == (pair is None):
+        expected = gettext("two texts") if spec.text.pairs else gettext("one text")
+        msg = gettext("the network takes {expected}; give each as one argument, in quotes", expected=expected)
+        raise DataError(msg)
+    for text in _texts(source):
+        yield text, [text] if pair is None else [text, pair]
+
+
+def _texts(source: str | Path) -> list[str]:
+    """The text, or the lines of a .txt file of this name."""
+    text = str(source)
+    if not text.endswith(".txt") or not user_path(text).is_file():
+        return [text]
+    return [line for line in read_text(user_path(text), "utf-8").splitlines() if line.strip()]
 
 
 def _inputs(source: Path) -> list[Path]:

@@ -64,9 +64,7 @@ def _normalisation(name: str, base: Path, channels: int) -> tuple[tuple[float, .
 
 def _text_spec(config: PretrainedConfig, classes: tuple[str, ...]) -> NetworkSpec:
     """Inputs of a text classifier: a free axis of tokens, as long as its table of positions."""
-    most = int(getattr(config, "max_position_embeddings", None) or 512)
-    if "roberta" in config.model_type or config.model_type in ("camembert", "longformer", "mpnet"):
-        most -= int(config.pad_token_id) + 1  # these count positions from the number of the padding token
+    most = longest_sequence(config) or 512
     shape = (BATCH, SEQUENCE)
     types = int(getattr(config, "type_vocab_size", 0) or 0)
     inputs = [
@@ -83,6 +81,51 @@ def _text_spec(config: PretrainedConfig, classes: tuple[str, ...]) -> NetworkSpe
         ),
         classes=classes,
     )
+
+
+def check_tokens(config: PretrainedConfig, name: str, spec: NetworkSpec, *, has_weights: bool) -> None:
+    """Check that a network has an embedding for each token of the data and for each place of the longest text.
+
+    The padding token becomes that of the data where the configuration names none; some networks find the last token by it. A
+    network with new weights gets the missing tokens.
+
+    Raises:
+        ModelError: Tokens or places are missing.
+    """
+    ids = spec.signature.inputs[0]
+    vocabulary = getattr(config, "vocab_size", None)
+    if isinstance(vocabulary, int) and ids.values is not None and not has_weights:
+        config.vocab_size = vocabulary = max(vocabulary, ids.values[1] + 1)
+    if isinstance(vocabulary, int) and ids.values is not None and ids.values[1] >= vocabulary:
+        msg = gettext(
+            "the tokenizer of the data has {tokens} tokens, and hf:{name} embeds {vocabulary}: give data.tokenizer the "
+            "network's own, tokenizer: model, or a network with new weights",
+            tokens=ids.values[1] + 1,
+            name=name,
+            vocabulary=vocabulary,
+        )
+        raise ModelError(msg)
+    most = longest_sequence(config)
+    if SEQUENCE in spec.signature.sizes and most is not None and spec.signature.sizes[SEQUENCE].most > most:
+        msg = gettext(
+            "the data have texts of up to {longest} tokens, and hf:{name} has {most} positions; set data.lengths.most: {most}",
+            longest=spec.signature.sizes[SEQUENCE].most,
+            name=name,
+            most=most,
+        )
+        raise ModelError(msg)
+    if spec.text is not None and getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = spec.text.pad_id
+
+
+def longest_sequence(config: PretrainedConfig) -> int | None:
+    """Tokens that a network has positions for; None where it names no number."""
+    most = getattr(config, "max_position_embeddings", None)
+    if not isinstance(most, int) or most < 1:
+        return None
+    if "roberta" in config.model_type or config.model_type in ("camembert", "longformer", "mpnet"):
+        return most - int(config.pad_token_id) - 1  # these count positions from the number of the padding token
+    return most
 
 
 def read_config(name: str, settings: ModelSettings, base: Path, *, trust_code: bool) -> PretrainedConfig:

@@ -97,7 +97,7 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         )
     )
     data_key = {**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)}
-    if recipe.data.source.startswith("python:"):  # the code does not show which data it reads
+    if not sources.is_known(recipe.data):
         data_key["splits"] = split_fingerprints(load_data())
     teachers = recipe.teacher if isinstance(recipe.teacher, tuple) else (recipe.teacher,) if recipe.teacher else ()
 

@@ -20,7 +20,8 @@ from compress.tasks.infer_text import CLASSIFY_TEXT, PREDICT_TEXT, TAG_TEXT
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.multilabel import MultiLabel
 from compress.tasks.regression import Regression
-from compress.tasks.text_metrics import ClassMacroF1, MatthewsCorrelation
+from compress.tasks.text.similarity_metric import SPEARMAN
+from compress.tasks.text_metrics import PEARSON, ClassMacroF1, MatthewsCorrelation, ValueCorrelation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,8 @@ class TextClassification(Task):
         self.inner = inner[kind]
         if kind != "single":
             # these are those of the kind
-            self.metrics = self.inner.metrics  # type: ignore[misc]
+            further = (ValueCorrelation(SPEARMAN), ValueCorrelation(PEARSON)) if kind == "regression" else ()
+            self.metrics = (*self.inner.metrics, *further)  # type: ignore[misc]
             self.capabilities = self.inner.capabilities - {"continuous_input", "image_input"}  # type: ignore[misc]
             self.infer_code = _CODES[kind]  # type: ignore[misc]
 

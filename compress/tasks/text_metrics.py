@@ -1,4 +1,4 @@
-"""Metrics of text classifiers beside accuracy: F1 as the mean of the classes, and the correlation of classes."""
+"""Metrics of texts beside accuracy: F1 as the mean of the classes, and correlations of classes and of values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from compress.core.record import Metric
 from compress.data.batch import TARGET, Tensors
 from compress.tasks.metric import Scores
 from compress.tasks.multilabel import MacroF1
+from compress.tasks.regression import VALUES
+from compress.tasks.text.similarity_metric import SPEARMAN
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+PEARSON = Metric(name="pearson", label="Pearson correlation", unit="1", higher_is_better=True)
 MCC = Metric(name="mcc", label="Matthews correlation", unit="1", higher_is_better=True)
 
 
@@ -76,3 +79,37 @@ class MatthewsCorrelation:
             return float((np.trace(table) * samples - p @ t) / np.sqrt(spread)) if spread > 0 else 0.0
 
         return value
+
+
+class ValueCorrelation:
+    """Correlation of predicted and true values over the samples, the mean over the values.
+
+        r = Σ (a − ā)(b − b̄) / √(Σ (a − ā)² Σ (b − b̄)²)
+
+    of the values themselves (Pearson), or of their ranks, equal values having the mean of theirs (Spearman).
+
+    Args:
+        info: `SPEARMAN` or `PEARSON`.
+    """
+
+    is_mean: bool = False
+
+    def __init__(self, info: Metric) -> None:
+        self.info = info
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Predicted and true values of each sample, float64 (N, 2V)."""
+        import torch
+
+        return torch.cat([outputs[VALUES].double(), targets[TARGET].double()], dim=1)
+
+    def value(self, scores: Scores) -> float:
+        """The mean correlation, in [−1, 1]; NaN where all predicted or all true values are equal."""
+        from scipy.stats import rankdata
+
+        columns = rankdata(scores, axis=0) if self.info == SPEARMAN else scores.astype(np.float64)
+        first, second = np.split(columns - columns.mean(axis=0), 2, axis=1)
+        spread = np.sqrt((first**2).sum(axis=0) * (second**2).sum(axis=0))
+        varied = spread > 0
+        each = (first * second).sum(axis=0)[varied] / spread[varied]
+        return float(each.mean()) if len(each) else float("nan")

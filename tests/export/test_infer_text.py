@@ -9,12 +9,13 @@ import torch
 pytest.importorskip("transformers")
 
 from compress.backends.export_onnx import export_onnx
+from compress.core.errors import DataError
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
 from compress.data.text.settings import Columns, Lengths, TrainedTokenizer
 from compress.export import ship_onnx
 from compress.export.manifest import write_labels, write_manifest
-from compress.export.run_artifact import is_own_script, read_spec
+from compress.export.run_artifact import is_own_script, read_spec, run_artifact
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.tasks.text_classification import TextClassification
@@ -100,3 +101,16 @@ def test_the_manifest_describes_the_tokens(artifact):
     assert "tokenizer.json" in manifest["files"]
     assert "cut at 16 tokens" in manifest["preprocessing"]
     assert manifest["inputs"][0]["shape"] == ["batch", "sequence"]
+
+
+def test_infer_runs_it_on_texts(artifact, tmp_path):
+    folder = artifact[3]
+    if artifact[1].text.pairs:
+        assert len(next(run_artifact(folder, "a cat", "a dog")).text.splitlines()) == 2
+        with pytest.raises(DataError, match="takes two texts"):
+            list(run_artifact(folder, "a cat"))
+        return
+    (tmp_path / "t.txt").write_text("a cat\n\na dog\n")
+    assert [each.title for each in run_artifact(folder, tmp_path / "t.txt")] == ["a cat", "a dog"]
+    with pytest.raises(DataError, match="takes one text"):
+        list(run_artifact(folder, "a", "b"))

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from compress.core.errors import ModelError, TrustError
-from compress.models.hugging_face_config import read_config, spec_of
+from compress.models.hugging_face_config import check_tokens, read_config, spec_of
 from compress.models.settings import ModelSettings
+from tests.models.sources.test_encoder import text_spec
 
 pytest.importorskip("transformers")
 
@@ -58,3 +59,21 @@ def test_no_checkpoint_and_no_classifier_are_errors(tmp_path):
     settings = ModelSettings(source="hf:net", args={"widht": 3})
     with pytest.raises(ModelError, match="no setting widht"):
         read_config("net", settings, tmp_path, trust_code=False)
+
+
+def test_tokens_that_the_network_lacks_are_refused_unless_it_is_new(tmp_path):
+    config(tmp_path / "net", model_type="bert", vocab_size=30, max_position_embeddings=64)
+    read = read_config("net", ModelSettings(source="hf:net"), tmp_path, trust_code=False)
+    with pytest.raises(ModelError, match="the data has 50 tokens, and hf:net embeds 30"):
+        check_tokens(read, "net", text_spec(), has_weights=True)
+    check_tokens(read, "net", text_spec(), has_weights=False)
+    assert read.vocab_size == 50
+    with pytest.raises(ModelError, match=r"up to 90 tokens, and hf:net has 64 positions; set data\.lengths\.most: 64"):
+        check_tokens(read, "net", text_spec(most=90), has_weights=True)
+
+
+def test_the_padding_token_is_that_of_the_data_where_none_is_named(tmp_path):
+    config(tmp_path / "net", model_type="gpt2", vocab_size=60)
+    read = read_config("net", ModelSettings(source="hf:net"), tmp_path, trust_code=False)
+    check_tokens(read, "net", text_spec(), has_weights=True)
+    assert read.pad_token_id == 3

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 from torchmetrics.functional.classification import multiclass_matthews_corrcoef
 
-from compress.tasks.text_metrics import ClassMacroF1, MatthewsCorrelation
+from compress.tasks.text.similarity_metric import SPEARMAN
+from compress.tasks.text_metrics import PEARSON, ClassMacroF1, MatthewsCorrelation, ValueCorrelation
 
 
 def drawn(n=80, k=4):
@@ -45,3 +47,14 @@ def test_draws_are_those_of_the_repeated_samples():
 def test_one_class_has_no_correlation():
     z, y = drawn()
     assert value(MatthewsCorrelation(), z, torch.zeros_like(y)) == 0
+
+
+@pytest.mark.parametrize(("info", "reference"), [(SPEARMAN, spearmanr), (PEARSON, pearsonr)])
+def test_correlations_of_values_equal_scipy(info, reference):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(50, 2, generator=generator).round(decimals=1)
+    z = y + torch.randn(50, 2, generator=generator)
+    scores = ValueCorrelation(info).scores({"values": z}, {"target": y}).numpy()
+    expected = np.mean([reference(z[:, column], y[:, column]).statistic for column in range(2)])
+    assert ValueCorrelation(info).value(scores) == pytest.approx(expected)
+    assert np.isnan(ValueCorrelation(info).value(scores * 0))

@@ -1,35 +1,13 @@
-"""Tables of texts → `Data`: division, tokenizer, encoding, targets, and the checks of the splits.
-
-tables ──► train, validation, test ──► tokenizer (read, or trained on train) ──► token numbers ──► `TextSplit`
-"""
+"""Tables of texts → `Data`: division into splits, then `encode`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-from torch import Tensor
-
-from compress.core.errors import DataError
-from compress.core.fact import Fact
-from compress.core.language import gettext
-from compress.core.network_spec import NetworkSpec, TextPreprocessing
-from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, TensorSpec
-from compress.data.batch import TARGET
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
-from compress.data.split_checks import find_copies, find_missing_classes
-from compress.data.text.ragged import Ragged
-from compress.data.text.settings import FILE, Columns, TrainedTokenizer
-from compress.data.text.split import IDS, MASK, TYPES, TextSplit
+from compress.data.text.encode import assemble, encode_tables
 from compress.data.text.table import TextTable, divide, limited, withhold
-from compress.data.text.targets import encode_targets
-from compress.data.text.task_splits import TaskSplits, task_splits
-from compress.data.text.tokenizer import Encoded, TextTokenizer
-from compress.data.text.tokenizer_files import load_tokenizer
-from compress.data.text.train_tokenizer import train_tokenizer
-
-SPLITS = ("training", "validation", "test")
 
 
 def build_text_data(splits: Mapping[str, TextTable], settings: DataSettings, origin: DataSource) -> Data:
@@ -48,139 +26,14 @@ def build_text_data(splits: Mapping[str, TextTable], settings: DataSettings, ori
     seed, most = settings.seed, settings.evaluation_limit
     train = withhold(limited(train, settings.limit, seed), settings.labelled, seed)
     tables = (train, limited(validation, most, seed), limited(test, most, seed))
-    _check_counts(tables, settings.source)
-    tokenizer = make_tokenizer(settings, tables[0], origin.base)
-    if (made := task_splits(tables, tokenizer, settings)) is not None:
-        return assemble(tables, made.encoded, (), made.classes, tokenizer, settings, made)
-    encoded = [tokenizer.encode(table.texts, table.pairs) for table in tables]
-    targets, classes = _targets(tables, settings.columns)
-    return assemble(tables, encoded, targets, classes, tokenizer, settings)
-
-
-def _check_counts(tables: Sequence[TextTable], source: str) -> None:
-    for name, table, least in zip(SPLITS, tables, (2, 1, 1), strict=True):
-        if len(table) < least:
-            msg = gettext(
-                "{source}: {count} {name} texts, at least {least} needed; add texts, raise `limit`, or change `validation` and "
-                "`test`",
-                source=source,
-                count=len(table),
-                name=name,
-                least=least,
-            )
-            raise DataError(msg)
-
-
-def make_tokenizer(settings: DataSettings, train: TextTable, base: Path) -> TextTokenizer:
-    """Read the tokenizer, or train it on the training texts.
-
-    Raises:
-        DataError: There is none.
-    """
-    choice, most = settings.tokenizer, settings.lengths.most
-    if isinstance(choice, TrainedTokenizer):
-        return train_tokenizer(choice, [*train.texts, *(train.pairs or ())], most)
-    if choice is None:
-        return train_tokenizer(TrainedTokenizer(train="wordpiece"), [*train.texts, *(train.pairs or ())], most)
-    return load_tokenizer(choice, base, most)
-
-
-def assemble(
-    tables: Sequence[TextTable],
-    encoded: Sequence[Encoded],
-    targets: Sequence[Mapping[str, Tensor | Ragged]],
-    classes: Sequence[str],
-    tokenizer: TextTokenizer,
-    settings: DataSettings,
-    made: TaskSplits | None = None,
-) -> Data:
-    """The data of encoded texts with their targets, checked.
-
-    Args:
-        tables: Training, validation and test texts.
-        encoded: Their token numbers.
-        targets: Their targets by name.
-        classes: Names of the classes or values.
-        tokenizer: Of the token numbers.
-        settings: The `data:` block.
-        made: Splits of a task with targets of other forms, in place of `targets`.
-    """
-    pairs = any(bool(each.types.values.any()) for each in encoded)
-    splits = (
-        made.splits
-        if made is not None
-        else [
-            TextSplit({IDS: each.ids, **({TYPES: each.types} if pairs else {})}, target, table.texts)
-            for table, each, target in zip(tables, encoded, targets, strict=True)
-        ]
-    )
-    labels = dict(zip(SPLITS, (split.labels for split in splits), strict=True))
-    judged = {name: values for name, values in labels.items() if values is not None and name != "training"}
-    facts = (*_length_facts(encoded, tokenizer), *find_copies(*splits), *find_missing_classes(judged, classes))
+    parts = assemble(tables, encode_tables(tables, settings, origin), settings)
+    train_split, validation_split, test_split = parts.splits
     return Data(
-        text_spec(
-            tokenizer,
-            settings,
-            classes,
-            pairs=pairs,
-            has_second=tables[0].pairs is not None if made is None else made.has_second,
-        ),
-        splits[0],
-        splits[1],
-        splits[2],
+        parts.spec,
+        train_split,
+        validation_split,
+        test_split,
         source=settings.source,
-        warnings=facts,
-        files={FILE: tokenizer.file},
+        warnings=parts.facts,
+        files=parts.files,
     )
-
-
-def text_spec(
-    tokenizer: TextTokenizer, settings: DataSettings, classes: Sequence[str], *, pairs: bool, has_second: bool
-) -> NetworkSpec:
-    """Specification of a network for token numbers: int64 (batch, sequence) each.
-
-    Args:
-        tokenizer: The tokenizer.
-        settings: The `data:` block, with the lengths.
-        classes: Names of the classes or values.
-        pairs: Whether second texts have a type of their own, so that `token_type_ids` is an input.
-        has_second: Whether samples are pairs of texts.
-    """
-    shape, most = (BATCH, SEQUENCE), tokenizer.max_length
-    inputs = [
-        TensorSpec(name=IDS, dtype="int64", shape=shape, values=(0, tokenizer.vocabulary - 1)),
-        TensorSpec(name=MASK, dtype="int64", shape=shape, values=(1, 1)),  # examples hold no padding
-    ]
-    if pairs:
-        inputs.append(TensorSpec(name=TYPES, dtype="int64", shape=shape, values=(0, 1)))
-    sizes = {SEQUENCE: AxisSizes(1, min(settings.lengths.typical, most), most)}
-    text = TextPreprocessing(tokenizer=tokenizer.sha256, max_length=most, pad_id=tokenizer.pad_id, pairs=has_second)
-    return NetworkSpec(signature=Signature(inputs=tuple(inputs), sizes=sizes), classes=tuple(classes), preprocessing=text)
-
-
-def _targets(tables: Sequence[TextTable], columns: Columns) -> tuple[list[dict[str, Tensor | Ragged]], tuple[str, ...]]:
-    if all(table.targets is None for table in tables):
-        return [{} for _ in tables], ()
-    if missing := [name for name, table in zip(SPLITS, tables, strict=True) if table.targets is None]:
-        msg = gettext(
-            "the {splits} texts have no targets, those of the other splits have; give the column {target} in all files",
-            splits=", ".join(missing),
-            target=columns.target,
-        )
-        raise DataError(msg)
-    names = (columns.target,) if isinstance(columns.target, str) else columns.target
-    tensors, classes = encode_targets(tables, columns.targets or ("labels" if len(names) > 1 else "classes"), names)
-    return [{TARGET: tensor} for tensor in tensors], classes
-
-
-def _length_facts(encoded: Sequence[Encoded], tokenizer: TextTokenizer) -> tuple[Fact, ...]:
-    """Facts about texts that are cut or empty, and about a tokenizer without a padding token."""
-    facts = []
-    for name, each in zip(SPLITS, encoded, strict=True):
-        if each.cut:
-            facts.append(Fact.of("data.texts_cut", name, count=each.cut, texts=len(each.ids), most=tokenizer.max_length))
-        if each.empty:
-            facts.append(Fact.of("data.texts_empty", name, count=each.empty, texts=len(each.ids)))
-    if not tokenizer.has_pad:
-        facts.append(Fact.of("data.no_padding_token", "", token=tokenizer.pad_id))
-    return tuple(facts)

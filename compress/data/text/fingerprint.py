@@ -29,7 +29,9 @@ def text_fingerprint(settings: DataSettings, origin: DataSource) -> dict[str, ob
     if origin.name == "python_docs":
         parts["python"] = platform.python_version()
     else:
-        parts["files"] = {file.name: _hash(file) for file in table_files(origin.path, origin.name)}
+        parts["files"] = {
+            str(file.relative_to(origin.path.parent)): _hash(file) for file in table_files(origin.path, origin.name)
+        }
     if isinstance(settings.tokenizer, str):
         parts["tokenizer"] = {file.name: _hash(file) for file in tokenizer_files(settings.tokenizer, origin.base)}
     return parts

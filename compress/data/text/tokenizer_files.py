@@ -97,7 +97,7 @@ def _from_hub(name: str, path: Path, most: int) -> TextTokenizer:
     if not isinstance(loaded, PreTrainedTokenizerFast):
         raise _missing(path, gettext("its tokenizer has no fast form"))
     most = min(most, loaded.model_max_length)
-    return TextTokenizer.of(loaded.backend_tokenizer, most, _pad(loaded.backend_tokenizer, loaded.pad_token))
+    return TextTokenizer.of(loaded.backend_tokenizer, most, pad_token(loaded.backend_tokenizer, loaded.pad_token))
 
 
 def _configured(tokenizer: Tokenizer, config: dict[str, object], folder: Path, most: int) -> TextTokenizer:
@@ -105,7 +105,7 @@ def _configured(tokenizer: Tokenizer, config: dict[str, object], folder: Path, m
     named = config.get("pad_token")
     pad = str(named.get("content")) if isinstance(named, dict) else named if isinstance(named, str) else None
     positions = _positions(_json(folder / "config.json"))
-    return TextTokenizer.of(tokenizer, min(most, positions or most), _pad(tokenizer, pad))
+    return TextTokenizer.of(tokenizer, min(most, positions or most), pad_token(tokenizer, pad))
 
 
 def _positions(config: dict[str, object]) -> int | None:
@@ -117,8 +117,13 @@ def _positions(config: dict[str, object]) -> int | None:
     return most - pad - 1 if kind in SHIFTED and isinstance(pad, int) else most
 
 
-def _pad(tokenizer: Tokenizer, named: str | None) -> str | None:
-    """Name of the padding token: that of the configuration, of the file's own padding, or one of the usual names."""
+def pad_token(tokenizer: Tokenizer, named: str | None) -> str | None:
+    """Name of the padding token: that of a configuration, of the file's own padding, or one of the usual names; None without.
+
+    Args:
+        tokenizer: The tokenizer.
+        named: Name in the configuration.
+    """
     own = (tokenizer.padding or {}).get("pad_token")
     candidates = (named, own, *PAD_NAMES)
     return next((name for name in candidates if name is not None and tokenizer.token_to_id(name) is not None), None)

@@ -4,6 +4,8 @@
     bpe         Sennrich et al. 2016, arXiv:1508.07909, on bytes as in GPT-2: no text has an unknown token
     unigram     Kudo 2018, arXiv:1804.10959, as in SentencePiece: for languages without spaces between words, too
 
+Two trainings of Unigram differ, so its tokenizer is kept in the user's cache, and trained once for equal texts.
+
 A single text is encoded as `[CLS] text [SEP]`, a pair as `[CLS] text [SEP] pair [SEP]`.
 """
 
@@ -16,6 +18,7 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.data.text.settings import TrainedTokenizer
 from compress.data.text.tokenizer import TextTokenizer
+from compress.data.text.tokenizer_cache import remembered
 from compress.data.text.tokenizer_files import import_tokenizers
 
 if TYPE_CHECKING:
@@ -43,7 +46,10 @@ def train_tokenizer(settings: TrainedTokenizer, texts: Sequence[str], most: int)
         raise DataError(gettext("all training texts are empty, so no tokenizer can be trained on them"))
     from tokenizers.processors import TemplateProcessing
 
-    tokenizer = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}[settings.train](settings, texts)
+    if settings.train == "unigram":
+        tokenizer = remembered(settings, texts, lambda: _unigram(settings, texts))
+    else:
+        tokenizer = (_wordpiece if settings.train == "wordpiece" else _bpe)(settings, texts)
     tokenizer.post_processor = TemplateProcessing(
         single=f"{CLS} $A {SEP}",
         pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",

@@ -22,6 +22,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.models import fit_to_data as head
 from compress.models.factory import UnfittedModel
 from compress.models.hugging_face_config import (
+    check_tokens,
     image_size,
     is_image_classifier,
     quiet_transformers,
@@ -105,8 +106,11 @@ def build(
         return _text_network(kind, name, settings, spec, base=base, trust_code=trust_code)
     config = read_config(name, settings, base, trust_code=trust_code)
     is_image = is_image_classifier(config, name)
+    has_weights = settings.weights != FRESH and CONFIG not in settings.args
     if is_image:
-        _fit_size(config, name, spec, has_weights=settings.weights != FRESH and CONFIG not in settings.args)
+        _fit_size(config, name, spec, has_weights=has_weights)
+    else:
+        check_tokens(config, name, spec, has_weights=has_weights)
     network, notes = _network(_auto(is_image), name, config, settings, base=base, trust_code=trust_code)
     if not is_image:
         takes_types = int(getattr(config, "type_vocab_size", 0) or 0) > 1
@@ -124,6 +128,8 @@ def _text_network(
     sentence = sentence_settings(name, {**settings.args, **_configured(settings)}, base)
     own = {key: value for key, value in settings.args.items() if key not in SentenceSettings.model_fields}
     config = read_config(name, settings.model_copy(update={"args": own}), base, trust_code=trust_code)
+    has_weights = settings.weights != FRESH and CONFIG not in settings.args
+    check_tokens(config, name, spec, has_weights=has_weights)
     labels = config.num_labels
     if kind == "tokens":
         config.update({"id2label": dict(enumerate(spec.classes)), "label2id": {tag: n for n, tag in enumerate(spec.classes)}})

@@ -6,7 +6,6 @@ of threads; `mismatch_reason` reports what differs. This module imports no runti
 
 from __future__ import annotations
 
-import os
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from compress.core.atomic_files import write_text
 from compress.core.errors import DeviceError
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
+from compress.core.user_path import user_cache
 
 FORMAT = 2
 """Version of the file format; raised when the meaning of the coefficients changes."""
@@ -158,9 +158,7 @@ def this_processor(hardware: Hardware | None) -> Processor | None:
 
 def default_path(device: str, threads: int = 1) -> Path:
     """Path of a device's calibration: below `$COMPRESS_CACHE`, `$XDG_CACHE_HOME/compress` or `~/.cache/compress`."""
-    own, shared = os.environ.get("COMPRESS_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    base = Path(own).expanduser() if own else (Path(shared) if shared else Path.home() / ".cache") / "compress"
-    return base.absolute() / "calibrations" / f"{device}-{threads}.json"
+    return user_cache().absolute() / "calibrations" / f"{device}-{threads}.json"
 
 
 def find_file(device: str, threads: int = 1) -> Path | None:

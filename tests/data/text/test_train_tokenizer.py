@@ -7,6 +7,12 @@ from compress.data.text.settings import TrainedTokenizer
 from compress.data.text.train_tokenizer import SPECIAL, train_tokenizer
 from tests.data.text.toy_texts import toy_rows
 
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+
+
 TEXTS = [text for text, _ in toy_rows(200)]
 CHINESE = ["这家酒店的服务很好", "房间很小而且不干净", "酒店位置不错,服务也好", "早餐很差,房间不好"] * 5
 
@@ -31,7 +37,7 @@ def test_chinese_texts_have_known_tokens(kind):
     assert encoded.ids.lengths[0] > 3
 
 
-@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
 def test_training_repeats_itself(kind):
     settings = TrainedTokenizer(train=kind, vocabulary=290)
     assert train_tokenizer(settings, TEXTS, 64).file == train_tokenizer(settings, TEXTS, 64).file
