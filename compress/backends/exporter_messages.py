@@ -30,7 +30,7 @@ def quiet_exporters() -> Iterator[None]:
         ):  # torch.export prints an incomplete graph on failure
             for category in (DeprecationWarning, FutureWarning, UserWarning):
                 warnings.filterwarnings(
-                    "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision)(\..*)?"
+                    "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision|<eval_with_key>)(\..*)?"
                 )
             warnings.filterwarnings("ignore", message="You are using the legacy TorchScript-based", category=DeprecationWarning)
             warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
 from compress.core.user_path import user_path
 from compress.data.settings import DataSettings
-from compress.models.settings import TEACHER, ModelSettings, split_source
+from compress.models.settings import ModelSettings, split_source
 from compress.tasks.base import Task
 from compress.train.loss_term import LossTerm
 from compress.train.settings import FinetuneSettings
@@ -97,8 +97,9 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
     model = dict(draft.models).get(("model",))
     yield from check_order(draft.chain, start_form(model.form if model is not None else "torch", torch_stage(draft.chain)))
     yield from check_given_file(draft, base)
-    if model is not None and model.source == TEACHER and not draft.has_teacher:
-        yield ("model", "source"), gettext("the recipe has no teacher to copy; add `teacher: {source: …, train: {…}}`")
+    if model is not None and model.needs_teacher and not draft.has_teacher:
+        advice = gettext("the recipe has no teacher; add `teacher: {source: …, train: {…}}`")
+        yield ("model", "source"), gettext("{source} starts from the teacher, but {advice}", source=model.source, advice=advice)
     yield from check_teacher(draft.chain, has_teacher=draft.has_teacher)
     yield from check_reference(draft)
     yield from check_packages(draft.chain)

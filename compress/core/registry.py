@@ -115,6 +115,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch files with weights_only"),
     Entry("model", "onnx", "compress.models.sources.onnx_conversion:build", "an ONNX file as the start of a chain"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
+    Entry("model", "text_student", "compress.models.sources.text_student:build",
+          "Tang et al. 2019, arXiv:1903.12136; Kim 2014, arXiv:1408.5882", {"package": "torch"}),
     Entry("model", "teacher", "compress.models.sources.teacher:build", "a copy of the recipe's trained teacher"),
 
     Entry("loss", "response", "compress.distill.losses.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),

@@ -19,7 +19,7 @@ from compress.models.settings import brings_weights
 
 RUNTIMES = {name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt")}
 """Packages that `infer.py` imports, by runtime."""
-ARCHITECTURES = {"torchvision": "torchvision", "timm": "timm"}
+ARCHITECTURES = {"torchvision": "torchvision", "timm": "timm", "text_student": "compress"}
 """Package by prefix of the source of a network."""
 CHECK = "unknown to compress: check it with the publisher"
 SHORT = 60

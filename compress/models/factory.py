@@ -99,7 +99,7 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, b
     """The network with its stem, before head and channels are fitted; uses the global random state."""
     from compress.models import small_image_stem as stem
     from compress.models.check_network import unwrap_network
-    from compress.models.text.keep_layers import keep_layers
+    from compress.models.text.reduce_text import reduce_text
 
     kind, rest = split_source(settings.source)
     if kind not in names("model"):
@@ -109,11 +109,10 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, b
             hint=nearest(kind, names("model")),
         )
         raise ModelError(msg)
-    whole = settings.model_copy(update={"keep_layers": None})
+    whole = settings.model_copy(update={"keep_layers": None, "factorize_embeddings": None})
     draft: UnfittedModel = lookup("model", kind).load()(rest, whole, spec, task=task, base=base, trust_code=trust_code)
     module, unwrapped = unwrap_network(draft.module)
-    kept = keep_layers(module, settings.keep_layers, settings.source) if settings.keep_layers is not None else ()
-    draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped, *kept))
+    draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped, *reduce_text(module, settings, settings.source)))
     if settings.small_stem and kind != "file":  # the architecture of a file has its stem before its weights are loaded
         return UnfittedModel(draft.module, draft.classes, (*draft.notes, *stem.use_small_stem(draft.module)))
     return draft

@@ -13,7 +13,9 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.registry import names
 from compress.core.stage import Form
+from compress.models.text.embedding_rank import EmbeddingRank
 from compress.models.text.layer_choice import KeptLayers
+from compress.models.text.student_settings import read_student
 from compress.train.settings import Training
 
 FRESH = "fresh"
@@ -72,6 +74,7 @@ class ModelSettings(FrozenModel):
 
     Attributes:
         source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `detector:NAME`, `segmenter:small`, `anomaly:small`,
+            `text_student:bilstm`, `text_student:cnn` or `text_student:mlp` (`args` are those of `StudentSettings`),
             `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code). For `model:` also
             `teacher`, a copy of the recipe's teacher (the first of several) as its training left it.
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
@@ -86,6 +89,8 @@ class ModelSettings(FrozenModel):
             and the max-pooling after it is removed. The record has a note.
         keep_layers: For text encoders of transformers: the layers that are kept, with their weights, such as `[0, 2, 4]`, or
             `{count: 3, choose: even}`; see `LayerChoice`. None for all.
+        factorize_embeddings: For text networks: rank of two factors in place of the table of tokens, or `{energy: 0.9}`, see
+            `EmbeddingEnergy`. None for none.
     """
 
     source: str
@@ -94,6 +99,7 @@ class ModelSettings(FrozenModel):
     args: dict[str, object] = Field(default_factory=dict)
     small_stem: bool = False
     keep_layers: KeptLayers | None = None
+    factorize_embeddings: EmbeddingRank | None = None
 
     @field_validator("source", "architecture")
     @classmethod
@@ -104,6 +110,12 @@ class ModelSettings(FrozenModel):
     def trained(self) -> bool:
         """Whether its initial weights are trained; all but new weights are."""
         return brings_weights(self.source, self.weights, self.args)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it is made of the recipe's trained teacher: a copy, or a student that starts from its embeddings."""
+        is_student = self.source.startswith("text_student:") and self.args.get("embeddings") == TEACHER
+        return self.source == TEACHER or is_student
 
     @property
     def reference(self) -> ModelSettings | None:
@@ -140,9 +152,17 @@ class ModelSettings(FrozenModel):
         return value
 
     @model_validator(mode="after")
-    def _has_layers_to_keep(self) -> Self:
+    def _has_the_parts_of_a_text_network(self) -> Self:
         source = self.architecture or self.source
-        if self.keep_layers is not None and split_source(source)[0] not in WITH_LAYERS:
+        kind = split_source(source)[0]
+        if self.factorize_embeddings is not None and kind not in (*WITH_LAYERS, "text_student"):
+            msg = gettext(
+                "factorize_embeddings is for networks with tokens, from hf:, encoder:, text_student:, python: or teacher; "
+                "{source} has none, so leave it out",
+                source=source,
+            )
+            raise ValueError(msg)
+        if self.keep_layers is not None and kind not in WITH_LAYERS:
             msg = gettext(
                 "keep_layers chooses layers of text encoders, from hf:, encoder:, python: or teacher; {source} has no such "
                 "layers, so leave keep_layers out",
@@ -152,7 +172,10 @@ class ModelSettings(FrozenModel):
         return self
 
     @model_validator(mode="after")
-    def _copies_as_it_is(self) -> Self:
+    def _has_arguments_of_its_kind(self) -> Self:
+        kind, name = split_source(self.source)
+        if kind == "text_student":
+            read_student(name, self.args)
         if self.source == TEACHER and (self.args or self.small_stem or self.weights is not None):
             msg = gettext("a copy of the teacher has its network and weights: leave out args, weights and small_stem")
             raise ValueError(msg)
@@ -197,10 +220,9 @@ class TeacherSettings(ModelSettings):
 
     train: Training | None = None
 
-    @field_validator("source", "architecture")
-    @classmethod
-    def _is_no_copy(cls, value: str | None) -> str | None:
-        if value == TEACHER:
-            msg = gettext("a teacher cannot be a copy of the teacher; name the source of its network")
+    @model_validator(mode="after")
+    def _needs_no_teacher(self) -> Self:
+        if self.needs_teacher:
+            msg = gettext("a teacher cannot start from the teacher; name a network that does not")
             raise ValueError(msg)
-        return value
+        return self

@@ -169,10 +169,8 @@ class PipelineExecutor(RunState):
             from compress.models.sources.onnx_file import given_candidate
 
             return given_candidate(network.file, self.data.spec)
-        if network.copies is not None:
-            from compress.models.sources.teacher import copy_teacher
-
-            module, notes = copy_teacher(self.teachers[0].candidate().network(), network.copies)
+        if network.from_teacher is not None:
+            module, notes = network.from_teacher(self.teachers[0].candidate().network(), self.data.spec)
             return Candidate(self.data.spec, module), notes
         module, notes = network.build(self.data.spec)
         return Candidate(self.data.spec, module), notes

@@ -17,6 +17,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.registry_field import name_of
 from compress.core.stage import Stage
 from compress.core.user_path import user_path
+from compress.models.settings import TEACHER
 from compress.models.text.layer_choice import LayerChoice, count_kept
 from compress.train.settings import Training
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 BuildNetwork = Callable[[NetworkSpec], "tuple[nn.Module, tuple[Fact, ...]]"]
+BuildFromTeacher = Callable[["nn.Module", NetworkSpec], "tuple[nn.Module, tuple[Fact, ...]]"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class NetworkPlan:
         architecture: Where it is from, without weights; None for a network that was built in Python.
         file: The ONNX file that the chain starts from, in place of a torch network.
         converted: The ONNX file that the torch network is converted from.
-        copies: For a copy of the run's first trained teacher: its block of the recipe, with the layers to keep.
+        from_teacher: For a network that is made of the run's first trained teacher: makes it, from the teacher's module.
     """
 
     key: Mapping[str, object]
@@ -53,7 +55,7 @@ class NetworkPlan:
     architecture: ModelSettings | None = None
     file: Path | None = None
     converted: Path | None = None
-    copies: ModelSettings | None = None
+    from_teacher: BuildFromTeacher | None = None
 
     @property
     def file_sha256(self) -> str:
@@ -119,36 +121,54 @@ def plan_network(
     )
 
 
-def copy_of_teacher(settings: ModelSettings, teachers: Sequence[NetworkPlan]) -> NetworkPlan:
-    """A copy of the first trained teacher, which the run takes from the teacher's output.
+def network_from_teacher(settings: ModelSettings, network: NetworkPlan, teachers: Sequence[NetworkPlan]) -> NetworkPlan:
+    """A network that is made of the first trained teacher: a copy of it, or a student that starts from its embeddings.
 
     Args:
-        settings: Its block of the recipe, with source `teacher`.
+        settings: Its block of the recipe.
+        network: Its plan without the teacher.
         teachers: Plans of the teachers.
 
     Raises:
         ModelError: There is no teacher.
     """
     if not teachers:
-        msg = gettext("source `teacher` copies the teacher of the run, and there is none; add one")
-        raise ModelError(msg)
-    teacher = teachers[0]
+        raise ModelError(
+            gettext("{source} starts from the teacher of the run, and there is none; add one", source=settings.source)
+        )
+    if settings.source == TEACHER:
+        return _copy_of_teacher(settings, teachers[0])
 
-    def build(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
+    def build(teacher: nn.Module, spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
+        from compress.models.sources.text_student import fill_from_teacher
+
+        student, notes = network.build(spec)
+        return student, (*notes, *fill_from_teacher(student, teacher, settings.source))
+
+    return replace(network, from_teacher=build)
+
+
+def _copy_of_teacher(settings: ModelSettings, teacher: NetworkPlan) -> NetworkPlan:
+    def build(trained: nn.Module, _: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
         from compress.models.sources.teacher import copy_teacher
 
-        return copy_teacher(teacher.build_architecture(spec)[0], settings)
+        return copy_teacher(trained, settings)
+
+    def build_architecture(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
+        return build(teacher.build_architecture(spec)[0], spec)
 
     architecture, layers = teacher.architecture, settings.keep_layers
     if architecture is not None and layers is not None:  # layers differ by their weights alone, so their number is enough
         architecture = architecture.model_copy(update={"keep_layers": LayerChoice(count=count_kept(layers), choose="first")})
+    if architecture is not None and settings.factorize_embeddings is not None:
+        architecture = architecture.model_copy(update={"factorize_embeddings": settings.factorize_embeddings})
     return NetworkPlan(
         key={"settings": settings.model_dump(mode="json"), "teacher": teacher.key},
-        build=build,
-        build_architecture=build,
+        build=build_architecture,
+        build_architecture=build_architecture,
         trained=teacher.trained or teacher.training is not None,
         architecture=architecture,
-        copies=settings,
+        from_teacher=build,
     )
 
 

@@ -21,14 +21,14 @@ from compress.core.language import Language, gettext
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
 from compress.core.stage import Form, Stage
-from compress.models.settings import TEACHER, ModelSettings
+from compress.models.settings import ModelSettings
 from compress.pipeline.network_plan import (
     NetworkPlan,
     as_converted,
     copies_of,
-    copy_of_teacher,
     given_file,
     needs_torch,
+    network_from_teacher,
     network_of_module,
     network_of_source,
     plan_network,
@@ -112,14 +112,16 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         return plan
 
     taught = tuple(as_converted(network(teacher, teacher.train), "teacher") for teacher in teachers)
-    is_copy = recipe.model.source == TEACHER
+    model = as_converted(network(recipe.model), stage)
+    if recipe.model.needs_teacher:
+        model = network_from_teacher(recipe.model, model, taught)
     return Plan(
         name=recipe.name,
         seed=recipe.seed,
         task=task,
         data_key=data_key,
         load_data=load_data,
-        model=copy_of_teacher(recipe.model, taught) if is_copy else as_converted(network(recipe.model), stage),
+        model=model,
         teachers=taught,
         stages=recipe.stages,
         budget=recipe.budget,
@@ -173,10 +175,10 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
     form: Form = "torch" if given is None or stage else "onnx"
     stages, budget = _validate(name, stages, budget, task, has_teacher=bool(teachers), form=form)
     teacher_networks = [network_of_module(module, data.spec) for module in teachers]
-    if model == TEACHER:
-        network = copy_of_teacher(ModelSettings(source=TEACHER), teacher_networks)
-    elif isinstance(model, str):
+    if isinstance(model, str):
         network = network_of_source(model, task, seed, stage)
+        if (settings := ModelSettings(source=model)).needs_teacher:
+            network = network_from_teacher(settings, network, teacher_networks)
     else:
         network = network_of_module(model, data.spec)
     data_key: dict[str, object] = {"source": data.source, "fingerprints": split_fingerprints(data)}

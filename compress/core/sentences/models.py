@@ -45,6 +45,20 @@ SENTENCES: Sentences = {
     "models.fresh_head": "{count} weights of {subject} are not in its files, and are newly initialised: {first}",
     "models.converted_to_float32": "{count} tensors of {subject} were converted from {dtype} to float32",
     "models.layers_kept": "layers {kept} of the {depth} layers of {subject} are kept, with their weights",
+    "models.embeddings_from_teacher": (
+        "{subject} starts from the vectors of the teacher's tokens, projected to width {width}, with {kept:.1%} of the variance"
+    ),
+    "models.embeddings_factorized": (
+        "embeddings of {subject}: {before:,} parameters of width {width} become {after:,} by rank {rank}, with {kept:.1%} of "
+        "the variance"
+    ),
+    "models.vocabulary_pruned": (
+        "{subject} keeps the vectors of {after:,} of its {before:,} tokens, those of the pruned tokenizer: "
+        "{parameters:,} parameters less"
+    ),
+    "models.vocabulary_mapped": (
+        "{subject} keeps all {before:,} tokens, and the {after:,} of the pruned tokenizer are mapped to them"
+    ),
     "models.teacher_copied": "the network is a copy of the trained teacher",
     "models.fitted_by_timm": "timm:{subject} with pretrained weights: timm adapted head and first layer to the data",
     "models.partition_size": "{subject}: partition size 7 → {after}, a divisor of the image size of {pixels} pixels",

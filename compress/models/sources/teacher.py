@@ -15,7 +15,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.settings import ModelSettings
-from compress.models.text.keep_layers import keep_layers
+from compress.models.text.reduce_text import reduce_text
 from compress.tasks.base import Task
 
 
@@ -37,9 +37,7 @@ def copy_teacher(teacher: nn.Module, settings: ModelSettings) -> tuple[nn.Module
         settings: The `model:` block, which may choose layers.
 
     Raises:
-        ModelError: Layers are chosen that it does not have.
+        ModelError: Layers are chosen that it does not have, or its embeddings cannot be factorized.
     """
-    notes: tuple[Fact, ...] = (Fact.of("models.teacher_copied"),)
-    if settings.keep_layers is not None:
-        notes += keep_layers(teacher, settings.keep_layers, gettext("the teacher"))
-    return teacher.eval(), notes
+    notes = reduce_text(teacher, settings, gettext("the teacher"))
+    return teacher.eval(), (Fact.of("models.teacher_copied"), *notes)

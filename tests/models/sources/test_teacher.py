@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from compress import Data, Pipeline, Train
 from compress.config.recipe import LoadedRecipe, loads
@@ -13,7 +14,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
 from compress.models.factory import build_model
 from compress.models.saved_network import load, read_description
-from compress.models.settings import ModelSettings
+from compress.models.settings import ModelSettings, TeacherSettings
 from compress.models.text.keep_layers import find_pretrained
 from compress.models.text.layer_choice import LayerChoice
 from compress.pipeline.plan import from_recipe
@@ -96,10 +97,10 @@ def test_a_network_of_the_caller_is_copied_from_a_teacher_of_the_caller(tmp_path
 
 def test_a_copy_needs_a_teacher(tmp_path):
     text = RECIPE.replace("teacher: {source", "tracking: {} #")
-    with pytest.raises(RecipeError, match="the recipe has no teacher to copy"):
+    with pytest.raises(RecipeError, match="teacher starts from the teacher, but the recipe has no teacher"):
         loads(text, base=tmp_path)
-    with pytest.raises(RecipeError, match="a teacher cannot be a copy of the teacher"):
-        loads(RECIPE.replace('"hf:bert"', "teacher"), base=tmp_path)
+    with pytest.raises(ValidationError, match="a teacher cannot start from the teacher"):
+        TeacherSettings(source="teacher")
     with pytest.raises(ModelError, match="here there is none"):
         build_model(ModelSettings(source="teacher"), spec(), seed=0, base=tmp_path)
 

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from compress.core.errors import ModelError
+from compress.core.kept_tokens import KeptTokens
+from compress.core.sentences import render
+from compress.models.text.fit_vocabulary import WholeVocabulary, fit_vocabulary
+from compress.models.text.keep_layers import LAYERS
+from tests.models.text.test_keep_layers import OTHER, SMALL
+from tests.models.text.test_students import make
+
+transformers = pytest.importorskip("transformers")
+
+NUMBERS = (0, 1, 2, 5, 8, 13, 21, 34)
+KEPT = KeptTokens.of(NUMBERS, 40)
+
+
+def masked(kind: str, **changes: object) -> nn.Module:
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(kind, **{**OTHER.get(kind, SMALL), "num_labels": 3, **changes})
+    network = transformers.AutoModelForMaskedLM.from_config(config).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+class Logits(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LAYERS if not kind.startswith("deberta")])
+@torch.no_grad()
+def test_the_answers_are_those_for_the_tokens_that_are_left_with_tied_output_layers(kind):
+    network = Logits(masked(kind))
+    ids = torch.randint(2, len(NUMBERS), (2, 7), generator=torch.Generator().manual_seed(2))
+    mask = torch.ones_like(ids)
+    expected = network(torch.tensor(NUMBERS)[ids], mask)[..., list(NUMBERS)]
+    before = sum(parameter.numel() for parameter in network.parameters())
+    mapped, _ = fit_vocabulary(network, KEPT, "hf:net", whole=True)
+    torch.testing.assert_close(mapped(ids, mask), expected, atol=1e-6, rtol=0)
+    assert sum(parameter.numel() for parameter in mapped.parameters()) == before
+    pruned, (note,) = fit_vocabulary(network, KEPT, "hf:net")
+    torch.testing.assert_close(pruned(ids, mask), expected, atol=1e-6, rtol=0)
+    inner = pruned.network
+    table = inner.get_input_embeddings()
+    assert (table.num_embeddings, inner.config.vocab_size) == (8, 8)
+    assert inner.get_output_embeddings().weight is table.weight
+    saved = before - sum(parameter.numel() for parameter in pruned.parameters())
+    assert saved == 32 * (table.weight.shape[1] + 1)  # vectors and biases
+    assert f"8 of its 40 tokens, those of the pruned tokenizer: {saved:,} parameters less" in render(note)
+
+
+def test_padding_that_counts_positions_may_not_move():
+    network = masked("roberta", pad_token_id=1)
+    assert network.config.pad_token_id == 1
+    with pytest.raises(ModelError, match="counts positions from its padding token 1"):
+        fit_vocabulary(network, KeptTokens.of((1, 5, 8), 40), "hf:net")
+
+
+@torch.no_grad()
+def test_small_students_are_fitted_and_special_tokens_renumbered(tmp_path):
+    network = masked("bert", pad_token_id=5)
+    fit_vocabulary(network, KEPT, "hf:net")
+    assert (network.config.pad_token_id, network.get_input_embeddings().padding_idx) == (3, 3)
+    network.save_pretrained(tmp_path)
+    again = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+    ids = torch.tensor([[2, 3, 4]])
+    torch.testing.assert_close(again(ids).logits, network(ids).logits)
+    student = make("mlp")
+    ids, mask = torch.tensor([[1, 3]]), torch.ones(1, 2).long()
+    kept = KeptTokens.of((0, 4, 9, 20), 30)
+    expected = student(torch.tensor(kept.numbers)[ids], mask)
+    fitted, _ = fit_vocabulary(student, kept, "text_student:mlp")
+    torch.testing.assert_close(fitted(ids, mask), expected)
+    assert fit_vocabulary(fitted, kept, "text_student:mlp") == (fitted, ())
+    with pytest.raises(ModelError, match="has 30 tokens, and the tokenizer had 50 before it was pruned to 2"):
+        fit_vocabulary(make("mlp"), KeptTokens.of((1, 2), 50), "text_student:mlp")
+    assert isinstance(fit_vocabulary(make("cnn"), kept, "a", whole=True)[0], WholeVocabulary)
