@@ -30,9 +30,11 @@ def quiet_exporters() -> Iterator[None]:
         ):  # torch.export prints an incomplete graph on failure
             for category in (DeprecationWarning, FutureWarning, UserWarning):
                 warnings.filterwarnings(
-                    "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision|<eval_with_key>)(\..*)?"
+                    "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|copyreg|torchvision)(\..*)?"
                 )
             warnings.filterwarnings("ignore", message="You are using the legacy TorchScript-based", category=DeprecationWarning)
+            # from code that torch generates for recurrences, which has no module
+            warnings.filterwarnings("ignore", message="_check_is_size will be removed", category=FutureWarning)
             warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
             yield
     finally:
