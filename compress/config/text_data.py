@@ -13,7 +13,7 @@ from compress.config.pydantic_messages import Finding
 from compress.core.language import gettext
 from compress.core.user_path import user_path
 from compress.data.settings import DataSettings, misplaced_message
-from compress.data.text.settings import MODEL, Targets
+from compress.data.text.settings import MODEL, PrunedTokenizer, Targets
 from compress.models.settings import ModelSettings, split_source
 from compress.tasks.base import Task
 
@@ -36,7 +36,7 @@ def check_text_data(data: DataSettings, models: Sequence[tuple[KeyPath, ModelSet
     """
     for field in data.misplaced:
         yield ("data", field), misplaced_message(data, field)
-    if data.is_text and data.tokenizer == MODEL and tokenizer_of(settings for _, settings in models) is None:
+    if data.is_text and data.tokenizer_source == MODEL and tokenizer_of(settings for _, settings in models) is None:
         yield (
             ("data", "tokenizer"),
             gettext(
@@ -58,9 +58,11 @@ def complete_text_data(data: DataSettings, models: Iterable[ModelSettings], task
     if not data.is_text:
         return data
     update: dict[str, object] = {}
-    source = tokenizer_of(models) if data.tokenizer in (None, MODEL) else None
-    if source is not None and (data.tokenizer == MODEL or has_tokenizer(source, base)):
-        update["tokenizer"] = source
+    is_model = data.tokenizer_source == MODEL
+    source = tokenizer_of(models) if is_model or data.tokenizer is None else None
+    if source is not None and (is_model or has_tokenizer(source, base)):
+        choice = data.tokenizer
+        update["tokenizer"] = choice.model_copy(update={"of": source}) if isinstance(choice, PrunedTokenizer) else source
     targets = TARGETS.get(task.name, {}).get(str(getattr(task, "kind", getattr(task, "pairs", ""))))
     if targets is not None and data.columns.targets is None:
         update["columns"] = data.columns.model_copy(update={"targets": targets})

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from compress.core.errors import SignatureError
 from compress.core.frozen_model import FrozenModel
+from compress.core.kept_tokens import KeptTokens
 from compress.core.language import gettext
 from compress.core.signature import BATCH, Signature, TensorSpec
 
@@ -43,6 +44,7 @@ class TextPreprocessing(FrozenModel):
         max_length: Longest sequence in tokens; longer ones are cut.
         pad_id: Token that fills the shorter sequences of a batch.
         pairs: Whether a sample is two texts.
+        kept: The tokens that were left of a larger vocabulary; None for a tokenizer as it was.
     """
 
     kind: Literal["text"] = "text"
@@ -50,6 +52,7 @@ class TextPreprocessing(FrozenModel):
     max_length: int = Field(default=512, ge=1)
     pad_id: int = Field(default=0, ge=0)
     pairs: bool = False
+    kept: KeptTokens | None = None
 
 
 class NetworkSpec(FrozenModel):
@@ -155,6 +158,12 @@ class NetworkSpec(FrozenModel):
     def text(self) -> TextPreprocessing | None:
         """Preprocessing of a text; None where the inputs are no texts."""
         return self.preprocessing if isinstance(self.preprocessing, TextPreprocessing) else None
+
+    def without_kept(self) -> NetworkSpec:
+        """The same specification without the tokens that were left of a larger vocabulary."""
+        if self.text is None or self.text.kept is None:
+            return self
+        return self.model_copy(update={"preprocessing": self.text.model_copy(update={"kept": None})})
 
     @property
     def mean(self) -> tuple[float, ...]:

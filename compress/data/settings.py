@@ -14,7 +14,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.registry import lookup, names
 from compress.core.user_path import user_path
-from compress.data.text.settings import Columns, Lengths, Masking, TrainedTokenizer
+from compress.data.text.settings import Columns, Lengths, Masking, PrunedTokenizer, TrainedTokenizer
 
 if TYPE_CHECKING:
     from compress.tasks.capability import Capability
@@ -61,7 +61,8 @@ class DataSettings(FrozenModel):
         columns: Columns of a table of texts.
         tokenizer: Of texts: `model`, that of the `hf:` network of the recipe (of its teacher, if it has one); a folder with
             `tokenizer.json`, the file itself, or a name on the hub; or `{train: wordpiece, vocabulary: 8000}` to train one on
-            the training texts. None is `model` where the recipe has such a network, else a trained WordPiece tokenizer.
+            the training texts; or `{of: model, keep: used}`, one without the tokens that the training texts never use. None is
+            `model` where the recipe has such a network, else a trained WordPiece tokenizer.
         lengths: Lengths of sequences in tokens; longer texts are cut.
         masking: How tokens are masked for the task `masked_language_model`.
         encoding: Character encoding of files with texts.
@@ -84,7 +85,7 @@ class DataSettings(FrozenModel):
     std: tuple[Annotated[float, Field(gt=0.0)], ...] | None = None
     seed: int = 0
     columns: Columns = Columns()
-    tokenizer: TrainedTokenizer | str | None = None
+    tokenizer: TrainedTokenizer | PrunedTokenizer | str | None = None
     lengths: Lengths = Lengths()
     masking: Masking = Masking()
     encoding: str = "utf-8"
@@ -106,6 +107,12 @@ class DataSettings(FrozenModel):
         name = self.source.partition(":")[0]
         kind = lookup("data", name).options.get("kind", "image") if name in names("data") else "any"
         return None if kind == "any" else kind == "text"
+
+    @property
+    def tokenizer_source(self) -> str | None:
+        """Where the tokenizer is read from; None where none is read."""
+        choice = self.tokenizer
+        return choice.of if isinstance(choice, PrunedTokenizer) else choice if isinstance(choice, str) else None
 
     @property
     def misplaced(self) -> tuple[str, ...]:

@@ -110,9 +110,11 @@ def construct_model(settings: ModelSettings, spec: NetworkSpec, *, task: Task, b
         )
         raise ModelError(msg)
     whole = settings.model_copy(update={"keep_layers": None, "factorize_embeddings": None})
-    draft: UnfittedModel = lookup("model", kind).load()(rest, whole, spec, task=task, base=base, trust_code=trust_code)
+    plain = spec.without_kept()
+    draft: UnfittedModel = lookup("model", kind).load()(rest, whole, plain, task=task, base=base, trust_code=trust_code)
     module, unwrapped = unwrap_network(draft.module)
-    draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped, *reduce_text(module, settings, settings.source)))
+    module, reduced = reduce_text(module, settings, spec, settings.source)
+    draft = UnfittedModel(module, draft.classes, (*draft.notes, *unwrapped, *reduced))
     if settings.small_stem and kind != "file":  # the architecture of a file has its stem before its weights are loaded
         return UnfittedModel(draft.module, draft.classes, (*draft.notes, *stem.use_small_stem(draft.module)))
     return draft

@@ -91,6 +91,8 @@ class ModelSettings(FrozenModel):
             `{count: 3, choose: even}`; see `LayerChoice`. None for all.
         factorize_embeddings: For text networks: rank of two factors in place of the table of tokens, or `{energy: 0.9}`, see
             `EmbeddingEnergy`. None for none.
+        whole_vocabulary: For data with a pruned tokenizer: keep the vectors of all tokens, and map the data's tokens to them,
+            as a teacher does by default. False keeps those of the tokens that are left.
     """
 
     source: str
@@ -100,6 +102,7 @@ class ModelSettings(FrozenModel):
     small_stem: bool = False
     keep_layers: KeptLayers | None = None
     factorize_embeddings: EmbeddingRank | None = None
+    whole_vocabulary: bool = False
 
     @field_validator("source", "architecture")
     @classmethod
@@ -219,6 +222,7 @@ class TeacherSettings(ModelSettings):
     """
 
     train: Training | None = None
+    whole_vocabulary: bool = True
 
     @model_validator(mode="after")
     def _needs_no_teacher(self) -> Self:

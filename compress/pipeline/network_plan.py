@@ -149,10 +149,10 @@ def network_from_teacher(settings: ModelSettings, network: NetworkPlan, teachers
 
 
 def _copy_of_teacher(settings: ModelSettings, teacher: NetworkPlan) -> NetworkPlan:
-    def build(trained: nn.Module, _: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
+    def build(trained: nn.Module, spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
         from compress.models.sources.teacher import copy_teacher
 
-        return copy_teacher(trained, settings)
+        return copy_teacher(trained, settings, spec)
 
     def build_architecture(spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
         return build(teacher.build_architecture(spec)[0], spec)
@@ -160,8 +160,11 @@ def _copy_of_teacher(settings: ModelSettings, teacher: NetworkPlan) -> NetworkPl
     architecture, layers = teacher.architecture, settings.keep_layers
     if architecture is not None and layers is not None:  # layers differ by their weights alone, so their number is enough
         architecture = architecture.model_copy(update={"keep_layers": LayerChoice(count=count_kept(layers), choose="first")})
-    if architecture is not None and settings.factorize_embeddings is not None:
-        architecture = architecture.model_copy(update={"factorize_embeddings": settings.factorize_embeddings})
+    if architecture is not None:
+        own: dict[str, object] = {"whole_vocabulary": settings.whole_vocabulary}
+        if settings.factorize_embeddings is not None:
+            own["factorize_embeddings"] = settings.factorize_embeddings
+        architecture = architecture.model_copy(update=own)
     return NetworkPlan(
         key={"settings": settings.model_dump(mode="json"), "teacher": teacher.key},
         build=build_architecture,

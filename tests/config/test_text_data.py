@@ -2,6 +2,7 @@ import pytest
 
 from compress.config.recipe import loads, resolved_yaml
 from compress.core.errors import RecipeError
+from compress.data.text.settings import PrunedTokenizer
 
 RECIPE = """
 name: a
@@ -46,3 +47,14 @@ def test_faults_have_their_lines(tmp_path):
         read(tmp_path, ", image_size: 32")
     with pytest.raises(RecipeError, match=r"data\.tokenizer: neither the model nor a teacher"):
         read(tmp_path, ", tokenizer: model")
+
+
+def test_a_pruned_tokenizer_is_that_of_the_recipes_network(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tokenizer.json").touch()
+    for data in (", tokenizer: {keep: used}", ", tokenizer: {of: model, keep: used}"):
+        assert read(tmp_path, data, model="hf:net").data.tokenizer == PrunedTokenizer(of="net", keep="used")
+    with pytest.raises(RecipeError, match="neither the model nor a teacher is an hf: network with a tokenizer"):
+        read(tmp_path, ", tokenizer: {keep: used}")
+    with pytest.raises(RecipeError, match="keep"):
+        read(tmp_path, ", tokenizer: {of: model, keep: all}", model="hf:net")

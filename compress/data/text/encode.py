@@ -20,7 +20,7 @@ from compress.data.batch import TARGET, Split
 from compress.data.settings import DataSettings, DataSource
 from compress.data.split_checks import find_copies, find_missing_classes
 from compress.data.text.ragged import Ragged
-from compress.data.text.settings import FILE, Columns, TrainedTokenizer
+from compress.data.text.settings import FILE, Columns, PrunedTokenizer, TrainedTokenizer
 from compress.data.text.split import IDS, MASK, TYPES, TextSplit
 from compress.data.text.table import TextTable
 from compress.data.text.targets import encode_targets
@@ -87,7 +87,7 @@ def _check_counts(tables: Sequence[TextTable], source: str) -> None:
 
 
 def make_tokenizer(settings: DataSettings, train: TextTable, base: Path) -> TextTokenizer:
-    """Read the tokenizer, or train it on the training texts.
+    """Read the tokenizer and prune it, or train it on the training texts.
 
     Raises:
         DataError: There is none.
@@ -97,6 +97,8 @@ def make_tokenizer(settings: DataSettings, train: TextTable, base: Path) -> Text
         return train_tokenizer(choice, [*train.texts, *(train.pairs or ())], most)
     if choice is None:
         return train_tokenizer(TrainedTokenizer(train="wordpiece"), [*train.texts, *(train.pairs or ())], most)
+    if isinstance(choice, PrunedTokenizer):
+        return load_tokenizer(choice.of, base, most).pruned([*train.texts, *(train.pairs or ())])
     return load_tokenizer(choice, base, most)
 
 
@@ -162,7 +164,9 @@ def text_spec(
     if pairs:
         inputs.append(TensorSpec(name=TYPES, dtype="int64", shape=shape, values=(0, 1)))
     sizes = {SEQUENCE: AxisSizes(1, min(settings.lengths.typical, most), most)}
-    text = TextPreprocessing(tokenizer=tokenizer.sha256, max_length=most, pad_id=tokenizer.pad_id, pairs=has_second)
+    text = TextPreprocessing(
+        tokenizer=tokenizer.sha256, max_length=most, pad_id=tokenizer.pad_id, pairs=has_second, kept=tokenizer.kept
+    )
     return NetworkSpec(signature=Signature(inputs=tuple(inputs), sizes=sizes), classes=tuple(classes), preprocessing=text)
 
 

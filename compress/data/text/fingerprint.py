@@ -32,8 +32,8 @@ def text_fingerprint(settings: DataSettings, origin: DataSource) -> dict[str, ob
         parts["files"] = {
             str(file.relative_to(origin.path.parent)): _hash(file) for file in table_files(origin.path, origin.name)
         }
-    if isinstance(settings.tokenizer, str):
-        parts["tokenizer"] = {file.name: _hash(file) for file in tokenizer_files(settings.tokenizer, origin.base)}
+    if (source := settings.tokenizer_source) is not None:
+        parts["tokenizer"] = {file.name: _hash(file) for file in tokenizer_files(source, origin.base)}
     return parts
 
 

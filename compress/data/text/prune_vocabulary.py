@@ -49,7 +49,7 @@ def prune_vocabulary(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tokeni
     used, unknown = _used(whole, texts, str(content["model"].get("unk_token")))
     model: Model = content["model"]
     numbers = _numbers(content)
-    added = {str(token["content"]) for token in content["added_tokens"]}
+    added = {str(token["content"]) for token in content["added_tokens"]} | {str((content["padding"] or {}).get("pad_token"))}
     kept = {token for token in _KEEP[model["type"]](model, used, unknown) | added if token in numbers}
     order = sorted(kept, key=numbers.__getitem__)
     new = {numbers[token]: number for number, token in enumerate(order)}

@@ -54,6 +54,18 @@ class TrainedTokenizer(FrozenModel):
     lowercase: bool = True
 
 
+class PrunedTokenizer(FrozenModel):
+    """A tokenizer without the tokens that the training texts never use.
+
+    Attributes:
+        of: The tokenizer: `model`, a folder with `tokenizer.json`, the file itself, or a name on the hub.
+        keep: `used`: tokens of the training texts, special tokens, single characters and bytes.
+    """
+
+    of: str = MODEL
+    keep: Literal["used"]
+
+
 class Masking(FrozenModel):
     """How tokens are masked for a masked language model: of the chosen ones 80 % are masked, 10 % replaced, 10 % kept.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from compress.core.kept_tokens import KeptTokens
+from compress.data.text.prune_vocabulary import prune_vocabulary
 from compress.data.text.ragged import Ragged
 
 if TYPE_CHECKING:
@@ -41,12 +43,14 @@ class TextTokenizer:
         max_length: Longest sequence in tokens.
         pad_id: Token that fills shorter sequences.
         has_pad: Whether that is a token for this purpose, and not any token that the attention mask hides.
+        kept: The tokens that were left of a larger vocabulary; None for all.
     """
 
     tokenizer: Tokenizer
     max_length: int
     pad_id: int
     has_pad: bool = True
+    kept: KeptTokens | None = None
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, max_length: int, pad: str | None) -> TextTokenizer:
@@ -61,6 +65,11 @@ class TextTokenizer:
         tokenizer.enable_truncation(max_length)
         tokenizer.enable_padding(pad_id=number or 0, pad_token=pad if number is not None and pad else "[PAD]")
         return cls(tokenizer, max_length, number or 0, number is not None)
+
+    def pruned(self, texts: Sequence[str]) -> TextTokenizer:
+        """The tokenizer without the tokens that texts do not use, see `prune_vocabulary`."""
+        tokenizer, kept = prune_vocabulary(self.tokenizer, texts)
+        return replace(self, tokenizer=tokenizer, pad_id=int((tokenizer.padding or {}).get("pad_id", 0)), kept=kept)
 
     @property
     def vocabulary(self) -> int:

@@ -15,6 +15,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.settings import ModelSettings
+from compress.models.text.fit_vocabulary import WholeVocabulary, leave_whole_vocabulary
 from compress.models.text.reduce_text import reduce_text
 from compress.tasks.base import Task
 
@@ -29,15 +30,20 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     raise ModelError(msg)
 
 
-def copy_teacher(teacher: nn.Module, settings: ModelSettings) -> tuple[nn.Module, tuple[Fact, ...]]:
+def copy_teacher(teacher: nn.Module, settings: ModelSettings, spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
     """The start of the chain from a trained teacher.
 
     Args:
         teacher: Loaded for this call, since it is changed.
         settings: The `model:` block, which may choose layers.
+        spec: Of the data.
 
     Raises:
         ModelError: Layers are chosen that it does not have, or its embeddings cannot be factorized.
     """
-    notes = reduce_text(teacher, settings, gettext("the teacher"))
-    return teacher.eval(), (Fact.of("models.teacher_copied"), *notes)
+    name = gettext("the teacher")
+    module = teacher if settings.whole_vocabulary else leave_whole_vocabulary(teacher, name)
+    if isinstance(module, WholeVocabulary):
+        spec = spec.without_kept()
+    module, notes = reduce_text(module, settings, spec, name)
+    return module.eval(), (Fact.of("models.teacher_copied"), *notes)

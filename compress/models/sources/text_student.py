@@ -14,6 +14,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
+from compress.models.text.fit_vocabulary import leave_whole_vocabulary
 from compress.models.text.student_settings import read_student
 from compress.models.text.students import TextStudent
 from compress.models.text.token_table import start_from_teacher
@@ -65,7 +66,7 @@ def fill_from_teacher(student: nn.Module, teacher: nn.Module, name: str) -> tupl
         ModelError: The vectors do not fit.
     """
     network = next(part for part in student.modules() if isinstance(part, TextStudent))
-    kept = start_from_teacher(network.embedding, teacher, name)
+    kept = start_from_teacher(network.embedding, leave_whole_vocabulary(teacher, gettext("the teacher")), name)
     return (Fact.of("models.embeddings_from_teacher", name, width=network.embedding.embedding_dim, kept=kept),)
 
 

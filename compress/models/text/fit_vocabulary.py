@@ -68,9 +68,9 @@ def fit_vocabulary(
     numbers = kept.numbers
     table = _table(module)
     rows = table.num_embeddings if table is not None else 0
-    if rows == len(numbers):
-        return module, ()
-    if table is None or rows < kept.total:
+    if table is None or rows == len(numbers) or (rows < kept.total and find_pretrained(module) is None):
+        return module, ()  # it is made for the tokens that are left, or finds their vectors in another way
+    if rows < kept.total:
         msg = gettext(
             "{name} has {rows} tokens, and the tokenizer had {total} before it was pruned to {left}; use the tokenizer of "
             "the network",
@@ -92,6 +92,19 @@ def fit_vocabulary(
 
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def leave_whole_vocabulary(module: nn.Module, name: str) -> nn.Module:
+    """The network inside a map to its whole vocabulary, with the rows of the tokens that are left; any other one as it is.
+
+    Args:
+        module: The network, changed in place.
+        name: Source of the network, for messages.
+    """
+    if not isinstance(module, WholeVocabulary):
+        return module
+    keep_rows(module.network, module.numbers.tolist(), name)
+    return module.network
 
 
 def keep_rows(module: nn.Module, numbers: Sequence[int], name: str) -> None:

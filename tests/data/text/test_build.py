@@ -6,7 +6,7 @@ pytest.importorskip("tokenizers")
 from compress.core.errors import DataError
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
-from compress.data.text.settings import Columns, Lengths, TrainedTokenizer
+from compress.data.text.settings import Columns, Lengths, PrunedTokenizer, TrainedTokenizer
 from tests.data.text.toy_texts import toy_rows, write_csv
 
 SMALL = TrainedTokenizer(train="wordpiece", vocabulary=200)
@@ -75,3 +75,32 @@ def test_a_table_without_targets_has_none(tmp_path):
 def test_too_few_texts_are_refused(tmp_path):
     with pytest.raises(DataError, match="texts, at least"):
         loaded(write_csv(tmp_path / "t.csv", toy_rows(2)))
+
+
+def test_a_pruned_tokenizer_gives_the_training_texts_the_same_tokens(tmp_path):
+    from tokenizers import Tokenizer
+
+    train = toy_rows(20)
+    write_csv(tmp_path / "train.csv", train)
+    write_csv(tmp_path / "validation.csv", [("dog fine", "good"), ("cat awful", "bad")])
+    write_csv(tmp_path / "test.csv", [("zebra fine", "good"), ("cat broken", "bad")])
+    whole = loaded(tmp_path, tokenizer=TrainedTokenizer(train="wordpiece", vocabulary=400))
+    (tmp_path / "tokenizer.json").write_bytes(whole.files["tokenizer.json"])
+    larger = Tokenizer.from_str(whole.files["tokenizer.json"].decode())
+    larger.add_tokens(["neverused"])
+    (tmp_path / "tokenizer.json").write_text(larger.to_str(), encoding="utf-8")
+    (tmp_path / "few").mkdir()
+    for name in ("validation.csv", "test.csv"):
+        (tmp_path / "few" / name).write_bytes((tmp_path / name).read_bytes())
+    write_csv(tmp_path / "few" / "train.csv", train[:3])
+    data = loaded(tmp_path / "few", tokenizer=PrunedTokenizer(of=str(tmp_path / "tokenizer.json"), keep="used"))
+    made = Tokenizer.from_str(data.files["tokenizer.json"].decode())
+    kept = data.spec.text.kept
+    assert made.get_vocab_size() == len(kept.numbers) < kept.total == larger.get_vocab_size()
+    assert data.spec.signature.inputs[0].values == (0, len(kept.numbers) - 1)
+    assert data.spec.text.pad_id == made.token_to_id("[PAD]")
+    larger.no_truncation()
+    for text, _ in train[:3]:
+        made.no_truncation()
+        assert made.encode(text).tokens == larger.encode(text).tokens
+    assert data.spec.without_kept().text.kept is None

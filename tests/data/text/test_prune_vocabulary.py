@@ -110,6 +110,8 @@ def test_a_word_that_was_unknown_stays_unknown():
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     assert [made.encode(text).tokens for text in ("abx", "cbx")] == [["[UNK]"], ["c", "##bx"]]
     pruned, kept = prune_vocabulary(made, ["abx", "cbx"])
+    made.enable_padding(pad_id=5, pad_token="##cc")  # noqa: S106  # a token for padding stays, too
+    assert prune_vocabulary(made, ["a"])[1].numbers == (0, 1, 3, 5)
     assert kept.numbers == (0, 1, 2, 3, 4)  # without `ab`, which is the longest token at its place, `abx` would be `a ##bx`
     assert pruned.encode("abx").tokens == ["[UNK]"]
 
