@@ -70,9 +70,9 @@ def vocabulary(path: Path) -> dict[str, int] | None:
 def _differs(data: DataSettings, theirs: dict[str, int], base: Path) -> bool:
     if isinstance(data.tokenizer, TrainedTokenizer):
         return True
-    if data.tokenizer is None:
+    if data.tokenizer_source is None:
         return False
-    own = vocabulary(user_path(data.tokenizer, base))
+    own = vocabulary(user_path(data.tokenizer_source, base))
     return own is not None and own != theirs
 
 
