@@ -17,12 +17,14 @@ from torch import nn
 
 from compress.backends import onnx_files
 from compress.backends.export_onnx import export_onnx
+from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Quantity
-from compress.core.signature import Signature
+from compress.core.signature import BATCH, Signature
 from compress.models.count_macs import count_network
 from compress.profile.cost_model import estimate as cost
+from compress.profile.cost_model.executed_work import executed_work
 from compress.profile.cost_model.operator_work import OperatorWork, operator_work
 from compress.profile.latency import timing
 from compress.profile.latency.interleave import TimingPlan
@@ -90,7 +92,8 @@ class NetworkTimer:
         with exported(networks, self.spec) as files, self._baseline_file() as baseline:
             files = {BASELINE: baseline, **files}
             timings = measure_interleaved(files, self.spec.signature, seconds=seconds or self.seconds)
-            return timings, {name: operator_work(path) for name, path in files.items()}
+            feeds = feeds_of_free_axes(self.spec.signature)
+            return timings, {name: _work(path, feeds) for name, path in files.items()}
 
     def compare(self, network: nn.Module, *, seconds: float | None = None) -> Comparison:
         """Time one network against the baseline."""
@@ -104,7 +107,7 @@ class NetworkTimer:
             DeviceError: The device profile lacks a value that the estimate needs.
         """
         with self._baseline_file() as path:
-            return estimated_file_ms(path, device)
+            return estimated_file_ms(path, device, feeds_of_free_axes(self.spec.signature))
 
     @contextmanager
     def _baseline_file(self) -> Iterator[Path]:
@@ -145,31 +148,54 @@ def estimated_ms(network: nn.Module, spec: NetworkSpec, device: Device) -> float
         DeviceError: The device profile lacks a value that the estimate needs.
     """
     with exported({"network": network}, spec) as files:
-        return estimated_file_ms(files["network"], device)
+        return estimated_file_ms(files["network"], device, feeds_of_free_axes(spec.signature))
 
 
-def estimated_file_ms(path: Path, device: Device) -> float:
+def estimated_file_ms(path: Path, device: Device, feeds: Feeds | None = None) -> float:
     """Latency of an ONNX file by the cost model, ms.
+
+    Args:
+        path: The file.
+        device: The device.
+        feeds: Inputs of a run whose operators are counted, for a file with free axes; see `feeds_of_free_axes`.
 
     Raises:
         DeviceError: The device profile lacks a value that the estimate needs.
     """
-    return cost.estimate(path, device).latency_ms
+    return cost.estimate(path, device, feeds).latency_ms
 
 
-def module_latency_ms(path: Path, device: Device, *, seconds: float) -> dict[str, float]:
+def feeds_of_free_axes(signature: Signature) -> Feeds | None:
+    """Inputs with the typical sizes of free axes, in which the operators are counted; None where only the batch is free."""
+    if not set(signature.free_axes) - {BATCH}:
+        return None
+    return {name: values.numpy() for name, values in signature.example(seed=None).items()}
+
+
+def _work(path: Path, feeds: Feeds | None) -> tuple[OperatorWork, ...]:
+    return operator_work(path) if feeds is None else executed_work(path, feeds).operators
+
+
+def module_latency_ms(path: Path, device: Device, *, seconds: float, feeds: Feeds | None = None) -> dict[str, float]:
     """Latency of each torch module of a file at batch 1, ms, by name: profiled on this machine, estimated for other devices.
+
+    Args:
+        path: The file.
+        device: The device.
+        seconds: Duration of the measurement.
+        feeds: Inputs of a file with free axes; see `feeds_of_free_axes`.
 
     Raises:
         ConversionError: The file cannot be loaded or run.
         DeviceError: The device profile lacks a value that the estimate needs, or input shapes are not known.
     """
     if device.connection == "local":
-        kernels = layer_times.measure({"network": path}, threads=1, seconds=seconds)["network"].kernels
+        inputs = None if feeds is None else {"network": feeds}
+        kernels = layer_times.measure({"network": path}, inputs, threads=1, seconds=seconds)["network"].kernels
         times = [(kernel.module, interquartile_mean(kernel.milliseconds)) for kernel in kernels]
     else:
         modules = {node.name: node.module for node in kernel_to_node.node_origins(onnx_files.load(path)) if node.name}
-        times = [(modules.get(work.name, ""), ms) for work, ms in cost.estimate(path, device).operators]
+        times = [(modules.get(work.name, ""), ms) for work, ms in cost.estimate(path, device, feeds).operators]
     total: dict[str, float] = {}
     for module, ms in times:
         total[module] = total.get(module, 0.0) + ms

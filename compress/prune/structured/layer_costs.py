@@ -14,7 +14,7 @@ from compress.core.errors import DeviceError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.count_macs import count_network, count_own_macs
-from compress.profile.compare_networks import exported, module_latency_ms
+from compress.profile.compare_networks import exported, feeds_of_free_axes, module_latency_ms
 from compress.prune.structured.head_layouts import attention_owners
 from compress.prune.structured.select_channels import LayerCost
 
@@ -92,7 +92,8 @@ def layer_times(module: nn.Module, spec: NetworkSpec, device: Device, *, seconds
         DeviceError: The device can be neither measured nor estimated, or no time belongs to a layer.
     """
     with exported({"network": module}, spec) as files:
-        latencies = module_latency_ms(files["network"], device, seconds=seconds)
+        feeds = feeds_of_free_axes(spec.signature)
+        latencies = module_latency_ms(files["network"], device, seconds=seconds, feeds=feeds)
     names = {name for name, _ in module.named_modules() if name}
     times = {name: ms for name, ms in latencies.items() if name in names and ms > 0}
     if not times:
