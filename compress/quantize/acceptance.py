@@ -14,11 +14,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compress.backends.feeds import fit_feeds
-from compress.backends.iterate_split import input_arrays
 from compress.backends.open_runner import file_for, open_runner
 from compress.backends.run_split import SplitScores, run_split
-from compress.backends.runner_protocol import Feeds, FileRunner
+from compress.backends.runner_protocol import FileRunner
 from compress.core.budget import MB, Budget
 from compress.core.entries import Row
 from compress.core.errors import CompressError
@@ -26,40 +24,13 @@ from compress.core.fact import Fact
 from compress.core.language import gettext, message_of
 from compress.core.metric_limits import MetricLimit, allowed_loss
 from compress.core.record import Metrics, Quantity
-from compress.core.signature import Signature
 from compress.core.stage import Context
 from compress.profile.compare_networks import median_ms
-from compress.profile.latency.interleave import TimingPlan
-from compress.profile.latency.timing import Timing, speedup, time_runners
-from compress.profile.served_sizes import served_feeds
+from compress.profile.latency.timing import Timing, speedup
+from compress.quantize.acceptance_timing import FLOAT, QUANTIZED, AcceptanceCriteria, Candidate, rows_by_size, time_by_size
 from compress.quantize.settings import ACCEPTED_LOSS
 from compress.tasks.metric import TaskMetric
 from compress.tasks.metric_quantity import loss_of
-
-FLOAT, QUANTIZED = "float", "quantized"
-Candidate = tuple[str, str]
-"""`float` or `quantized`, and the runtime."""
-
-
-@dataclass(frozen=True)
-class AcceptanceCriteria:
-    """Limits and settings of the measurement.
-
-    Attributes:
-        max_loss: Largest loss of the metric; None for the default, see `AcceptanceSettings`.
-        seconds: Timing of each file in each runtime.
-        threads: Threads within an operator.
-        batch: Batch size of the timing.
-        score_batch: Batch size of the evaluation.
-        signature: Inputs of the network with the sizes of free axes; None times a batch of the validation split.
-    """
-
-    max_loss: float | None
-    seconds: float
-    threads: int = 1
-    batch: int = 1
-    score_batch: int = 32
-    signature: Signature | None = None
 
 
 @dataclass(frozen=True)
@@ -133,56 +104,10 @@ def check_acceptance(
             candidate: run_split(runner, split, context.task, batch_size=criteria.score_batch, every_metric=True)
             for candidate, runner in runners.items()
         }
-        by_size = _time_by_size(runners, criteria, context)
+        by_size = time_by_size(runners, criteria, context)
     sizes = {candidate: Path(runner.path).stat().st_size for candidate, runner in runners.items()}
     result = _result(next(iter(by_size.values())), scores, sizes, criteria, skipped, context.task.deciding)
-    return replace(result, by_size=_rows_by_size(by_size, result.fastest)) if len(by_size) > 1 else result
-
-
-def _time_by_size(
-    runners: Mapping[Candidate, FileRunner], criteria: AcceptanceCriteria, context: Context
-) -> dict[str, dict[Candidate, Timing]]:
-    """Timings of all candidates by description of the sizes of free axes; the first decides.
-
-    A session that ran at one size plans its memory for it, so every size has sessions of its own.
-    """
-    feeds: Mapping[str, Feeds] = {} if criteria.signature is None else served_feeds(criteria.signature, criteria.batch)
-    feeds = feeds or {"": input_arrays(next(iter(context.data.validation.ordered(criteria.batch))))}
-    with ExitStack() as stack:
-        named: dict[tuple[str, Candidate], FileRunner] = {}
-        for index, size in enumerate(feeds):
-            for candidate, runner in runners.items():
-                path, runtime = Path(runner.path), candidate[1]
-                own = stack.enter_context(open_runner(runtime, path, threads=criteria.threads)) if index else runner
-                named[size, candidate] = own
-        timings = time_runners(
-            {_name(*key): runner for key, runner in named.items()},
-            {_name(*key): fit_feeds(feeds[key[0]], runner.shapes(), " ".join(key[1])) for key, runner in named.items()},
-            TimingPlan.of(criteria.seconds),
-            batch=criteria.batch,
-            reporter=context.reporter,
-        )
-    return {size: {candidate: timings[_name(size, candidate)] for candidate in runners} for size in feeds}
-
-
-def _name(size: str, candidate: Candidate) -> str:
-    return " ".join((*candidate, size)).rstrip()
-
-
-def _rows_by_size(by_size: Mapping[str, Mapping[Candidate, Timing]], fastest: Mapping[str, str]) -> tuple[Row, ...]:
-    """Latency of each candidate at each size, and the speed-up over the fastest float network."""
-    float_key = FLOAT, fastest[FLOAT]
-    return tuple(
-        {
-            "sizes": size,
-            "network": candidate[0],
-            "runtime": candidate[1],
-            "latency_p50_ms": timing.p50.model_dump(mode="json"),
-            "speedup": None if candidate == float_key else speedup(timings[float_key], timing).model_dump(mode="json"),
-        }
-        for size, timings in by_size.items()
-        for candidate, timing in timings.items()
-    )
+    return replace(result, by_size=rows_by_size(by_size, result.fastest)) if len(by_size) > 1 else result
 
 
 def _open_runners(

@@ -10,13 +10,8 @@ from compress.core.atomic_files import write_with
 from compress.core.fact import Fact
 from compress.core.signature import Signature
 from compress.core.stage import Context
-from compress.quantize.acceptance import (
-    FLOAT,
-    QUANTIZED,
-    AcceptanceCriteria,
-    check_acceptance,
-    limits_only_quantized_meets,
-)
+from compress.quantize.acceptance import check_acceptance, limits_only_quantized_meets
+from compress.quantize.acceptance_timing import FLOAT, QUANTIZED, AcceptanceCriteria
 from compress.quantize.stage_report import StageReport
 from compress.quantize.target_requirements import local_device, score_batch
 

@@ -13,6 +13,7 @@ from compress.backends.parity_records import check_parity_once
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
 from compress.core.stage import Candidate, Context
+from compress.quantize.fold_weights import fold_stored_weights
 
 MIN_OPSET = 13
 """The first opset in which Q/DQ may have one scale per channel."""
@@ -38,4 +39,6 @@ def load_quantizable(path: Path, candidate: Candidate, context: Context) -> ir.M
     onnx_files.check_finite(model)
     if candidate.module is not None:
         check_parity_once(path, candidate.module, parity_inputs(context.data.validation), context.onnx, context.cache)
-    return graphs.to_ir(model)
+    indexed = graphs.to_ir(model)
+    fold_stored_weights(indexed)
+    return indexed

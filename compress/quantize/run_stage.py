@@ -25,8 +25,9 @@ from compress.quantize.build_static import build_static, plan_static
 from compress.quantize.choose_scheme import choose_scheme, tries_schemes
 from compress.quantize.fuse_files import fuse_files
 from compress.quantize.load_float import load_quantizable
+from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qdq import placement
-from compress.quantize.settings import ACCEPTED_LOSS
+from compress.quantize.settings import ACCEPTED_LOSS, MixedPrecisionSettings
 from compress.quantize.stage_report import StageReport
 from compress.quantize.target_requirements import (
     MODEL_FILES,
@@ -125,6 +126,8 @@ def _build_other(
         options, report.tables["blocks"] = choice.options, choice.rows
     if stage.scheme == "weight_int4":
         report.notes.append(Fact.of("quantize.blocks", block=options.block, accuracy_level=options.accuracy_level))
+    if stage.mixed is not None:
+        options = _with_float_layers(stage.mixed, model, options, candidate, context, report)
     quantized = schemes.build_models(stage.scheme, model, runtimes_to_build(context.targets), options)
     for network in quantized.models.values():
         onnx_files.write_metadata(network, candidate.spec)
@@ -132,6 +135,25 @@ def _build_other(
     report.notes += quantized.notes
     report.skipped += quantized.skipped
     return quantized.models
+
+
+def _with_float_layers(
+    mixed: MixedPrecisionSettings,
+    model: ir.Model,
+    options: schemes.SchemeOptions,
+    candidate: Candidate,
+    context: Context,
+    report: StageReport,
+) -> schemes.SchemeOptions:
+    """Options of `dynamic_int8` with the layers excluded that mixed precision keeps in float."""
+    excluded, plan = tuple(options.exclude), schemes.DynamicInt8Plan(model, options)
+    batch = score_batch("dynamic_int8", context.targets, 64)
+    result = search_mixed_precision(mixed, plan, excluded, candidate.spec, context, batch_size=batch)
+    report.tables["sensitivity"] = result.rows
+    report.notes.append(result.note)
+    if not result.within_budget:
+        report.warnings.append(result.note)
+    return replace(options, exclude=(*excluded, *result.float_layers))
 
 
 def _max_loss(stage: Quantize, source: Path, context: Context) -> float:

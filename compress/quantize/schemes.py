@@ -15,15 +15,17 @@ dynamic integer convolution of ONNX Runtime is slower than its float convolution
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 import onnx_ir as ir
 
+from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.onnx_cleanup import strip
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
+from compress.core.network_spec import NetworkSpec
 from compress.quantize.bfloat16 import emulate_bfloat16, to_bfloat16
 from compress.quantize.dynamic.embeddings import quantize_embeddings
 from compress.quantize.dynamic.linear_layers import quantize_linear_layers
@@ -120,6 +122,25 @@ def build_models(
         }
         return QuantizedModels(models)
     return QuantizedModels(dict.fromkeys(runtimes, _stripped(quantized)))
+
+
+@dataclass(frozen=True, eq=False)
+class DynamicInt8Plan:
+    """Builds dynamic int8 networks with any layers in float, for the search for mixed precision.
+
+    Attributes:
+        model: Float network.
+        options: Options; further layers are excluded.
+    """
+
+    model: ir.Model
+    options: SchemeOptions = DEFAULT_OPTIONS
+
+    def build(self, runtime: str, exclude: tuple[str, ...], spec: NetworkSpec) -> onnx.ModelProto:  # noqa: ARG002
+        """Build the network; all runtimes have the same."""
+        quantized = _stripped(dynamic_int8(self.model, replace(self.options, exclude=exclude)))
+        onnx_files.write_metadata(quantized, spec)
+        return quantized
 
 
 def dynamic_int8(model: ir.Model, options: SchemeOptions = DEFAULT_OPTIONS) -> ir.Model:

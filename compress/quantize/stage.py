@@ -44,7 +44,7 @@ class Quantize(Stage):
         per_channel: One weight scale per output channel; False for one per tensor.
         symmetric: Zero point of activations is 0, for static int8; None selects what each runtime prefers.
         ptq: Passes over the float network, and how its weights are rounded, for static int8.
-        mixed: Search for layers to keep in float; None keeps only those of `keep_float`.
+        mixed: Search for layers to keep in float, for static and dynamic int8; None keeps only those of `keep_float`.
         recover: Quantization-aware training with the float network as teacher, for static int8; None does not train.
         weight_only: Blocks of 4-bit weights, for `weight_int4`.
         keep_float: Globs of names of ONNX nodes that stay in float. Nodes with weights have the names of the network's layers.
@@ -70,7 +70,7 @@ class Quantize(Stage):
 
     @model_validator(mode="after")
     def _refuse_options_of_other_schemes(self) -> Self:
-        options = self.static_options
+        options = [name for name in self.static_options if (self.scheme, name) != ("dynamic_int8", "mixed")]
         if self.scheme not in ("auto", "int8") and options:
             msg = gettext(
                 "{options} is for static int8, but scheme is {scheme}; remove it or write scheme: int8",

@@ -16,6 +16,7 @@ from compress.core.progress import NullReporter, Reporter
 from compress.core.registry import lookup
 from compress.quantize.calibration.activation_aware_ranges import clip_to_activation
 from compress.quantize.calibration.observe import observe
+from compress.quantize.dynamic.embeddings import quantize_embeddings
 from compress.quantize.ptq.pipeline import run_ptq
 from compress.quantize.ptq.quantized_weight import QuantizedWeight
 from compress.quantize.qdq import placement
@@ -67,8 +68,11 @@ class StaticInt8Plan:
     rescaled: ir.Model | None = None
 
     def build(self, runtime: str, exclude: tuple[str, ...], spec: NetworkSpec) -> onnx.ModelProto:
-        """Build the quantized model for one runtime."""
-        return self.finish(self.with_qdq(runtime, exclude), runtime, spec)
+        """Build the quantized model for one runtime; embedding tables are int8, except for TensorRT."""
+        with_qdq = self.with_qdq(runtime, exclude)
+        if runtime != "tensorrt":
+            quantize_embeddings(with_qdq, exclude=exclude)
+        return self.finish(with_qdq, runtime, spec)
 
     def finish(self, with_qdq: ir.Model, runtime: str, spec: NetworkSpec) -> onnx.ModelProto:
         """The quantized model for one runtime from a network of `with_qdq`, which is changed."""

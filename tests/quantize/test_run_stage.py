@@ -293,3 +293,20 @@ def test_encoders_with_free_length_are_quantized_and_timed_at_the_lengths_they_s
     session = onnx_session.create_session(path)
     for length in (2, 31):
         assert session.run(None, feeds(3, length))[0].shape == (3, 3)
+
+
+def test_mixed_precision_keeps_layers_of_a_dynamic_network_in_float(encoder_context: Context) -> None:
+    context = dataclasses.replace(encoder_context, targets=())
+    size = encoder_file().stat().st_size
+    outcome = Quantize(scheme="dynamic_int8", mixed={"size_bytes": int(0.5 * size)}).run(
+        Candidate(ENCODER_SPEC, encoder()), context
+    )
+    (note,) = facts_of(outcome, "quantize.mixed_precision")
+    path = outcome.candidate.files["onnxruntime"]
+    assert path.stat().st_size <= 0.5 * size
+    operators = [node.op_type for node in onnx_files.load(path).graph.node]
+    kept = len(note.values["float_layers"])
+    assert 0 < kept < 13
+    assert operators.count("MatMulInteger") == 13 - kept
+    with pytest.raises(ValueError, match="mixed is for static int8"):
+        Quantize(scheme="weight_int8", mixed={"size_mb": 1})

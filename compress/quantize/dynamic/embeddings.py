@@ -38,8 +38,8 @@ def quantize_embeddings(model: ir.Model, *, exclude: Sequence[str] = ()) -> tupl
     for name, value in tables.items():
         e = np.asarray(graphs.constant(value))
         s = weight_scales(e[None], 8, per_channel=True, search=False)
-        integers = graphs.add_initializer(model, f"{name}_q", round_to_nearest(e[None], s, 8)[0])
-        scales = graphs.add_initializer(model, f"{name}_s", s[0, :, None])
+        integers = graphs.add_initializer(model, f"{name}_rows_int8", round_to_nearest(e[None], s, 8)[0])
+        scales = graphs.add_initializer(model, f"{name}_rows_scale", s[0, :, None])
         for node in value.consumers():
             _look_up(model, node, integers, scales)
             names.append(str(node.name))

@@ -23,10 +23,9 @@ from compress.profile.latency.timing import time_runners
 from compress.quantize.mixed_precision import fewest_float_layers, under_budget
 from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.fewest_float_layers import FewestFloatResult, Layers
-from compress.quantize.mixed_precision.trial import RUNTIME, TrialBuilder
+from compress.quantize.mixed_precision.trial import RUNTIME, Plan, TrialBuilder
 from compress.quantize.mixed_precision.under_budget import BudgetResult
 from compress.quantize.settings import MIXED_LOSS, MixedPrecisionSettings
-from compress.quantize.static_int8 import StaticInt8Plan
 from compress.quantize.target_requirements import latency_unavailable, local_device
 
 if TYPE_CHECKING:
@@ -54,7 +53,13 @@ class MixedPrecisionResult:
 
 
 def search_mixed_precision(
-    settings: MixedPrecisionSettings, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: NetworkSpec, context: Context
+    settings: MixedPrecisionSettings,
+    plan: Plan,
+    excluded: tuple[str, ...],
+    spec: NetworkSpec,
+    context: Context,
+    *,
+    batch_size: int = 64,
 ) -> MixedPrecisionResult:
     """Search for the layers that stay in float; the best network so far is always in the folder of the stage.
 
@@ -64,11 +69,12 @@ def search_mixed_precision(
         excluded: Names of nodes that always stay in float.
         spec: Metadata for the files.
         context: Data, task, folder and targets.
+        batch_size: Samples per batch of the quantized network.
 
     Raises:
         ConversionError: A latency is the budget, and no target is this machine.
     """
-    trials = TrialBuilder(plan, excluded, spec, context)
+    trials = TrialBuilder(plan, excluded, spec, context, batch_size=batch_size)
     if not settings.cost_limits:
         metric = context.task.metric_info
         limit = settings.loss_limit(metric)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Protocol
 
 import onnx
+import onnx_ir as ir
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
@@ -15,12 +17,26 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Context
 from compress.quantize.analysis.sqnr import energy_ratio_db
 from compress.quantize.qdq.placement import WEIGHTED
-from compress.quantize.static_int8 import StaticInt8Plan
 from compress.quantize.target_requirements import MODEL_FILES
 
 RUNTIME = "onnxruntime"
 MAX_SQNR_DB = 200.0
 """Replaces the infinite SQNR of equal outputs."""
+
+
+class Plan(Protocol):
+    """Builds a network with any nodes in float: that of static int8, or `schemes.DynamicInt8Plan`.
+
+    Attributes:
+        model: Float network.
+    """
+
+    @property
+    def model(self) -> ir.Model:
+        """Float network."""
+
+    def build(self, runtime: str, exclude: tuple[str, ...], spec: NetworkSpec) -> onnx.ModelProto:
+        """Build the quantized network for one runtime."""
 
 
 class TrialBuilder:
@@ -31,15 +47,19 @@ class TrialBuilder:
         excluded: Names of nodes that always stay in float.
         spec: Metadata for the files.
         context: Data and task.
+        batch_size: Samples per batch of the quantized network.
 
     Attributes:
         layers: Names of the layers that may stay in float, in graph order.
     """
 
-    def __init__(self, plan: StaticInt8Plan, excluded: tuple[str, ...], spec: NetworkSpec, context: Context) -> None:
+    def __init__(
+        self, plan: Plan, excluded: tuple[str, ...], spec: NetworkSpec, context: Context, *, batch_size: int = 64
+    ) -> None:
         self.plan, self.excluded, self.spec, self.context = plan, excluded, spec, context
+        self.batch_size = batch_size
         self._last: tuple[tuple[str, ...], onnx.ModelProto] | None = None
-        names = (str(node.name) for node in plan.model.graph if node.op_type in WEIGHTED)
+        names = (str(node.name) for node in plan.model.graph if node.op_type in WEIGHTED and _has_weight(node))
         self.layers = tuple(name for name in names if name not in excluded)
 
     def build(self, float_layers: tuple[str, ...]) -> onnx.ModelProto:
@@ -59,7 +79,8 @@ class TrialBuilder:
     def evaluate(self, float_layers: tuple[str, ...]) -> tuple[float, float]:
         """Loss of the metric, and SQNR of the outputs in dB."""
         task = self.context.task
-        comparison = compare_on_split(self._float_network, self.build(float_layers), self.context.data.validation, task)
+        split, network = self.context.data.validation, self.build(float_layers)
+        comparison = compare_on_split(self._float_network, network, split, task, other_batch_size=self.batch_size)
         loss = -task.metric_info.gain(task.deciding.value(comparison.reference), task.deciding.value(comparison.other))
         sqnr_db = min(energy_ratio_db(comparison.signal, comparison.noise), MAX_SQNR_DB)
         return loss, sqnr_db
@@ -72,3 +93,8 @@ class TrialBuilder:
     def _float_network(self) -> Network:
         """The float network, or its recorded outputs if they are small enough."""
         return record_outputs(graphs.to_proto(self.plan.model), self.context.data.validation, self.context.task)
+
+
+def _has_weight(node: ir.Node) -> bool:
+    """Whether a node reads a constant: a product of two activations stays in float in any case."""
+    return any(value is not None and value.is_initializer() for value in node.inputs)
