@@ -23,7 +23,7 @@ from compress.profile.latency.timing import time_runners
 from compress.quantize.mixed_precision import fewest_float_layers, under_budget
 from compress.quantize.mixed_precision.deadline import Deadline
 from compress.quantize.mixed_precision.fewest_float_layers import FewestFloatResult, Layers
-from compress.quantize.mixed_precision.trial import RUNTIME, Plan, TrialBuilder
+from compress.quantize.mixed_precision.trial import RUNTIME, TrialBuilder, TrialPlan
 from compress.quantize.mixed_precision.under_budget import BudgetResult
 from compress.quantize.settings import MIXED_LOSS, MixedPrecisionSettings
 from compress.quantize.target_requirements import latency_unavailable, local_device
@@ -54,7 +54,7 @@ class MixedPrecisionResult:
 
 def search_mixed_precision(
     settings: MixedPrecisionSettings,
-    plan: Plan,
+    plan: TrialPlan,
     excluded: tuple[str, ...],
     spec: NetworkSpec,
     context: Context,

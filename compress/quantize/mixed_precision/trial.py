@@ -24,7 +24,7 @@ MAX_SQNR_DB = 200.0
 """Replaces the infinite SQNR of equal outputs."""
 
 
-class Plan(Protocol):
+class TrialPlan(Protocol):
     """Builds a network with any nodes in float: that of static int8, or `schemes.DynamicInt8Plan`.
 
     Attributes:
@@ -54,7 +54,7 @@ class TrialBuilder:
     """
 
     def __init__(
-        self, plan: Plan, excluded: tuple[str, ...], spec: NetworkSpec, context: Context, *, batch_size: int = 64
+        self, plan: TrialPlan, excluded: tuple[str, ...], spec: NetworkSpec, context: Context, *, batch_size: int = 64
     ) -> None:
         self.plan, self.excluded, self.spec, self.context = plan, excluded, spec, context
         self.batch_size = batch_size
