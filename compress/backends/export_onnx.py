@@ -201,12 +201,23 @@ def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: 
         msg = gettext("the exporter returned no program")
         raise ConversionError(msg)
     model: ir.Model = program.model
+    _rename_namesakes(model)
     for value in model.graph.inputs if dynamic else ():
         for index, axis in free.get(str(value.name), {}).items():
             if value.shape is not None and isinstance(value.shape[index], int):
                 msg = gettext("the exporter fixed the size of axis {axis} of input {name}", axis=axis, name=value.name)
                 raise ConversionError(msg)
     return model
+
+
+def _rename_namesakes(model: ir.Model) -> None:
+    """Rename values that have the name of an output, such as that of `aten.embedding`, which the exporter calls `embedding`."""
+    outputs = list(model.graph.outputs)
+    names = {value.name for value in outputs}
+    for node in model.graph:
+        for value in node.outputs:
+            if value.name in names and not any(value is output for output in outputs):
+                value.name = f"{value.name}_inside"
 
 
 InputAxes = dict[int, torch.export.Dim]
