@@ -179,9 +179,13 @@ def class_tables(comparison: ClassComparison) -> Iterator[Table]:
             )
             title = word("classes.part", title=title, part=counted)
         has_texts = any(each.text for each in comparison.disagreements)
-        key = "classes.disagreements.header.texts" if has_texts else "classes.disagreements.header"
+        columns = (
+            headers("classes.disagreements.header.texts", reference=reference)
+            if has_texts
+            else headers("classes.disagreements.header", reference=reference)
+        )
         rows = tuple(_sample_row(each, reference, has_texts=has_texts) for each in comparison.disagreements)
-        yield Table(title, headers(key, reference=reference), rows)
+        yield Table(title, columns, rows)
 
 
 def _class_row(each: ClassChange) -> tuple[Cell, ...]:

@@ -44,7 +44,7 @@ def _picture(device: str, networks: dict[str, list[LengthRow]]) -> FigureFile:
     x_axis = replace(x_axis, marks=tuple(sorted({float(row.length) for row in rows})))
     ends = [end for row in rows for end in _ends(row.quantities[LATENCY])]
     y_axis = axis_of(word("lengths.y"), ends, margin=0.05, log=True)
-    caption = word("lengths.caption.estimated" if is_estimated else "lengths.caption", device=device)
+    caption = word("lengths.caption.estimated", device=device) if is_estimated else word("lengths.caption", device=device)
     svg = draw_lines(lines, x_axis, y_axis, alternative)
     return FigureFile(f"lengths_{safe_file_name(device)}", "lengths", caption, svg, alternative=alternative)
 

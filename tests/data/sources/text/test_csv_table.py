@@ -6,9 +6,9 @@ from compress.data.sources.text.csv_table import read_csv
 from compress.data.text.settings import Columns
 
 
-def read(tmp_path, text, name="t.csv", **columns):
+def read(tmp_path, content, name="t.csv", **columns):
     path = tmp_path / name
-    path.write_text(text, encoding="utf-8", newline="")
+    path.write_text(content, encoding="utf-8", newline="")
     return read_csv(path, DataSettings(source=f"csv:{path}", columns=Columns(**columns)))
 
 
