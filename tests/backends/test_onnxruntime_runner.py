@@ -94,7 +94,7 @@ def test_threads_are_pinned_and_freed_again(tiny: Path):
     with pinned(before[:1]), OnnxRuntimeRunner(tiny) as runner:
         assert allowed_cpus() == before[:1]
         if len(before) > 1:
-            assert runner.describe()["affinity"].startswith(f"pinned to processor {before[0]} of ")
+            assert runner.describe()["affinity"].startswith(f"pinned to processors {before[0]} of ")
     assert allowed_cpus() == before
     with pinned(()):
         assert allowed_cpus() == before
