@@ -164,7 +164,7 @@ def test_threads_stay_on_the_processors_of_the_contract(candidate, context):
     with_targets = Context(**(vars(context) | {"targets": (device,)}))
     outcome = Profile(devices=("here",), seconds=0.02).run(candidate, with_targets)
     if os.cpu_count() > 1:
-        assert any(f"affinity pinned to processor {first} of" in render(note) for note in outcome.notes)
+        assert any(f"affinity pinned to processors {first} of" in render(note) for note in outcome.notes)
     nowhere = device.model_copy(update={"contract": contract.model_copy(update={"affinity": (9999,)})})
     with pytest.raises(DeviceError, match="cannot pin to processors 9999"):
         Profile(devices=("here",), seconds=0.02).run(candidate, Context(**(vars(context) | {"targets": (nowhere,)})))
