@@ -11,6 +11,7 @@ import torch
 from compress import Pipeline
 from compress.core.kept_tokens import KeptTokens
 from compress.core.network_spec import NetworkSpec, TextPreprocessing
+from compress.core.signature import SEQUENCE, AxisSizes
 from compress.models.factory import build_model
 from compress.models.saved_network import load
 from compress.models.settings import ModelSettings, TeacherSettings
@@ -40,7 +41,8 @@ def pruned_spec() -> NetworkSpec:
     text = TextPreprocessing(tokenizer="", kept=KeptTokens.of(NUMBERS, 40))
     inputs = spec().signature.inputs
     ids = inputs[0].model_copy(update={"values": (0, len(NUMBERS) - 1)})
-    signature = spec().signature.model_copy(update={"inputs": (ids, *inputs[1:])})
+    sizes = {SEQUENCE: AxisSizes(1, 8, 16)}
+    signature = spec().signature.model_copy(update={"inputs": (ids, *inputs[1:]), "sizes": sizes})
     return spec().model_copy(update={"signature": signature, "preprocessing": text})
 
 

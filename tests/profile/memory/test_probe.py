@@ -84,6 +84,7 @@ def test_every_step_is_printed(double, capsys, monkeypatch):
     footprint = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(footprint) == {
         "before", "loaded", "first", "steady", "peak", "load_ms", "first_ms", "steady_ms", "arena", "arena_used",
+        "peaks",
     }  # fmt: skip
     assert footprint["before"] > 0
     assert footprint["peak"] >= max(footprint["first"], footprint["steady"])
