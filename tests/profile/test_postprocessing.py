@@ -62,7 +62,7 @@ def test_the_stage_has_a_table_that_the_report_shows(detector: tuple[Candidate, 
     assert [row.subject for row in outcome.benchmark_rows] == ["artifact"]
     record = _Record(outcome.tables)
     (table,) = [table for table in own_tables(record, TASK.metric_info) if table.title == "Post processing"]  # type: ignore[arg-type]
-    assert table.header == ("device", "variant", "map50", "latency p50 ms", "size bytes")
+    assert table.header == ("device", "variant", "mAP50", "latency p50 ms", "size bytes")
     assert [row[3].how for row in table.rows] == ["measured"] * 3
     assert [row[2].how for row in table.rows] == [None, "measured", "measured"]
 

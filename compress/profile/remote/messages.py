@@ -109,6 +109,7 @@ class FootprintFields(TypedDict):
     steady_ms: float
     arena: int | None
     arena_used: int | None
+    peaks: list[int]
 
 
 @final

@@ -63,7 +63,7 @@ def test_the_search_scores_by_the_loss_without_the_block():
     net, x = _network(0.3, 1.0), torch.tensor([[[1.0, 0.0]]])
 
     def loss(module):
-        return float(module(x)[0, 0, 1])
+        return module(x)[0, 0, 1].item()
 
     found = validation_loss(net, ("0", "1"), BlockScoring((x,), "search", loss=loss))
     assert found == pytest.approx({"0": torch.tensor(1.0).sin().item(), "1": torch.tensor(0.3).sin().item()})

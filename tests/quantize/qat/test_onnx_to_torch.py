@@ -119,7 +119,8 @@ def test_fake_quantization_gives_what_the_int8_file_gives(pair, per_channel: boo
     graph, quantized = placed(model, per_channel=per_channel, symmetric=symmetric)
     weights = {layer.weight: read_weight(model, layer.weight) for layer in weighted_layers(model)}
     fake = to_torch(graph, known(model), weights=weights)
-    result, exact = fake(X).detach().numpy(), onnx_session.run(onnx_session.create_session(quantized), X.numpy())
+    unfused = onnx_session.create_session(quantized, optimised=False)  # fused kernels saturate on some processors
+    result, exact = fake(X).detach().numpy(), onnx_session.run(unfused, X.numpy())
     float_answers = onnx_session.run(onnx_session.create_session(model), X.numpy())
     lost = np.abs(exact - float_answers).max()
     assert np.abs(result - exact).max() < max(0.5 * lost, 0.02 * np.abs(float_answers).max())

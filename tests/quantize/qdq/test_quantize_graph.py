@@ -13,6 +13,7 @@ from compress.core.sentences import render, render_subject
 from compress.quantize.calibration import observe as calibrate
 from compress.quantize.qdq import quantize_graph as int8
 from compress.quantize.qdq.placement import PLACEMENTS, WEIGHTED, activations_to_calibrate, match_keep_float
+from compress.quantize.target_requirements import needs_7bit_weights
 from tests.export.tiny import SPEC, split
 
 RUNTIMES = tuple(PLACEMENTS)
@@ -168,7 +169,7 @@ def test_runtime_computes_everything_in_int8(model: onnx.ModelProto, ranges: int
 def test_answers_stay_close(model: onnx.ModelProto, ranges: int8.Ranges, runtime: str) -> None:
     x = split(64, 5).inputs.numpy()
     floats = onnx_session.run(onnx_session.create_session(model), x)
-    built = quantized(model, ranges, runtime, reduce_range=runtime == "onnxruntime")
+    built = quantized(model, ranges, runtime, reduce_range=needs_7bit_weights())
     runner = onnx_session.create_session(built)
     step = len(x) if PLACEMENTS[runtime].batch is None else 1
     ints = np.concatenate([onnx_session.run(runner, x[start : start + step]) for start in range(0, len(x), step)])
@@ -334,7 +335,8 @@ def test_an_activation_that_gives_the_output_is_not_lost(operator: str) -> None:
     x = np.random.default_rng(1).normal(size=(32, 6)).astype(np.float32)
     names = activations_to_calibrate(graphs.to_ir(model), RUNTIMES)
     histograms = calibrate.observe(graphs.to_ir(model), names, [{"x": x}], counts=False)
-    built = quantized(model, {name: (each.low, each.high) for name, each in histograms.items()}, "onnxruntime")
+    own_ranges = {name: (each.low, each.high) for name, each in histograms.items()}
+    built = quantized(model, own_ranges, "onnxruntime", reduce_range=needs_7bit_weights())
     exact, rounded = (onnx_session.run(onnx_session.create_session(each), x) for each in (model, built))
     assert float(rounded.min()) >= 0
     np.testing.assert_allclose(exact, rounded, atol=0.1)
