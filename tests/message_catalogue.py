@@ -47,7 +47,7 @@ _FIELD = re.compile(r"\{[^{}]*\}")
 
 _DATE = datetime(2026, 1, 1, tzinfo=UTC)
 _WORDS = re.compile(r"[A-Za-z]{2,},? [a-z]{2,}")
-_CALLS = {"gettext", "ngettext", "Entry", "LicenceNote", "InferCode", "NotImplementedError", "AttributeError"}
+_CALLS = {"gettext", "ngettext", "Entry", "InferCode", "NotImplementedError", "AttributeError"}
 """Calls whose texts are messages, citations of the registry, parts of generated files, or for developers."""
 
 Message = str | tuple[str, str]

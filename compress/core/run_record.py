@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from compress.core.fact import Facts
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
+from compress.core.licence_note import LicenceNote
 from compress.core.network_spec import NetworkSpec
 from compress.core.record import Metric, Metrics, StageRecord
 from compress.core.verdict import Verdict
@@ -44,6 +45,7 @@ class RunRecord(FrozenModel):
         stages: Records of the stages, in order.
         verdict: Comparison with the limits of the budget; None without a budget and for a smoke run.
         environment: Processor, system and package versions of the machine that ran the stages.
+        licences: Origin and licence of networks, data and packages; empty in older records.
         started: Start of the first stage, ISO 8601 in UTC.
         wall_time_s: Sum of the wall times of all stages, s; of a reused stage, that of the run that computed it.
     """
@@ -67,6 +69,7 @@ class RunRecord(FrozenModel):
     stages: tuple[StageRecord, ...]
     verdict: Verdict | None
     environment: dict[str, str]
+    licences: tuple[LicenceNote, ...] = ()
     started: str
     wall_time_s: float
 

@@ -12,11 +12,12 @@ import onnx
 import compress
 from compress.backends import onnx_files
 from compress.core.atomic_files import sha256, write_text
+from compress.core.licence_note import LicenceNote
 from compress.core.network_spec import NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.decode_image import MODES
 from compress.export.infer_script import example_input
-from compress.export.licences import LicenceNote, as_text
+from compress.export.licences import as_text
 
 MANIFEST, MODEL = "manifest.json", "model.onnx"
 NO_FILES: Mapping[str, NetworkSpec] = MappingProxyType({})
@@ -69,7 +70,7 @@ def write_manifest(
         "preprocessing": _describe_preprocessing(spec),
         **_describe_further(further, batch),
         "labels": "labels.json, class names in the order of the outputs",
-        "licences": [note._asdict() for note in licences],
+        "licences": [{"what": note.what, "origin": note.origin, "licence": note.licence} for note in licences],
         "files": {
             path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
             for path in sorted(folder.iterdir())

@@ -12,7 +12,7 @@ from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context
 from compress.export.alarm_threshold import write_threshold
 from compress.export.graph_with_postprocessing import compare_with_outside, file_name, write_graph
-from compress.export.licences import licence_notes
+from compress.export.licences import artifact_notes
 from compress.export.manifest import MODEL, write_labels, write_licences, write_manifest
 from compress.export.settings import ExportTarget, Placement
 from compress.tasks.defect_task import DefectTask
@@ -42,7 +42,7 @@ def write_artifact(
     """
     post = context.task.postprocessing
     source, spec = candidate.file_for(target.runtime), candidate.spec
-    licences = licence_notes(target.family, context.data.source, context.previous_records)
+    licences = artifact_notes(target.family, context.data.source, context.previous_records)
     folder.mkdir(parents=True, exist_ok=True)
     lookup("format", str(target.format)).load()(
         source, folder, spec, runtime=target.runtime, release=target.release, code=context.task.infer_code

@@ -23,6 +23,7 @@ from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.core.user_code_key import user_code_key
 from compress.core.verdict import Verdict
+from compress.models.licences import run_notes
 from compress.pipeline.network_plan import NetworkPlan
 from compress.pipeline.plan import Plan
 from compress.pipeline.run_state import RunState
@@ -130,6 +131,7 @@ class PipelineExecutor(RunState):
             stages=tuple(output.record for output in self.outputs[1:]),
             verdict=self.verdict(),
             environment=environment(host().title),
+            licences=run_notes(records, self.plan.data_key),
             started=min(record.started for record in records),
             wall_time_s=round(sum(record.wall_time_s for record in records), 3),
         )

@@ -112,6 +112,13 @@ WORDS: Mapping[str, str] = {
     # stages
     "stages.missing": "not run",
     "stages.missing.text": "The recipe names this stage, and the record has no result of it: the run ended before.",
+    # licences
+    "licences.title": "Licences of networks, data and packages",
+    "licences.header": "part|origin|licence",
+    "licences.text": (
+        "As far as records and packages state them; this is neither legal advice nor complete. Parts at the top must be "
+        "checked before the artifact ships."
+    ),
     # tables
     "table.folded": "not measured: {names}",
     "table.folded_because": "not measured: {names} ({reason})",

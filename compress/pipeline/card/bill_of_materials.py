@@ -16,7 +16,8 @@ from compress.core.printable import printable
 from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
 from compress.core.signature import TensorSpec
-from compress.export.licences import RUNTIMES, stated_licence
+from compress.export.licences import RUNTIMES
+from compress.models.licences import stated_licence
 from compress.pipeline.card.contents import (
     NO_ENERGY,
     ON_A_DEVICE,

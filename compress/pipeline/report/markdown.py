@@ -70,7 +70,9 @@ def table_lines(table: Table, *, titled: bool) -> Iterator[str]:
 def _table(
     table: Table, number: Callable[[Table, Cell], int | None], *, titled: bool, footnote: str = "[^{}]"
 ) -> Iterator[str]:
-    if titled:
+    if table.collapsed:
+        yield from (f"<details><summary>{escape(table.title)}</summary>", "")
+    elif titled:
         yield from (f"**{escape(table.title)}**", "")
     yield _row(escape(name) for name in table.header)
     yield _row("---" for _ in table.header)
@@ -82,6 +84,8 @@ def _table(
         yield from (escape(f"{sign} {text}"), "")
     for remark in table.remarks:
         yield from (escape(remark), "")
+    if table.collapsed:
+        yield from ("</details>", "")
 
 
 def _row(cells: Iterator[str]) -> str:

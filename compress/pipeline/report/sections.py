@@ -160,8 +160,9 @@ def reproduction(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  #
     """Everything that a repetition of the run needs."""
     yield Section(
         gettext("How to repeat the run"),
-        paragraphs=(gettext("Environment, versions, seeds, data and the resolved recipe."),),
+        paragraphs=(gettext("Licences, environment, versions, seeds, data and the resolved recipe."),),
         tables=(
+            reproduction_tables.licences_table(record),
             reproduction_tables.pairs_table(gettext("Environment"), record.environment),
             reproduction_tables.versions_table(record),
             reproduction_tables.seeds_table(record),

@@ -59,6 +59,7 @@ class Table:
         notes: Provenance of the numbers, in the order of the note indices of the cells, from 1.
         remarks: Sentences below the table.
         folded: Rows or columns without a measured value: their names, and the reason.
+        collapsed: Whether Markdown folds it, as it is for looking up.
         beside: Whether pages show it beside the tables around it, where there is room.
     """
 
@@ -68,6 +69,7 @@ class Table:
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     folded: tuple[tuple[str, str], ...] = ()
+    collapsed: bool = False
     beside: bool = False
 
     def fold(self) -> Table:

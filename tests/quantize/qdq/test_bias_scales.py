@@ -62,7 +62,13 @@ def layers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def plan_of(model: ir.Model, **ptq: object) -> StaticInt8Plan:
     settings = PTQSettings.model_validate(ptq)
-    return plan_static_int8(model, [{"input": X.numpy()}], Int8Format(RUNTIMES, seven_bit_weights=needs_7bit_weights()), CalibrationSettings(method="minmax"), settings)
+    return plan_static_int8(
+        model,
+        [{"input": X.numpy()}],
+        Int8Format(RUNTIMES, seven_bit_weights=needs_7bit_weights()),
+        CalibrationSettings(method="minmax"),
+        settings,
+    )
 
 
 def relative_error(model: onnx.ModelProto, net: nn.Module, *, optimised: bool) -> float:
