@@ -146,7 +146,7 @@ def test_measured_times_of_a_module_are_summed_over_its_kernels(monkeypatch, tin
 
     kernels = (kernel("a", 1.0), kernel("b", 5.0), kernel("a", 2.0))
     times = LayerTimes(kernels, np.ones(8), np.ones(8), {})
-    monkeypatch.setattr(compare_networks.layer_times, "measure", lambda files, inputs, **_: dict.fromkeys(files, times))
+    monkeypatch.setattr(compare_networks.layer_times, "measure", lambda files, *_, **__: dict.fromkeys(files, times))
     assert module_latency_ms(tiny, host(), seconds=0.1) == pytest.approx({"a": 3.0, "b": 5.0})
 
 
