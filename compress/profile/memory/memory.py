@@ -67,7 +67,7 @@ class Footprint:
     steady_ms: float
     arena: int | None = None
     arena_used: int | None = None
-    peaks: tuple[int, ...] = ()
+    peaks: Sequence[int] = ()
 
     @property
     def model(self) -> int:
