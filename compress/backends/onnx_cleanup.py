@@ -7,12 +7,17 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from compress.backends.transposed_weights import share_transposed
+
 DEFAULTS = {"auto_pad": "NOTSET", "group": 1, "allowzero": 0, "noop_with_empty_axes": 0}
 """Default values of attributes; an attribute with its default is removed."""
 
 
 def strip(model: ir.Model) -> None:
-    """Remove what no runtime reads, in place: traces, documentation, inferred shapes, unused and duplicate constants."""
+    """Remove what no runtime reads, in place: traces, documentation, inferred shapes, unused and duplicate constants.
+
+    A constant matrix that is the transpose of another is duplicate too, see `share_transposed`.
+    """
     graph = model.graph
     model.doc_string = None
     computed = [value for node in graph for value in node.outputs]
@@ -25,6 +30,7 @@ def strip(model: ir.Model) -> None:
     for initializer in graph.initializers.values():
         _strip_initializer(initializer)
     _share_initializers(graph)
+    share_transposed(model)
 
 
 def _strip_initializer(value: ir.Value) -> None:

@@ -14,14 +14,15 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from compress.backends.transposed_weights import fold_transposed
 from compress.core.language import gettext
 
 
 def to_ir(model: onnx.ModelProto) -> ir.Model:
     """Convert a model to `onnx_ir`.
 
-    Float `Constant` nodes become initializers, so that weights of all exporters have the same form. Nodes that are not in
-    topological order, as in files of some converters, are sorted.
+    Float `Constant` nodes and transposes of constant matrices become initializers, so that weights of all exporters have the
+    same form. Nodes that are not in topological order, as in files of some converters, are sorted.
     """
     indexed: ir.Model = ir.from_proto(model)
     graph = indexed.graph
@@ -35,6 +36,7 @@ def to_ir(model: onnx.ModelProto) -> ir.Model:
         node.outputs[0].name = f"{name}_constant"
         node.outputs[0].replace_all_uses_with(add_initializer(indexed, name, tensor.numpy()))
         graph.remove(node, safe=True)
+    fold_transposed(indexed)
     return indexed
 
 

@@ -22,6 +22,7 @@ from compress.backends.file_signature import read_signature
 from compress.backends.fold_affine import fold_affine
 from compress.backends.read_graph import all_nodes
 from compress.backends.runner_protocol import Array
+from compress.backends.transposed_weights import share_transposed
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.language import gettext
@@ -147,6 +148,7 @@ def take_file(candidate: Candidate, context: Context) -> tuple[Candidate, tuple[
     prepared, notes = prepare_model(onnx_files.load(path), path.name)
     indexed = graphs.to_ir(prepared)
     fold_affine(indexed)
+    share_transposed(indexed)
     model = graphs.to_proto(indexed)
     onnx_files.write_metadata(model, candidate.spec)
     onnx_files.save(model, target)

@@ -62,10 +62,10 @@ def _look_up(model: ir.Model, node: ir.Node, integers: ir.Value, scales: ir.Valu
     result = node.outputs[0]
     name, indices = str(result.name), node.inputs[1]
     node.replace_input_with(0, integers)
-    result.name = f"{name}_q"
-    as_float = graphs.make_node("Cast", [result], [f"{name}_cast"], to=ir.DataType.FLOAT.value)
-    row_scales = graphs.make_node("Gather", [scales, indices], [f"{name}_s"], axis=0)
-    scaled = graphs.make_node("Mul", [as_float.outputs[0], row_scales.outputs[0]], [f"{name}_scaled"])
+    result.name = f"{name}_rows"  # `_q` are the integers of a linear layer that reads the result
+    as_float = graphs.make_node("Cast", [result], [f"{name}_rows_cast"], to=ir.DataType.FLOAT.value)
+    row_scales = graphs.make_node("Gather", [scales, indices], [f"{name}_rows_s"], axis=0)
+    scaled = graphs.make_node("Mul", [as_float.outputs[0], row_scales.outputs[0]], [f"{name}_rows_scaled"])
     scaled.outputs[0].type, scaled.outputs[0].shape = result.type, result.shape
     result.replace_all_uses_with(scaled.outputs[0], replace_graph_outputs=True)
     as_float.replace_input_with(0, result)

@@ -121,7 +121,6 @@ def test_padding_changes_no_answer(name):
         torch.testing.assert_close(other, values, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="the exporter stores the transposed decoder beside the embeddings")
 def test_a_tied_decoder_is_counted_saved_and_exported_once(tmp_path):
     task = MaskedLanguageModel()
     tied = new("bert", task, num_hidden_layers=1, hidden_size=128)

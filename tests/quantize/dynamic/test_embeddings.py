@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 
 from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
+from compress.backends.onnx_cleanup import strip
+from compress.quantize import schemes
 from compress.quantize.dynamic.embeddings import quantize_embeddings
 
 TABLE = (np.random.default_rng(0).standard_normal((400, 64)) * np.logspace(-3, 2, 400)[:, None]).astype(np.float32)
@@ -46,3 +51,24 @@ def test_small_tables_other_axes_and_other_readers_stay_in_float(model: ir.Model
 
 def test_a_name_that_is_excluded_stays_in_float() -> None:
     assert quantize_embeddings(lookup(TABLE), exclude=["look"]) == ()
+
+
+def test_the_table_of_a_tied_layer_is_stored_once_in_int8_and_the_runtime_keeps_its_kernels(tmp_path: Path) -> None:
+    model = lookup(TABLE, "h = Gather<axis = 0>(e, ids) [out] y = MatMul(h, d)", "float[n, m, v] y")
+    graphs.add_initializer(model, "d", TABLE.T)
+    (product,) = (node for node in model.graph if node.op_type == "MatMul")
+    product.replace_input_with(1, model.graph.initializers["d"])
+    quantized = schemes.dynamic_int8(model)
+    strip(quantized)
+    integers = [value for value in quantized.graph.initializers.values() if value.dtype == ir.DataType.INT8]
+    assert [tuple(value.shape) for value in integers] == [TABLE.shape]
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    content = graphs.to_proto(quantized).SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    kernels = {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
+    assert "Transpose" not in kernels
+    assert kernels & {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
+    ids = np.arange(300, 320, dtype=np.int64)[None]
+    twice = onnx_session.create_session(schemes.dynamic_int8(model))
+    np.testing.assert_array_equal(session.run(None, {"ids": ids})[0], twice.run(None, {"ids": ids})[0])
