@@ -15,7 +15,9 @@ from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
 from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, TensorSpec
 from compress.core.user_path import user_path
+from compress.models.hugging_face_task import saved_task
 from compress.models.settings import CONFIG, ModelSettings
+from compress.tasks.text.token_classification import TokenClassification
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -27,7 +29,7 @@ TYPICAL_SEQUENCE = 128
 
 
 def spec_of(name: str, *, base: Path = Path(), trust_code: bool = False) -> NetworkSpec:
-    """Signature, class names and preprocessing, from a checkpoint's configuration.
+    """Signature, class names and preprocessing, from a checkpoint's configuration, for the task that it was saved for.
 
     Args:
         name: Folder or name on the hub.
@@ -38,14 +40,18 @@ def spec_of(name: str, *, base: Path = Path(), trust_code: bool = False) -> Netw
         CompressError: As `build`.
     """
     config = read_config(name, ModelSettings(source=f"hf:{name}"), base, trust_code=trust_code)
+    task = saved_task(config, name)
     labels = {int(key): str(label) for key, label in config.id2label.items()}
     classes = tuple(labels[index] for index in sorted(labels))
+    if task is not None:
+        return task.complete_spec(_text_spec(config, classes if isinstance(task, TokenClassification) else ()))
     if is_image_classifier(config, name):
         height, width = image_size(config) or (224, 224)
         channels = int(getattr(config, "num_channels", 3))
         mean, std = _normalisation(name, base, channels)
         return image_spec(channels=channels, height=height, width=width, mean=mean, std=std, classes=classes)
-    return _text_spec(config, classes)
+    logits = TensorSpec(name=LOGITS, shape=(BATCH, len(classes)))
+    return _text_spec(config, classes, (logits,))
 
 
 def _normalisation(name: str, base: Path, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -62,8 +68,8 @@ def _normalisation(name: str, base: Path, channels: int) -> tuple[tuple[float, .
     return (mean, std) if len(mean) == len(std) == channels and min(std) > 0 else (half, half)
 
 
-def _text_spec(config: PretrainedConfig, classes: tuple[str, ...]) -> NetworkSpec:
-    """Inputs of a text classifier: a free axis of tokens, as long as its table of positions."""
+def _text_spec(config: PretrainedConfig, classes: tuple[str, ...], outputs: tuple[TensorSpec, ...] = ()) -> NetworkSpec:
+    """Inputs of a text network: a free axis of tokens, as long as its table of positions."""
     most = longest_sequence(config) or 512
     shape = (BATCH, SEQUENCE)
     types = int(getattr(config, "type_vocab_size", 0) or 0)
@@ -76,7 +82,7 @@ def _text_spec(config: PretrainedConfig, classes: tuple[str, ...]) -> NetworkSpe
     return NetworkSpec(
         signature=Signature(
             inputs=tuple(inputs),
-            outputs=(TensorSpec(name=LOGITS, shape=(BATCH, len(classes))),),
+            outputs=outputs,
             sizes={SEQUENCE: AxisSizes(1, min(TYPICAL_SEQUENCE, most), most)},
         ),
         classes=classes,

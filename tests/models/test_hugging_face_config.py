@@ -43,6 +43,32 @@ def test_roberta_counts_positions_from_its_padding_token(tmp_path):
     assert signature.inputs[0].values == (0, 99)
 
 
+@pytest.mark.parametrize(
+    ("saved", "outputs", "classes"),
+    [
+        ("BertForSequenceClassification", ["logits: float32 batch×2"], 2),
+        ("BertForTokenClassification", ["logits: float32 batch×sequence×2"], 2),
+        ("BertForQuestionAnswering", ["start_logits: float32 batch×sequence", "end_logits: float32 batch×sequence"], 0),
+        ("BertForMaskedLM", ["logits: float32 batch×sequence×40"], 0),
+        ("BertModel", ["embedding: float32 batch×dimensions"], 0),
+    ],
+)
+def test_outputs_are_those_of_the_class_that_was_saved(saved, outputs, classes, tmp_path):
+    name = config(tmp_path / "net", model_type="bert", architectures=[saved], vocab_size=40)
+    spec = spec_of(name, base=tmp_path)
+    assert [str(output) for output in spec.signature.outputs] == outputs
+    assert len(spec.classes) == classes
+
+
+@pytest.mark.parametrize(
+    ("kind", "saved"), [("bert", "BertForMultipleChoice"), ("gpt2", "GPT2LMHeadModel"), ("bart", "BartModel")]
+)
+def test_other_kinds_of_networks_of_texts_are_refused(kind, saved, tmp_path):
+    name = config(tmp_path / "net", model_type=kind, architectures=[saved])
+    with pytest.raises(ModelError, match=f"is a {saved}; networks of texts that are known here are classifiers"):
+        spec_of(name, base=tmp_path)
+
+
 def test_code_of_a_checkpoint_runs_only_when_trusted(tmp_path):
     name = config(tmp_path / "net", model_type="mine", auto_map={"AutoConfig": "mine.Config"})
     (tmp_path / "net" / "mine.py").write_text("raise SystemExit('ran')", encoding="utf-8")

@@ -1,0 +1,55 @@
+"""Which task a checkpoint of transformers was saved for, by the class that its configuration names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compress.core.errors import ModelError
+from compress.core.language import gettext
+from compress.tasks.base import Task
+from compress.tasks.text.embedding import TextEmbedding
+from compress.tasks.text.masked_language_model import MaskedLanguageModel
+from compress.tasks.text.question_answering import QuestionAnswering
+from compress.tasks.text.token_classification import TokenClassification
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_TASKS: dict[str, type[Task]] = {
+    "ForTokenClassification": TokenClassification,
+    "ForQuestionAnswering": QuestionAnswering,
+    "ForMaskedLM": MaskedLanguageModel,
+    "Model": TextEmbedding,
+}
+"""Task by the end of the name of a class, such as `BertForMaskedLM`; `BertModel` has no head and gives vectors."""
+_CLASSIFIERS = ("ForSequenceClassification", "ForImageClassification")
+
+
+def saved_task(config: PretrainedConfig, name: str) -> Task | None:
+    """The task of a text network; None for a classifier, and for a configuration that names no class.
+
+    Args:
+        config: Its configuration.
+        name: Folder or name on the hub, for the error.
+
+    Raises:
+        ModelError: A network of another kind, such as one that writes texts.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as IMAGES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
+
+    saved = next(iter(getattr(config, "architectures", None) or ()), "")
+    own_code = bool(getattr(config, "auto_map", None))
+    if not saved or saved.endswith(_CLASSIFIERS) or own_code or config.model_type in IMAGES:
+        return None
+    end = next((end for end in _TASKS if saved.endswith(end)), None)
+    if end is None or config.model_type not in ENCODERS or getattr(config, "is_encoder_decoder", False):
+        msg = gettext(
+            "hf:{name} is a {saved}; networks of texts that are known here are classifiers, {known}, each of an encoder "
+            "such as BERT: give one of these, or an ONNX file",
+            name=name,
+            saved=saved,
+            known=", ".join(f"…{each}" for each in _TASKS),
+        )
+        raise ModelError(msg)
+    return _TASKS[end]()
