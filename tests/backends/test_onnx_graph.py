@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
 from torch import nn
-from torchvision.models import mobilenet_v3_small, shufflenet_v2_x0_5
+from torchvision.models import mobilenet_v3_small, shufflenet_v2_x0_5, squeezenet1_1
 
 from compress.backends import onnx_files, onnx_session
 from compress.backends import onnx_graph as graphs
@@ -28,7 +28,9 @@ def small(*, in_constant_node: bool = False) -> onnx.ModelProto:
     return make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=10)
 
 
-@pytest.mark.parametrize("build", [mobilenet_v3_small, shufflenet_v2_x0_5])
+@pytest.mark.parametrize(
+    "build", [squeezenet1_1, *(pytest.param(each, marks=pytest.mark.slow) for each in (mobilenet_v3_small, shufflenet_v2_x0_5))]
+)
 def test_indexed_model_is_written_back_bit_for_bit(build: type[nn.Module], tmp_path: Path) -> None:
     spec = image_spec(channels=3, height=32, width=32, mean=(0.5,) * 3, std=(0.5,) * 3, classes=("a", "b"))
     path = tmp_path / "model.onnx"

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, real exit codes."""
+"""The command line as a user meets it: what it prints, and real exit codes."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compress.cli import main
-from tests.cli.run_process import compress
+from tests.cli.run_process import compress, process
 
 TINY = """\
 name: tiny
@@ -64,7 +64,7 @@ def test_light_verbs_import_no_torch(arguments):
         "heavy = {'torch', 'torchvision', 'onnx', 'onnxruntime', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    done = compress(*arguments, code=code)
+    done = process(*arguments, code=code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
@@ -136,13 +136,13 @@ def test_ctrl_c_says_how_to_resume_and_the_next_run_continues(recipe, tmp_path):
     command = [sys.executable, "-m", "compress", "pipeline", str(recipe), "--trust-code", "--out", str(tmp_path / "out")]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible
-    ) as process:
+    ) as running:
         deadline = time.monotonic() + 120
         while not list((tmp_path / "out").glob("tiny/*/01-train.partial/train.checkpoint.pt")) and time.monotonic() < deadline:
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
+        os.killpg(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130
     assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
     assert list((tmp_path / "out").glob("tiny/*/01-train.partial/train.checkpoint.pt"))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.cli.run_process import compress
+from tests.cli.run_process import compress, process
 
 
 def test_an_unknown_device_profile_offers_the_nearest():
@@ -32,7 +32,7 @@ def test_a_device_is_checked_without_torch_and_one_out_of_reach_is_no_fault():
     assert "not connected: estimated" in done.stdout
     checks = "import sys; from compress.cli import app; app(['devices', 'check', 'host'], standalone_mode=False)"
     code = f"{checks}; print('torch' in sys.modules)"
-    assert compress(code=code).stdout.strip().endswith("False")
+    assert process(code=code).stdout.strip().endswith("False")
 
 
 def test_only_this_machine_is_calibrated():

@@ -1,4 +1,4 @@
-"""Commands of one verb, as real processes."""
+"""Commands of one verb."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 
 import pytest
 
 from compress.core.errors import DeviceError
 from compress.profile.trtexec_results import WARMUP_MS, read_layers, read_row, read_times
+from tests.cli.run_process import compress
 
 
 def run(index, compute, copies=True):
@@ -112,12 +111,11 @@ def test_release_8_has_no_median_and_names_layers_only(folder):
 
 
 def test_the_command_reads_a_folder(folder):
-    command = [sys.executable, "-m", "compress", "profile", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = compress("profile", folder)
     assert "jetson on jetson (TensorRT, by trtexec)" in done.stdout
     assert "60.0%: fc (/fc/Gemm)" in done.stdout
     (folder / "times.json").unlink()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = compress("profile", folder)
     assert done.returncode == 2
     assert "build_engine.sh writes it beside the engine" in done.stderr
 

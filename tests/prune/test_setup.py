@@ -72,6 +72,7 @@ def test_a_latency_target_on_a_device_out_of_reach_is_met_by_its_estimate(wide, 
     assert not any(fact.code == "prune.target_not_reached" for fact in outcome.notes)
 
 
+@pytest.mark.slow
 def test_an_unreachable_latency_says_how_far_it_got_and_what_limits_it(wide, data, context):
     stage = Prune(
         target={"latency_ms": 1e-6, "device": "phone"}, schedule={"kind": "one_shot"}, recover={"epochs": 0}, max_ratio=0.5
@@ -85,6 +86,7 @@ def test_an_unreachable_latency_says_how_far_it_got_and_what_limits_it(wide, dat
     assert outcome.results["macs_ratio"].value < 0.6
 
 
+@pytest.mark.slow
 def test_a_latency_that_the_dense_network_meets_prunes_nothing(wide, data, context):
     stage = Prune(target={"latency_ms": 1e6}, schedule={"kind": "one_shot"}, recover={"epochs": 0})
     outcome = stage.run(Candidate(spec=data.spec, module=wide), context)

@@ -295,6 +295,7 @@ def test_encoders_with_free_length_are_quantized_and_timed_at_the_lengths_they_s
         assert session.run(None, feeds(3, length))[0].shape == (3, 3)
 
 
+@pytest.mark.slow
 def test_mixed_precision_keeps_layers_of_a_dynamic_network_in_float(encoder_context: Context) -> None:
     context = dataclasses.replace(encoder_context, targets=())
     size = encoder_file().stat().st_size

@@ -40,6 +40,7 @@ def test_a_network_without_such_operators_is_returned_unchanged(spec, context):
     assert render(result.notes[0]).startswith("nothing was replaced; the network has no depthwise, no squeeze_excite")
 
 
+@pytest.mark.slow
 def test_speed_is_measured_against_the_input_network(candidate, context):
     result = run(candidate, context, timing_seconds=0.1)
     assert [row["network"] for row in result.tables["substitution_speed"]] == ["original", "substituted"]

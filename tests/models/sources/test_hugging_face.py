@@ -59,7 +59,7 @@ def test_another_image_size_is_refused_with_weights_and_taken_without(tmp_path, 
     assert built(tmp_path / "net", make_spec(size=48), weights="fresh").module(torch.rand(1, 3, 48, 48)).shape == (1, 10)
 
 
-@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("kind", [kind if kind == "bert" else pytest.param(kind, marks=pytest.mark.slow) for kind in TEXTS])
 def test_text_classifiers_have_a_free_axis_of_tokens_and_export(kind, tmp_path):
     import onnxruntime
 

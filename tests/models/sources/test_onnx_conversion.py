@@ -39,7 +39,7 @@ def run(path: Path, folder: Path) -> Run:
 
 
 @pytest.mark.timeout(900)  # some 40 s of a core: three exports and two trainings
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", [kind if kind == "cnn" else pytest.param(kind, marks=pytest.mark.slow) for kind in NETWORKS])
 def test_a_file_is_pruned_distilled_from_itself_and_recovered_in_int8(kind: str, tmp_path: Path) -> None:
     write_network(kind, tmp_path / "m.onnx")
     result = run(tmp_path / "m.onnx", tmp_path)
@@ -129,6 +129,7 @@ def write_teacher(folder: Path, operator: str = "Relu", classes: int = 10) -> Pa
     return folder / "recipe.yaml"
 
 
+@pytest.mark.slow
 def test_a_teacher_may_be_a_file(tmp_path: Path) -> None:
     record = Pipeline.load(write_teacher(tmp_path), smoke=True, trust_code=True).run(out=tmp_path / "runs").record
     (trained,) = record.stages

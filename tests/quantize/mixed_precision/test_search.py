@@ -98,6 +98,7 @@ def test_under_a_size_budget_no_set_of_layers_is_better(trials: TrialBuilder, ev
     assert every[result.float_layers][1] <= best[1] + 1.0  # within 1 dB of the best of all
 
 
+@pytest.mark.slow
 def test_a_latency_budget_is_measured_on_this_machine_and_the_best_is_on_disk(trials: TrialBuilder, every: dict) -> None:
     result = search_mixed_precision(
         MixedPrecisionSettings(latency_ms=1000.0, seconds=30), trials.plan, (), SPEC, trials.context
