@@ -56,7 +56,7 @@ def test_every_stage_is_judged_by_map50(finished: Run) -> None:
     distill = finished.record.stages[0]
     assert {"control_map50", "map50_over_control"} <= set(distill.results)
     report = (finished.folder / "report.md").read_text(encoding="utf-8")
-    assert "mAP50 lost" in report
+    assert "mAP50 drop" in report
     assert "are synthetic: metrics on them" in report
 
 

@@ -55,7 +55,7 @@ stages:
 RECIPES = {"inspection": INSPECTION, "anomaly": ANOMALY}
 
 
-@pytest.fixture(scope="module", params=RECIPES)
+@pytest.fixture(scope="module", params=[pytest.param("inspection", marks=pytest.mark.slow), "anomaly"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "tiny.yaml").write_text(RECIPES[request.param])

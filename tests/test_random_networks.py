@@ -19,7 +19,7 @@ from compress.prune.structured.channels import ChannelPruner
 from tests.random_network import SPEC, RandomNetwork, zeroed_outputs
 
 TOLERANCE = 1e-4
-IN_CI, IN_ALL = 50, 500
+IN_CI, IN_ALL = 5, 500
 PER_TEST = 5
 FRACTION = 0.7
 
