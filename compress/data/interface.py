@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec, Resize
 from compress.data.batch import Split
 from compress.data.settings import DataSettings
@@ -36,6 +38,8 @@ class Data:
         skipped: Skipped files with reasons.
         warnings: Reasons why metrics are wrong or undefined: samples in two splits, classes without samples.
         settings: Settings of the source; None for loaders of the user.
+        groups: Group of each test sample, such as its speaker or camera, for figures of each group; empty text for a sample of
+            no group, and no groups for data without them.
         files: Contents of files that an artifact needs beside its network, by name, such as `tokenizer.json`.
     """
 
@@ -48,6 +52,18 @@ class Data:
     warnings: tuple[Fact, ...] = ()
     settings: DataSettings | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    groups: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", tuple(map(str, self.groups)))
+        if self.groups and len(self.groups) != len(self.test):
+            msg = gettext(
+                "groups has {groups} entries, and the test split has {samples} samples; give the group of each test sample, "
+                "in the order of the split",
+                groups=len(self.groups),
+                samples=len(self.test),
+            )
+            raise DataError(msg)
 
     @staticmethod
     def from_texts(  # public API: each keyword is one fact about the texts
@@ -60,6 +76,7 @@ class Data:
         names: Sequence[str] = (),
         typical: int = 64,
         most: int = 512,
+        groups: Sequence[str] = (),
     ) -> Data:
         """Encode three lists of texts.
 
@@ -76,6 +93,7 @@ class Data:
             names: Names of the values, for `values`.
             typical: Length in tokens that is served most, for examples and timings.
             most: Longest sequence in tokens; longer texts are cut.
+            groups: Group of each test text, see `Data`; none for no figures of groups.
 
         Raises:
             DataError: Too few texts, samples of several forms, targets that do not fit.
@@ -87,7 +105,7 @@ class Data:
         lengths = Lengths(typical=min(typical, most), most=most)
         parts = parts_of_texts((train, validation, test), tokenizer, targets, names, lengths)
         first, second, third = parts.splits
-        return Data(parts.spec, first, second, third, warnings=parts.facts, files=parts.files)
+        return Data(parts.spec, first, second, third, warnings=parts.facts, files=parts.files, groups=groups)
 
     @staticmethod
     def from_loaders(  # public API: each keyword is one fact about the data that loaders do not tell
@@ -101,6 +119,7 @@ class Data:
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
         resize: Resize | None = None,
+        groups: Sequence[str] = (),
     ) -> Data:
         """Wrap three loaders.
 
@@ -123,6 +142,7 @@ class Data:
             resize: How the validation and test loaders scale images to the input, see
                 `compress.data.decode_image.resize_image`; `infer.py` does the same. None: it is found by comparison where the
                 test loader's dataset lists its image files, as torchvision's `ImageFolder` does; else `squash` is assumed.
+            groups: Group of each sample of the test loader, see `Data`; none for no figures of groups.
 
         Raises:
             DataError: A loader has no length, or yields something else.
@@ -133,4 +153,4 @@ class Data:
         loaders = {"train": train, "validation": validation, "test": test}
         kind: Task = lookup("task", task).load()() if isinstance(task, str) else task
         spec, splits, facts = read_loaders(loaders, kind, classes, signature, Normalization(mean, std, resize))
-        return Data(spec, splits[0], splits[1], splits[2], warnings=facts)
+        return Data(spec, splits[0], splits[1], splits[2], warnings=facts, groups=groups)

@@ -30,6 +30,7 @@ from compress.core.stage import Candidate, Context, Outcome, missing_metrics
 from compress.models import count_macs
 from compress.models.check_network import check_each_alone
 from compress.pipeline.compare_classes import compare_with
+from compress.pipeline.compare_groups import GROUPS, compare_groups
 from compress.pipeline.split_metrics import ONNX_RUNTIME, measure_control, measure_splits
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.pipeline.useless_network import useless_warning, warnings_of_same_bytes
@@ -162,8 +163,13 @@ def evaluate_outcome(
     warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric_info))
     compared = compare_with(reference, evaluation.answers, context.data, task)
     results = evaluation.results | control
+    against = _name_of(reference) if reference else ""
+    before = reference.scores() if reference else None
+    rows, told = compare_groups(task.deciding, context.data.groups, before, scores, against)
+    warnings += told
+    tables = evaluation.tables | ({GROUPS: rows} if rows else {})
     return Evaluation(
-        metrics, results, warnings, warnings, evaluation.tables, scores, answers=evaluation.answers, class_comparison=compared
+        metrics, results, warnings, warnings, tables, scores, answers=evaluation.answers, class_comparison=compared
     )
 
 
@@ -172,9 +178,12 @@ def _drop(reference: StageOutput | None, scores: np.ndarray, task: Task) -> Metr
     reference_scores = reference.scores() if reference else None
     if reference is None or reference_scores is None:
         return {}
+    return {task.metric_info.loss_name: loss_of(task.deciding, reference_scores, scores, _name_of(reference))}
+
+
+def _name_of(reference: StageOutput) -> str:
     name = reference.record.name
-    against = gettext("the teacher") if name == "teacher" else gettext("the network after {stage}", stage=name)
-    return {task.metric_info.loss_name: loss_of(task.deciding, reference_scores, scores, against)}
+    return gettext("the teacher") if name == "teacher" else gettext("the network after {stage}", stage=name)
 
 
 def evaluate_candidate(

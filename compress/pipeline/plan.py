@@ -6,6 +6,7 @@ finished builds nothing, except networks and data of the user's code, whose keys
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -137,8 +138,9 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
 
 
 def split_fingerprints(data: Data) -> list[str]:
-    """Fingerprints of the three splits."""
-    return [split.fingerprint for split in (data.train, data.validation, data.test)]
+    """Fingerprints of the three splits, and of the groups of the test samples, if there are any."""
+    groups = [hashlib.sha256("\0".join(data.groups).encode()).hexdigest()] if data.groups else []
+    return [*(split.fingerprint for split in (data.train, data.validation, data.test)), *groups]
 
 
 def from_objects(  # each argument is one of `Pipeline`, the public API

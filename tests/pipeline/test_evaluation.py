@@ -148,9 +148,16 @@ def test_the_classes_of_a_network_are_compared_with_those_of_the_reference(eight
 
     pending = PendingStage(1, "train", "k", {}, NotImplemented, NotImplemented, NotImplemented)
     (folder / "next").mkdir()
-    context = dataclasses.replace(eight_classes, folder=folder / "next")
+    data = dataclasses.replace(eight_classes.data, groups=["left", "right"] * 20)
+    context = dataclasses.replace(eight_classes, folder=folder / "next", data=data)
     outcome = Outcome(Candidate(spec, second))
-    comparison = evaluate_outcome(pending, outcome, context, reference=reference, unchanged=False).class_comparison
+    compared = evaluate_outcome(pending, outcome, context, reference=reference, unchanged=False)
+    comparison = compared.class_comparison
+    values = {row["group"]: (row["after"]["value"], row["change"]["value"]) for row in compared.tables["groups"]}
+    correct = [(network(samples.inputs).argmax(1) == samples.targets).float() for network in (first, second)]
+    for name, rows in (("left", slice(0, None, 2)), ("right", slice(1, None, 2))):
+        gain = float((correct[1] - correct[0])[rows].mean())
+        assert values[name] == pytest.approx((float(correct[1][rows].mean()), gain))
     predicted = [network(samples.inputs).argmax(1) for network in (first, second)]
     assert comparison is not None
     assert comparison.reference == "teacher"

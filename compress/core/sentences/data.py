@@ -6,6 +6,7 @@ from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
+    "data.groups_of_windows": "no figures of groups: long texts are divided into windows, whose groups are not read",
     "data.random_inputs": lambda fact: (
         gettext("inputs are random noise, so ranges and similarities are valid only for noise; use real inputs with npz:PATH")
         + (gettext("; sizes of free axes are assumed: {sizes}", sizes=fact.values["sizes"]) if fact.values["sizes"] else "")

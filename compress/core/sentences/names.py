@@ -41,6 +41,7 @@ TABLES: Mapping[str, str] = {
     "auto": "Timing of possible replacements",
     "classes": "Metric of each class",
     "conversions": "Conversions between int8 and float",
+    "groups": "Metric of each group",
     "latency_target": "Latency target",
     "layer_sqnr": "SQNR of each layer",
     "layers": "Layers",
@@ -61,11 +62,14 @@ TABLES: Mapping[str, str] = {
 }
 """Titles of the tables of stages."""
 WORDS: Mapping[str, str] = {
+    "after": "after",
     "after_ms": "time after",
     "artifact_ms": "time of the artifact",
     "around": "place",
     "batch": "batch size",
+    "before": "before",
     "before_ms": "time before",
+    "change": "change",
     "chosen": "chosen",
     "class": "class",
     "conversions_ms": "time of conversions",
@@ -77,6 +81,7 @@ WORDS: Mapping[str, str] = {
     "fraction of connections exchanged": "fraction of connections exchanged",
     "frozen": "not pruned",
     "gone_after_each_step": "removed after each step",
+    "group": "group",
     "high": "upper end",
     "how": "provenance",
     "in_after": "inputs after",

@@ -32,6 +32,11 @@ def _no_metric_limit(fact: Fact) -> str:
 
 
 SENTENCES: Sentences = {
+    "pipeline.groups_do_not_fit": (
+        "the groups of the data are those of {groups} samples, and the metric has statistics of {samples}, so no figures of "
+        "groups are shown"
+    ),
+    "pipeline.groups_left_out": "figures are shown of the {shown} largest of {total} groups",
     "pipeline.network_not_readable": (
         "{subject} has attributes that cannot be compared between runs ({attributes}), so no stage is reused from an earlier "
         "run or by a later run"

@@ -81,6 +81,18 @@ WORDS: Mapping[str, str] = {
     "classes.named": "{title}: {names}.",
     "classes.part": "{title}: {part}",
     "classes.sample": "test sample {sample}: {true}; the {reference} says {first}, the artifact says {second}",
+    # groups
+    "groups.title": "{label} of each group of test samples",
+    "groups.header": "group|samples|{label}, {reference}|{label}, artifact|change",
+    "groups.few": "{samples}, few",
+    "groups.text": (
+        "The largest loss first. The change is on the same samples, with its paired 95 % interval; of many groups, one in "
+        "twenty intervals excludes zero by chance. Groups of fewer than {least} samples are marked."
+    ),
+    "groups.worst": (
+        "{label} of group {group} against the {reference}: {change}; test samples: {samples}. It is the largest loss, and its "
+        "interval excludes zero; groups compared: {count}, each with a 95 % interval of its own"
+    ),
     # pictures
     "pareto.caption": (
         "Test {metric} against latency: this run, and the artifacts of earlier runs of the recipe on the same data and machine "

@@ -1,9 +1,10 @@
 """`npz:PATH`: named arrays of numpy, one file for all samples, or a folder with `train.npz`, `validation.npz` and `test.npz`.
 
-The arrays `target` and `classes` are the targets and the names of the classes; a source without `target` is read by
-`named_arrays`. Every other array is an input, in the order of the file. All but `classes` have the samples first. Targets are
-class numbers (N,), real numbers (N,) or (N, V), or 0 and 1 for each class as float32 (N, K). A negative class number is a
-sample without a label; of one file these are training samples. Inputs are given to the network as they are: normalise before.
+The arrays `target` and `classes` are the targets and the names of the classes, and `groups`, texts or numbers (N,), is the
+group of each sample, see `Data`; a source without `target` is read by `named_arrays`. Every other array is an input, in the
+order of the file. All but `classes` have the samples first. Targets are class numbers (N,), real numbers (N,) or (N, V), or 0
+and 1 for each class as float32 (N, K). A negative class number is a sample without a label; of one file these are training
+samples. Inputs are given to the network as they are: normalise before.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from compress.data.batch import TARGET, Batch
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources import named_arrays
-from compress.data.sources.npz_checks import CLASSES, Arrays, check_inputs, check_targets, class_names
+from compress.data.sources.npz_checks import CLASSES, GROUPS, Arrays, check_inputs, check_targets, class_names
 from compress.data.sources.npz_files import SPLITS, npz_files
 from compress.data.split_checks import find_copies, find_missing_classes
 from compress.data.stratified import Indices, stratified_hold_out
+
+OTHERS = (TARGET, CLASSES, GROUPS)
+"""Arrays that are no inputs."""
 
 
 class ArraySplit:
@@ -105,7 +109,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     if not any(_has_target(file) for file in npz_files(path)):
         return named_arrays.load(settings, origin)
     parts = [_read(file) for file in npz_files(path)] if path.is_dir() else _divide(_read(path), settings)
-    names = [name for name in parts[0] if name not in (TARGET, CLASSES)]
+    names = [name for name in parts[0] if name not in OTHERS]
     inputs = [_inputs(part, names) for part in parts]
     targets = [_target(part[TARGET]) for part in parts]
     classes = class_names(parts, path) or _numbers(parts[0])
@@ -122,7 +126,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     by_name = dict(zip(("training", "validation", "test"), splits, strict=True))
     labels = {name: split.labels for name, split in by_name.items() if split.labels is not None and name != "training"}
     facts = (*find_copies(*splits), *find_missing_classes(labels, classes))
-    return Data(spec, splits[0], splits[1], splits[2], source=settings.source, warnings=facts)
+    return Data(spec, splits[0], splits[1], splits[2], source=settings.source, warnings=facts, groups=_groups(parts[2]))
 
 
 def _has_target(path: Path) -> bool:
@@ -147,7 +151,7 @@ def _read(path: Path) -> Arrays:
             reason=reason,
         )
         raise DataError(gettext("{msg} {splits}", msg=msg, splits=", ".join(SPLITS))) from error
-    inputs = [name for name in arrays if name not in (TARGET, CLASSES)]
+    inputs = [name for name in arrays if name not in OTHERS]
     if TARGET not in arrays or not inputs:
         msg = gettext(
             "{path} has the arrays {arrays}; it needs `target` and at least one input",
@@ -155,7 +159,10 @@ def _read(path: Path) -> Arrays:
             arrays=", ".join(arrays) or "none",
         )
         raise DataError(msg)
-    lengths = {name: len(arrays[name]) if arrays[name].ndim else 0 for name in (*inputs, TARGET)}
+    lengths = {
+        name: len(arrays[name]) if arrays[name].ndim else 0
+        for name in (*inputs, TARGET, *(name for name in (GROUPS,) if name in arrays))
+    }
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
         msg = gettext(
@@ -213,9 +220,14 @@ def _target(values: np.ndarray) -> Tensor:
 
 def _inputs(arrays: Arrays, order: Sequence[str]) -> dict[str, Tensor]:
     """The inputs in the order of the training split, others after them."""
-    names = [name for name in arrays if name not in (TARGET, CLASSES)]
+    names = [name for name in arrays if name not in OTHERS]
     names.sort(key=lambda name: order.index(name) if name in order else len(order))
     return {name: _tensor(arrays[name]) for name in names}
+
+
+def _groups(arrays: Arrays) -> list[str]:
+    """Group of each sample; none without the array."""
+    return [str(group) for group in arrays[GROUPS].reshape(-1).tolist()] if GROUPS in arrays else []
 
 
 def _numbers(arrays: Arrays) -> tuple[str, ...]:

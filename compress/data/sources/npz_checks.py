@@ -12,7 +12,8 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.data.sources.npz_files import SPLITS
 
-CLASSES = "classes"
+CLASSES, GROUPS = "classes", "groups"
+"""Arrays that are neither inputs nor targets: names of the classes, and the group of each sample."""
 Arrays = Mapping[str, np.ndarray]
 
 

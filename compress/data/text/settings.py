@@ -30,6 +30,8 @@ class Columns(FrozenModel):
             `separator`; `values`, real numbers; `tags` of words, or labelled spans; `answers` to the question `text` in
             `text_pair`; `masked`, tokens of the texts themselves; `scores` of pairs, or `matching` pairs. None is what the task
             needs, by default classes.
+        group: Name of the column with the group of each text, such as its dialect or source; the report shows the metric of
+            each group of the test split. None for no groups.
         separator: Separator of the classes of a sample in one column, for `labels`.
     """
 
@@ -37,6 +39,7 @@ class Columns(FrozenModel):
     text_pair: str | None = None
     target: str | tuple[str, ...] = "target"
     targets: Targets | None = None
+    group: str | None = None
     separator: str = Field(default=",", min_length=1)
 
 

@@ -24,12 +24,14 @@ class TextTable:
         pairs: Second texts; None for single texts.
         targets: A class, a value, or several of either for each text; None for texts without targets.
         origin: Place of each text for messages, such as `train.csv line 3`; empty for none.
+        members: Group of each text, for figures of each group; empty for none.
     """
 
     texts: Sequence[str]
     pairs: Sequence[str] | None = None
     targets: Sequence[Cell] | None = None
     origin: Sequence[str] = ()
+    members: Sequence[str] = ()
 
     def __len__(self) -> int:
         """N."""
@@ -43,6 +45,7 @@ class TextTable:
             None if self.pairs is None else [self.pairs[row] for row in chosen],
             None if self.targets is None else [self.targets[row] for row in chosen],
             [self.origin[row] for row in chosen] if self.origin else (),
+            [self.members[row] for row in chosen] if self.members else (),
         )
 
     def without_targets(self, rows: Indices) -> TextTable:

@@ -16,6 +16,7 @@ from compress.core.sentences import render
 from compress.core.sentences.limits import RESULT_WORDS, allowed_words, limit_words
 from compress.models.settings import TEACHER, brings_weights, split_source
 from compress.pipeline.report import class_tables
+from compress.pipeline.report.group_tables import group_points
 from compress.pipeline.report.outline import SMOKE
 from compress.pipeline.review.invalid_metrics import metrics_without_test, no_test
 from compress.pipeline.review.judge_record import shipped_rows, task_metrics
@@ -114,6 +115,7 @@ def weaknesses(record: RunRecord) -> Iterator[str]:
         yield render(note)
     if not no_test(record.warnings):
         yield from (f"classes: {line}" for line in class_tables.summary(record))
+    yield from group_points(record)
     places: dict[str, list[str]] = {}
     for title, warnings in (
         ("start", record.warnings),

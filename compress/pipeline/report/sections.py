@@ -12,7 +12,7 @@ from compress.core.run_record import RunRecord
 from compress.core.sentences import render, render_subject
 from compress.core.sentences.names import stage_title
 from compress.core.sentences.report import word
-from compress.pipeline.report import class_tables, reproduction_tables, stage_tables, tables
+from compress.pipeline.report import class_tables, group_tables, reproduction_tables, stage_tables, tables
 from compress.pipeline.report.device_tables import device_tables
 from compress.pipeline.report.length_tables import length_tables
 from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, deciding_metric, is_budget_skipped
@@ -59,6 +59,7 @@ def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
 def review_points(record: RunRecord) -> tuple[str, ...]:
     """Warnings of the run, each with its stage, and stages of the recipe that the record lacks."""
     points = [(gettext("verdict"), render(note)) for note in (record.verdict.notes if record.verdict else ())]
+    points += [(gettext("groups"), text) for text in group_tables.group_points(record)]
     points += [(missing_title(name), word("stages.missing.text")) for name in missing_stages(record)]
     points += [(gettext("start"), render(warning)) for warning in record.warnings]
     points += [(stage_title(stage), render(warning)) for stage in record.every_stage for warning in stage.warnings]
@@ -86,18 +87,18 @@ def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section
 
 
 def before_and_after(record: RunRecord, pictures: Pictures) -> Iterator[Section]:
-    """Teacher, student and artifact, with the loss of the deciding metric on the same samples."""
+    """Teacher, student and artifact, with the loss of the deciding metric on the same samples, also by group."""
     metric = deciding_metric(record)
     loss, unit = tables.final_metrics(record).get(metric.loss_name), difference_unit(metric.unit)
     text = ""
     if loss:
         values = {"loss": format_with_provenance(loss, unit), "detail": again(loss.detail)}
         text = gettext(LOSSES[metric.change], metric=gettext(metric.label), **values)
-    further = tables.further_table(record)
+    further, groups = tables.further_table(record), group_tables.group_table(record)
     yield Section(
         gettext("Before and after"),
         paragraphs=(text,) if text else (),
-        tables=(tables.summary_table(record).fold(), *((further.fold(),) if further else ())),
+        tables=(tables.summary_table(record).fold(), *((further.fold(),) if further else ()), *((groups,) if groups else ())),
         pictures=pictures.get("overview", ()),
     )
 

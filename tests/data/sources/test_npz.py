@@ -119,3 +119,12 @@ def test_integers_keep_their_type(given, expected, tmp_path):
     path = tmp_path / "all.npz"
     np.savez(path, tokens=np.ones((40, 5), given), target=np.arange(40) % 2)
     assert next(iter(load(path).test.ordered(4))).inputs["tokens"].dtype == expected
+
+
+def test_groups_follow_their_samples_into_the_test_split_and_are_no_input(tmp_path):
+    groups = np.array(["day" if age >= 45 else "night" for age in ARRAYS["age"][:, 0]])
+    np.savez(tmp_path / "all.npz", **ARRAYS, groups=groups)
+    data = load(tmp_path / "all.npz")
+    assert [each.name for each in data.spec.signature.inputs] == ["signal", "age"]
+    ages = data.test.inputs["age"][:, 0].tolist()
+    assert list(data.groups) == ["day" if age >= 45 else "night" for age in ages]

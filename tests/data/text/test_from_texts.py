@@ -45,3 +45,9 @@ def test_mixed_samples_are_refused():
         made([*ROWS[:5], "a text", *ROWS[6:]])
     with pytest.raises(DataError, match="texts are str"):
         made([(1, "a")] * 30)
+
+
+def test_groups_are_of_the_test_texts():
+    assert made(groups=["a", "b"] * 3).groups == ("a", "b") * 3
+    with pytest.raises(DataError, match="groups has 2 entries, and the test split has 6 samples"):
+        made(groups=["a", "b"])

@@ -30,9 +30,10 @@ def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place:
     """
     targets = _check_columns(names, columns, place)
     table: dict[str, list[object]] = {"texts": [], "pairs": [], "targets": []}
-    origin = []
+    origin, members = [], []
     for where, cells in rows:
         origin.append(where)
+        members.append("" if columns.group is None else _plain(cells.get(columns.group)))
         text, pair, target = _sample(cells, columns, targets, where)
         table["texts"].append(text)
         table["pairs"].append(pair)
@@ -45,6 +46,7 @@ def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place:
         table["pairs"] if columns.text_pair is not None else None,  # type: ignore[arg-type]
         table["targets"] if targets else None,  # type: ignore[arg-type]
         origin,
+        () if columns.group is None else members,
     )
 
 
@@ -72,7 +74,7 @@ def _check_columns(names: Sequence[str], columns: Columns, place: str) -> tuple[
     is_missing = "target" not in columns.model_fields_set and targets == ("target",) and "target" not in names
     if is_missing or columns.targets in ("masked", "matching"):
         targets = ()
-    for name in filter(None, (columns.text, columns.text_pair, *targets)):
+    for name in filter(None, (columns.text, columns.text_pair, columns.group, *targets)):
         if name not in names:
             msg = gettext(
                 "{place} has no column {name!r}: {hint}; name the columns in the recipe, such as "

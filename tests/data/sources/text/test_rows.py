@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from compress.core.errors import DataError
@@ -28,3 +29,11 @@ def test_a_text_of_another_type_is_refused():
     with pytest.raises(DataError, match="line 1: the column text holds int"):
         made({"text": 3, "target": "x"})
     assert made({"text": None, "target": "x"}).texts == [""]
+
+
+def test_a_column_of_groups_is_read_and_selected():
+    rows = [(f"line {index}", {"text": "a", "target": "x", "dialect": dialect}) for index, dialect in enumerate("nsn")]
+    table = table_of(rows, ["text", "target", "dialect"], Columns(group="dialect"), "file")
+    assert table.select(np.array([2, 1])).members == ["n", "s"]
+    with pytest.raises(DataError, match="no column 'speaker'"):
+        made({"text": "a", "target": "x"}, group="speaker")
