@@ -177,7 +177,9 @@ TEXTS = {
     "masked": "masked_language_model",
     "vectors": "embedding",
 }
-"""Tasks of the examples of texts, which run with the slow tests."""
+"""Tasks of the examples of texts."""
+QUICK = ("labels", "age", "text", "file")
+"""Examples that run in every test run; the others are loaded, and run with the slow tests."""
 
 
 def write_data(kind: str, folder: Path) -> None:
@@ -234,20 +236,31 @@ def write_data(kind: str, folder: Path) -> None:
     (folder / "trees.json").write_text(json.dumps(coco))
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in TEXTS else kind for kind in kinds_of_networks()]
-)
-def test_the_example_of_a_kind_of_network_runs(kind, tmp_path):
+def example(kind: str, folder: Path) -> Path:
+    """A recipe of the example of a kind of network, with its data."""
     import yaml
 
-    from compress import Pipeline
-
-    write_data(kind, tmp_path)
-    example = kinds_of_networks()[kind]
+    write_data(kind, folder)
     stages = [{"quantize": {"accept_if": None}}, "export"]
     first = [] if kind == "file" else [{"train": {"epochs": 1, "batch_size": 8}}]
-    recipe = {"name": kind, **example, "stages": [*first, *stages]}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    run = Pipeline.load(tmp_path / "recipe.yaml", trust_code=True).run(out=tmp_path, device="cpu")
+    recipe = {"name": kind, **kinds_of_networks()[kind], "stages": [*first, *stages]}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return folder / "recipe.yaml"
+
+
+@pytest.mark.parametrize("kind", kinds_of_networks())
+def test_the_example_of_a_kind_of_network_is_valid(kind, tmp_path):
+    from compress.config.recipe import load
+
+    assert load(example(kind, tmp_path)).recipe.name == kind
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in kinds_of_networks()]
+)
+def test_the_example_of_a_kind_of_network_runs(kind, tmp_path):
+    from compress import Pipeline
+
+    run = Pipeline.load(example(kind, tmp_path), trust_code=True).run(out=tmp_path, device="cpu")
     assert run.record.metric.label in (run.folder / "report.md").read_text(encoding="utf-8")
     assert len(list(run.folder.glob("artifacts/host/infer.py"))) == 1
