@@ -1,8 +1,8 @@
 """The messages of the package, read from its source, and their catalogues.
 
 `python -m tests.message_catalogue` adds new messages to the `.po` files, removes those that are gone, and compiles them.
-Texts of generated files (infer.py, scripts, manifests, licence notes, templates), labels in figures and names in records stay
-English.
+Texts of generated files (infer.py, scripts, manifests, licence notes, templates), labels in PNG figures, whose font has no
+Chinese, and names in records stay English. Labels in SVG figures are messages.
 """
 
 from __future__ import annotations

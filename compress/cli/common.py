@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,3 +45,13 @@ def terminal(*, quiet: bool = False, stderr: bool = False) -> Console:
 def echo(text: object, *, stderr: bool = False) -> None:
     """Print a line with a path, a message or other text from any source."""
     typer.echo(printable(str(text)), err=stderr)
+
+
+def echo_json(value: object) -> None:
+    """Print records as JSON, with sentences in the language in use where records hold templates and values."""
+    from pydantic_core import to_jsonable_python
+
+    from compress.core.text import readable
+
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    echo(json.dumps(readable(to_jsonable_python(value)), indent=1, ensure_ascii=not is_unicode))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from compress.cli.common import BUDGET_MISSED, TrustCode, echo
+from compress.cli.common import BUDGET_MISSED, TrustCode, echo_json
 from compress.cli.common import terminal as open_terminal
 from compress.core.language import gettext
 from compress.core.user_path import user_path
@@ -47,7 +46,11 @@ def profile(  # one parameter per flag: typer reads them from here
     ] = "",
     figure: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", parser=user_path, help="Plot the latency over the sizes of a sweep or the lengths."),
+        typer.Option(
+            metavar="FILE.svg",
+            parser=user_path,
+            help="Plot the latency over the sizes of a sweep or the lengths; also FILE.png.",
+        ),
     ] = None,
     soak: Annotated[
         str | None, typer.Option(metavar="TIME", help="Also run each model for this time without pause, such as 90s or 10m.")
@@ -117,8 +120,6 @@ class _Results(NamedTuple):
 
     def show(self, *, as_json: bool) -> None:
         """Print it."""
-        from pydantic_core import to_jsonable_python
-
         from compress.cli.render import (
             show_benchmark,
             show_file_details,
@@ -130,7 +131,7 @@ class _Results(NamedTuple):
 
         if as_json:
             measured = {name: value for name, value in self._asdict().items() if name not in ("details", "skipped")}
-            echo(json.dumps({**to_jsonable_python(measured), **self.details.as_json()}, indent=1))
+            echo_json(measured | self.details.as_json())
             return
         console = open_terminal()
         show_signatures(console, self.signatures)
@@ -146,7 +147,7 @@ class _Results(NamedTuple):
         from compress.profile.latency.axis_sweep import draw_sweep
         from compress.profile.lengths import sweep_rows
 
-        picture = draw_sweep(self.sizes or sweep_rows(self.lengths))
+        picture = draw_sweep(self.sizes or sweep_rows(self.lengths), as_svg=figure.suffix.lower() == ".svg")
         write_with(figure, lambda aside: aside.write_bytes(picture))
 
 
@@ -168,7 +169,7 @@ def quantize_report(
 
     report = report_on(model, parent, threads=threads, seconds=seconds)
     if as_json:
-        echo(json.dumps(report.as_json(), indent=1))
+        echo_json(report.as_json())
     else:
         show_quantization(open_terminal(), report)
 
@@ -212,7 +213,7 @@ def verify(  # one parameter per flag: typer reads them from here
     fed = load_samples(model, samples, recipe=data, images=images, feeds=feeds, trust_code=trust_code)
     verification = verify_file(model, fed, isa=isa, processor=processor, timeout_s=timeout)
     if as_json:
-        echo(verification.model_dump_json(indent=1))
+        echo_json(verification)
     else:
         show_verification(console, verification)
     if verification.top1 < agreement:

@@ -41,7 +41,7 @@ def analyse(
         reporter: Progress; by default nothing is shown.
 
     Returns:
-        The run, and the paths of the table (JSON) and of the figure (PNG).
+        The run, and the paths of the table (JSON) and of the figure (SVG).
 
     Raises:
         CompressError: The recipe has no `prune` stage of granularity channel or weight, or has faults.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, TypedDict
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
+from compress.core.language import in_language, language
 from compress.core.printable import printable
 from compress.core.record import Quantity
 
@@ -18,6 +23,11 @@ INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dae1"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#b0629a", "#b58900", "#3a9bd8", "#7a5c3e")
 """Colours that readers with a colour vision deficiency can tell apart, after Okabe and Ito; those of the charts of a report."""
 DPI = 144
+FONTS = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei",
+    "WenQuanYi Micro Hei", "SimHei",
+)  # fmt: skip
+"""Fonts of a figure in the order in which a glyph is searched: that of matplotlib, then those of systems with Chinese."""
 
 
 class LabelStyle(TypedDict):
@@ -48,6 +58,36 @@ def to_png(figure: Figure, description: str = "") -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # names may be in any script
         figure.savefig(buffer, format="png", metadata=about)
     return buffer.getvalue()
+
+
+def to_svg(figure: Figure, description: str = "") -> bytes:
+    """SVG of a figure whose text stays text: whoever shows it has the fonts, which the machine that draws it may lack."""
+    about = {"Date": None, **({"Description": description} if description else {})}
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "compress", "font.sans-serif": [*FONTS]}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), rc_context(settings), _without_notes_on_fonts():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure.savefig(buffer, format="svg", metadata=about)
+    return buffer.getvalue()
+
+
+@contextmanager
+def language_of_figure(*, as_svg: bool) -> Iterator[None]:
+    """Labels inside the block are in the language in use for an SVG; a PNG, whose font has no Chinese, is English."""
+    with in_language(language() if as_svg else "en"):
+        yield
+
+
+@contextmanager
+def _without_notes_on_fonts() -> Iterator[None]:
+    """Without the notes on fonts that this machine does not have."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def new_figure(width: float, height: float) -> Figure:

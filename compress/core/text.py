@@ -88,6 +88,11 @@ def _read_texts(value: object) -> object:
             return value
 
 
+def readable(value: object) -> object:
+    """Plain JSON of records with a sentence in the language in use in place of each stored message, for output to people."""
+    return _read_texts(value)
+
+
 def _write_texts(value: object) -> object:
     match value:
         case str():

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from compress.core.entries import Row, number, text
 from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.metric_limits import allowed_loss
 from compress.core.record import Metric
 from compress.core.stage import Candidate, Context, Outcome, Stage
@@ -23,7 +24,7 @@ from compress.prune.schedule_settings import ImportanceName
 NAMED = 16
 """Number of layers that the legend of the figure names."""
 
-TABLE, FIGURE = "sensitivity.json", "sensitivity.png"
+TABLE, FIGURE = "sensitivity.json", "sensitivity.svg"
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -56,7 +57,7 @@ class Sensitivity(Stage):
         return self.model_copy(update={"ratios": self.ratios[:1], "batches": min(self.batches, 2)})
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
-        """Prune each layer by each ratio and measure; writes `sensitivity.json` and `sensitivity.png` to the stage's folder.
+        """Prune each layer by each ratio and measure; writes `sensitivity.json` and `sensitivity.svg` to the stage's folder.
 
         Raises:
             ModelError: The network cannot be traced, or has nothing to prune.
@@ -100,13 +101,13 @@ def max_ratios(rows: Sequence[Row], dense: float, drop: float, metric: Metric) -
 
 
 def draw(rows: Sequence[Row], dense: float, metric: Metric) -> bytes:
-    """PNG of the metric over the removed fraction: one line for each layer, lighter towards the end of the network.
+    """SVG of the metric over the removed fraction: one line for each layer, lighter towards the end of the network.
 
     If there are many layers, the `NAMED` most sensitive ones are in colour and named, the others are grey.
     """
     from matplotlib import colormaps
 
-    from compress.core.plot_style import FAINT, escape_text, new_figure, style_axes, to_png
+    from compress.core.plot_style import FAINT, escape_text, new_figure, style_axes, to_svg
 
     layers = list(dict.fromkeys(text(row, "layer") for row in rows))
     figure = new_figure(7.2, 3.6)
@@ -121,11 +122,11 @@ def draw(rows: Sequence[Row], dense: float, metric: Metric) -> bytes:
         style = {"color": shades(0.9 * index / max(len(layers) - 1, 1)), "label": escape_text(layer), "zorder": 3}
         looks = style if layer in named else {"color": FAINT}
         axes.plot(*zip(*points[layer], strict=True), linewidth=1.2, marker="o", markersize=2.5, **looks)
-    axes.set_xlabel("fraction of the layer removed, all others whole")
-    axes.set_ylabel(f"validation {metric.label}")
+    axes.set_xlabel(gettext("fraction of the layer removed, all others whole"))
+    axes.set_ylabel(gettext("validation {name}", name=gettext(metric.label)))
     if not metric.higher_is_better:
         axes.invert_yaxis()  # better is up
     style_axes(axes)
-    title = "most sensitive layers" if len(named) < len(layers) else None
+    title = gettext("most sensitive layers") if len(named) < len(layers) else None
     figure.legend(loc="outside right upper", fontsize=6, frameon=False, title=title, title_fontsize=6)
-    return to_png(figure)
+    return to_svg(figure)

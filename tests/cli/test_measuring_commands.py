@@ -42,6 +42,16 @@ def test_json_of_a_profile_is_nothing_but_json(tmp_path):
     assert row["quantities"]["size_bytes"]["value"] == path.stat().st_size
 
 
+def test_texts_in_json_are_sentences_in_the_language_in_use(tmp_path):
+    path = tmp_path / "model.onnx"
+    onnx.save(network(), path)
+    command = ["profile", str(path), "--seconds", "0.05", "--json"]
+    found = [json.loads(CliRunner().invoke(app, command, env={"COMPRESS_LANG": name}).stdout) for name in ("en", "zh")]
+    english, chinese = (result["profile"][0]["quantities"]["latency_p50_ms"]["detail"] for result in found)
+    assert "thread" in english
+    assert "线程" in chinese
+
+
 def test_profile_sweeps_a_range_of_sizes_and_says_what_the_file_takes(tmp_path):
     path, figure = tmp_path / "model.onnx", tmp_path / "sizes.png"
     onnx.save(tokens(), path)

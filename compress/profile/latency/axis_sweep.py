@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Feeds, pinned
@@ -12,11 +13,14 @@ from compress.config.devices import Device
 from compress.core.entries import Row
 from compress.core.errors import ConversionError, DeviceError
 from compress.core.fact import Fact
-from compress.core.language import message_of
+from compress.core.language import gettext, message_of
 from compress.core.progress import Reporter
 from compress.core.record import Quantity
 from compress.profile.latency.timing import time_runners
 from compress.profile.settings import MeasurementSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Rows = tuple[Row, ...]
 
@@ -79,9 +83,22 @@ def sweep_axis(
     return rows, tuple(skipped)
 
 
-def draw_sweep(rows: Sequence[Mapping[str, object]]) -> bytes:
-    """Plot median latency with its interval against the size of the axis, one line per file; returns a PNG."""
-    from compress.core.plot_style import COLORS, error_bar, escape_text, new_figure, style_axes, to_png
+def draw_sweep(rows: Sequence[Mapping[str, object]], *, as_svg: bool = False) -> bytes:
+    """Plot median latency with its interval against the size of the axis, one line per file.
+
+    Args:
+        rows: Of `sweep_axis`.
+        as_svg: Whether to return an SVG, whose labels are in the language in use, in place of a PNG.
+    """
+    from compress.core.plot_style import language_of_figure, to_png, to_svg
+
+    with language_of_figure(as_svg=as_svg):
+        figure = _sweep_figure(rows)
+    return to_svg(figure) if as_svg else to_png(figure)
+
+
+def _sweep_figure(rows: Sequence[Mapping[str, object]]) -> Figure:
+    from compress.core.plot_style import COLORS, error_bar, escape_text, new_figure, style_axes
 
     figure = new_figure(7.2, 3.7)
     axes = figure.add_subplot()
@@ -94,9 +111,10 @@ def draw_sweep(rows: Sequence[Mapping[str, object]]) -> bytes:
         values = [quantity.value or 0.0 for quantity in quantities]
         sizes = [int(str(row["size"])) for row in file_rows]
         axes.errorbar(sizes, values, yerr=spread, marker="o", color=COLORS[index % len(COLORS)], label=escape_text(file))
-    axes.set_xlabel(escape_text(f"size of axis {', '.join(dict.fromkeys(str(row['axis']) for row in rows))}"))
-    axes.set_ylabel("median latency, ms")
+    names = ", ".join(dict.fromkeys(str(row["axis"]) for row in rows))
+    axes.set_xlabel(escape_text(gettext("size of axis {names}", names=names)))
+    axes.set_ylabel(gettext("median latency, ms"))
     axes.set_ylim(bottom=0)
     style_axes(axes)
     axes.legend(frameon=False, fontsize=8)
-    return to_png(figure)
+    return figure

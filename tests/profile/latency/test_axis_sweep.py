@@ -6,6 +6,7 @@ from onnx import TensorProto, helper
 
 from compress.config.devices import host
 from compress.core.errors import ConversionError
+from compress.core.language import in_language
 from compress.core.progress import NullReporter
 from compress.core.record import Quantity
 from compress.profile.latency.axis_sweep import draw_sweep, sweep_axis
@@ -76,3 +77,15 @@ def test_the_figure_has_a_line_for_each_file(monkeypatch):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
     assert axes.get_xlabel() == "size of axis columns"
     assert axes.get_ylim()[0] == 0
+
+
+def test_the_labels_of_an_svg_are_text_in_the_language_in_use(caplog):
+    latency = {"value": 2.0, "unit": "ms", "how": "measured", "low": 1.5, "high": 3.0}
+    rows = [{"file": "a", "axis": "columns", "size": size, "latency_p50_ms": latency} for size in (2, 8)]
+    with in_language("zh"):
+        drawing = draw_sweep(rows, as_svg=True).decode()
+        png = draw_sweep(rows)
+    assert ">中位延迟（ms）</text>" in drawing
+    assert "Noto Sans CJK SC" in drawing
+    assert png.startswith(b"\x89PNG")
+    assert not caplog.records
