@@ -63,9 +63,12 @@ def to_png(figure: Figure, description: str = "") -> bytes:
 def to_svg(figure: Figure, description: str = "") -> bytes:
     """SVG of a figure whose text stays text: whoever shows it has the fonts, which the machine that draws it may lack."""
     about = {"Date": None, **({"Description": description} if description else {})}
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "compress", "font.sans-serif": [*FONTS]}
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), rc_context(settings), _without_notes_on_fonts():
+    with (
+        warnings.catch_warnings(),
+        rc_context({"svg.fonttype": "none", "svg.hashsalt": "compress", "font.sans-serif": [*FONTS]}),
+        _without_notes_on_fonts(),
+    ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(buffer, format="svg", metadata=about)
     return buffer.getvalue()

@@ -59,7 +59,7 @@ def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
 def review_points(record: RunRecord) -> tuple[str, ...]:
     """Warnings of the run, each with its stage, and stages of the recipe that the record lacks."""
     points = [(gettext("verdict"), render(note)) for note in (record.verdict.notes if record.verdict else ())]
-    points += [(gettext("groups"), text) for text in group_tables.group_points(record)]
+    points += [(gettext("Before and after"), text) for text in group_tables.group_points(record)]
     points += [(missing_title(name), word("stages.missing.text")) for name in missing_stages(record)]
     points += [(gettext("start"), render(warning)) for warning in record.warnings]
     points += [(stage_title(stage), render(warning)) for stage in record.every_stage for warning in stage.warnings]
