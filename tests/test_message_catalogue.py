@@ -72,6 +72,7 @@ ENGLISH = {
     "profile/remote/agent_zip.py": "a program",
     "profile/remote/ssh.py": "texts of ssh, and kinds of errors of the agent",
     "profile/remote/trtexec.py": "runs on the device, without catalogues",
+    "prune/sensitivity.py": "a place of matplotlib",
     "prune/structured/tolerant_graph.py": "a text of Python's warnings",
     "prune/unstructured/lottery_ticket.py": "the label of a checkpoint",
     "substitute/loop.py": "names of steps in a figure",

@@ -131,6 +131,12 @@ def test_a_row_on_a_phone_is_no_taller_than_its_text(page_file: Path, open_page:
     )
     assert len(spare) > 20
     assert max(spare) < 14  # padding, less than a line
+    page.evaluate(OPEN_ALL)
+    widths = page.evaluate(
+        "[...document.querySelectorAll('table:not(.stacked, .pairs) td:not(.short)')].map(cell => cell.offsetWidth)"
+    )
+    assert widths
+    assert min(widths) > 150  # sentences have room, so that they do not make rows of many lines
 
 
 @pytest.mark.parametrize("name", NAMES)
