@@ -26,9 +26,9 @@ COUNT = 120
 
 
 def sentence(index: int) -> tuple[str, str, str]:
-    """A person, a town and a sentence of both."""
+    """A person, a town and a sentence of both; sentences differ in length, so that batches do."""
     person, town = PEOPLE[index % 5], TOWNS[index // 5 % 5]
-    return person, town, f"today number {index % 7} {person} drives to {town} again"
+    return person, town, f"today number {index % 7} {person} drives to {town} again" + " and again" * (index % 4)
 
 
 def table(task: str) -> tuple[list[str], list[list[object]]]:
@@ -37,7 +37,7 @@ def table(task: str) -> tuple[list[str], list[list[object]]]:
     for index in range(COUNT):
         person, town, text = sentence(index)
         if task == "token_classification":
-            rows.append([text, "O O O B-PER O O B-LOC O"])
+            rows.append([text, "O O O B-PER O O B-LOC O" + " O O" * (index % 4)])
         elif task == "question_answering":
             rows.append([f"where does {person} drive?", text, town])
         elif task == "masked_language_model":

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from compress.backends.runner_protocol import Array
+from compress.backends.token_rows import have_lengths, is_shorter, join_texts, same_length
 from compress.data.batch import INPUT, Split, Tensors, select_rows
 from compress.tasks.output_agreement import OutputAgreement, merge_agreements
 
@@ -53,6 +54,8 @@ def collect_outputs(
 ) -> CollectedOutputs:
     """Outputs of a network on the first samples of a split, up to about `COLLECTED_BYTES`.
 
+    Texts of different lengths are filled to the longest one, with 0 at the places of padding.
+
     Args:
         network: See `iterate_split`.
         split: Samples.
@@ -75,7 +78,11 @@ def collect_outputs(
         samples += batch.size
         if stored_bytes >= COLLECTED_BYTES or (limit is not None and samples >= limit):
             break
-    result = CollectedOutputs(_concatenate(outputs), _concatenate(targets))
+    if have_lengths(outputs) or have_lengths(targets):
+        whole = next(iter(split.ordered(samples))).to("cpu")
+        result = CollectedOutputs(join_texts(outputs, whole), whole.targets)
+    else:
+        result = CollectedOutputs(_concatenate(outputs), _concatenate(targets))
     return result if limit is None else result.first(limit)
 
 
@@ -155,16 +162,27 @@ def record_outputs(network: Network, split: Split, task: Task, *, batch_size: in
 
 
 def _aligned(first: Iterator[Part], second: Iterator[Part]) -> Iterator[tuple[Tensors, Tensors, Tensors]]:
-    """Outputs of two networks and targets for the same samples; the batch sizes of the networks may differ."""
-    rest: Tensors | None = None
+    """Outputs of two networks and targets for the same samples; the batch sizes of the networks may differ.
+
+    Of texts whose batches differ in length, outputs and targets are those of the shorter batch.
+    """
+    rest: tuple[Tensors, Tensors] | None = None
     for outputs, batch in first:
         a, targets = outputs, batch.to("cpu").targets
         while _count(a):
-            b = rest or next(second)[0]
+            b, b_targets = rest or _outputs_and_targets(next(second))
             count = min(_count(a), _count(b))
-            yield select_rows(a, slice(count)), select_rows(b, slice(count)), select_rows(targets, slice(count))
-            a, b, targets = (select_rows(tensors, slice(count, None)) for tensors in (a, b, targets))
-            rest = b if _count(b) else None
+            head, tail = slice(count), slice(count, None)
+            a_part, b_part = select_rows(a, head), select_rows(b, head)
+            own = select_rows(b_targets if is_shorter(b, a) else targets, head)
+            yield *(same_length(a_part, b_part) if have_lengths([targets, b_targets]) else (a_part, b_part)), own
+            a, b, targets, b_targets = (select_rows(tensors, tail) for tensors in (a, b, targets, b_targets))
+            rest = (b, b_targets) if _count(b) else None
+
+
+def _outputs_and_targets(part: Part) -> tuple[Tensors, Tensors]:
+    outputs, batch = part
+    return outputs, batch.to("cpu").targets
 
 
 def _count(tensors: Tensors) -> int:
