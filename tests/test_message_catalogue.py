@@ -34,6 +34,7 @@ ENGLISH = {
     "distill/teachers/settings.py": "an error for developers",
     "export/example_figure.py": "places of matplotlib",
     "export/infer_script.py": "a generated file",
+    "data/text/augmentation/replacement.py": "a list of words",
     "export/infer_text.py": "a generated file",
     "export/licences.py": "a generated file",
     "export/manifest.py": "a generated file",

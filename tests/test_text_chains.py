@@ -153,3 +153,21 @@ def test_the_script_of_the_float_network_has_the_outputs_of_python(task, tmp_pat
         found = network(*(torch.tensor(values) for values in feeds.values()))
     for values, expected in zip(found if isinstance(found, tuple) else (found,), outputs.values(), strict=True):
         torch.testing.assert_close(values, torch.tensor(expected), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_teacher_answers_copies_of_texts_and_the_next_run_finds_them(tmp_path: Path) -> None:
+    augment = [{"embedding_neighbours": {"copies": 3}}, {"random_swap": {"copies": 1}}]
+    stage = {**QUICK, "losses": [{"response": {}}, {"task": {}}], "augment": augment}
+    plan = recipe("masked_language_model", tmp_path) | {"task": "text_classification", "stages": [{"distill": stage}]}
+    with (tmp_path / "t.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["text", "target"], *([sentence(n)[2], sentence(n)[0]] for n in range(COUNT))])
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
+    run = Pipeline.load(tmp_path / "recipe.yaml").run(out=tmp_path, device="cpu")
+    (copies,) = tmp_path.rglob("augmented-*.jsonl")
+    lines = [json.loads(line) for line in copies.read_text(encoding="utf-8").splitlines()]
+    assert {line["labelled"] for line in lines} == {False, True}
+    assert "data.texts_augmented" in {note.code for note in run.record.stages[-1].notes}
+    made = copies.stat().st_mtime_ns
+    Pipeline.load(tmp_path / "recipe.yaml").run(out=tmp_path, device="cpu")
+    assert copies.stat().st_mtime_ns == made

@@ -20,6 +20,7 @@ from compress.config.pydantic_messages import Finding
 from compress.config.source_checks import check_data_source, check_model, check_weights_file
 from compress.config.start_form import first_torch_stage, start_form, why_no_teacher, why_not_trainable
 from compress.config.task_requirements import check_task, with_task_losses
+from compress.config.text_augmentation import check_augmentation
 from compress.config.text_data import check_text_data
 from compress.config.tracking import Tracking, check_tracking
 from compress.core.budget import Budget
@@ -101,13 +102,15 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
         advice = gettext("the recipe has no teacher; add `teacher: {source: …, train: {…}}`")
         yield ("model", "source"), gettext("{source} starts from the teacher, but {advice}", source=model.source, advice=advice)
     yield from check_teacher(draft.chain, has_teacher=draft.has_teacher)
+    stages = [(entry.path, entry.stage) for entry in draft.chain if entry.stage is not None]
+    yield from check_augmentation(draft.data, draft.task, stages, has_teacher=draft.has_teacher)
     yield from check_reference(draft)
     yield from check_packages(draft.chain)
     yield from check_tracking(draft.tracking)
     if draft.task is not None:
         data: list[tuple[KeyPath, BaseModel]] = [] if draft.data is None else [(("data",), draft.data)]
-        stages = [(entry.path, with_task_losses(entry.stage, draft.task)) for entry in draft.chain if entry.stage is not None]
-        yield from check_task(draft.task, [*data, *draft.models, *stages])
+        blocks = [(entry.path, with_task_losses(entry.stage, draft.task)) for entry in draft.chain if entry.stage is not None]
+        yield from check_task(draft.task, [*data, *draft.models, *blocks])
         yield from check_metric_limits(draft.chain, draft.budget, draft.task)
         if draft.task.name == "detection":
             yield from _check_detector_stages(draft)

@@ -41,7 +41,7 @@ def check_text_data(data: DataSettings, models: Sequence[tuple[KeyPath, ModelSet
             ("data", "tokenizer"),
             gettext(
                 "neither the model nor a teacher is an hf: network with a tokenizer; give a folder with tokenizer.json, or "
-                "train one: tokenizer: {{train: wordpiece, vocabulary: 8000}}"
+                "train one: tokenizer: {train: wordpiece, vocabulary: 8000}"
             ),
         )
 
@@ -63,10 +63,15 @@ def complete_text_data(data: DataSettings, models: Iterable[ModelSettings], task
     if source is not None and (is_model or has_tokenizer(source, base)):
         choice = data.tokenizer
         update["tokenizer"] = choice.model_copy(update={"of": source}) if isinstance(choice, PrunedTokenizer) else source
-    targets = TARGETS.get(task.name, {}).get(str(getattr(task, "kind", getattr(task, "pairs", ""))))
+    targets = targets_of(task)
     if targets is not None and data.columns.targets is None:
         update["columns"] = data.columns.model_copy(update={"targets": targets})
     return data.model_copy(update=update) if update else data
+
+
+def targets_of(task: Task) -> Targets | None:
+    """The targets of a task of texts; None for another one."""
+    return TARGETS.get(task.name, {}).get(str(getattr(task, "kind", getattr(task, "pairs", ""))))
 
 
 def tokenizer_of(models: Iterable[ModelSettings]) -> str | None:

@@ -189,6 +189,18 @@ ENTRIES: tuple[Entry, ...] = (
           "Welling 2009, ICML; arXiv:1611.07725"),
     Entry("synthesis", "random", "compress.dataset_distillation.coreset:RandomSubset", "the control"),
 
+    Entry("text_augmentation", "random_deletion", "compress.data.text.augmentation.random_deletion:RandomDeletion",
+          "Wei & Zou 2019, EDA, arXiv:1901.11196"),
+    Entry("text_augmentation", "random_swap", "compress.data.text.augmentation.random_swap:RandomSwap",
+          "Wei & Zou 2019, EDA, arXiv:1901.11196"),
+    Entry("text_augmentation", "synonym_replacement",
+          "compress.data.text.augmentation.synonym_replacement:SynonymReplacement", "Wei & Zou 2019, EDA, arXiv:1901.11196"),
+    Entry("text_augmentation", "embedding_neighbours",
+          "compress.data.text.augmentation.embedding_neighbours:EmbeddingNeighbours",
+          "Jiao et al. 2020, TinyBERT, arXiv:1909.10351"),
+    Entry("text_augmentation", "masked_lm", "compress.data.text.augmentation.masked_lm:MaskedLm",
+          "Jiao et al. 2020, TinyBERT, arXiv:1909.10351"),
+
     Entry("granularity", "channel", "compress.prune.structured.channels:ChannelPruner",
           "Fang et al. 2023, DepGraph, arXiv:2301.12900", SMALLER_NETWORK),
     Entry("granularity", "layer", "compress.prune.structured.depth:BlockPruner",

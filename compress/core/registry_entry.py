@@ -28,6 +28,7 @@ FAMILIES: Mapping[str, str] = {
     "loss": "a term of a training loss",
     "teacher": "a source of target logits for a student",
     "synthesis": "a method of dataset distillation",
+    "text_augmentation": "a method that makes changed copies of training texts",
     "granularity": "what pruning removes",
     "importance": "a pruning criterion",
     "schedule": "a schedule of the removed fraction",

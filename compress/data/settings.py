@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from compress.core.errors import DataError, nearest
 from compress.core.frozen_model import FrozenModel
@@ -51,7 +51,8 @@ class DataSettings(FrozenModel):
         evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
         samples: How many training images a generated source (`glyphs`, `drawn_parts`, `shapes_masks`) draws.
         augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`. A
-            `distilled:` set has its own augmentation and number of views; `none` turns it off.
+            `distilled:` set has its own augmentation and number of views; `none` turns it off. For images; texts are augmented
+            by `augment` of a stage `train` or `distill`.
         views: How many different augmented views of a sample training cycles through; teacher logits are cached per view.
         workers: Number of loader processes; 0 loads in the main process.
         sizes: Sizes of free axes by name for `random:`; `height` and `width` for `images:`, where they are not `image_size`.
@@ -89,6 +90,13 @@ class DataSettings(FrozenModel):
     lengths: Lengths = Lengths()
     masking: Masking = Masking()
     encoding: str = "utf-8"
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _is_of_images(cls, value: object) -> object:
+        if isinstance(value, list | Mapping) or value in names("text_augmentation"):
+            raise ValueError(gettext("data.augment is for images; {advice}", advice=_augment_texts()))
+        return value
 
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> Self:
@@ -184,8 +192,19 @@ class DataSource:
         return user_path(self.argument, self.base).absolute()
 
 
+def _augment_texts() -> str:
+    return gettext("texts are augmented by `augment` of a stage `train` or `distill`, such as augment: [random_deletion]")
+
+
 def misplaced_message(settings: DataSettings, field: str) -> str:
     """Why a field that is set has no effect on data of this source."""
+    if settings.is_text and field == "augment":
+        return gettext(
+            "augment: {value} is for images, and {source} gives texts; {advice}",
+            value=settings.augment,
+            source=settings.source,
+            advice=_augment_texts(),
+        )
     if settings.is_text:
         return gettext(
             "{field} is a setting of images, and {source} gives texts; leave it out (texts have: {others})",

@@ -17,11 +17,13 @@ from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.data.settings import DataSettings
+from compress.data.text.augmentation.fitting import unlabelled
 from compress.distill.presets import apply_preset, check_funmatch, without_labels
 from compress.distill.teachers.network_reference import NetworkReference
 from compress.distill.teachers.settings import RecipeTeacher, TeacherConfig
 from compress.train.curriculum.settings import Curriculum
 from compress.train.settings import LogitCache, Losses, Training, default_losses
+from compress.train.text_augmentation import Augmentations, augmentation_hashes, smaller, with_copies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +52,8 @@ class Distill(Stage, Training):
         data: Training samples of this stage alone, whose labels are not read, such as `{source: text:corpus.txt}`: general
             distillation before that for a task. Their inputs must be those of the recipe's data; texts take its tokenizer.
             None takes the training samples of the recipe.
+        augment: Methods that make changed copies of the training texts, such as `[{masked_lm: {source: bert}}]` (TinyBERT's);
+            the teacher answers copies that may have another meaning than their text. Empty for none.
         control: Train the same network from the same initial weights once more with the same settings, on the task's loss
             alone, to show the gain by the teacher. Its weights are written as `control.safetensors`.
         accepts: A torch network.
@@ -67,6 +71,7 @@ class Distill(Stage, Training):
     cache: LogitCache = LogitCache()
     curriculum: Curriculum = Curriculum()
     data: DataSettings | None = None
+    augment: Augmentations = ()
     control: bool = False
 
     @model_validator(mode="before")
@@ -89,6 +94,12 @@ class Distill(Stage, Training):
                 "loss `{unmixed}` with a memory needs unmixed images, but mixup, cutmix or erase is on", unmixed=unmixed[0]
             )
             raise ValueError(gettext("{msg}; leave `memory` out, or turn them off", msg=msg))
+        if (names := unlabelled(self.augment)) and not any(term.needs and term.weight > 0 for term in self.losses):
+            msg = gettext(
+                "copies by {names} have no label, and no loss asks the teacher; add one, such as response",
+                names=", ".join(names),
+            )
+            raise ValueError(msg)
         if self.mode == "funmatch":
             check_funmatch(self.losses, self.curriculum)
         return self
@@ -115,10 +126,9 @@ class Distill(Stage, Training):
         from compress.train.finetune import cached_teacher
 
         labelled = context
-        if self.data is not None:
-            from compress.distill.unlabelled import with_unlabelled_train
-
-            context = with_unlabelled_train(context, self.data)
+        context, facts = self._with_own_samples(context)
+        if self.data is None and not unlabelled(self.augment):
+            labelled = context
         module = self.teacher.build_student(candidate, context)
         needs_teacher = any(term.needs and term.weight > 0 for term in self.losses)
         teacher = self.teacher.build(candidate, context, self, self.cache.k) if needs_teacher else None
@@ -139,19 +149,27 @@ class Distill(Stage, Training):
             results |= _control_results(control, context)
         tables = {"matched_layers": history.matched} if history.matched else {}
         student = replace(candidate, module=module)
-        notes = history.notes
+        notes = (*facts, *history.notes)
         if self._keeps_last(self.losses):
             notes = (*notes, Fact.of("train.last_weights_kept", epochs=history.epochs, metric=context.task.metric))
         return Outcome(student, results=results, notes=notes, curves=curves, tables=tables)
 
     def file_hashes(self, base: Path) -> dict[str, object]:
         """Hashes of the files that the teacher and the data of the stage depend on."""
-        hashes = self.teacher.file_hashes(base)
+        hashes = {**self.teacher.file_hashes(base), **augmentation_hashes(self.augment, base)}
         if self.data is None:
             return hashes
         from compress.data.factory import data_fingerprint
 
         return {**hashes, "data": data_fingerprint(self.data, base)}
+
+    def _with_own_samples(self, context: Context) -> tuple[Context, tuple[Fact, ...]]:
+        """The context with the samples of the stage's own data, and with copies."""
+        if self.data is None:
+            return with_copies(context, self.augment)
+        from compress.distill.unlabelled import with_unlabelled_train
+
+        return with_unlabelled_train(context, self.data, self.augment)
 
     def _assistants(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names of the networks to train before the student, and the networks with their initial weights."""
@@ -166,8 +184,8 @@ class Distill(Stage, Training):
         return [*copies, *assistants]
 
     def smoke(self) -> Self:
-        """One epoch of small batches, and few samples of its own."""
-        small = Training.smoke(self)
+        """One epoch of small batches, and few samples and copies of its own."""
+        small = Training.smoke(self).model_copy(update={"augment": smaller(self.augment)})
         return small if self.data is None else small.model_copy(update={"data": self.data.smoke()})
 
     def _keeps_last(self, terms: tuple[LossTerm, ...]) -> bool:

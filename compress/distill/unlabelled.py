@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,16 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.data.batch import UNLABELLED, Batch, Split, Tensors
 from compress.data.factory import load_data
+from compress.data.text.split import MASK
+from compress.data.text.tag_targets import NO_TAG
+from compress.train.text_augmentation import copies_of
 
 if TYPE_CHECKING:
+    from compress.core.fact import Fact
     from compress.core.network_spec import NetworkSpec
     from compress.core.stage import Context
     from compress.data.settings import DataSettings
+    from compress.data.text.augmentation.base import TextAugmentation
 
 TOKENIZER_FILE = "tokenizer.json"
 HELD_OUT = 0.02
@@ -63,8 +68,10 @@ class UnlabelledSplit:
             yield batch._replace(targets={name: _absent(like, batch) for name, like in self.targets.items()})
 
 
-def with_unlabelled_train(context: Context, settings: DataSettings) -> Context:
-    """The context with the training samples of another source; validation and test stay.
+def with_unlabelled_train(
+    context: Context, settings: DataSettings, methods: Sequence[TextAugmentation] = ()
+) -> tuple[Context, tuple[Fact, ...]]:
+    """The context with the training samples of another source, and facts about their copies; validation and test stay.
 
     Texts are encoded by the tokenizer of the recipe's data. The labels are left out, unless the task makes its targets from the
     inputs (`self_supervised`).
@@ -72,16 +79,17 @@ def with_unlabelled_train(context: Context, settings: DataSettings) -> Context:
     Args:
         context: Of the stage.
         settings: The stage's `data:`.
+        methods: Of text augmentation, that make copies of the samples.
 
     Raises:
         CompressError: The source cannot be read, or its inputs are not those of the recipe's data.
     """
     data = load_data(_completed(context, settings), base=context.base, trust_code=context.trust_code)
     _check_inputs(context.data.spec, data.spec, settings.source)
-    train: Split = data.train
+    train, facts = copies_of(data.train, context, methods) if methods else (data.train, ())
     if "self_supervised" not in context.task.capabilities:
         train = UnlabelledSplit(train, next(iter(context.data.validation.ordered(2))).targets)
-    return replace(context, data=replace(context.data, train=train))
+    return replace(context, data=replace(context.data, train=train)), facts
 
 
 def _completed(context: Context, settings: DataSettings) -> DataSettings:
@@ -131,9 +139,16 @@ def _check_inputs(expected: NetworkSpec, found: NetworkSpec, source: str) -> Non
 
 
 def _absent(like: Tensor, batch: Batch) -> Tensor:
-    """Targets of samples without a label: `UNLABELLED`, or NaN for real numbers; as long as the inputs if one is per token."""
+    """Targets of samples without a label: `UNLABELLED`, or NaN for real numbers.
+
+    Of targets per token they are as long as the inputs, and `NO_TAG` for all tokens that are no padding, which a teacher
+    answers.
+    """
     shape = list(like.shape[1:])
     if like.ndim == 2 and not like.is_floating_point():
         shape = [next(iter(batch.inputs.values())).shape[1]]
+        if MASK in batch.inputs:
+            mask = batch.inputs[MASK]
+            return torch.full_like(mask, UNLABELLED).masked_fill(mask.bool(), NO_TAG)
     value = float("nan") if like.is_floating_point() else UNLABELLED
     return torch.full((batch.size, *shape), value, dtype=like.dtype, device=batch.device)

@@ -199,11 +199,11 @@ class Regression(Task):
             raise DataError(msg)
 
     def loss(self, outputs: Tensors, targets: Tensors, *, label_smoothing: float = 0.0) -> Tensor:  # noqa: ARG002
-        """Mean error over samples and values, see `error`.
+        """Mean error over samples and known values, see `error`; 0 if none is known.
 
         Args:
             outputs: Values, (N, V).
-            targets: True values, (N, V).
+            targets: True values, (N, V); NaN for unknown ones.
             label_smoothing: Not used.
 
         Returns:
@@ -212,7 +212,11 @@ class Regression(Task):
         import torch
         from torch.nn import functional as F
 
-        error = residuals(outputs[VALUES], targets[TARGET], self.period)
+        y = targets[TARGET]
+        known = ~y.isnan()
+        if not bool(known.any()):
+            return outputs[VALUES].sum() * 0.0
+        error = residuals(outputs[VALUES], y, self.period)[known]
         if self.error == "huber":
             return F.huber_loss(error, torch.zeros_like(error))
         return error.square().mean() if self.error == "squared" else error.abs().mean()

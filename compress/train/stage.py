@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
+from compress.data.text.augmentation.fitting import unlabelled
 from compress.train.settings import Training
+from compress.train.text_augmentation import Augmentations, augmentation_hashes, smaller, with_copies
 
 
 class Train(Stage, Training):
     """Train or fine-tune the candidate on the loss of the task.
 
     Attributes:
+        augment: Methods that make changed copies of the training texts, such as `[random_deletion, random_swap]`. A copy has
+            the label of its text, so that only methods that keep it are allowed. Empty for none.
         accepts: A torch network.
         produces: The same network with other weights.
     """
@@ -25,11 +32,26 @@ class Train(Stage, Training):
     produces: ClassVar[Form | Literal["same"]] = "same"
     trains: ClassVar[bool] = True
 
+    augment: Augmentations = ()
+
+    @model_validator(mode="after")
+    def _labels_are_kept(self) -> Self:
+        if names := unlabelled(self.augment):
+            msg = gettext(
+                "copies by {names} may have another meaning than their text, so they have no label to train on; use "
+                "random_deletion, random_swap or synonym_replacement with a file, or a `distill` stage, whose teacher labels "
+                "them",
+                names=", ".join(names),
+            )
+            raise ValueError(msg)
+        return self
+
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """See `compress.train.loop.fit`."""
         from compress.train.loop import fit
         from compress.train.plan import TrainingPlan
 
+        context, facts = with_copies(context, self.augment)
         module = copy.deepcopy(candidate.network())
         history = fit(
             module,
@@ -43,8 +65,14 @@ class Train(Stage, Training):
             "epochs": Quantity.measured(history.epochs, "1", gettext("finished epochs")),
             "best_epoch": Quantity.measured(history.best_epoch, "1", gettext("epoch with the best validation metric")),
         }
-        return Outcome(replace(candidate, module=module), results=results, notes=history.notes, curves=history.curves)
+        return Outcome(
+            replace(candidate, module=module), results=results, notes=(*facts, *history.notes), curves=history.curves
+        )
+
+    def file_hashes(self, base: Path) -> dict[str, object]:
+        """Hashes of the files that copies of texts depend on."""
+        return augmentation_hashes(self.augment, base)
 
     def smoke(self) -> Self:
-        """One epoch of small batches."""
-        return Training.smoke(self)
+        """One epoch of small batches, with few copies."""
+        return Training.smoke(self).model_copy(update={"augment": smaller(self.augment)})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +97,12 @@ def test_a_message_is_pickled_as_a_plain_text_and_copied_as_itself():
     text = gettext("{count} of {total} limits missed: {names}.", count=1, total=2, names="x")
     assert type(pickle.loads(pickle.dumps(text))) is str  # noqa: S301  # made here
     assert isinstance(copy.deepcopy(text), Translatable)
+
+
+def test_a_message_without_values_is_no_template():
+    doubled = []
+    for path in sorted(Path(language.__file__).parents[1].rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "gettext" and not node.keywords:
+                doubled += [text.value for text in node.args if isinstance(text, ast.Constant) and "{{" in str(text.value)]
+    assert doubled == []

@@ -10,11 +10,11 @@ from compress.config.task_requirements import check_task
 from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.core.stage import Candidate
-from compress.data.batch import UNLABELLED
+from compress.data.batch import UNLABELLED, Batch
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
 from compress.distill.stage import Distill
-from compress.distill.unlabelled import with_unlabelled_train
+from compress.distill.unlabelled import _absent, with_unlabelled_train
 from compress.tasks.classification import Classification
 from compress.tasks.regression import Regression
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
@@ -38,7 +38,7 @@ def context(make_context, tmp_path):
 
 def test_training_samples_lose_their_labels_and_the_other_splits_stay(context, tmp_path):
     source = write(tmp_path / "corpus.npz", samples=90, seed=1)
-    data = with_unlabelled_train(context, DataSettings(source=source)).data
+    data = with_unlabelled_train(context, DataSettings(source=source))[0].data
     assert 80 < len(data.train) < 90
     for batches in (data.train.ordered(16), data.train.epoch(0, 16, 0), data.train.view(0, 16)):
         assert all((batch.target == UNLABELLED).all() and batch.samples is not None for batch in batches)
@@ -55,7 +55,7 @@ def test_labels_in_the_file_change_nothing(context, tmp_path):
         file = dict(np.load(tmp_path / "labelled.npz"))
         file["target"] = np.where(np.arange(40) % 2, target, 2)
         np.savez(tmp_path / f"{target}.npz", **file)
-        split = with_unlabelled_train(context, DataSettings(source=f"npz:{target}.npz", validation=0.1, test=0.1)).data.train
+        split = with_unlabelled_train(context, DataSettings(source=f"npz:{target}.npz", validation=0.1, test=0.1))[0].data.train
         targets.append(next(iter(split.ordered(64))).target)
     assert torch.equal(*targets)
 
@@ -71,9 +71,15 @@ def test_real_targets_become_nan(make_context, tmp_path):
     np.savez(tmp_path / "values.npz", **file)
     settings = DataSettings(source="npz:values.npz")
     context = make_context(load_data(settings, base=tmp_path), base=tmp_path, task=Regression())
-    batch = next(iter(with_unlabelled_train(context, settings).data.train.ordered(4)))
+    batch = next(iter(with_unlabelled_train(context, settings)[0].data.train.ordered(4)))
     assert batch.target.shape == (4, 1)
     assert batch.target.isnan().all()
+
+
+def test_tokens_without_a_tag_are_no_padding():
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0]])
+    targets = _absent(torch.zeros(1, 9, dtype=torch.int64), Batch({"input_ids": mask, "attention_mask": mask}, {}))
+    assert targets.tolist() == [[-1, -1, -1], [-1, UNLABELLED, UNLABELLED]]
 
 
 LAYERS = ({"hidden_states": {}}, {"attention_scores": {}})

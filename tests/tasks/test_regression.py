@@ -115,3 +115,10 @@ def test_equal_targets_are_met_by_one_answer_without_error(period):
     assert not np.isfinite(values(task, targets, targets)[2])
     rmse = task.deciding.scores({"values": targets}, {"target": targets}).numpy()
     assert task.chance_level((), {task.metric: rmse}) == 0.0
+
+
+def test_unknown_values_have_no_loss():
+    outputs = {"values": torch.tensor([[1.0], [5.0]])}
+    loss = Regression().loss(outputs, {"target": torch.tensor([[3.0], [float("nan")]])})
+    assert float(loss) == 4.0
+    assert float(Regression().loss(outputs, {"target": torch.full((2, 1), float("nan"))})) == 0.0

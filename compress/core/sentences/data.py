@@ -12,6 +12,24 @@ SENTENCES: Sentences = {
         + (gettext("; sizes of free axes are assumed: {sizes}", sizes=fact.values["sizes"]) if fact.values["sizes"] else "")
     ),
     "data.texts_cut": "{count} of {texts} {subject} texts are longer than {most} tokens, and are cut there",
+    "data.texts_augmented": lambda fact: (
+        gettext(
+            "{copies} changed copies of {texts} training texts were made by {methods}; {left_out} more were equal to others, "
+            "and left out; they are in {subject}",
+            subject=fact.subject,
+            **{name: fact.values[name] for name in ("copies", "texts", "methods", "left_out")},
+        )
+        + (
+            gettext("; copies of methods that may change the meaning have the teacher's answers as labels")
+            if fact.values["labels"] == "teacher"
+            else gettext("; they have the labels of their texts")
+        )
+    ),
+    "data.synonyms_of": lambda fact: (
+        gettext("synonyms are the {neighbours} nearest words in the teacher's table of tokens", **fact.values)
+        if fact.subject == "teacher"
+        else gettext("synonyms are those of {source}", source="WordNet" if fact.subject == "wordnet" else fact.subject)
+    ),
     "data.texts_empty": "{count} of {texts} {subject} texts are empty: their answer does not depend on a text",
     "data.no_padding_token": (
         "the tokenizer names no padding token: shorter texts of a batch are filled with token {token}, which the attention "

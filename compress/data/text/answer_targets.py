@@ -51,9 +51,7 @@ def answer_windows(table: TextTable, tokenizer: TextTokenizer, stride: int | Non
         DataError: There are no second texts, or the stride leaves no place.
     """
     if table.pairs is None:
-        msg = gettext(
-            "questions need texts that have the answers; name both: `columns: {{text: question, text_pair: context}}`"
-        )
+        msg = gettext("questions need texts that have the answers; name both: `columns: {text: question, text_pair: context}`")
         raise DataError(msg)
     rows, encodings, cut = encode_windows(tokenizer, table.texts, table.pairs, stride)
     answers = [_answers(target) for target in table.targets or [None] * len(table)]

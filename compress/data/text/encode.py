@@ -19,6 +19,7 @@ from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, Tenso
 from compress.data.batch import TARGET, Split
 from compress.data.settings import DataSettings, DataSource
 from compress.data.split_checks import find_copies, find_missing_classes
+from compress.data.text.origin import TextOrigin
 from compress.data.text.ragged import Ragged
 from compress.data.text.settings import FILE, Columns, PrunedTokenizer, TrainedTokenizer
 from compress.data.text.split import IDS, MASK, TYPES, TextSplit
@@ -136,6 +137,8 @@ def assemble(tables: Sequence[TextTable], encoded: EncodedTables, settings: Data
             for table, each, target in zip(tables, tokens, targets, strict=True)
         ]
     )
+    for split, table in zip(splits, tables, strict=True):
+        split.origin = TextOrigin(table, tokenizer, settings, tuple(classes))
     labels = dict(zip(SPLITS, (split.labels for split in splits), strict=True))
     judged = {name: values for name, values in labels.items() if values is not None and name != "training"}
     facts = (*_length_facts(tokens, tokenizer), *find_copies(*splits), *find_missing_classes(judged, classes))

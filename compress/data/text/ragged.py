@@ -61,6 +61,11 @@ class Ragged:
         values = self.values[places] if len(self.values) else torch.zeros_like(places)
         return values.long().where(inside, torch.tensor(self.padding))
 
+    def joined(self, other: Ragged) -> Ragged:
+        """These rows, then those of another one."""
+        offsets = torch.cat([self.offsets, other.offsets[1:] + self.offsets[-1]])
+        return Ragged(torch.cat([self.values, other.values]), offsets, self.padding)
+
     def select(self, rows: Tensor) -> Ragged:
         """These rows.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from compress.data.batch import TARGET, Batch, Tensors
 from compress.data.stratified import Indices
 from compress.data.text.buckets import bucketed_batches
 from compress.data.text.ragged import Ragged
+
+if TYPE_CHECKING:
+    from compress.data.text.origin import TextOrigin
 
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 """Names of the inputs, in this order: token numbers, 1 for each that is no padding, and 1 for those of a second text."""
@@ -28,10 +32,14 @@ class TextSplit:
         inputs: `input_ids`, and for pairs `token_type_ids`.
         targets: By name, (N, …), or rows of different lengths, such as a class for each token.
         texts: Text of each sample for messages; empty for none.
-        views: Augmented forms of the inputs, one for each view of an epoch; none for the inputs themselves.
+        views: Forms of the inputs, one for each view of an epoch; none for the inputs themselves.
+
+    Attributes:
+        origin: The texts that it was encoded from; None where they are unknown.
     """
 
     views: int | None
+    origin: TextOrigin | None = None
 
     def __init__(
         self,

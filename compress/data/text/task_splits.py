@@ -87,17 +87,31 @@ def _answers(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: Da
 
 
 def _masked(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataSettings) -> TaskSplits:
+    views = (settings.masking.views, 1, 1)
+    made = [masked_split(table, tokenizer, settings, count) for table, count in zip(tables, views, strict=True)]
+    splits, encoded = zip(*made, strict=True)
+    return TaskSplits(splits, encoded, has_second=tables[0].pairs is not None)
+
+
+def masked_split(table: TextTable, tokenizer: TextTokenizer, settings: DataSettings, views: int) -> tuple[MaskedSplit, Encoded]:
+    """Texts whose tokens are masked, and their token numbers.
+
+    Args:
+        table: The texts.
+        tokenizer: The tokenizer.
+        settings: The `data:` block.
+        views: Ways of masking a text.
+
+    Raises:
+        DataError: The tokenizer has no token that hides another one.
+    """
     masking = settings.masking
     rule = MaskRule(masking.probability, mask_token(tokenizer), tokenizer.vocabulary, masking.whole_words, settings.seed)
-    splits, encoded = [], []
-    for index, table in enumerate(tables):
-        encodings = tokenizer.encodings(table.texts, table.pairs)
-        packed = tokenizer.pack(encodings)
-        words = Ragged.of([_words(each.word_ids, each.special_tokens_mask) for each in encodings], -1)
-        inputs = {IDS: packed.ids, **({TYPES: packed.types} if bool(packed.types.values.any()) else {})}
-        splits.append(MaskedSplit(inputs, words, rule, table.texts, masking.views if index == 0 else 1))
-        encoded.append(packed)
-    return TaskSplits(splits, encoded, has_second=tables[0].pairs is not None)
+    encodings = tokenizer.encodings(table.texts, table.pairs)
+    packed = tokenizer.pack(encodings)
+    words = Ragged.of([_words(each.word_ids, each.special_tokens_mask) for each in encodings], -1)
+    inputs = {IDS: packed.ids, **({TYPES: packed.types} if bool(packed.types.values.any()) else {})}
+    return MaskedSplit(inputs, words, rule, table.texts, views), packed
 
 
 def _words(words: Sequence[int | None], special: Sequence[int]) -> list[int]:
@@ -130,14 +144,14 @@ def mask_token(tokenizer: TextTokenizer) -> int:
 
 def _pairs(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataSettings) -> TaskSplits:
     if any(table.pairs is None or settings.columns.text_pair is None for table in tables):
-        msg = gettext("vectors of texts are judged on pairs; name both columns: `columns: {{text: …, text_pair: …}}`")
+        msg = gettext("vectors of texts are judged on pairs; name both columns: `columns: {text: …, text_pair: …}`")
         raise DataError(msg)
     scores: Sequence[torch.Tensor | None] = [None] * len(tables)
     if settings.columns.targets == "scores":
         if any(table.targets is None for table in tables):
             msg = gettext(
-                "the pairs have no scores; name their column: `columns: {{target: score}}`, or use the task "
-                "`{{embedding: {{pairs: matching}}}}` for pairs that belong together"
+                "the pairs have no scores; name their column: `columns: {target: score}`, or use the task "
+                "`{embedding: {pairs: matching}}` for pairs that belong together"
             )
             raise DataError(msg)
         scores = [values[:, 0] for values in encode_targets(tables, "values", ("score",))[0]]

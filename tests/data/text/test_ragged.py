@@ -17,3 +17,10 @@ def test_rows_and_their_lengths_are_those_given():
     assert ROWS.lengths.tolist() == [3, 0, 1]
     assert ROWS.row(0).tolist() == [1, 2, 3]
     assert ROWS.select(torch.tensor([2, 0])).padded(torch.arange(2)).tolist() == [[4, 9, 9], [1, 2, 3]]
+
+
+def test_rows_of_two_are_one_after_the_other():
+    first, second = Ragged.of([[1, 2], [3]], 9), Ragged.of([[], [4, 5]], 0)
+    joined = first.joined(second)
+    assert [joined.row(index).tolist() for index in range(4)] == [[1, 2], [3], [], [4, 5]]
+    assert joined.padding == 9

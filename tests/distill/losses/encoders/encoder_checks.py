@@ -39,7 +39,7 @@ def encoder(family="bert", seed=0, *, layers=2, width=16, heads=2, attention=Non
     options = {**COMMON, "num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads, "num_labels": 3}
     if family == "distilbert":
         options = {DISTILBERT.get(name, name): value for name, value in options.items()}
-    config = transformers.AutoConfig.for_model(family, **options, **FAMILIES.get(family, {}), **more)
+    config = transformers.AutoConfig.for_model(family, **options | FAMILIES.get(family, {}) | more)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         how = {} if attention is None else {"attn_implementation": attention}

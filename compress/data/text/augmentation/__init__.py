@@ -1,0 +1,1 @@
+"""Augmentation of texts: changed copies of the training texts."""

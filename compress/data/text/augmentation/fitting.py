@@ -1,0 +1,41 @@
+"""Which methods fit which targets. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compress.core.language import gettext
+from compress.core.registry_field import name_of
+from compress.data.text.augmentation.base import TextAugmentation
+from compress.data.text.settings import Targets
+
+FAMILY = "text_augmentation"
+_REFUSED: tuple[Targets, ...] = ("answers", "scores", "matching")
+
+
+def misfit(methods: Sequence[TextAugmentation], targets: Targets) -> str | None:
+    """Why copies cannot be made for these targets; None where they can.
+
+    Args:
+        methods: The methods.
+        targets: Of the task.
+    """
+    if targets == "answers":
+        return gettext(
+            "augment would damage the answers, which are places in the texts; remove it, or give further questions as data"
+        )
+    if targets in _REFUSED:
+        return gettext("augment changes texts whose vectors are compared with those of others; remove it for this task")
+    moving = [name_of(FAMILY, method) for method in methods if method.moves_words]
+    if targets == "tags" and moving:
+        return gettext(
+            "{method} moves words away from their tags; use random_deletion or synonym_replacement, which leave tagged words "
+            "as they are, or methods whose copies the teacher answers",
+            method=moving[0],
+        )
+    return None
+
+
+def unlabelled(methods: Sequence[TextAugmentation]) -> list[str]:
+    """Names of the methods whose copies have no label."""
+    return [name_of(FAMILY, method) for method in methods if not method.keeps_label]
