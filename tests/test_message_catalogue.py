@@ -80,7 +80,7 @@ ENGLISH = {
     "tasks/defect_task.py": "a generated file",
     "tasks/infer_defects.py": "copied into infer.py",
     "tasks/infer_detection.py": "copied into infer.py",
-    "tasks/infer_text.py": "copied into infer.py",
+    "tasks/text/infer_text.py": "copied into infer.py",
     "train/loss_term.py": "an error for developers",
     "train/teachers/base.py": "an error for developers",
     "verify/machines.py": "a command, features and names of processors",

@@ -47,7 +47,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("task", "outputs", "compress.tasks.outputs:Outputs", "similarity to the outputs of the original network"),
     Entry("task", "segmentation", "compress.tasks.segmentation:Segmentation", "cross-entropy of pixels, mean IoU"),
     Entry("task", "detection", "compress.tasks.detection:Detection", "focal loss and GIoU, mAP50"),
-    Entry("task", "text_classification", "compress.tasks.text_classification:TextClassification",
+    Entry("task", "text_classification", "compress.tasks.text.text_classification:TextClassification",
           "classes of texts: cross-entropy, accuracy, F1"),
     Entry("task", "inspection", "compress.tasks.inspection:Inspection", "recall of defects at a fixed rate of false alarms"),
     Entry("task", "anomaly", "compress.tasks.anomaly:Anomaly", "Bergmann et al. 2020, CVPR, arXiv:1911.02357"),

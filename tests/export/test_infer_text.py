@@ -18,7 +18,7 @@ from compress.export.manifest import write_labels, write_manifest
 from compress.export.run_artifact import is_own_script, read_spec, run_artifact
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text.text_classification import TextClassification
 from tests.data.text.toy_texts import toy_rows, write_csv
 
 TASK = TextClassification()

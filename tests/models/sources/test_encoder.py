@@ -7,7 +7,7 @@ from compress.core.signature import AxisSizes, Signature, TensorSpec
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.models.sources.encoder import SIZES, encoder_config
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text.text_classification import TextClassification
 
 pytest.importorskip("transformers")
 

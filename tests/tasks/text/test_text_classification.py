@@ -6,7 +6,7 @@ from compress.tasks.choice import TaskChoice
 from compress.tasks.classification import Classification
 from compress.tasks.multilabel import MultiLabel
 from compress.tasks.regression import Regression
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text.text_classification import TextClassification
 
 KINDS = {"single": Classification(), "multilabel": MultiLabel(), "regression": Regression()}
 

@@ -16,12 +16,12 @@ from compress.tasks.capability import Capability
 from compress.tasks.classification import CalibrationError, Classification, TopKAccuracy
 from compress.tasks.further_results import FurtherResults
 from compress.tasks.infer_code import InferCode
-from compress.tasks.infer_text import CLASSIFY_TEXT, PREDICT_TEXT, TAG_TEXT
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.multilabel import MultiLabel
 from compress.tasks.regression import Regression
+from compress.tasks.text.infer_text import CLASSIFY_TEXT, PREDICT_TEXT, TAG_TEXT
 from compress.tasks.text.similarity_metric import SPEARMAN
-from compress.tasks.text_metrics import PEARSON, ClassMacroF1, MatthewsCorrelation, ValueCorrelation
+from compress.tasks.text.text_metrics import PEARSON, ClassMacroF1, MatthewsCorrelation, ValueCorrelation
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 from torchmetrics.functional.classification import multiclass_matthews_corrcoef
 
 from compress.tasks.text.similarity_metric import SPEARMAN
-from compress.tasks.text_metrics import PEARSON, ClassMacroF1, MatthewsCorrelation, ValueCorrelation
+from compress.tasks.text.text_metrics import PEARSON, ClassMacroF1, MatthewsCorrelation, ValueCorrelation
 
 
 def drawn(n=80, k=4):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from compress.tasks.infer_text import CLASSIFY_TEXT, PREDICT_TEXT, TAG_TEXT
+from compress.tasks.text.infer_text import CLASSIFY_TEXT, PREDICT_TEXT, TAG_TEXT
 
 VALUES = np.array([[0.0, 2.0, -1.0]], np.float32)
 
