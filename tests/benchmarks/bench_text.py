@@ -4,6 +4,7 @@
         [--report reports/benchmarks/text.md] [--cut "what was cut"]
 
 Each seed is a run of the recipe with that seed for networks and data; DIR keeps the runs, and the next call continues them.
+Recipes with the same teacher share it.
 The student alone is the control of the recipe: the same initial weights, trained as long on the labels. Prints the page.
 """
 
@@ -40,7 +41,7 @@ def run_seed(name: str, recipe: Recipe, seed: int, out: Path, *, smoke: bool) ->
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    run = Pipeline.load(path, overrides=(f"seed={seed}", f"data.seed={seed}"), smoke=smoke).run(out=folder / f"seed{seed}")
+    run = Pipeline.load(path, overrides=(f"seed={seed}", f"data.seed={seed}"), smoke=smoke).run(out=out / f"seed{seed}")
     stages = {NAMES[stage.name]: stage for stage in run.record.every_stage if stage.name in NAMES}
     files = {name: run.folder / f"{stage.index:02d}-{stage.name}" / "model.onnx" for name, stage in stages.items()}
     typical = run.record.spec.signature.sizes["sequence"].typical

@@ -181,7 +181,7 @@ class FeatureMatcher:
 
     def _weights(self, pair: HookPair) -> list[float]:
         learned: LearnedLayers = self.loss_modules[str(pair.learned)]  # type: ignore[assignment]
-        return [float(weight) for weight in learned.weights()[pair.row]]
+        return learned.weights()[pair.row].detach().tolist()
 
     def _match(self, index: int, term: LossTerm, student: LayerCatalog, teachers: Sequence[LayerCatalog]) -> None:
         if term.feature_kind is None:
