@@ -22,7 +22,7 @@ class History:
     Attributes:
         curves: `loss` (training), `loss_validation` and `METRIC_validation` (METRIC is the metric of the task), over epochs.
         epochs: Number of finished epochs.
-        best_epoch: Epoch with the best validation metric, counted from 1; 0 without training.
+        best_epoch: Epoch with the best validation metric, counted from 1, see `TrainingProgress.add`; 0 without training.
         best_metric: Validation metric of the best epoch.
         notes: Facts for the record.
         matched: Matched layers of feature losses, a row for each pair.
@@ -90,13 +90,19 @@ class TrainingProgress:
         return _PROGRESS.validate_python(dict(state))
 
     def add(self, loss: float, loss_validation: float, metric: float, *, higher_is_better: bool = True) -> bool:
-        """Add an epoch; True when its metric is the best so far."""
+        """Add an epoch; True when its metric is the best so far.
+
+        While no epoch has changed the metric, the one with the lowest validation loss is the best: an F1 stays 0 while a
+        network learns to answer nothing, and the first of these epochs knows least.
+        """
+        is_unchanged = bool(self.metrics) and set(self.metrics) == {metric}
+        has_less_loss = is_unchanged and loss_validation < self.losses_validation[self.best_epoch - 1]
         self.epoch += 1
         self.losses.append(loss)
         self.losses_validation.append(loss_validation)
         self.metrics.append(metric)
         is_better = metric > self.best_metric if higher_is_better else metric < self.best_metric
-        is_best = is_better or (self.best_epoch == 0 and not math.isnan(metric))
+        is_best = is_better or has_less_loss or (self.best_epoch == 0 and not math.isnan(metric))
         if is_best:
             self.best_epoch, self.best_metric = self.epoch, metric
         return is_best

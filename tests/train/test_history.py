@@ -46,6 +46,14 @@ def test_the_best_epoch_is_the_first_of_the_best_metric(metrics, higher, better,
     assert network.best_epoch == best
 
 
+def test_while_the_metric_stays_the_same_the_lowest_validation_loss_is_the_best():
+    network = TrainingProgress()
+    assert [network.add(1.0, loss, 0.0) for loss in (0.5, 0.3, 0.4, 0.2)] == [True, True, False, True]
+    assert network.best_epoch == 4
+    assert [network.add(1.0, loss, metric) for loss, metric in ((0.6, 0.1), (0.1, 0.1), (0.1, 0.0))] == [True, False, False]
+    assert network.best_epoch == 5
+
+
 def test_a_history_and_a_progress_survive_json_and_a_checkpoint():
     network, _ = progress(0.5, 0.7)
     history = network.history("accuracy", MATCHED)

@@ -47,9 +47,8 @@ def _classes(tables: Sequence[TextTable]) -> tuple[list[Tensor], tuple[str, ...]
     names = _sorted({target for target in tables[0].targets or () if isinstance(target, str)})
     if len(names) < 2:
         msg = gettext(
-            "the training texts are of {count} classes ({names}); a classifier needs two: check the column of targets, or add "
-            "texts of other classes",
-            count=len(names),
+            "the training texts are of fewer than two classes ({names}); a classifier needs two: check the column of targets, "
+            "or add texts of other classes",
             names=", ".join(names) or gettext("none"),
         )
         raise DataError(msg)

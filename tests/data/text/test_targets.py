@@ -26,7 +26,7 @@ def test_an_unknown_class_is_told_with_its_place_and_the_nearest():
 
 
 def test_one_class_is_refused():
-    with pytest.raises(DataError, match="of 1 classes"):
+    with pytest.raises(DataError, match="of fewer than two classes"):
         encode_targets(tables(["a", "a"], ["a"], ["a"]), "classes", ["target"])
 
 
