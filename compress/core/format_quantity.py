@@ -8,16 +8,13 @@ from __future__ import annotations
 import math
 import re
 
-from compress.core.comparable_latency import LATENCY, previous_latency
-from compress.core.language import gettext
-from compress.core.record import How, Metric, Metrics, Quantity, StageRecord
+from compress.core.language import MINUS, gettext
+from compress.core.record import How, Metric, Quantity
 
 PROVENANCE_MARKS: dict[How, str] = {"measured": "●", "estimated": "◐", "not measured": "○"}
 """Sign beside every number of a report, by provenance."""
 
 HOW_WORDS: dict[How, str] = {"measured": "measured", "estimated": "estimated", "not measured": "not measured"}
-
-MINUS = "−"
 
 METRIC_LABELS = {
     "{}": "test {}",
@@ -75,6 +72,7 @@ LABELS = {
 }
 
 RESULT_LABELS = {
+    "ap50": "AP50",
     "agreement": "agreement with the input network",
     "agreement_with_trained": "agreement with the trained network",
     "best_epoch": "best epoch",
@@ -83,8 +81,10 @@ RESULT_LABELS = {
     "cosine": "cosine",
     "drop_validation": "validation loss of the metric",
     "epochs": "epochs",
+    "f1": "F1",
     "float_parent_ms": "time of the float network",
     "images": "images",
+    "iou": "IoU",
     "macs_ratio": "reduction of MACs",
     "max_abs": "largest error",
     "mean_abs": "mean error",
@@ -117,6 +117,8 @@ RESULT_LABELS = {
 }
 """Quantities of single stages."""
 
+_SMALLEST = 4
+"""Most decimals of a change."""
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -259,14 +261,22 @@ def format_change(before: Quantity | None, after: Quantity | None) -> str:
     if after.value == before.value:
         return "="
     if after.unit == "fraction":
-        return _with_sign(format_value(after.value - before.value, "points"))
+        return _format_change(100 * (after.value - before.value), 2, gettext("points"))
     if before.value <= 0 or after.value <= 0:
         return _with_sign(format_value(after.value - before.value, after.unit))
     ratio = after.value / before.value
     if ratio <= 0.25 or ratio >= 4:
         times = max(ratio, 1 / ratio)
         return f"{'÷' if ratio < 1 else '×'} {_format_number(times, _decimals(times, 3))}"
-    return _with_sign(f"{_format_number((ratio - 1) * 100, 1)} %")
+    return _format_change(100 * (ratio - 1), 1, "%")
+
+
+def _format_change(change: float, decimals: int, unit: str) -> str:
+    """A change with its sign; one that these decimals round to 0 has up to four, and is `≈ 0` below that."""
+    if float(f"{change:.{decimals}f}") == 0:
+        decimals = min(_SMALLEST, _decimals(change, 1))
+    text = _with_sign(_format_number(change, decimals))
+    return f"{text} {unit}" if float(f"{change:.{decimals}f}") else f"≈ 0 {unit}"
 
 
 def _with_sign(text: str) -> str:
@@ -281,33 +291,3 @@ def format_duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _format_short(quantity: Quantity | None) -> str:
-    if quantity is None or quantity.value is None:
-        return "—"
-    return f"{'~' if quantity.how == 'estimated' else ''}{format_quantity(quantity).removesuffix(' MAC')}"
-
-
-def format_stage_line(record: StageRecord, previous: Metrics, metric: Metric) -> str:
-    """One line for a finished stage: metric, size, MACs, latency, and the changes since the stage before.
-
-    The change of a latency is from a session that timed both networks in turns, if there is one.
-
-    Args:
-        record: The finished stage.
-        previous: Metrics of the stage before.
-        metric: The deciding metric.
-
-    Returns:
-        At most 120 columns; `~` marks an estimate, `—` a value that was not measured.
-    """
-    parts = []
-    labels = gettext(metric.label), gettext("size"), gettext("MACs"), gettext("latency")
-    for name, label in zip((metric.name, "size_bytes", "macs", LATENCY), labels, strict=True):
-        now = record.after.get(name)
-        before = (previous_latency(record, now) if name == LATENCY else None) or previous.get(name)
-        change = format_change(before, now).replace(f" {gettext('points')}", "").replace(" %", "%").replace(" ", "")
-        parts.append(f"{label} {_format_short(now)}{f' ({change})' if change else ''}")
-    line = f"{record.index:>2} {record.name[:12]:<12} {'  '.join(parts)}"
-    return line if len(line) <= 120 else f"{line[:119]}…"

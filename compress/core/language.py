@@ -14,6 +14,7 @@ another language than the run.
 from __future__ import annotations
 
 import os
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -27,6 +28,8 @@ VARIABLE = "COMPRESS_LANG"
 """Environment variable with the language of the process."""
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+MINUS = "−"
+"""Sign of negative numbers."""
 DOMAIN, LOCALE = "compress", Path(__file__).with_name("locale")
 """Name and folder of the catalogues, as gettext calls them."""
 
@@ -112,7 +115,7 @@ def gettext(message: str, /, **values: object) -> str:
     if isinstance(message, Translatable) and not values:
         return message.again()
     text = _catalogue(language()).gettext(message)
-    return Translatable.of(text.format(**_said(values)) if values else text, message, values)
+    return Translatable.of(_filled(text, _said(values)) if values else text, message, values)
 
 
 def ngettext(singular: str, plural: str, number: int, /, **values: object) -> str:
@@ -125,7 +128,7 @@ def ngettext(singular: str, plural: str, number: int, /, **values: object) -> st
         values: Values of further fields.
     """
     values = {"number": number, **values}
-    text = _catalogue(language()).ngettext(singular, plural, number).format(**_said(values))
+    text = _filled(_catalogue(language()).ngettext(singular, plural, number), _said(values))
     return Translatable.of(text, singular, values, plural)
 
 
@@ -150,6 +153,19 @@ def message_of(error: BaseException) -> str:
 def again(text: str) -> str:
     """A message in the language in use; other texts as they are."""
     return text.again() if isinstance(text, Translatable) else text
+
+
+class _SignedFormatter(string.Formatter):
+    """Formats a negative number of a field with a sign, such as `{change:+.1%}`, with a minus sign, not a hyphen."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        text = str(format(value, format_spec))
+        return text.replace("-", MINUS, 1) if format_spec.startswith("+") else text
+
+
+def _filled(template: str, values: Mapping[str, object]) -> str:
+    """A template of `str.format` with its values."""
+    return _SignedFormatter().vformat(template, (), values) if ":+" in template else template.format(**values)
 
 
 def _said(values: Mapping[str, object]) -> dict[str, object]:

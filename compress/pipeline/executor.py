@@ -10,7 +10,7 @@ from compress.config.devices import host
 from compress.core.environment import environment, is_main, versions, world_size
 from compress.core.errors import StoreError
 from compress.core.fact import Fact
-from compress.core.format_quantity import format_stage_line
+from compress.core.format_stage import format_stage_line
 from compress.core.language import gettext
 from compress.core.memory_errors import name_memory_errors
 from compress.core.progress import Reporter

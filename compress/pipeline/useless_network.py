@@ -45,7 +45,7 @@ def useless_warning(measured: SplitMetrics, classes: Sequence[str], task: Task) 
     if chance is None or not is_chance(value, chance, task.metric_info):
         chance = result.chance if task.metric == ACCURACY.name else None
     if chance is not None:
-        return (Fact.of("pipeline.at_chance", label, value=value.value, chance=chance, samples=samples),)
+        return (Fact.of("pipeline.at_chance", label, value=value.value, chance=chance, samples=samples, unit=value.unit),)
     if result.constant:
         return (Fact.of("pipeline.constant_outputs", label, samples=samples),)
     return () if has_own_chance(result, task, classes) else _input_not_used(measured, task)
@@ -61,7 +61,7 @@ def _input_not_used(measured: SplitMetrics, task: Task) -> tuple[Fact, ...]:
         return ()
     value = _value_on_same_samples(permuted, gain, higher_is_better=task.metric_info.higher_is_better)
     values = {"value": value, "chance": permuted.value, "low": gain.low, "high": gain.high, "samples": gain.runs}
-    return (Fact.of("pipeline.input_not_used", gettext(task.metric_info.label), **values),)
+    return (Fact.of("pipeline.input_not_used", gettext(task.metric_info.label), unit=permuted.unit, **values),)
 
 
 def _value_on_same_samples(permuted: Quantity, gain: Quantity, *, higher_is_better: bool) -> float | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.core.fact import Fact
+from compress.core.format_quantity import quantity_label
 from compress.core.language import gettext
 from compress.core.record import Metric, Quantity
 from compress.tasks.further_results import FurtherResults
@@ -50,7 +51,9 @@ def class_results(classes: Sequence[str], measured: ClassValues, metric: Metric,
     for name, value, right, samples in zip(classes, *measured, strict=True):
         if not samples:
             continue
-        quantity = Quantity.missing(metric.unit, gettext("{where}: the class has no {label}", where=where, label=label))
+        quantity = Quantity.missing(
+            metric.unit, gettext("{where}: the class has no {label}", where=where, label=quantity_label(label))
+        )
         if np.isfinite(value):
             quantity = Quantity.measured(
                 float(value), metric.unit, gettext("{where}; without an interval", where=where), runs=int(samples)

@@ -106,3 +106,8 @@ def test_a_message_without_values_is_no_template():
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "gettext" and not node.keywords:
                 doubled += [text.value for text in node.args if isinstance(text, ast.Constant) and "{{" in str(text.value)]
     assert doubled == []
+
+
+def test_a_signed_number_has_a_minus_sign_and_an_unsigned_one_what_was_given():
+    assert gettext("{change:+.1%} in {name}", change=-0.031, name="a-b") == "−3.1% in a-b"
+    assert gettext("got {value}", value=-1) == "got -1"

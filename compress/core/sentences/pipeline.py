@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from compress.core.entries import number, number_or_none
 from compress.core.fact import Fact
-from compress.core.language import gettext
+from compress.core.format_quantity import difference_unit, format_interval, format_value
+from compress.core.language import MINUS, gettext
+from compress.core.record import Quantity
 from compress.core.sentences.table import Sentences
 
 _NO_GAIN = (
     "distillation gave no significant gain of {subject} over the control, the student trained alone for the same epochs: "
-    "{difference:+.2f}{unit} on {samples} test samples{interval}"
+    "{difference}{unit} on {samples} test samples{interval}"
 )
 
 
 def _no_gain_over_control(fact: Fact) -> str:
     unit = str(fact.values.get("unit", "points"))  # older records have only metrics that are fractions
     values = fact.values
-    interval = "" if values.get("low") is None else gettext(" (95 % interval {low:+.2f} to {high:+.2f})", **values)
-    shown = "" if unit == "1" else f" {gettext(unit)}"
-    return gettext(_NO_GAIN, subject=fact.subject, **{**values, "interval": interval, "unit": shown})
+    low, difference, high = (number_or_none(values, name) for name in ("low", "difference", "high"))
+    interval = ""
+    if low is not None and high is not None:
+        interval = gettext(" (95 % interval {low} to {high})", low=_signed(low, unit), high=_signed(high, unit))
+    return gettext(
+        _NO_GAIN,
+        subject=fact.subject,
+        difference=_signed(difference or 0.0, unit),
+        unit="" if unit == "1" else f" {gettext(unit)}",
+        samples=values["samples"],
+        interval=interval,
+    )
+
+
+def _signed(value: float, unit: str) -> str:
+    """A difference with its sign: of points to two decimals, else to three digits."""
+    return f"{value:+.2f}".replace("-", MINUS) if unit == "points" else f"{value:+.3g}".replace("-", MINUS)
 
 
 def _no_metric_limit(fact: Fact) -> str:
@@ -28,6 +45,38 @@ def _no_metric_limit(fact: Fact) -> str:
         "the budget sets no limit on the {subject}, so the verdict does not include it; set {limits}",
         subject=fact.subject,
         limits=limits,
+    )
+
+
+def _unit(fact: Fact) -> str:
+    """Unit of the metric of a fact; older records have none, and show plain numbers."""
+    return str(fact.values.get("unit", "1"))
+
+
+def _at_chance(fact: Fact) -> str:
+    unit = _unit(fact)
+    return gettext(
+        "the network is not significantly better than chance: its {subject} is {value} on {samples} test samples, at chance "
+        "{chance}",
+        subject=fact.subject,
+        value=format_value(number(fact.values, "value"), unit),
+        samples=fact.values["samples"],
+        chance=format_value(number(fact.values, "chance"), unit),
+    )
+
+
+def _input_not_used(fact: Fact) -> str:
+    unit = _unit(fact)
+    low, high = number(fact.values, "low"), number(fact.values, "high")
+    return gettext(
+        "the network is not significantly better than its own outputs assigned to other samples: its {subject} is {value} "
+        "against {chance} on {samples} test samples (95 % interval of the gain {interval}), so nothing shows that it uses its "
+        "input",
+        subject=fact.subject,
+        value=format_value(number(fact.values, "value"), unit),
+        chance=format_value(number(fact.values, "chance"), unit),
+        samples=fact.values["samples"],
+        interval=format_interval(Quantity.measured(low, unit, interval=(low, high)), difference_unit(unit)),
     )
 
 
@@ -52,18 +101,11 @@ SENTENCES: Sentences = {
     "pipeline.one_class_for_all": (
         "the network predicts the class {subject!r} for all {samples} test samples, so it meets no limit on its accuracy"
     ),
-    "pipeline.at_chance": (
-        "the network is not significantly better than chance: its {subject} is {value:.4g} on {samples} test samples, "
-        "at chance {chance:.4g}"
-    ),
+    "pipeline.at_chance": _at_chance,
     "pipeline.constant_outputs": (
         "the network gives all {samples} test samples the same outputs, whatever its input: its {subject} means nothing"
     ),
-    "pipeline.input_not_used": (
-        "the network is not significantly better than its own outputs assigned to other samples: its {subject} is {value:.4g} "
-        "against {chance:.4g} on {samples} test samples (95 % interval of the gain {low:.4g} to {high:.4g}), so nothing shows "
-        "that it uses its input"
-    ),
+    "pipeline.input_not_used": _input_not_used,
     "pipeline.input_use_unknown": (
         "whether the network uses its input is unknown: the comparison with its own outputs assigned to other samples takes at "
         "least {least} test samples with outputs of one shape and a value of the {subject}, and the test split has {samples} "

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from compress.core.class_comparison import ClassChange, ClassComparison, ConfusionChange, Disagreement
 from compress.core.entries import Row
-from compress.core.format_quantity import MINUS, format_interval, format_quantity, format_value
-from compress.core.language import gettext, joined
+from compress.core.format_quantity import format_interval, format_quantity, format_value, quantity_label
+from compress.core.language import MINUS, joined
 from compress.core.printable import shorten
 from compress.core.record import Quantity, StageRecord
 from compress.core.run_record import RunRecord
@@ -50,7 +50,7 @@ class ClassMetric(NamedTuple):
 
     Attributes:
         name: Of the class.
-        label: Of the metric.
+        label: Key of the metric in the record.
         samples: Number of test samples with the class.
         before: Of the reference; None where it recorded none.
         after: Of the artifact.
@@ -96,7 +96,7 @@ def _summary_of_metric(record: RunRecord) -> tuple[str, ...]:
     metrics = [each for each in class_metrics(record) if each.after.value is not None]
     if not metrics:
         return (word("classes.none"),)
-    label = gettext(metrics[0].label)
+    label = quantity_label(metrics[0].label)
     compared = [each for each in metrics if each.before is not None and each.before.value is not None]
     if not compared:
         named = joined(_named(each, format_quantity(each.after)) for each in metrics[:WORST])
@@ -106,7 +106,10 @@ def _summary_of_metric(record: RunRecord) -> tuple[str, ...]:
         _named(each, f"{format_quantity(each.before or each.after)} → {format_quantity(each.after)}") for each in worst
     )
     losses = word("classes.named", title=word("classes.worst_metric", label=label), names=named)
-    return (losses if worst else word("classes.no_metric_loss", label=gettext(metrics[0].label)), word("classes.no_interval"))
+    return (
+        losses if worst else word("classes.no_metric_loss", label=quantity_label(metrics[0].label)),
+        word("classes.no_interval"),
+    )
 
 
 def _named(each: ClassMetric, value: str) -> str:
@@ -129,8 +132,8 @@ def metric_table(record: RunRecord) -> Table | None:
         for each in metrics
     )
     name = network_words("teacher") if record.teacher else ""
-    header = headers("classes.metric.header", label=gettext(metrics[0].label), reference=name)
-    return Table(word("classes.metric", label=gettext(metrics[0].label)), header, rows, notes.sentences()).fold()
+    header = headers("classes.metric.header", label=quantity_label(metrics[0].label), reference=name)
+    return Table(word("classes.metric", label=quantity_label(metrics[0].label)), header, rows, notes.sentences()).fold()
 
 
 def _change(each: ClassChange) -> str:

@@ -43,7 +43,7 @@ def of_each_class(record: RunRecord, before: dict[str, float], after: dict[str, 
 
     def stage(source: StageRecord, values: dict[str, float]) -> StageRecord:
         rows = tuple(
-            {"class": name, "samples": 20, "IoU": Quantity.measured(value, "fraction", "test").model_dump(mode="json")}
+            {"class": name, "samples": 20, "iou": Quantity.measured(value, "fraction", "test").model_dump(mode="json")}
             for name, value in values.items()
         )
         return source.model_copy(update={"tables": {"classes": rows}})

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from compress.core.format_quantity import MINUS
+from compress.core.language import MINUS
 
 LOG_FROM = 5.0
 """Smallest ratio of two positive values that is shown on a logarithmic scale."""
