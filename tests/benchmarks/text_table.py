@@ -97,7 +97,7 @@ def _differences(seeds: Seeds) -> list[str]:
     lines = [f"| points of accuracy on the same samples | {' | '.join(f'seed {seed}' for seed in seeds)} |"]
     lines.append("|---|" + "---|" * len(seeds))
     names = next(iter(seeds.values())).differences
-    cells = {name: (difference(seed.differences[name]) for seed in seeds.values()) for name in names}
+    cells = {name: [difference(seed.differences[name]) for seed in seeds.values()] for name in names}
     return [*lines, *(f"| {name} | {' | '.join(row)} |" for name, row in cells.items())]
 
 
