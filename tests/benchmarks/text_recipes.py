@@ -16,8 +16,8 @@ PRUNE: Recipe = {
     "prune": {
         "granularity": "channel",
         "importance": "fisher",
-        "target": {"macs": 0.6},
-        "recover": {"teacher": "parent", "epochs": 2, "lr": 0.0002},
+        "target": {"params": 0.25},
+        "recover": {"teacher": "parent", "epochs": 3, "lr": 0.0005},
     }
 }
 """Stage of the chain between distillation and int8."""
