@@ -178,7 +178,7 @@ TEXTS = {
     "vectors": "embedding",
 }
 """Tasks of the examples of texts."""
-QUICK = ("labels", "age", "text", "file")
+QUICK = ("labels", "age", "file")
 """Examples that run in every test run; the others are loaded, and run with the slow tests."""
 
 

@@ -49,6 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     return Pipeline.load(folder / "tiny.yaml").run(out=folder / "reports")
 
 
+@pytest.mark.slow
 def test_every_stage_is_judged_by_the_mean_iou(finished):
     assert finished.record.metric.name == "mean_iou"
     for stage in finished.record.stages:
@@ -61,6 +62,7 @@ def test_every_stage_is_judged_by_the_mean_iou(finished):
     assert "are synthetic: metrics on them" in report
 
 
+@pytest.mark.slow
 def test_the_quantized_file_gives_the_classes_of_the_pixels(finished):
     artifact = finished.folder / "artifacts" / "host"
     session = onnxruntime.InferenceSession(str(artifact / "model.onnx"))
@@ -71,6 +73,7 @@ def test_the_quantized_file_gives_the_classes_of_the_pixels(finished):
     assert json.loads((artifact / "labels.json").read_text())[0] == "background"
 
 
+@pytest.mark.slow
 def test_the_shipped_script_writes_the_mask_of_an_image(finished, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     script = finished.folder / "artifacts" / "host" / "infer.py"

@@ -24,7 +24,7 @@ RECIPE = """\
 name: tiny
 data: {source: digits, image_size: 32, limit: 96, validation: 0.1, test: 0.1}
 model: {source: "torchvision:squeezenet1_1"}
-teacher: {source: "torchvision:shufflenet_v2_x0_5", train: {epochs: 1}}
+teacher: {source: "torchvision:squeezenet1_0", train: {epochs: 1}}
 stages:
   - distill: {epochs: 1, control: true}
   - prune: {target: {macs: 0.7}, schedule: {kind: linear, steps: 2}, recover: {epochs: 1}}

@@ -23,6 +23,7 @@ def large(spec):
     return spec.with_size(24, 24)
 
 
+@pytest.mark.slow
 def test_steps_are_timed_and_times_change_no_weight(wide, large, data, context, tmp_path):
     fields = {"target": {"macs": 0.5}, "schedule": {"kind": "linear", "steps": 2}, "recover": {"epochs": 0}}
     candidate = Candidate(spec=data.spec, module=wide)

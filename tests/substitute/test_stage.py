@@ -60,6 +60,7 @@ def test_smoke_is_small():
     assert (small.images, small.recover.epochs, small.timing_seconds) == (16, 1, 0.0)
 
 
+@pytest.mark.slow
 def test_pruning_and_export_follow_in_a_chain(mobile, data, tmp_path):
     data = replace(data, test=data.validation)
     stages = [

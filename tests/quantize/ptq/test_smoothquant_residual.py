@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,12 @@ class Net(nn.Module):
 
 
 def exported(act: type[nn.Module], folder: Path) -> onnx.ModelProto:
-    """Two channels of the residual stream 60 times as large, and what reads them so much less."""
+    """Two channels of the residual stream 60 times as large, and what reads them so much less; exported once."""
+    return onnx.load_model_from_string(_exported(act, folder))
+
+
+@cache
+def _exported(act: type[nn.Module], folder: Path) -> bytes:
     torch.manual_seed(0)
     net = Net(act).eval()
     with torch.no_grad():
@@ -65,12 +71,17 @@ def exported(act: type[nn.Module], folder: Path) -> onnx.ModelProto:
             rows = slice(channel // 4 * 2, channel // 4 * 2 + 2)
             net.last.weight[rows, channel % 4] /= 60
     export_onnx(net, SPEC, folder / "net.onnx")
-    return onnx_files.load(folder / "net.onnx")
+    return onnx_files.load(folder / "net.onnx").SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("networks")
 
 
 @pytest.fixture(params=[nn.Hardswish, nn.ReLU])
-def model(request, tmp_path: Path) -> onnx.ModelProto:
-    return exported(request.param, tmp_path)
+def model(request, folder: Path) -> onnx.ModelProto:
+    return exported(request.param, folder)
 
 
 def smoothed(model: onnx.ModelProto, alpha: float = 0.5, exclude: tuple[str, ...] = ()) -> ir.Model:
@@ -94,8 +105,8 @@ def ends(stream) -> tuple[set[str], set[str]]:
     return {layer.name for layer in stream.producers}, {layer.name for layer in stream.readers}
 
 
-def test_a_residual_stream_is_one_with_all_its_makers_and_readers(tmp_path: Path) -> None:
-    streams = find_streams(graphs.to_ir(exported(nn.Hardswish, tmp_path)))
+def test_a_residual_stream_is_one_with_all_its_makers_and_readers(folder: Path) -> None:
+    streams = find_streams(graphs.to_ir(exported(nn.Hardswish, folder)))
     assert [ends(variant) for variant in streams] == [
         ({"stem", "one.shrink", "two.shrink"}, {"one.grow", "two.grow", "last"}),
         ({"one.squeeze"}, {"one.excite"}),
@@ -105,8 +116,8 @@ def test_a_residual_stream_is_one_with_all_its_makers_and_readers(tmp_path: Path
     assert streams[0].channels == WIDTH
 
 
-def test_what_relu_passes_is_a_stream_too_with_the_pool_and_the_gated_product(tmp_path: Path) -> None:
-    results = [ends(variant) for variant in find_streams(graphs.to_ir(exported(nn.ReLU, tmp_path)))]
+def test_what_relu_passes_is_a_stream_too_with_the_pool_and_the_gated_product(folder: Path) -> None:
+    results = [ends(variant) for variant in find_streams(graphs.to_ir(exported(nn.ReLU, folder)))]
     assert ({"one.grow"}, {"one.depth"}) in results
     assert ({"one.depth"}, {"one.squeeze", "one.shrink"}) in results
 
@@ -133,8 +144,8 @@ def test_int8_loses_what_loud_channels_drown_and_has_it_back(model: onnx.ModelPr
     assert better > plain + 6
 
 
-def test_a_stream_that_only_layers_in_float_read_is_left_alone(tmp_path: Path) -> None:
-    model = exported(nn.Hardswish, tmp_path)
+def test_a_stream_that_only_layers_in_float_read_is_left_alone(folder: Path) -> None:
+    model = exported(nn.Hardswish, folder)
     values = {t.name: t.SerializeToString() for t in model.graph.initializer}
     quantized = graphs.to_proto(smoothed(model, exclude=("one.grow", "two.grow", "last")))
     changed = {t.name for t in quantized.graph.initializer if t.SerializeToString() != values[t.name]}
@@ -142,9 +153,9 @@ def test_a_stream_that_only_layers_in_float_read_is_left_alone(tmp_path: Path) -
     assert not any("stem" in name or "shrink" in name for name in changed)
 
 
-def test_what_is_done_is_told_once_and_nothing_is_said_to_be_left(tmp_path: Path) -> None:
+def test_what_is_done_is_told_once_and_nothing_is_said_to_be_left(folder: Path) -> None:
     static = plan_static_int8(
-        graphs.to_ir(exported(nn.ReLU, tmp_path)),
+        graphs.to_ir(exported(nn.ReLU, folder)),
         BATCHES,
         Int8Format(("onnxruntime",)),
         CalibrationSettings(method="minmax"),
