@@ -22,6 +22,7 @@ TARGETS: dict[str, dict[str, Targets]] = {
     "token_classification": {"": "tags"},
     "question_answering": {"": "answers"},
     "masked_language_model": {"": "masked"},
+    "causal_language_model": {"": "next"},
     "embedding": {"scored": "scores", "matching": "matching"},
 }
 """Targets of the tasks of texts, by their option `kind` or `pairs`."""

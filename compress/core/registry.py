@@ -58,6 +58,8 @@ ENTRIES: tuple[Entry, ...] = (
           "Rajpurkar et al. 2016, SQuAD, arXiv:1606.05250"),
     Entry("task", "masked_language_model", "compress.tasks.text.masked_language_model:MaskedLanguageModel",
           "Devlin et al. 2019, BERT, arXiv:1810.04805"),
+    Entry("task", "causal_language_model", "compress.tasks.text.causal_language_model:CausalLanguageModel",
+          "Bengio et al. 2003, JMLR 3; Radford et al. 2019, GPT-2"),
     Entry("task", "embedding", "compress.tasks.text.embedding:TextEmbedding", "Reimers & Gurevych 2019, arXiv:1908.10084"),
 
     Entry("data", "digits", "compress.data.sources.digits:load",

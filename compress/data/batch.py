@@ -23,6 +23,8 @@ Tensors = Mapping[str, "Tensor"]
 
 INPUT, TARGET = "input", "target"
 """Default names of the only input and the only target."""
+BYTES = "bytes"
+"""Name of the target with the bytes of UTF-8 that the predicted tokens of each sample stand for, int64 (N,)."""
 
 
 class Batch(NamedTuple):

@@ -63,7 +63,7 @@ class DataSettings(FrozenModel):
         tokenizer: Of texts: `model`, that of the `hf:` network of the recipe (of its teacher, if it has one); a folder with
             `tokenizer.json`, the file itself, or a name on the hub; or `{train: wordpiece, vocabulary: 8000}` to train one on
             the training texts; or `{of: model, keep: used}`, one without the tokens that the training texts never use. None is
-            `model` where the recipe has such a network, else a trained WordPiece tokenizer.
+            `model` where the recipe has such a network, else a trained WordPiece tokenizer, or for a causal language model BPE.
         lengths: Lengths of sequences in tokens; longer texts are cut.
         masking: How tokens are masked for the task `masked_language_model`.
         encoding: Character encoding of files with texts.

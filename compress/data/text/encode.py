@@ -94,10 +94,11 @@ def make_tokenizer(settings: DataSettings, train: TextTable, base: Path) -> Text
         DataError: There is none.
     """
     choice, most = settings.tokenizer, settings.lengths.most
-    if isinstance(choice, TrainedTokenizer):
-        return train_tokenizer(choice, [*train.texts, *(train.pairs or ())], most)
+    writes = settings.columns.targets == "next"
     if choice is None:
-        return train_tokenizer(TrainedTokenizer(train="wordpiece"), [*train.texts, *(train.pairs or ())], most)
+        choice = TrainedTokenizer(train="bpe", lowercase=False) if writes else TrainedTokenizer(train="wordpiece")
+    if isinstance(choice, TrainedTokenizer):
+        return train_tokenizer(choice, [*train.texts, *(train.pairs or ())], most, adds_special=not writes)
     if isinstance(choice, PrunedTokenizer):
         return load_tokenizer(choice.of, base, most).pruned([*train.texts, *(train.pairs or ())])
     return load_tokenizer(choice, base, most)

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 
-Targets = Literal["classes", "labels", "values", "tags", "answers", "masked", "scores", "matching"]
+Targets = Literal["classes", "labels", "values", "tags", "answers", "masked", "next", "scores", "matching"]
 """Kinds of targets: one class, any number of classes, or real numbers for each sample; a tag for each word; answers in the
-second text; masked tokens of the texts themselves; scores of pairs of texts, or pairs that belong together."""
+second text; masked tokens, or next tokens, of the texts themselves; scores of pairs of texts, or pairs that belong together."""
 FILE = "tokenizer.json"
 """File of a tokenizer."""
 MODEL = "model"
@@ -28,8 +28,8 @@ class Columns(FrozenModel):
             without the column `target` has no targets.
         targets: What the targets are: `classes`, one for each sample; `labels`, any number of classes, separated by
             `separator`; `values`, real numbers; `tags` of words, or labelled spans; `answers` to the question `text` in
-            `text_pair`; `masked`, tokens of the texts themselves; `scores` of pairs, or `matching` pairs. None is what the task
-            needs, by default classes.
+            `text_pair`; `masked` or `next`, tokens of the texts themselves; `scores` of pairs, or `matching` pairs. None is
+            what the task needs, by default classes.
         group: Name of the column with the group of each text, such as its dialect or source; the report shows the metric of
             each group of the test split. None for no groups.
         separator: Separator of the classes of a sample in one column, for `labels`.
@@ -88,7 +88,7 @@ class Lengths(FrozenModel):
 
     Attributes:
         typical: Length that is served most; of examples, timings and estimates.
-        most: Longest sequence; longer ones are cut.
+        most: Longest sequence; longer ones are cut. Of `next`: length of the blocks that texts are packed into.
         stride: Of `answers`: tokens that two windows of a longer text share; None cuts the text in place of windows.
     """
 

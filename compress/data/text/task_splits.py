@@ -1,4 +1,4 @@
-"""Splits of tasks whose targets are parts of texts: tags, answers, masked tokens, pairs."""
+"""Splits of tasks whose targets are parts of texts: tags, answers, masked and next tokens, pairs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from compress.data.settings import DataSettings
 from compress.data.text.answer_targets import answer_windows
 from compress.data.text.masked_split import MaskedSplit
 from compress.data.text.masking import MaskRule
+from compress.data.text.packing import packed_split
 from compress.data.text.pair_split import PairSplit
 from compress.data.text.ragged import Ragged
 from compress.data.text.split import IDS, TYPES, TextSplit
@@ -142,6 +143,17 @@ def mask_token(tokenizer: TextTokenizer) -> int:
     raise DataError(msg)
 
 
+def _next(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataSettings) -> TaskSplits:
+    if settings.columns.text_pair is not None:
+        msg = gettext("a causal language model reads single texts; leave `columns: {text_pair: …}` out")
+        raise DataError(msg)
+    length = min(settings.lengths.most, tokenizer.max_length)
+    names = ("training", "validation", "test")
+    made = [packed_split(table.texts, tokenizer, length, name) for name, table in zip(names, tables, strict=True)]
+    splits, encoded = zip(*made, strict=True)
+    return TaskSplits(splits, encoded)
+
+
 def _pairs(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataSettings) -> TaskSplits:
     if any(table.pairs is None or settings.columns.text_pair is None for table in tables):
         msg = gettext("vectors of texts are judged on pairs; name both columns: `columns: {text: …, text_pair: …}`")
@@ -171,4 +183,11 @@ def _pairs(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: Data
     return TaskSplits(splits, encoded)
 
 
-_MAKERS: dict[str, Maker] = {"tags": _tags, "answers": _answers, "masked": _masked, "scores": _pairs, "matching": _pairs}
+_MAKERS: dict[str, Maker] = {
+    "tags": _tags,
+    "answers": _answers,
+    "masked": _masked,
+    "next": _next,
+    "scores": _pairs,
+    "matching": _pairs,
+}

@@ -44,6 +44,7 @@ class TextTokenizer:
         pad_id: Token that fills shorter sequences.
         has_pad: Whether that is a token for this purpose, and not any token that the attention mask hides.
         kept: The tokens that were left of a larger vocabulary; None for all.
+        end_token: Name of the token that ends a text, where its files name one.
     """
 
     tokenizer: Tokenizer
@@ -51,20 +52,22 @@ class TextTokenizer:
     pad_id: int
     has_pad: bool = True
     kept: KeptTokens | None = None
+    end_token: str | None = None
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, max_length: int, pad: str | None) -> TextTokenizer:
+    def of(cls, tokenizer: Tokenizer, max_length: int, pad: str | None, end: str | None = None) -> TextTokenizer:
         """A tokenizer that cuts and pads so, whatever its file said.
 
         Args:
             tokenizer: Changed in place.
             max_length: Longest sequence in tokens.
             pad: Token that fills shorter sequences; None for none.
+            end: Token that ends a text, where it is known.
         """
         number = tokenizer.token_to_id(pad) if pad is not None else None
         tokenizer.enable_truncation(max_length)
         tokenizer.enable_padding(pad_id=number or 0, pad_token=pad if number is not None and pad else "[PAD]")
-        return cls(tokenizer, max_length, number or 0, number is not None)
+        return cls(tokenizer, max_length, number or 0, number is not None, end_token=end)
 
     def pruned(self, texts: Sequence[str]) -> TextTokenizer:
         """The tokenizer without the tokens that texts do not use, see `prune_vocabulary`."""
@@ -116,6 +119,16 @@ class TextTokenizer:
             pairs: Second texts, (N,); None for single texts.
         """
         return self._without_padding(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
+
+    def whole_encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """As `encodings` of single texts, which are not cut."""
+        limits = self.tokenizer.truncation
+        self.tokenizer.no_truncation()
+        try:
+            return self._without_padding(list(texts))
+        finally:
+            if limits is not None:
+                self.tokenizer.enable_truncation(**limits)
 
     def pack(self, encodings: Sequence[Encoding], *, cut: int | None = None) -> Encoded:
         """Token numbers of `encodings`.

@@ -97,20 +97,25 @@ def _from_hub(name: str, path: Path, most: int) -> TextTokenizer:
     if not isinstance(loaded, PreTrainedTokenizerFast):
         raise _missing(path, gettext("its tokenizer has no fast form"))
     most = min(most, loaded.model_max_length)
-    return TextTokenizer.of(loaded.backend_tokenizer, most, pad_token(loaded.backend_tokenizer, loaded.pad_token))
+    pad = pad_token(loaded.backend_tokenizer, loaded.pad_token)
+    return TextTokenizer.of(loaded.backend_tokenizer, most, pad, loaded.eos_token)
 
 
 def _configured(tokenizer: Tokenizer, config: dict[str, object], folder: Path, most: int) -> TextTokenizer:
     config = {**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json"), **config}
-    named = config.get("pad_token")
-    pad = str(named.get("content")) if isinstance(named, dict) else named if isinstance(named, str) else None
+    pad, end = (_named(config.get(key)) for key in ("pad_token", "eos_token"))
     positions = _positions(_json(folder / "config.json"))
-    return TextTokenizer.of(tokenizer, min(most, positions or most), pad_token(tokenizer, pad))
+    return TextTokenizer.of(tokenizer, min(most, positions or most), pad_token(tokenizer, pad), end)
+
+
+def _named(token: object) -> str | None:
+    """Name of a special token in a configuration."""
+    return str(token.get("content")) if isinstance(token, dict) else token if isinstance(token, str) else None
 
 
 def _positions(config: dict[str, object]) -> int | None:
     """Longest sequence of the network that a folder holds."""
-    most = config.get("max_position_embeddings")
+    most = config.get("max_position_embeddings", config.get("n_positions"))
     if not isinstance(most, int) or most < 2:
         return None
     kind, pad = config.get("model_type"), config.get("pad_token_id")

@@ -6,7 +6,8 @@
 
 Two trainings of Unigram differ, so its tokenizer is kept in the user's cache, and trained once for equal texts.
 
-A single text is encoded as `[CLS] text [SEP]`, a pair as `[CLS] text [SEP] pair [SEP]`.
+A single text is encoded as `[CLS] text [SEP]`, a pair as `[CLS] text [SEP] pair [SEP]`; for a network that continues a text,
+without special tokens, and `[SEP]` ends a text of its training.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ SPECIAL = (PAD, UNKNOWN, CLS, SEP, MASK)
 """Special tokens, which have the numbers 0 to 4."""
 
 
-def train_tokenizer(settings: TrainedTokenizer, texts: Sequence[str], most: int) -> TextTokenizer:
+def train_tokenizer(settings: TrainedTokenizer, texts: Sequence[str], most: int, *, adds_special: bool = True) -> TextTokenizer:
     """Train a tokenizer.
 
     Args:
         settings: Kind and size of the vocabulary.
         texts: Training texts, and no others: those of validation and test are as unknown to it as to the network.
         most: Longest sequence in tokens.
+        adds_special: Whether it adds `[CLS]` and `[SEP]` to texts.
 
     Raises:
         DataError: The texts have no characters.
@@ -50,12 +52,13 @@ def train_tokenizer(settings: TrainedTokenizer, texts: Sequence[str], most: int)
         tokenizer = remembered(settings, texts, lambda: _unigram(settings, texts))
     else:
         tokenizer = (_wordpiece if settings.train == "wordpiece" else _bpe)(settings, texts)
-    tokenizer.post_processor = TemplateProcessing(
-        single=f"{CLS} $A {SEP}",
-        pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
-        special_tokens=[(name, tokenizer.token_to_id(name)) for name in (CLS, SEP)],
-    )
-    return TextTokenizer.of(tokenizer, most, PAD)
+    if adds_special:
+        tokenizer.post_processor = TemplateProcessing(
+            single=f"{CLS} $A {SEP}",
+            pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
+            special_tokens=[(name, tokenizer.token_to_id(name)) for name in (CLS, SEP)],
+        )
+    return TextTokenizer.of(tokenizer, most, PAD, SEP)
 
 
 def _wordpiece(settings: TrainedTokenizer, texts: Sequence[str]) -> Tokenizer:

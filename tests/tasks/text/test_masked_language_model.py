@@ -11,7 +11,9 @@ from compress.core.network_spec import LOGITS
 from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.data.batch import TARGET
 from compress.tasks.metric_quantity import estimate
-from compress.tasks.text.masked_language_model import MaskedLanguageModel, Perplexity, takes_positions
+from compress.tasks.text.masked_language_model import MaskedLanguageModel
+from compress.tasks.text.token_metrics import Perplexity
+from compress.tasks.text.token_prediction import takes_positions
 from tests.tasks.text.text_arrays import LENGTH, VOCABULARY, Arrays, text_spec, tokens
 
 

@@ -24,6 +24,8 @@ def misfit(methods: Sequence[TextAugmentation], targets: Targets) -> str | None:
         return gettext(
             "augment would damage the answers, which are places in the texts; remove it, or give further questions as data"
         )
+    if targets == "next":
+        return gettext("augment changes single texts, and a causal language model reads blocks of many; remove it")
     if targets in _REFUSED:
         return gettext("augment changes texts whose vectors are compared with those of others; remove it for this task")
     moving = [name_of(FAMILY, method) for method in methods if method.moves_words]
