@@ -175,6 +175,7 @@ TEXTS = {
     "entities": "token_classification",
     "answers": "question_answering",
     "masked": "masked_language_model",
+    "next": "causal_language_model",
     "vectors": "embedding",
 }
 """Tasks of the examples of texts."""

@@ -40,7 +40,7 @@ def table(task: str) -> tuple[list[str], list[list[object]]]:
             rows.append([text, "O O O B-PER O O B-LOC O" + " O O" * (index % 4)])
         elif task == "question_answering":
             rows.append([f"where does {person} drive?", text, town])
-        elif task == "masked_language_model":
+        elif task in ("masked_language_model", "causal_language_model"):
             rows.append([text])
         else:
             _, other, second = sentence(index * 3 % COUNT)
@@ -49,6 +49,7 @@ def table(task: str) -> tuple[list[str], list[list[object]]]:
         "token_classification": ["text", "target"],
         "question_answering": ["text", "second", "target"],
         "masked_language_model": ["text"],
+        "causal_language_model": ["text"],
         "embedding": ["text", "second", "target"],
     }
     return headers[task], rows
@@ -153,6 +154,34 @@ def test_the_script_of_the_float_network_has_the_outputs_of_python(task, tmp_pat
         found = network(*(torch.tensor(values) for values in feeds.values()))
     for values, expected in zip(found if isinstance(found, tuple) else (found,), outputs.values(), strict=True):
         torch.testing.assert_close(values, torch.tensor(expected), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_decoder_is_distilled_to_half_its_layers_quantized_and_continues_a_text(tmp_path):
+    plan = recipe("causal_language_model", tmp_path)
+    decoder = {"source": "decoder:tiny", "args": {"layers": 4, "width": 32, "heads": 2, "key_value_heads": 1}}
+    plan |= {
+        "teacher": {**decoder, "train": {**QUICK, "epochs": 6}},
+        "model": {"source": "teacher", "keep_layers": {"count": 2}},
+        "stages": [
+            {"distill": {**QUICK, "losses": [{"token_divergence": {"kind": "reverse"}}, {"task": {}}]}},
+            {"quantize": {"scheme": "dynamic_int8", "accept_if": {"keep": "quantized", "seconds": 0.05}}},
+            "export",
+        ],
+    }
+    plan["data"]["tokenizer"] = {"train": "bpe", "vocabulary": 300, "lowercase": False}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
+    result = Pipeline.load(tmp_path / "recipe.yaml").run(out=tmp_path, device="cpu")
+    record = result.record
+    assert [stage.name for stage in record.stages] == ["distill", "quantize", "export"]
+    assert record.metric.name == "perplexity"
+    assert not record.metric.higher_is_better
+    before, after = (record.stages[0].before["perplexity"].value, record.stages[-1].after["perplexity"].value)
+    assert 1 < after < before
+    assert "bits per byte" in next(result.folder.rglob("report.html")).read_text(encoding="utf-8")
+    artifact = next(result.folder.rglob("manifest.json")).parent
+    assert len((artifact / "infer.py").read_text(encoding="utf-8").splitlines()) < 80
+    assert scripted(artifact, "today number 3 dora").strip()
 
 
 @pytest.mark.slow

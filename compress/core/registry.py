@@ -114,6 +114,8 @@ ENTRIES: tuple[Entry, ...] = (
           {"package": "transformers"}),
     Entry("model", "encoder", "compress.models.sources.encoder:build", "Devlin et al. 2019, BERT, arXiv:1810.04805",
           {"package": "transformers"}),
+    Entry("model", "decoder", "compress.models.sources.decoder:build", "Touvron et al. 2023, Llama, arXiv:2302.13971",
+          {"package": "transformers"}),
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch files with weights_only"),
     Entry("model", "onnx", "compress.models.sources.onnx_conversion:build", "an ONNX file as the start of a chain"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),

@@ -15,7 +15,7 @@ from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
 from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, TensorSpec
 from compress.core.user_path import user_path
-from compress.models.hugging_face_task import saved_task
+from compress.models.hugging_face_task import is_decoder, saved_task
 from compress.models.settings import CONFIG, ModelSettings
 from compress.tasks.text.token_classification import TokenClassification
 
@@ -89,11 +89,30 @@ def _text_spec(config: PretrainedConfig, classes: tuple[str, ...], outputs: tupl
     )
 
 
-def check_tokens(config: PretrainedConfig, name: str, spec: NetworkSpec, *, has_weights: bool) -> None:
+def check_causal(config: PretrainedConfig, name: str) -> None:
+    """Check that a network predicts the next token from those before it alone.
+
+    Raises:
+        ModelError: It is an encoder, whose tokens see those after them, or a network of another kind.
+    """
+    if not is_decoder(config):
+        msg = gettext(
+            "hf:{name} is a {model_type}, which is no decoder: causal_language_model needs a network whose tokens see those "
+            "before them alone, such as Llama or GPT-2, or decoder:tiny",
+            name=name,
+            model_type=config.model_type,
+        )
+        raise ModelError(msg)
+
+
+def check_tokens(
+    config: PretrainedConfig, name: str, spec: NetworkSpec, *, has_weights: bool, needs_padding: bool = True
+) -> None:
     """Check that a network has an embedding for each token of the data and for each place of the longest text.
 
-    The padding token becomes that of the data where the configuration names none; some networks find the last token by it. A
-    network with new weights gets the missing tokens.
+    The padding token becomes that of the data where the configuration names none; some networks find the last token by it. Its
+    embedding is not trained, so a decoder, whose padding token may be the end of a text, gets none. A network with new weights
+    gets the missing tokens.
 
     Raises:
         ModelError: Tokens or places are missing.
@@ -120,7 +139,7 @@ def check_tokens(config: PretrainedConfig, name: str, spec: NetworkSpec, *, has_
             most=most,
         )
         raise ModelError(msg)
-    if spec.text is not None and getattr(config, "pad_token_id", None) is None:
+    if needs_padding and spec.text is not None and getattr(config, "pad_token_id", None) is None:
         config.pad_token_id = spec.text.pad_id
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from compress.core.errors import ModelError
 from compress.core.language import gettext
 from compress.tasks.base import Task
+from compress.tasks.text.causal_language_model import CausalLanguageModel
 from compress.tasks.text.embedding import TextEmbedding
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
 from compress.tasks.text.question_answering import QuestionAnswering
@@ -19,6 +20,8 @@ _TASKS: dict[str, type[Task]] = {
     "ForTokenClassification": TokenClassification,
     "ForQuestionAnswering": QuestionAnswering,
     "ForMaskedLM": MaskedLanguageModel,
+    "ForCausalLM": CausalLanguageModel,
+    "LMHeadModel": CausalLanguageModel,
     "Model": TextEmbedding,
 }
 """Task by the end of the name of a class, such as `BertForMaskedLM`; `BertModel` has no head and gives vectors."""
@@ -43,13 +46,30 @@ def saved_task(config: PretrainedConfig, name: str) -> Task | None:
     if not saved or saved.endswith(_CLASSIFIERS) or own_code or config.model_type in IMAGES:
         return None
     end = next((end for end in _TASKS if saved.endswith(end)), None)
-    if end is None or config.model_type not in ENCODERS or getattr(config, "is_encoder_decoder", False):
+    fits = end is not None and (
+        is_decoder(config)
+        if _TASKS[end] is CausalLanguageModel
+        else config.model_type in ENCODERS and not getattr(config, "is_encoder_decoder", False)
+    )
+    if end is None or not fits:
         msg = gettext(
-            "hf:{name} is a {saved}; networks of texts that are known here are classifiers, {known}, each of an encoder "
-            "such as BERT: give one of these, or an ONNX file",
+            "hf:{name} is a {saved}; networks of texts that are known here are classifiers, {known}, of an encoder "
+            "such as BERT or a decoder such as Llama: give one of these, or an ONNX file",
             name=name,
             saved=saved,
             known=", ".join(f"…{each}" for each in _TASKS),
         )
         raise ModelError(msg)
     return _TASKS[end]()
+
+
+def is_decoder(config: PretrainedConfig) -> bool:
+    """Whether a configuration is that of a network whose tokens see those before them alone, such as Llama or GPT-2.
+
+    Transformers also has causal heads for encoders, such as BERT, whose tokens see all others unless they are told not to.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as DECODERS
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
+
+    kind = config.model_type
+    return kind in DECODERS and kind not in ENCODERS and not getattr(config, "is_encoder_decoder", False)

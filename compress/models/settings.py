@@ -25,7 +25,7 @@ CONFIG = "config"
 NO_ARGS: Mapping[str, object] = MappingProxyType({})
 TEACHER = "teacher"
 """Source of a network that is a copy of the recipe's trained teacher."""
-WITH_LAYERS = ("hf", "encoder", "python", TEACHER)
+WITH_LAYERS = ("hf", "encoder", "decoder", "python", TEACHER)
 """Sources of networks whose layers `keep_layers` can choose."""
 
 
@@ -160,15 +160,15 @@ class ModelSettings(FrozenModel):
         kind = split_source(source)[0]
         if self.factorize_embeddings is not None and kind not in (*WITH_LAYERS, "text_student"):
             msg = gettext(
-                "factorize_embeddings is for networks with tokens, from hf:, encoder:, text_student:, python: or teacher; "
-                "{source} has none, so leave it out",
+                "factorize_embeddings is for networks with tokens, from hf:, encoder:, decoder:, text_student:, python: or "
+                "teacher; {source} has none, so leave it out",
                 source=source,
             )
             raise ValueError(msg)
         if self.keep_layers is not None and kind not in WITH_LAYERS:
             msg = gettext(
-                "keep_layers chooses layers of text encoders, from hf:, encoder:, python: or teacher; {source} has no such "
-                "layers, so leave keep_layers out",
+                "keep_layers chooses layers of transformers for text, from hf:, encoder:, decoder:, python: or teacher; "
+                "{source} has no such layers, so leave keep_layers out",
                 source=source,
             )
             raise ValueError(msg)

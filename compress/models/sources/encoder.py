@@ -19,6 +19,7 @@ from compress.core.signature import SEQUENCE
 from compress.models.factory import UnfittedModel
 from compress.models.settings import CONFIG, ModelSettings
 from compress.models.sources import hugging_face
+from compress.models.text.network_sizes import given_sizes, vocabulary_of
 from compress.tasks.base import Task
 
 SIZES: dict[str, tuple[int, int]] = {
@@ -58,21 +59,13 @@ def encoder_config(name: str, args: dict[str, object], spec: NetworkSpec) -> dic
     """The configuration of transformers; errors and arguments as for `build`."""
     if name not in SIZES:
         raise ModelError(gettext("unknown encoder {name!r}: {hint}", name=name, hint=nearest(name, SIZES)))
+    vocabulary = vocabulary_of(spec, f"encoder:{name}")
     inputs = {tensor.name: tensor for tensor in spec.signature.inputs}
-    ids = inputs.get("input_ids")
-    if ids is None or ids.values is None or SEQUENCE not in spec.signature.sizes:
-        msg = gettext(
-            "encoder:{name} takes token numbers `input_ids` of a known vocabulary; the data give {inputs}: use a source of "
-            "texts, such as csv:PATH",
-            name=name,
-            inputs=", ".join(map(str, spec.signature.inputs)),
-        )
-        raise ModelError(msg)
     sizes = _sizes(name, args)
     types = inputs["token_type_ids"].values if "token_type_ids" in inputs else None
     return {
         "model_type": "bert",
-        "vocab_size": ids.values[1] + 1,
+        "vocab_size": vocabulary,
         "max_position_embeddings": spec.signature.sizes[SEQUENCE].most,
         "type_vocab_size": types[1] + 1 if types else 1,
         "pad_token_id": spec.text.pad_id if spec.text is not None else 0,
@@ -83,11 +76,7 @@ def encoder_config(name: str, args: dict[str, object], spec: NetworkSpec) -> dic
 
 def _sizes(name: str, args: dict[str, object]) -> dict[str, int]:
     layers, width = SIZES[name]
-    given = {key: args[key] for key in ARGS if key in args}
-    if wrong := [f"{key} {value!r}" for key, value in given.items() if not isinstance(value, int) or value < 1]:
-        msg = gettext("encoder:{name}: {wrong}; sizes are whole numbers above 0", name=name, wrong=", ".join(wrong))
-        raise ModelError(msg)
-    numbers = {key: int(str(value)) for key, value in given.items()}
+    numbers = given_sizes(args, ARGS, f"encoder:{name}")
     width = numbers.get("width", width)
     sizes = {
         "layers": layers,

@@ -1,6 +1,6 @@
 """`hf:NAME_OR_FOLDER`: networks of Hugging Face's transformers, an optional package, for images and for text.
 
-The task decides the head: a classifier of images or texts, or one for tokens, answers, masked tokens or vectors.
+The task decides the head: a classifier of images or texts, or one for tokens, answers, masked or next tokens, or vectors.
 
 A folder is read as it is; any other name is looked up in the local cache, then on the hub. Weights are safetensors alone. Code
 that a checkpoint brings runs only with --trust-code. Each network is wrapped in a module with plain tensors in and out.
@@ -22,6 +22,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.models import fit_to_data as head
 from compress.models.factory import UnfittedModel
 from compress.models.hugging_face_config import (
+    check_causal,
     check_tokens,
     image_size,
     is_image_classifier,
@@ -34,7 +35,7 @@ from compress.models.read_weights import first_few
 from compress.models.settings import CONFIG, FRESH, ModelSettings
 from compress.models.text.sentence_settings import SentenceSettings, sentence_settings
 from compress.models.text.task_kinds import TextKind, text_kind
-from compress.models.text.task_networks import AnswerFinder, MaskedTokens, SentenceEncoder, TokenClassifier
+from compress.models.text.task_networks import AnswerFinder, MaskedTokens, NextTokens, SentenceEncoder, TokenClassifier
 from compress.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -129,7 +130,9 @@ def _text_network(
     own = {key: value for key, value in settings.args.items() if key not in SentenceSettings.model_fields}
     config = read_config(name, settings.model_copy(update={"args": own}), base, trust_code=trust_code)
     has_weights = settings.weights != FRESH and CONFIG not in settings.args
-    check_tokens(config, name, spec, has_weights=has_weights)
+    if kind == "next":
+        check_causal(config, name)
+    check_tokens(config, name, spec, has_weights=has_weights, needs_padding=kind != "next")
     labels = config.num_labels
     if kind == "tokens":
         config.update({"id2label": dict(enumerate(spec.classes)), "label2id": {tag: n for n, tag in enumerate(spec.classes)}})
@@ -145,7 +148,7 @@ def _text_network(
             network.pooler = None  # type: ignore[assignment]  # its output is not used
         module: nn.Module = SentenceEncoder(network, takes_types=takes_types, settings=sentence, width=int(config.hidden_size))
     else:
-        wrapper = {"tokens": TokenClassifier, "answers": AnswerFinder, "masked": MaskedTokens}[kind]
+        wrapper = {"tokens": TokenClassifier, "answers": AnswerFinder, "masked": MaskedTokens, "next": NextTokens}[kind]
         module = wrapper(network, takes_types=takes_types)
     return UnfittedModel(module, 0, notes)
 
@@ -186,12 +189,19 @@ def _auto(is_image: bool) -> Auto:
 
 
 def _text_auto(kind: TextKind) -> Auto:
-    from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForTokenClassification
+    from transformers import (
+        AutoModel,
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+        AutoModelForQuestionAnswering,
+        AutoModelForTokenClassification,
+    )
 
     autos: dict[TextKind, Auto] = {
         "tokens": AutoModelForTokenClassification,
         "answers": AutoModelForQuestionAnswering,
         "masked": AutoModelForMaskedLM,
+        "next": AutoModelForCausalLM,
         "vectors": AutoModel,
     }
     return autos[kind]

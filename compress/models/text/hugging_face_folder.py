@@ -40,7 +40,7 @@ _FEED_FORWARD = (
     ("albert_layers.0.ffn", "intermediate_size"),
 )
 """Ends of the names of the first feed-forward layers, with the entry of the configuration that has their width."""
-_SOURCES = ("hf", "encoder", "teacher")
+_SOURCES = ("hf", "encoder", "decoder", "teacher")
 """Sources of networks of transformers."""
 _HEADS = ("num_attention_heads", "n_heads")
 

@@ -1,4 +1,4 @@
-"""A shallower text encoder: some of its layers, with their weights, as the start of a student.
+"""A shallower text encoder or decoder: some of its layers, with their weights, as the start of a student.
 
 Sanh et al. 2019, DistilBERT, arXiv:1910.01108, section 3: the student takes one layer out of two from the teacher, with its
 embeddings and its head. All layers of these encoders have equal shapes, and what one computes does not depend on its place.
@@ -26,6 +26,8 @@ LAYERS = {
     "distilbert": "transformer.layer",
     "electra": "encoder.layer",
     "ernie": "encoder.layer",
+    "gpt2": "h",
+    "llama": "layers",
     "mpnet": "encoder.layer",
     "roberta": "encoder.layer",
     "xlm-roberta": "encoder.layer",
@@ -52,7 +54,7 @@ def keep_layers(module: nn.Module, choice: KeptLayers, name: str) -> tuple[Fact,
     network = find_pretrained(module)
     if network is None:
         msg = gettext(
-            "keep_layers chooses layers of a text encoder of transformers, and {name} has none; leave keep_layers out",
+            "keep_layers chooses layers of a text network of transformers, and {name} has none; leave keep_layers out",
             name=name,
         )
         raise ModelError(msg)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Literal
 
 from compress.tasks.base import Task
+from compress.tasks.text.causal_language_model import CausalLanguageModel
 from compress.tasks.text.embedding import TextEmbedding
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
 from compress.tasks.text.question_answering import QuestionAnswering
 from compress.tasks.text.token_classification import TokenClassification
 
-TextKind = Literal["tokens", "answers", "masked", "vectors"]
+TextKind = Literal["tokens", "answers", "masked", "next", "vectors"]
 
 _KINDS: tuple[tuple[type[Task], TextKind], ...] = (
     (TokenClassification, "tokens"),
     (QuestionAnswering, "answers"),
     (MaskedLanguageModel, "masked"),
+    (CausalLanguageModel, "next"),
     (TextEmbedding, "vectors"),
 )
 

@@ -49,8 +49,8 @@ class AnswerFinder(TextNetwork):
         return outputs.start_logits, outputs.end_logits
 
 
-class MaskedTokens(TextNetwork):
-    """Logits of all tokens over the vocabulary, (N, L, V); a network of `AutoModelForMaskedLM`."""
+class PredictedTokens(TextNetwork):
+    """Logits over the vocabulary at all places, (N, L, V)."""
 
     def forward(
         self,
@@ -80,6 +80,21 @@ class MaskedTokens(TextNetwork):
         finally:
             handle.remove()
         return chosen[0]
+
+
+class MaskedTokens(PredictedTokens):
+    """Logits of all tokens over the vocabulary, (N, L, V); a network of `AutoModelForMaskedLM`."""
+
+
+class NextTokens(PredictedTokens):
+    """Logits of the token after each one, (N, L, V); a network of `AutoModelForCausalLM`.
+
+    A place sees the tokens up to it. Padding is on the right, where no token sees it.
+    """
+
+    def run(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> Any:  # noqa: ARG002
+        """What the network returns, without keys and values of a cache."""
+        return self.network(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
 
 
 class SentenceEncoder(TextNetwork):

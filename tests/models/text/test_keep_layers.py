@@ -20,6 +20,8 @@ OTHER = {
     "distilbert": {"dim": 16, "n_layers": 4, "n_heads": 4, "hidden_dim": 32, "vocab_size": 40},
     "deberta-v2": {**SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "conv_kernel_size": 3},
     "electra": {**SMALL, "embedding_size": 8},
+    "gpt2": {"n_embd": 16, "n_layer": 4, "n_head": 4, "vocab_size": 40, "pad_token_id": 0},
+    "llama": {**SMALL, "pad_token_id": 0},
 }
 
 
@@ -102,7 +104,7 @@ def test_networks_without_layers_to_choose_say_why(tmp_path, make_spec):
     network = transformers.AutoModel.from_config(transformers.AutoConfig.for_model("albert", **albert))
     with pytest.raises(ModelError, match=r"albert runs one set of weights 5 times.*args: \{num_hidden_layers: 2\}"):
         keep_layers(network, (0, 1), "hf:x")
-    with pytest.raises(ModelError, match=r"text encoder of transformers, and mine has none"):
+    with pytest.raises(ModelError, match=r"text network of transformers, and mine has none"):
         keep_layers(nn.Linear(2, 2), (0,), "mine")
     make_folder("vit", tmp_path / "net")
     settings = ModelSettings(source="hf:net", keep_layers=[0])

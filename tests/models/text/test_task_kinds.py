@@ -1,5 +1,6 @@
 from compress.models.text.task_kinds import text_kind
 from compress.tasks.classification import Classification
+from compress.tasks.text.causal_language_model import CausalLanguageModel
 from compress.tasks.text.embedding import TextEmbedding
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
 from compress.tasks.text.question_answering import QuestionAnswering
@@ -11,5 +12,6 @@ class OwnTags(TokenClassification):
 
 
 def test_the_task_decides_the_head():
-    tasks = (TokenClassification(), OwnTags(), QuestionAnswering(), MaskedLanguageModel(), TextEmbedding(), Classification())
-    assert [text_kind(task) for task in tasks] == ["tokens", "tokens", "answers", "masked", "vectors", None]
+    tasks = (TokenClassification(), OwnTags(), QuestionAnswering(), MaskedLanguageModel(), CausalLanguageModel())
+    assert [text_kind(task) for task in tasks] == ["tokens", "tokens", "answers", "masked", "next"]
+    assert [text_kind(task) for task in (TextEmbedding(), Classification())] == ["vectors", None]
