@@ -127,6 +127,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "reverse", "compress.distill.losses.reverse_kl:ReverseKL", "Gu et al. 2024, MiniLLM, arXiv:2306.08543"),
     Entry("loss", "jensen_shannon", "compress.distill.losses.jensen_shannon:JensenShannon",
           "Agarwal et al. 2024, arXiv:2306.13649"),
+    Entry("loss", "token_divergence", "compress.distill.losses.token_divergence:TokenDivergence",
+          "Ko et al. 2024, DistiLLM, arXiv:2402.03898; Wen et al. 2023, f-DISTILL, arXiv:2307.15190"),
     Entry("loss", "decoupled", "compress.distill.losses.dkd:Dkd", "Zhao et al. 2022, DKD, arXiv:2203.08679"),
     Entry("loss", "dist", "compress.distill.losses.dist:Dist", "Huang et al. 2022, DIST, arXiv:2205.10536"),
     Entry("loss", "logit_standardization", "compress.distill.losses.logit_standardization:LogitStandardization",
