@@ -30,6 +30,10 @@ SENTENCES: Sentences = {
         if fact.subject == "teacher"
         else gettext("synonyms are those of {source}", source="WordNet" if fact.subject == "wordnet" else fact.subject)
     ),
+    "data.texts_without_target": (
+        "{count} of {texts} training texts have no target (for example {subject}): they are used for distillation, and left "
+        "out of training on targets"
+    ),
     "data.texts_empty": "{count} of {texts} {subject} texts are empty: their answer does not depend on a text",
     "data.no_padding_token": (
         "the tokenizer names no padding token: shorter texts of a batch are filled with token {token}, which the attention "

@@ -31,6 +31,8 @@ from compress.data.text.tokenizer_files import load_tokenizer
 from compress.data.text.train_tokenizer import train_tokenizer
 
 SPLITS = ("training", "validation", "test")
+WHOLE = (None, "classes", "labels", "values")
+"""Kinds of targets of whole texts."""
 
 
 class EncodedTables(NamedTuple):
@@ -65,12 +67,26 @@ def encode_tables(
     Raises:
         DataError: As for `build_text_data`.
     """
+    _check_has_targets(tables[0], settings)
     _check_counts(tables, settings.source)
     tokenizer = tokenizer or make_tokenizer(settings, tables[0], origin.base)
     if (made := task_splits(tables, tokenizer, settings)) is not None:
         return EncodedTables(tokenizer, made.encoded, (), made.classes, made)
     tokens = [tokenizer.encode(table.texts, table.pairs) for table in tables]
     return EncodedTables(tokenizer, tokens, *_targets(tables, settings.columns))
+
+
+def _check_has_targets(train: TextTable, settings: DataSettings) -> None:
+    """A column of targets that is empty, for which texts are not divided, since those without a target are for training."""
+    if settings.columns.targets in WHOLE and train.targets and all(target is None for target in train.targets):
+        target = settings.columns.target
+        msg = gettext(
+            "{source}: no training text has a target in the column {column}; fill it, or name the column of targets, such as "
+            "`columns: {{target: label}}`",
+            source=settings.source,
+            column=target if isinstance(target, str) else ", ".join(target),
+        )
+        raise DataError(msg)
 
 
 def _check_counts(tables: Sequence[TextTable], source: str) -> None:
@@ -142,7 +158,7 @@ def assemble(tables: Sequence[TextTable], encoded: EncodedTables, settings: Data
         split.origin = TextOrigin(table, tokenizer, settings, tuple(classes))
     labels = dict(zip(SPLITS, (split.labels for split in splits), strict=True))
     judged = {name: values for name, values in labels.items() if values is not None and name != "training"}
-    facts = (*_length_facts(tokens, tokenizer), *find_copies(*splits), *find_missing_classes(judged, classes))
+    facts = (*_unlabelled_fact(tables[0], settings), *_length_facts(tokens, tokenizer), *find_copies(*splits), *find_missing_classes(judged, classes))
     has_second = tables[0].pairs is not None if made is None else made.has_second
     spec = text_spec(tokenizer, settings, classes, pairs=pairs, has_second=has_second)
     return TextParts(spec, splits, facts, {FILE: tokenizer.file})
@@ -187,6 +203,15 @@ def _targets(tables: Sequence[TextTable], columns: Columns) -> tuple[list[dict[s
     names = (columns.target,) if isinstance(columns.target, str) else columns.target
     tensors, classes = encode_targets(tables, columns.targets or ("labels" if len(names) > 1 else "classes"), names)
     return [{TARGET: tensor} for tensor in tensors], classes
+
+
+def _unlabelled_fact(train: TextTable, settings: DataSettings) -> tuple[Fact, ...]:
+    """A fact about training texts without a target, unless the recipe withholds targets."""
+    count = sum(target is None for target in train.targets or ())
+    if not count or settings.labelled is not None or settings.columns.targets not in WHOLE:
+        return ()
+    first = next(row for row, target in enumerate(train.targets or ()) if target is None)
+    return (Fact.of("data.texts_without_target", train.name(first), count=count, texts=len(train)),)
 
 
 def _length_facts(encoded: Sequence[Encoded], tokenizer: TextTokenizer) -> tuple[Fact, ...]:

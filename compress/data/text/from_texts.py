@@ -31,7 +31,8 @@ def parts_of_texts(
 ) -> TextParts:
     """The parts of the data of samples; arguments and errors as of `Data.from_texts`."""
     tables = [_table(samples, name) for samples, name in zip(splits, ("train", "validation", "test"), strict=True)]
-    columns = Columns(target=tuple(names) or "target", targets=targets)
+    has_pairs = any(table.pairs is not None for table in tables)
+    columns = Columns(target=tuple(names) or "target", targets=targets, text_pair="text_pair" if has_pairs else None)
     choice = str(tokenizer) if isinstance(tokenizer, Path) else tokenizer
     known = choice if isinstance(choice, str | TrainedTokenizer) else None
     settings = DataSettings(source="text:python", columns=columns, lengths=lengths, tokenizer=known)

@@ -104,3 +104,14 @@ def test_a_pruned_tokenizer_gives_the_training_texts_the_same_tokens(tmp_path):
         made.no_truncation()
         assert made.encode(text).tokens == larger.encode(text).tokens
     assert data.spec.without_kept().text.kept is None
+
+
+def test_training_texts_without_a_target_are_counted_and_a_column_without_any_is_refused(tmp_path):
+    lines = [f"text {row} here,{'ab'[row % 2]}" for row in range(40)]
+    (tmp_path / "some.csv").write_text("\n".join(["text,target", *lines, "text without,"]) + "\n")
+    facts = [fact for fact in loaded(tmp_path / "some.csv").warnings if fact.code == "data.texts_without_target"]
+    assert [fact.values["count"] for fact in facts] == [1]
+    assert facts[0].subject.endswith("some.csv line 42")
+    (tmp_path / "none.csv").write_text("text,target\n" + "a text,\n" * 40)
+    with pytest.raises(DataError, match="no training text has a target in the column target"):
+        loaded(tmp_path / "none.csv")

@@ -51,3 +51,10 @@ def test_groups_are_of_the_test_texts():
     assert made(groups=["a", "b"] * 3).groups == ("a", "b") * 3
     with pytest.raises(DataError, match="groups has 2 entries, and the test split has 6 samples"):
         made(groups=["a", "b"])
+
+
+def test_pairs_with_scores_are_data_of_vectors():
+    pairs = [(text, text[::-1], float(row % 3)) for row, (text, _) in enumerate(ROWS)]
+    data = made(pairs, targets="scores")
+    assert len(data.test) == len(made().test)
+    assert not data.spec.classes
