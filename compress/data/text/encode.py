@@ -158,7 +158,12 @@ def assemble(tables: Sequence[TextTable], encoded: EncodedTables, settings: Data
         split.origin = TextOrigin(table, tokenizer, settings, tuple(classes))
     labels = dict(zip(SPLITS, (split.labels for split in splits), strict=True))
     judged = {name: values for name, values in labels.items() if values is not None and name != "training"}
-    facts = (*_unlabelled_fact(tables[0], settings), *_length_facts(tokens, tokenizer), *find_copies(*splits), *find_missing_classes(judged, classes))
+    facts = (
+        *_unlabelled_fact(tables[0], settings),
+        *_length_facts(tokens, tokenizer),
+        *find_copies(*splits),
+        *find_missing_classes(judged, classes),
+    )
     has_second = tables[0].pairs is not None if made is None else made.has_second
     spec = text_spec(tokenizer, settings, classes, pairs=pairs, has_second=has_second)
     return TextParts(spec, splits, facts, {FILE: tokenizer.file})
