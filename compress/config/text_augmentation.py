@@ -14,8 +14,8 @@ from compress.core.language import gettext
 from compress.core.stage import Stage
 from compress.data.settings import DataSettings
 from compress.data.text.augmentation.base import TextAugmentation
-from compress.data.text.augmentation.embedding_neighbours import no_teacher
 from compress.data.text.augmentation.fitting import misfit
+from compress.data.text.augmentation.replacement import no_teacher
 from compress.tasks.base import Task
 
 

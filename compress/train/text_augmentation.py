@@ -44,7 +44,8 @@ def copies_of(split: Split, context: Context, methods: Sequence[TextAugmentation
 
     origin = origin_of(split, methods)
     assert isinstance(split, TextSplit)  # noqa: S101  # it has texts
-    teacher = context.teachers[0].network() if context.teachers else None
+    is_used = any(method.uses_teacher for method in methods)
+    teacher = context.teachers[0].network() if context.teachers and is_used else None
     resources = Resources(origin.tokenizer, teacher, context.base)
     augmented, fact = augmented_split(
         split,

@@ -70,7 +70,7 @@ def augmented_split(  # each keyword is one input of the copies
         resources: Tokenizer, teacher and folders.
         seed: Of the copies.
         folder: Of the file.
-        teacher_hash: Identity of the teacher, if a method uses it.
+        teacher_hash: Identity of the teacher, if a method uses it; else empty.
         others: Splits of which no text becomes a copy: validation and test.
 
     Raises:
@@ -82,7 +82,7 @@ def augmented_split(  # each keyword is one input of the copies
     for other in others:
         own = getattr(other, "origin", None)
         excluded |= texts_of(own.table) if isinstance(own, TextOrigin) else set()
-    path = folder / f"augmented-{_identity(split, methods, resources.base, seed, teacher_hash, excluded)}.jsonl"
+    path = folder / f"augmented-{_identity(split, origin, methods, resources.base, seed, teacher_hash, excluded)}.jsonl"
     copies = read_copies(path)
     if copies is None:
         tags = origin.settings.columns.targets == "tags"
@@ -111,15 +111,19 @@ def augmented_split(  # each keyword is one input of the copies
     return _with_copies(split, origin, copies), fact
 
 
-def _identity(
-    split: TextSplit, methods: Sequence[TextAugmentation], base: Path, seed: int, teacher: str, excluded: set[Texts]
+def _identity(  # each argument is one thing that the copies depend on
+    split: TextSplit,
+    origin: TextOrigin,
+    methods: Sequence[TextAugmentation],
+    base: Path,
+    seed: int,
+    teacher: str,
+    excluded: set[Texts],
 ) -> str:
     """Hash of everything that the copies depend on."""
     settings = [(name_of(FAMILY, each), each.model_dump(mode="json"), each.file_hashes(base)) for each in methods]
-    assert split.origin is not None  # noqa: S101  # checked by the caller
     held_out = hashlib.sha256(json.dumps(sorted(excluded, key=str)).encode()).hexdigest()
-    texts = hashlib.sha256(json.dumps([*split.origin.table.texts, *(split.origin.table.pairs or ())]).encode()).hexdigest()
-    teacher = teacher if any(each.uses_teacher for each in methods) else ""
+    texts = hashlib.sha256(json.dumps([*origin.table.texts, *(origin.table.pairs or ())]).encode()).hexdigest()
     whole = json.dumps([split.fingerprint, texts, settings, seed, teacher, held_out], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 

@@ -83,12 +83,12 @@ def make_copies(
                 known = seen.setdefault(row, {_texts(table, row)})
                 for turn in range(method.copies):
                     rng = np.random.default_rng(seed_of("text_augmentation", seed, number, name, row, turn))
-                    copy = _copy(table, row, own, turn, rng)
-                    if (copy[0], copy[1]) in known or (copy[0], copy[1]) in excluded or not copy[0].strip():
+                    copied, edited = _copy(_texts(table, row), own, turn, rng)
+                    if copied in known or copied in excluded or not copied[0].strip():
                         continue
-                    known.add((copy[0], copy[1]))
-                    moved = _moved(table.targets[row], copy[2]) if tags and method.keeps_label and table.targets else None
-                    yield Copy(row, name, method.keeps_label, copy[0], copy[1], moved)
+                    known.add(copied)
+                    moved = _moved(table.targets[row], edited) if tags and method.keeps_label and table.targets else None
+                    yield Copy(row, name, method.keeps_label, *copied, moved)
 
 
 def _texts(table: TextTable, row: int) -> Texts:
@@ -121,15 +121,12 @@ def _spans(target: Cell) -> Tags:
     return [(each[0], each[1], each[2]) for each in parts if isinstance(each, TaggedWord | LabelledSpan)]
 
 
-def _copy(
-    table: TextTable, row: int, own: Sequence[tuple[Words, Draw]], turn: int, rng: np.random.Generator
-) -> tuple[str, str | None, Edited]:
-    """The two texts of a copy, and the change."""
+def _copy(texts: Texts, own: Sequence[tuple[Words, Draw]], turn: int, rng: np.random.Generator) -> tuple[Texts, Edited]:
+    """The texts of a copy, and the change."""
     side = turn % len(own)
     words, draw = own[side]
     edited = rebuild(words, draw(rng))
-    first, second = _texts(table, row)
-    return (edited.text, second, edited) if side == 0 else (first, edited.text, edited)
+    return ((edited.text, texts[1]) if side == 0 else (texts[0], edited.text)), edited
 
 
 def _moved(target: Cell, edited: Edited) -> Tags:

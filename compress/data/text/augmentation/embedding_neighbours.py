@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-
-from pydantic import Field
 
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
-from compress.core.language import gettext
 from compress.core.user_path import user_path
-from compress.data.text.augmentation.base import Draw, Editor, Resources, TextAugmentation
-from compress.data.text.augmentation.replacement import STOP_WORDS, replace_each
+from compress.data.text.augmentation.base import Draw, Editor, Resources
+from compress.data.text.augmentation.replacement import STOP_WORDS, TEACHER, WordReplacement, no_teacher, replace_each
 from compress.data.text.augmentation.words import Words
 
-TEACHER = "teacher"
 Lookup = Callable[[Iterable[str]], Mapping[str, Sequence[str]]]
 """Candidates of words."""
 
 
-class EmbeddingNeighbours(TextAugmentation):
+class EmbeddingNeighbours(WordReplacement):
     """Replace each word with probability p by one of the k words with the nearest vectors by cosine.
 
     A copy has no label of its own: the teacher answers it. Source: Jiao et al. 2020, TinyBERT, arXiv:1909.10351, appendix A.
@@ -33,22 +30,6 @@ class EmbeddingNeighbours(TextAugmentation):
         copies: Changed copies of each training text.
         stop_words: Whether English words of grammar are replaced, too.
     """
-
-    p: float = Field(default=0.4, gt=0.0, le=1.0)
-    source: str = TEACHER
-    k: int = Field(default=15, ge=1, le=1000)
-    copies: int = Field(default=20, ge=1, le=1000)
-    stop_words: bool = False
-
-    @property
-    def keeps_label(self) -> bool:
-        """It does not: near words may have another meaning, as `good` and `bad`."""
-        return False
-
-    @property
-    def uses_teacher(self) -> bool:
-        """For its table."""
-        return self.source == TEACHER
 
     def editor(self, resources: Resources) -> Editor:
         """Replacements.
@@ -110,17 +91,9 @@ def replacing(lookup: Lookup, p: float, *, stop_words: bool) -> Editor:
 
     def edit(texts: Sequence[Words]) -> list[Draw]:
         found = lookup([word for words in texts for word in words.words if stop_words or word.lower() not in STOP_WORDS])
-        draws: list[Draw] = []
-        for words in texts:
-            candidates = {index: found[word] for index, word in enumerate(words.words) if word in found}
-            draws.append(lambda rng, words=words, own=candidates: replace_each(words, own, p, rng))  # type: ignore[misc]
-        return draws
+        return [
+            partial(replace_each, words, {index: found[word] for index, word in enumerate(words.words) if word in found}, p)
+            for words in texts
+        ]
 
     return edit
-
-
-def no_teacher() -> str:
-    """Why a method without a teacher cannot work."""
-    return gettext(
-        "the augmentation uses the teacher, and the recipe has none; add `teacher: {source: …}`, or name a file as `source`"
-    )

@@ -10,7 +10,6 @@ from compress.data.text.augmentation.base import TextAugmentation
 from compress.data.text.settings import Targets
 
 FAMILY = "text_augmentation"
-_REFUSED: tuple[Targets, ...] = ("answers", "scores", "matching")
 
 
 def misfit(methods: Sequence[TextAugmentation], targets: Targets) -> str | None:
@@ -26,7 +25,7 @@ def misfit(methods: Sequence[TextAugmentation], targets: Targets) -> str | None:
         )
     if targets == "next":
         return gettext("augment changes single texts, and a causal language model reads blocks of many; remove it")
-    if targets in _REFUSED:
+    if targets in ("scores", "matching"):
         return gettext("augment changes texts whose vectors are compared with those of others; remove it for this task")
     moving = [name_of(FAMILY, method) for method in methods if method.moves_words]
     if targets == "tags" and moving:

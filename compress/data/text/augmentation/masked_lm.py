@@ -9,13 +9,13 @@ from pydantic import Field
 from compress.core.atomic_files import sha256
 from compress.core.errors import DataError
 from compress.core.user_path import user_path
-from compress.data.text.augmentation.base import Editor, Resources, TextAugmentation
-from compress.data.text.augmentation.embedding_neighbours import TEACHER, no_teacher
+from compress.data.text.augmentation.base import Editor, Resources
+from compress.data.text.augmentation.replacement import WordReplacement, no_teacher
 
 HUB = "hf:"
 
 
-class MaskedLm(TextAugmentation):
+class MaskedLm(WordReplacement):
     """Replace each word with probability p by one of k candidates, TinyBERT's way (Jiao et al. 2020, arXiv:1909.10351, app. A).
 
     A word of one token is hidden, and its candidates are the k most probable whole words in its place; those of a word of
@@ -31,22 +31,7 @@ class MaskedLm(TextAugmentation):
         batch_size: Texts with a hidden word that the network reads together.
     """
 
-    p: float = Field(default=0.4, gt=0.0, le=1.0)
-    source: str = TEACHER
-    k: int = Field(default=15, ge=1, le=1000)
-    copies: int = Field(default=20, ge=1, le=1000)
-    stop_words: bool = False
     batch_size: int = Field(default=32, ge=1)
-
-    @property
-    def keeps_label(self) -> bool:
-        """It does not: a predicted word may have any meaning."""
-        return False
-
-    @property
-    def uses_teacher(self) -> bool:
-        """For its predictions."""
-        return self.source == TEACHER
 
     def editor(self, resources: Resources) -> Editor:
         """Replacements.

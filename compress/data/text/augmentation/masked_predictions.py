@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from compress.core.errors import DataError, MissingPackageError, message_line
 from compress.core.language import gettext
 from compress.data.text.augmentation.base import Draw, Editor
 from compress.data.text.augmentation.replacement import STOP_WORDS, replace_each
-from compress.data.text.augmentation.token_vectors import TokenNeighbours, token_table, whole_words
+from compress.data.text.augmentation.token_vectors import TokenNeighbours, token_table
 from compress.data.text.augmentation.words import Words
 from compress.data.text.ragged import Ragged
 from compress.data.text.task_splits import mask_token
@@ -63,17 +64,16 @@ class MaskedPredictor:
         self.network, self.tokenizer = network, tokenizer
         self.k, self.batch_size, self.device = k, batch_size, device
         self.mask = mask_token(tokenizer)
-        self.words = whole_words(tokenizer)
-        self.numbers = torch.tensor(list(self.words), dtype=torch.int64)
         self.near = TokenNeighbours(tokenizer, token_table(network.module, tokenizer.vocabulary), k)
+        self.words = self.near.words
+        self.numbers = torch.tensor(list(self.words), dtype=torch.int64)
 
     def editor(self, p: float, *, stop_words: bool) -> Editor:
         """Replace each word with probability p by one of its candidates; words of grammar if `stop_words` says so."""
 
         def edit(texts: Sequence[Words]) -> list[Draw]:
             found = self.candidates(texts, stop_words=stop_words)
-            pairs = zip(texts, found, strict=True)
-            return [lambda rng, words=words, own=own: replace_each(words, own, p, rng) for words, own in pairs]  # type: ignore[misc]
+            return [partial(replace_each, words, own, p) for words, own in zip(texts, found, strict=True)]
 
         return edit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from compress.data.text.augmentation.base import Draw, Editor, Resources, TextAugmentation
@@ -25,7 +26,7 @@ class RandomDeletion(TextAugmentation):
         """Removals; no errors."""
 
         def edit(texts: Sequence[Words]) -> list[Draw]:
-            return [lambda rng, words=words: _delete(words, self.p, rng) for words in texts]  # type: ignore[misc]
+            return [partial(_delete, words, self.p) for words in texts]
 
         return edit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.user_path import user_path
 from compress.data.text.augmentation.base import Draw, Editor, Resources, TextAugmentation, share
-from compress.data.text.augmentation.embedding_neighbours import TEACHER, Lookup, of_teacher
-from compress.data.text.augmentation.replacement import STOP_WORDS, as_written
+from compress.data.text.augmentation.embedding_neighbours import Lookup, of_teacher
+from compress.data.text.augmentation.replacement import STOP_WORDS, TEACHER, as_written
 from compress.data.text.augmentation.synonyms_file import read_synonyms
 from compress.data.text.augmentation.wordnet import wordnet, wordnet_synonyms, wordnet_version
 from compress.data.text.augmentation.words import Slots, Words
@@ -69,7 +70,7 @@ class SynonymReplacement(TextAugmentation):
 
         def edit(texts: Sequence[Words]) -> list[Draw]:
             found = lookup([word for words in texts for word in words.words if word.lower() not in STOP_WORDS])
-            return [lambda rng, words=words: _replace(words, found, self.p, rng) for words in texts]  # type: ignore[misc]
+            return [partial(_replace, words, found, self.p) for words in texts]
 
         return edit
 

@@ -105,8 +105,8 @@ class TokenNeighbours:
     def __init__(self, tokenizer: TextTokenizer, table: Tensor, k: int) -> None:
         self.tokenizer, self.table = tokenizer, table
         self.unknown = special_tokens(tokenizer)
-        words = whole_words(tokenizer)
-        self.nearest = Neighbours(list(words.values()), table[torch.tensor(list(words), dtype=torch.int64)], k)
+        self.words = whole_words(tokenizer)
+        self.nearest = Neighbours(list(self.words.values()), table[torch.tensor(list(self.words), dtype=torch.int64)], k)
         self._known: dict[str, tuple[str, ...]] = {}
 
     def of(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
