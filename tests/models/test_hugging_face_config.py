@@ -60,8 +60,21 @@ def test_outputs_are_those_of_the_class_that_was_saved(saved, outputs, classes, 
     assert len(spec.classes) == classes
 
 
+def test_a_decoder_gives_logits_of_the_next_tokens(tmp_path):
+    name = config(tmp_path / "net", model_type="gpt2", architectures=["GPT2LMHeadModel"], vocab_size=40, n_positions=64)
+    spec = spec_of(name, base=tmp_path)
+    assert [str(output) for output in spec.signature.outputs] == ["logits: float32 batch×sequence×40"]
+    assert spec.classes == ()
+
+
 @pytest.mark.parametrize(
-    ("kind", "saved"), [("bert", "BertForMultipleChoice"), ("gpt2", "GPT2LMHeadModel"), ("bart", "BartModel")]
+    ("kind", "saved"),
+    [
+        ("bert", "BertForMultipleChoice"),
+        ("bert", "BertLMHeadModel"),
+        ("t5", "T5ForConditionalGeneration"),
+        ("bart", "BartModel"),
+    ],
 )
 def test_other_kinds_of_networks_of_texts_are_refused(kind, saved, tmp_path):
     name = config(tmp_path / "net", model_type=kind, architectures=[saved])
