@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from compress.backends.transposed_weights import fold_transposed
+from compress.backends.transposed_weights import is_matrix
 from compress.core.language import gettext
 
 
@@ -36,8 +36,24 @@ def to_ir(model: onnx.ModelProto) -> ir.Model:
         node.outputs[0].name = f"{name}_constant"
         node.outputs[0].replace_all_uses_with(add_initializer(indexed, name, tensor.numpy()))
         graph.remove(node, safe=True)
-    fold_transposed(indexed)
+    _fold_transposed(indexed)
     return indexed
+
+
+def _fold_transposed(model: ir.Model) -> None:
+    """Replace each transpose of an initializer, a matrix, by an initializer with the name of the result, in place."""
+    graph = model.graph
+    for node in [node for node in graph if node.op_type == "Transpose" and node.domain == ""]:
+        source, result, perm = node.inputs[0], node.outputs[0], node.attributes.get("perm")
+        if source is None or not is_matrix(source) or result.is_graph_output() or (perm and list(perm.value) != [1, 0]):
+            continue
+        name, array = str(result.name), constant(source)
+        assert array is not None  # noqa: S101  # it is an initializer
+        result.name = f"{name}_transposed"
+        result.replace_all_uses_with(add_initializer(model, name, array.T))
+        graph.remove(node, safe=True)
+        if not source.uses() and not source.is_graph_output():
+            del graph.initializers[str(source.name)]
 
 
 def _is_sorted(graph: ir.Graph) -> bool:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from compress.data.batch import Batch, Tensors
-
-MASK = "attention_mask"
+from compress.data.text.split import MASK
 
 
 def same_length(a: Tensors, b: Tensors) -> tuple[Tensors, Tensors]:

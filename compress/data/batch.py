@@ -23,6 +23,8 @@ Tensors = Mapping[str, "Tensor"]
 
 INPUT, TARGET = "input", "target"
 """Default names of the only input and the only target."""
+SPLITS = ("training", "validation", "test")
+"""Names of the splits in messages, in their order."""
 BYTES = "bytes"
 """Name of the target with the bytes of UTF-8 that the predicted tokens of each sample stand for, int64 (N,)."""
 

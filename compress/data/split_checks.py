@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.core.language import gettext
+from compress.data.batch import SPLITS
 from compress.data.stratified import Indices
 
 _NAMED = 5
@@ -48,7 +49,7 @@ def check_image_counts(counts: Sequence[int], source: str) -> None:
     Raises:
         DataError: A split has too few.
     """
-    for name, count, least in zip(("training", "validation", "test"), counts, (2, 1, 1), strict=True):
+    for name, count, least in zip(SPLITS, counts, (2, 1, 1), strict=True):
         if count < least:
             msg = gettext(
                 "{source}: {count} {name} images, at least {least} needed; "

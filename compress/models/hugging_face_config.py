@@ -17,6 +17,7 @@ from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, Tenso
 from compress.core.user_path import user_path
 from compress.models.hugging_face_task import is_decoder, saved_task
 from compress.models.settings import CONFIG, ModelSettings
+from compress.tasks.base import Task
 from compress.tasks.text.token_classification import TokenClassification
 
 if TYPE_CHECKING:
@@ -29,7 +30,14 @@ TYPICAL_SEQUENCE = 128
 
 
 def spec_of(name: str, *, base: Path = Path(), trust_code: bool = False) -> NetworkSpec:
-    """Signature, class names and preprocessing, from a checkpoint's configuration, for the task that it was saved for.
+    """Signature, class names and preprocessing; arguments and errors as for `spec_and_task`."""
+    return spec_and_task(name, base=base, trust_code=trust_code)[0]
+
+
+def spec_and_task(name: str, *, base: Path = Path(), trust_code: bool = False) -> tuple[NetworkSpec, Task | None]:
+    """Signature, class names and preprocessing, from a checkpoint's configuration, and the task that it was saved for.
+
+    The task is None for a classifier.
 
     Args:
         name: Folder or name on the hub.
@@ -44,14 +52,14 @@ def spec_of(name: str, *, base: Path = Path(), trust_code: bool = False) -> Netw
     labels = {int(key): str(label) for key, label in config.id2label.items()}
     classes = tuple(labels[index] for index in sorted(labels))
     if task is not None:
-        return task.complete_spec(_text_spec(config, classes if isinstance(task, TokenClassification) else ()))
+        return task.complete_spec(_text_spec(config, classes if isinstance(task, TokenClassification) else ())), task
     if is_image_classifier(config, name):
         height, width = image_size(config) or (224, 224)
         channels = int(getattr(config, "num_channels", 3))
         mean, std = _normalisation(name, base, channels)
-        return image_spec(channels=channels, height=height, width=width, mean=mean, std=std, classes=classes)
+        return image_spec(channels=channels, height=height, width=width, mean=mean, std=std, classes=classes), None
     logits = TensorSpec(name=LOGITS, shape=(BATCH, len(classes)))
-    return _text_spec(config, classes, (logits,))
+    return _text_spec(config, classes, (logits,)), None
 
 
 def _normalisation(name: str, base: Path, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from compress.core.entries import mapping
 from compress.core.errors import CompressError
@@ -71,12 +71,7 @@ def package_note(package: str, version: str = "") -> LicenceNote:
         return LicenceNote(what=what, origin=f"python.org, {shown}", licence=PYTHON)
     origin = f"PyPI, {shown}" if shown else "PyPI"
     is_this = stated is not None and version in ("", stated.version)
-    return LicenceNote(
-        what=what,
-        origin=origin,
-        licence=package_licence(package) if is_this else _not_installed(),
-        must_check=not is_this or not (stated and stated.text),
-    )
+    return LicenceNote(what=what, origin=origin, **_licence(stated if is_this else None))
 
 
 class StatedLicence(NamedTuple):
@@ -107,21 +102,28 @@ def stated_licence(package: str) -> StatedLicence | None:
 
 def package_licence(package: str) -> str:
     """Licence in the metadata of an installed package, in one line, with its version."""
-    licence = stated_licence(package)
-    if licence is None:
-        return _not_installed()
-    if not licence.text:
-        return unknown()
-    return gettext("{licence}, from its metadata ({version})", licence=licence.text, version=licence.version)
+    return _licence(stated_licence(package))["licence"]
+
+
+class _Licence(TypedDict):
+    licence: str
+    must_check: bool
+
+
+def _licence(stated: StatedLicence | None) -> _Licence:
+    """The licence that a package states in one line, and whether it must be checked."""
+    if stated is None:
+        words = gettext("must be checked: the package was not installed when this was written")
+        return {"licence": words, "must_check": True}
+    if not stated.text:
+        return {"licence": unknown(), "must_check": True}
+    words = gettext("{licence}, from its metadata ({version})", licence=stated.text, version=stated.version)
+    return {"licence": words, "must_check": False}
 
 
 def unknown() -> str:
     """The licence of a part whose terms no record states."""
     return gettext("unknown to compress: check it with the publisher")
-
-
-def _not_installed() -> str:
-    return gettext("must be checked: the package was not installed when this was written")
 
 
 def notes_of_network(key: Mapping[str, object], role: str) -> list[LicenceNote]:
@@ -142,13 +144,9 @@ def notes_of_network(key: Mapping[str, object], role: str) -> list[LicenceNote]:
     own = str(settings.get("source", ""))
     source = str(settings.get("architecture") or own)
     package = ARCHITECTURES.get(split_source(source)[0])
-    stated = package_licence(package) if package else unknown()
-    is_stated = package is not None and bool((stated_licence(package) or StatedLicence("", "", is_expression=False)).text)
-    architecture = gettext("{role}: architecture", **named)
-    return [
-        LicenceNote(what=architecture, origin=source, licence=stated, must_check=not is_stated),
-        _weights_note(own, settings, named),
-    ]
+    stated: _Licence = _licence(stated_licence(package)) if package else {"licence": unknown(), "must_check": True}
+    architecture = LicenceNote(what=gettext("{role}: architecture", **named), origin=source, **stated)
+    return [architecture, _weights_note(own, settings, named)]
 
 
 def _weights_note(own: str, settings: Mapping[str, object], named: Mapping[str, str]) -> LicenceNote:

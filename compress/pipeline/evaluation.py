@@ -145,7 +145,8 @@ def evaluate_outcome(
         if previous is None or (scores := previous.scores()) is None:
             return Evaluation(pending.before)
         save_scores(scores, context.folder, previous.answers())
-        metrics = pending.before | _drop(reference, scores, task)
+        before, against = _reference_scores(reference)
+        metrics = pending.before | _drop(before, scores, task, against)
         return Evaluation(metrics, warnings=() if unchanged else warnings_of_same_bytes(previous))
     file = candidate.artifact[1] if candidate.module is None else context.folder / FLOAT_ONNX
     if candidate.module is not None:
@@ -158,13 +159,12 @@ def evaluate_outcome(
     scores = evaluation.scores
     assert scores is not None  # noqa: S101  # `evaluate_candidate` always measures
     save_scores(scores, context.folder, evaluation.answers)
-    metrics = evaluation.metrics | _drop(reference, scores, task)
+    before, against = _reference_scores(reference)
+    metrics = evaluation.metrics | _drop(before, scores, task, against)
     control = measure_control(candidate, context, scores)
     warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric_info))
     compared = compare_with(reference, evaluation.answers, context.data, task)
     results = evaluation.results | control
-    against = _name_of(reference) if reference else ""
-    before = reference.scores() if reference else None
     rows, told = compare_groups(task.deciding, context.data.groups, before, scores, against)
     warnings += told
     tables = evaluation.tables | ({GROUPS: rows} if rows else {})
@@ -173,17 +173,17 @@ def evaluate_outcome(
     )
 
 
-def _drop(reference: StageOutput | None, scores: np.ndarray, task: Task) -> Metrics:
-    """Loss of the metric against the reference, with its paired interval; empty without a reference."""
-    reference_scores = reference.scores() if reference else None
-    if reference is None or reference_scores is None:
-        return {}
-    return {task.metric_info.loss_name: loss_of(task.deciding, reference_scores, scores, _name_of(reference))}
-
-
-def _name_of(reference: StageOutput) -> str:
+def _reference_scores(reference: StageOutput | None) -> tuple[np.ndarray | None, str]:
+    """Scores of the reference, and its name in sentences; None and empty without one."""
+    if reference is None:
+        return None, ""
     name = reference.record.name
-    return gettext("the teacher") if name == "teacher" else gettext("the network after {stage}", stage=name)
+    return reference.scores(), gettext("the teacher") if name == "teacher" else gettext("the network after {stage}", stage=name)
+
+
+def _drop(before: np.ndarray | None, scores: np.ndarray, task: Task, against: str) -> Metrics:
+    """Loss of the metric against the scores of the reference, with its paired interval; empty without them."""
+    return {} if before is None else {task.metric_info.loss_name: loss_of(task.deciding, before, scores, against)}
 
 
 def evaluate_candidate(

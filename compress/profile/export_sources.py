@@ -51,17 +51,14 @@ def _export(name: str, folder: Path) -> Path:
     """Write the file of a checkpoint, named after it."""
     from compress.backends.export_onnx import export_onnx
     from compress.models.factory import build_model
-    from compress.models.hugging_face_config import read_config, spec_of
-    from compress.models.hugging_face_task import saved_task
+    from compress.models.hugging_face_config import spec_and_task
     from compress.models.settings import ModelSettings
 
     path = folder / f"{Path(name).name or 'network'}.onnx"
     if path.exists():
         msg = gettext("two networks are named {name!r}; profile them one after the other", name=path.stem)
         raise DeviceError(msg)
-    spec = spec_of(name, base=Path.cwd())
-    settings = ModelSettings(source=f"{SOURCE}{name}")
-    task = saved_task(read_config(name, settings, Path.cwd(), trust_code=False), name)
-    network = build_model(settings, spec, seed=0, base=Path.cwd(), task=task).module
+    spec, task = spec_and_task(name, base=Path.cwd())
+    network = build_model(ModelSettings(source=f"{SOURCE}{name}"), spec, seed=0, base=Path.cwd(), task=task).module
     export_onnx(network, spec, path)
     return path

@@ -16,7 +16,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec, TextPreprocessing
 from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, TensorSpec
-from compress.data.batch import TARGET, Split
+from compress.data.batch import SPLITS, TARGET, Split
 from compress.data.settings import DataSettings, DataSource
 from compress.data.split_checks import find_copies, find_missing_classes
 from compress.data.text.origin import TextOrigin
@@ -30,7 +30,6 @@ from compress.data.text.tokenizer import Encoded, TextTokenizer
 from compress.data.text.tokenizer_files import load_tokenizer
 from compress.data.text.train_tokenizer import train_tokenizer
 
-SPLITS = ("training", "validation", "test")
 WHOLE = (None, "classes", "labels", "values")
 """Kinds of targets of whole texts."""
 

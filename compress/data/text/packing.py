@@ -20,14 +20,13 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.data.batch import BYTES, TARGET, UNLABELLED
 from compress.data.text.ragged import Ragged
+from compress.data.text.settings import ENDS
 from compress.data.text.split import IDS, TextSplit
 from compress.data.text.tokenizer import Encoded, TextTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-ENDS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "</s>", "<eos>", "[SEP]")
-"""Names of the token that ends a text, where the tokenizer's files name none, in the order of preference."""
 Ints = NDArray[np.int64]
 
 

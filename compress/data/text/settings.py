@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 
+ENDS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "</s>", "<eos>", "[SEP]")
+"""Names of the token that ends a text, where the tokenizer's files name none, in the order of preference."""
 Targets = Literal["classes", "labels", "values", "tags", "answers", "masked", "next", "scores", "matching"]
 """Kinds of targets: one class, any number of classes, or real numbers for each sample; a tag for each word; answers in the
 second text; masked tokens, or next tokens, of the texts themselves; scores of pairs of texts, or pairs that belong together."""

@@ -9,7 +9,7 @@ import torch
 
 from compress.core.errors import DataError
 from compress.core.language import gettext
-from compress.data.batch import TARGET
+from compress.data.batch import SPLITS, TARGET
 from compress.data.settings import DataSettings
 from compress.data.text.answer_targets import answer_windows
 from compress.data.text.masked_split import MaskedSplit
@@ -148,8 +148,7 @@ def _next(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataS
         msg = gettext("a causal language model reads single texts; leave `columns: {text_pair: …}` out")
         raise DataError(msg)
     length = min(settings.lengths.most, tokenizer.max_length)
-    names = ("training", "validation", "test")
-    made = [packed_split(table.texts, tokenizer, length, name) for name, table in zip(names, tables, strict=True)]
+    made = [packed_split(table.texts, tokenizer, length, name) for name, table in zip(SPLITS, tables, strict=True)]
     splits, encoded = zip(*made, strict=True)
     return TaskSplits(splits, encoded)
 
@@ -167,7 +166,7 @@ def _pairs(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: Data
             )
             raise DataError(msg)
         scores = [values[:, 0] for values in encode_targets(tables, "values", ("score",))[0]]
-        for name, table, values in zip(("training", "validation", "test"), tables, scores, strict=True):
+        for name, table, values in zip(SPLITS, tables, scores, strict=True):
             if len(missing := values.isnan().nonzero()):  # type: ignore[union-attr]
                 msg = gettext(
                     "{place} of the {name} texts has no score; add it, or leave the row out",

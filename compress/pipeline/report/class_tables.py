@@ -106,10 +106,7 @@ def _summary_of_metric(record: RunRecord) -> tuple[str, ...]:
         _named(each, f"{format_quantity(each.before or each.after)} → {format_quantity(each.after)}") for each in worst
     )
     losses = word("classes.named", title=word("classes.worst_metric", label=label), names=named)
-    return (
-        losses if worst else word("classes.no_metric_loss", label=quantity_label(metrics[0].label)),
-        word("classes.no_interval"),
-    )
+    return (losses if worst else word("classes.no_metric_loss", label=label), word("classes.no_interval"))
 
 
 def _named(each: ClassMetric, value: str) -> str:
@@ -132,8 +129,9 @@ def metric_table(record: RunRecord) -> Table | None:
         for each in metrics
     )
     name = network_words("teacher") if record.teacher else ""
-    header = headers("classes.metric.header", label=quantity_label(metrics[0].label), reference=name)
-    return Table(word("classes.metric", label=quantity_label(metrics[0].label)), header, rows, notes.sentences()).fold()
+    label = quantity_label(metrics[0].label)
+    header = headers("classes.metric.header", label=label, reference=name)
+    return Table(word("classes.metric", label=label), header, rows, notes.sentences()).fold()
 
 
 def _change(each: ClassChange) -> str:

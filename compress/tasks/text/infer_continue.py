@@ -6,12 +6,13 @@ The script of an artifact defines `preprocess(texts)`, `run(feeds)` and `HERE`, 
 
 from __future__ import annotations
 
+from compress.data.text.settings import ENDS
 from compress.tasks.infer_code import InferCode
 
 CONTINUE = InferCode(
     "Continue a text with the likeliest tokens:  python infer.py INPUT",
     '''
-ENDS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "</s>", "<eos>", "[SEP]")
+ENDS = TOKENS_THAT_END_TEXTS
 
 def continue_text(text, tokens=40):
     """The text that follows: the likeliest token each time, until one ends the text; all tokens are computed again."""
@@ -33,5 +34,5 @@ def continue_text(text, tokens=40):
 
 if __name__ == "__main__":
     print(continue_text(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)))
-''',
+'''.replace("TOKENS_THAT_END_TEXTS", repr(ENDS)),
 )
