@@ -11,8 +11,10 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.trusted_code import code_hash
+from compress.core.user_path import user_path
+from compress.data.file_groups import GROUP_SOURCES, NamesSamples, groups_of_files, read_groups
 from compress.data.interface import Data
-from compress.data.settings import DataSettings, misplaced_message, parse_source
+from compress.data.settings import DataSettings, DataSource, misplaced_message, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.find_images import describe_files
 from compress.data.sources.folder_listing import SUFFIXES, describe, files_hash, listing_hash
@@ -60,8 +62,29 @@ def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -
         raise DataError(msg)
     for field in settings.misplaced:
         raise DataError(misplaced_message(settings, field))
+    if settings.groups is not None and origin.name not in GROUP_SOURCES:
+        raise DataError(_groups_message(settings.source))
     data: Data = lookup("data", origin.name).load()(settings, origin)
+    if settings.groups is not None:
+        data = _with_groups(data, settings.groups, origin)
     return replace(data, settings=settings)
+
+
+def _groups_message(source: str) -> str:
+    return gettext(
+        "{source} has no image files that a table of groups could name; leave `groups` out, or use one of the sources that "
+        "have: {listed} (texts: columns: {{group: NAME}}; npz: an array groups)",
+        source=source,
+        listed=", ".join(GROUP_SOURCES),
+    )
+
+
+def _with_groups(data: Data, table: str, origin: DataSource) -> Data:
+    """The data with the groups of its test files, and a warning for files without one."""
+    root = origin.path if origin.path.is_dir() else origin.path.parent
+    names = data.test.names() if isinstance(data.test, NamesSamples) else []
+    groups, facts = groups_of_files(names, root, read_groups(user_path(table, origin.base)), table)
+    return replace(data, groups=groups, warnings=(*data.warnings, *facts))
 
 
 def is_known(settings: DataSettings) -> bool:
@@ -101,6 +124,11 @@ def data_fingerprint(settings: DataSettings, base: Path) -> dict[str, object]:
     Raises:
         CompressError: The folder or file is missing.
     """
+    own = {} if settings.groups is None else {"groups": _file_hash(user_path(settings.groups, base))}
+    return _fingerprint_of_source(settings, base) | own
+
+
+def _fingerprint_of_source(settings: DataSettings, base: Path) -> dict[str, object]:
     origin = parse_source(settings.source, base)
     if origin.name == "imagefolder":
         return {"listing": listing_hash(origin.path)}

@@ -218,6 +218,10 @@ class ImageSplit:
         """Class of each sample, int64 (N,)."""
         return self._reader.labels
 
+    def names(self) -> list[str]:
+        """Name of each sample in messages; of a file, its path."""
+        return [self._reader.name(index) for index in range(len(self))]
+
     def of_class(self, number: int) -> ImageSplit:
         """The samples of one class, whether or not their labels are withheld."""
         chosen = np.flatnonzero(self.labels == number).astype(np.int64)

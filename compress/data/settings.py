@@ -25,7 +25,7 @@ Size = tuple[int, int]
 """Height and width, pixels."""
 SMOKE_PIXELS = 32
 SMOKE_TOKENS = 32
-IMAGE_FIELDS = ("image_size", "channels", "augment", "samples", "views", "workers", "sizes", "mean", "std")
+IMAGE_FIELDS = ("image_size", "channels", "augment", "samples", "views", "workers", "sizes", "mean", "std", "groups")
 """Fields without effect on texts."""
 TEXT_FIELDS = ("columns", "tokenizer", "lengths", "masking", "encoding")
 """Fields without effect on other data."""
@@ -67,6 +67,8 @@ class DataSettings(FrozenModel):
         lengths: Lengths of sequences in tokens; longer texts are cut.
         masking: How tokens are masked for the task `masked_language_model`.
         encoding: Character encoding of files with texts.
+        groups: CSV file with the columns `file`, relative to the folder of the data, and `group`, such as a camera, for figures
+            of each group of test images; for sources of image files. Texts have `columns: {group: NAME}`.
     """
 
     source: str = "digits"
@@ -90,6 +92,7 @@ class DataSettings(FrozenModel):
     lengths: Lengths = Lengths()
     masking: Masking = Masking()
     encoding: str = "utf-8"
+    groups: str | None = None
 
     @field_validator("augment", mode="before")
     @classmethod

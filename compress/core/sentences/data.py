@@ -6,6 +6,9 @@ from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
+    "data.files_without_group": (
+        "{files} of {total} test files have no group, such as {subject}, and are left out of the figures of groups"
+    ),
     "data.groups_of_windows": "no figures of groups: long texts are divided into windows, whose groups are not read",
     "data.random_inputs": lambda fact: (
         gettext("inputs are random noise, so ranges and similarities are valid only for noise; use real inputs with npz:PATH")

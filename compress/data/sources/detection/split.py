@@ -108,6 +108,10 @@ class BoxSplit:
     def __len__(self) -> int:
         return len(self._reader)
 
+    def names(self) -> list[str]:
+        """Name of each sample in messages; of a file, its path."""
+        return [self._reader.name(index) for index in range(len(self))]
+
     def batches(self, batch_size: int) -> int:
         """How many batches `epoch` gives."""
         whole, rest = divmod(len(self), batch_size)
