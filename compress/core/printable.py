@@ -16,6 +16,10 @@ _TABLE: Final = (
 )
 
 
+LONGEST_WORD = 20
+"""Characters; a longer last word is cut, as in text without blanks."""
+
+
 def printable(text: str) -> str:
     """The text with every control character except tab and line feed replaced by a visible one.
 
@@ -26,5 +30,9 @@ def printable(text: str) -> str:
 
 
 def shorten(text: str, characters: int) -> str:
-    """Text of at most this many characters; an ellipsis stands for the rest."""
-    return text if len(text) <= characters else f"{text[: characters - 1].rstrip()}…"
+    """Text of at most this many characters; an ellipsis stands for the rest, from the end of a word if one is near."""
+    if len(text) <= characters:
+        return text
+    start = text[: characters - 1]
+    end = len(start) if text[characters - 1].isspace() else start.rfind(" ")
+    return f"{start[: end if end > max(0, len(start) - LONGEST_WORD) else None].rstrip()}…"
