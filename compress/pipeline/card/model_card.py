@@ -160,9 +160,12 @@ def _limits(record: RunRecord, license_id: str) -> Iterator[str]:
     yield f"- It was tested on data like its training data ({escape(data_name(record))}); other data were not tested."
     if not license_id:
         yield (
-            "- Licence: not recorded. The terms of weights and training data can apply to this network; `LICENCES.md` in each "
+            "- Licence: not stated. The terms of weights and training data can apply to this network; `LICENCES.md` in each "
             "folder of the artifact lists what must be checked."
         )
+    for note in record.licences:
+        if note.must_check:
+            yield f"- Licence to check before you publish the network: {escape(f'{note.what}, {note.origin}: {note.licence}')}."
     yield ""
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from compress.core.licence_note import LicenceNote
 from compress.core.run_record import RunRecord
 from compress.pipeline.card.contents import artifact_files, weaknesses
 from compress.pipeline.card.model_card import model_card
@@ -64,7 +65,9 @@ def test_the_text_has_every_stage_weakness_device_and_hash(example: RunRecord) -
     assert all(f"**{stage.index} · {stage.name}**" in text for stage in example.every_stage)
     assert all(escape(line) in text for line in weaknesses(example))
     assert all(digest in text for files in artifact_files(example).values() for digest in files.values())
-    assert "98.52 % (97.09–99.25 %) ● measured" in text
+    accuracy = final_metrics(example)["accuracy"]
+    low, value, high = (f"{100 * (end or 0.0):.2f}" for end in (accuracy.low, accuracy.value, accuracy.high))
+    assert f"{value} % ({low}–{high} %) ● measured" in text
     assert "◐ estimated" in text
     assert "cd artifacts/host\npython infer.py image.png" in text
     assert "cd artifacts/desktop_gpu\nsh build_engine.sh" in text
@@ -108,3 +111,14 @@ def test_hostile_names_stay_text(hostile: RunRecord, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["on", "1_000", "null"])
 def test_a_name_that_yaml_takes_for_a_number_stays_a_text(example: RunRecord, tmp_path: Path, name: str) -> None:
     assert load(example.model_copy(update={"name": name}), tmp_path).data.model_name == name
+
+
+def test_licences_that_are_not_known_are_listed(example: RunRecord) -> None:
+    notes = (
+        LicenceNote(what="training data", origin="imagefolder:<photos>", licence="unknown", must_check=True),
+        LicenceNote(what="torch", origin="pypi.org", licence="BSD-3-Clause"),
+    )
+    card = model_card(example.model_copy(update={"licences": notes}))
+    line = next(line for line in card.splitlines() if "before you publish" in line)
+    assert escape("training data, imagefolder:<photos>: unknown") in line
+    assert "BSD-3-Clause" not in card

@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_both_files_stand_beside_the_record_or_where_they_are_wanted(run: Path, 
         (EXAMPLE.read_bytes()[:5000], "is not a run's record"),
         (b'{"name": "x"}', "is not a run's record"),
         (
-            EXAMPLE.read_bytes().replace(b'"fce8add4643a53007368d06fe43176bcec624051500181baef85db182c3c08b5"', b'"x"'),
+            re.sub(rb'"[0-9a-f]{64}"', b'"x"', EXAMPLE.read_bytes()),
             "no card can be",
         ),
     ],
