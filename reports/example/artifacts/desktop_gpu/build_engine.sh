@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds model.engine from model.onnx on this device and measures it. Written by compress; it has not been run.
 # Needs trtexec of TensorRT on PATH. --stronglyTyped is required by TensorRT 10.x; 11.x is always strongly typed and ignores it.
-# --noDataTransfers leaves copies between host and GPU out of the latency; take it away to include them.
+# With --noDataTransfers the latency does not include copies between host and GPU; remove it to include them.
 set -eu
 cd "$(dirname "$0")"
 exec trtexec \

@@ -1,18 +1,21 @@
-"""Classify an image:  python infer.py image.png
+"""Print the likeliest classes:  python infer.py image.png
 
-An array of pixels in [0, 1], (C, H, W) of the network's size, is read from a .npy file.
+INPUT is an image, or a .npy file with an array of pixels in [0, 1], (C, H, W), of the network's size.
 Needs: pip install numpy onnxruntime pillow
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
 import onnxruntime
 from PIL import Image
 
@@ -37,11 +40,11 @@ ORIENTATION = 0x0112
 
 
 def open_image(path: str | PathLike[str], channels: int) -> Image.Image:
-    """First frame of an image file, upright, with 8 bits per channel.
+    """The first frame of an image file, upright, with 8 bits per channel.
 
     Raises:
-        ValueError: It cannot be decoded or converted.
-        OSError: It cannot be read, or is no image.
+        ValueError: The image cannot be decoded or converted.
+        OSError: The file cannot be read, or is no image.
     """
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning), Image.open(path) as image:
@@ -58,7 +61,7 @@ def convert_image(image: Image.Image, channels: int) -> Image.Image:
     Integers of more than 8 bits keep the upper 8 of 16 bits. Floating-point values are scaled from [0, 1].
 
     Raises:
-        ValueError: No mode has so many channels, or values are outside these ranges.
+        ValueError: There is no mode with this number of channels, or values are outside these ranges.
     """
     if channels not in MODES:
         raise ValueError(f"no image has {channels} channels; give the samples as a .npy array")
@@ -89,13 +92,18 @@ def resize_image(image: Image.Image, height: int, width: int, resize: str) -> Im
         image: In an 8-bit mode.
         height: Pixels.
         width: Pixels.
-        resize: `squash` ignores the aspect ratio. `center_crop` scales the shorter side to 256/224 of the input and takes the
-            centre. `center_crop_unless_square` squashes square images and crops others.
+        resize: `squash` ignores the aspect ratio. `center_crop` scales the image until it covers 256/224 of the input and takes
+            the centre. `center_crop_unless_square` squashes images of the aspect ratio of the input, such as square ones for a
+            square input, and crops others.
     """
     box = (0.0, 0.0, float(image.width), float(image.height))
-    if resize == "center_crop" or (resize == "center_crop_unless_square" and image.width != image.height):
-        short, shorter = round(max(height, width) * 256 / 224), min(image.size)
-        columns, rows = (short * side // shorter for side in image.size)
+    excess = image.width * height - image.height * width  # above 0 where the image is wider than the input
+    if resize == "center_crop" or (resize == "center_crop_unless_square" and excess != 0):
+        columns, rows = round(width * 256 / 224), round(height * 256 / 224)
+        if excess > 0:
+            columns = rows * image.width // image.height
+        else:
+            rows = columns * image.height // image.width
         left, top = round((columns - width) / 2), round((rows - height) / 2)
         x, y = image.width / columns, image.height / rows
         box = (left * x, top * y, min((left + width) * x, box[2]), min((top + height) * y, box[3]))
@@ -103,7 +111,7 @@ def resize_image(image: Image.Image, height: int, width: int, resize: str) -> Im
 
 
 def preprocess(path):
-    """A file as {name: float32 (1, C, H, W)}: resized as for training, scaled to [0, 1], normalised."""
+    """An image as {name: float32 (1, C, H, W)}: resized as in training, scaled to [0, 1], normalised."""
     if str(path).endswith(".npy"):
         pixels = np.load(path).astype(np.float32).reshape(CHANNELS, HEIGHT, WIDTH)
     else:
@@ -113,7 +121,7 @@ def preprocess(path):
 
 
 def run(feeds, threads=1):
-    """Outputs by name, for inputs by name."""
+    """Outputs by name for inputs by name."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), options, providers=["CPUExecutionProvider"])
