@@ -275,6 +275,22 @@ def uses_teacher(stage: Stage | None) -> bool:
     return recovers or _learns_from_teacher(stage)
 
 
+def teacher_terms(entry: StageEntry) -> Iterator[tuple[KeyPath, LossTerm]]:
+    """Losses of a stage, and of its recovery, that compare with the teacher of the recipe, with their key paths."""
+    stage = entry.stage
+    groups: list[tuple[KeyPath, tuple[LossTerm, ...]]] = []
+    for field in type(stage).model_fields if stage else ():
+        value = getattr(stage, field)
+        if isinstance(value, FinetuneSettings) and value.teacher == "teacher":
+            groups.append(((*entry.path, field, "losses"), value.losses))
+    if _learns_from_teacher(stage):
+        groups.append(((*entry.path, "losses"), getattr(stage, "losses", ())))
+    for path, terms in groups:
+        for index, term in enumerate(terms):
+            if term.needs and term.weight > 0:
+                yield (*path, index), term
+
+
 def _learns_from_teacher(stage: Stage | None) -> bool:
     """Whether its losses need outputs of the teacher of the recipe."""
     losses: tuple[LossTerm, ...] = getattr(stage, "losses", ())

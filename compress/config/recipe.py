@@ -225,7 +225,7 @@ def _validate(tree: dict[str, object], base: Path | None, *, trust_code: bool) -
     stages = tuple(with_task_losses(stage, task) for stage in recipe.stages)
     stages, budget = devices.rename(stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
     data = complete_text_data(recipe.data, (*recipe.teachers, recipe.model), task, base or Path())
-    if tokenizer_issues := list(check_tokenizers(data, _draft(recipe).models, base or Path())):
+    if tokenizer_issues := list(check_tokenizers(_draft(recipe), data, base or Path())):
         return None, tokenizer_issues
     return recipe.model_copy(update={"stages": stages, "budget": budget, "data": data}), []
 

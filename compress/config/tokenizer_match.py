@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from compress.config.key_path import KeyPath
+from compress.config.cross_checks import PartialRecipe, StageEntry, teacher_terms
 from compress.config.pydantic_messages import Finding
 from compress.core.language import gettext
 from compress.core.registry import entries
+from compress.core.registry_field import name_of
 from compress.core.user_path import user_path
 from compress.data.settings import DataSettings
-from compress.data.text.settings import FILE, TrainedTokenizer
+from compress.data.text.augmentation.base import TextAugmentation
+from compress.data.text.augmentation.fitting import FAMILY
+from compress.data.text.settings import FILE, WHOLE_TEXTS, TrainedTokenizer
 from compress.models.settings import CONFIG, FRESH, ModelSettings, split_source
 from compress.train.loss_term import LossTerm
 
@@ -20,36 +23,53 @@ VOCABULARY_FILE = "vocab.txt"
 """Tokens of BERT in their order, in a folder without `tokenizer.json`."""
 
 
-def check_tokenizers(data: DataSettings, models: Iterable[tuple[KeyPath, ModelSettings]], base: Path) -> Iterator[Finding]:
+def check_tokenizers(draft: PartialRecipe, data: DataSettings, base: Path) -> Iterator[Finding]:
     """Networks with weights for another tokenizer than that of the data: the same number is another token for them.
 
-    Only tokenizers in files are compared.
+    A teacher with another tokenizer reads the texts in its own tokens. This fits losses on answers for whole texts alone. Only
+    tokenizers in files are compared.
+
+    Args:
+        draft: The recipe, without faults so far.
+        data: The `data:` block with its tokenizer and its targets.
+        base: Folder for relative paths.
+    """
+    models = dict(draft.models)
+    model = models[("model",)]
+    if own_tokenizer(data, model, base) is not None:
+        yield (
+            ("model", "source"),
+            gettext(
+                "{source} has weights for another tokenizer than that of the data: the same number is another token; set "
+                "data.tokenizer: {name}, or weights: fresh",
+                source=model.source,
+                name=split_source(model.source)[1],
+            ),
+        )
+    teachers = {path: teacher for path, teacher in draft.models if path[0] == "teacher"}
+    for path, teacher in teachers.items():
+        if own_tokenizer(data, teacher, base) is None:
+            continue
+        if (reason := _why_no_own_tokens(data, model)) is not None:
+            yield (*path, "source"), _refusal(teacher, reason)
+            continue
+        for entry in draft.chain:
+            yield from _misfits(entry, teacher)
+
+
+def own_tokenizer(data: DataSettings, settings: ModelSettings, base: Path) -> str | None:
+    """Folder of a network that has weights for another tokenizer than that of the data; None for any other one.
 
     Args:
         data: The `data:` block with its tokenizer.
-        models: Networks and teachers with their key paths.
+        settings: The network.
         base: Folder for relative paths.
     """
-    if not data.is_text:
-        return
-    for path, settings in models:
-        kind, name = split_source(settings.source)
-        if kind != "hf" or settings.weights == FRESH or CONFIG in settings.args:
-            continue
-        theirs = vocabulary(user_path(name, base))
-        if theirs is None or not _differs(data, theirs, base):
-            continue
-        if path[0] == "teacher":
-            yield (*path, "source"), _of_teacher(settings.source)
-        else:
-            yield (
-                (*path, "source"),
-                gettext(
-                    "{source} has weights for another tokenizer than that of the data: the same number is another token; set "
-                    "data.tokenizer: model, or weights: fresh",
-                    source=settings.source,
-                ),
-            )
+    kind, name = split_source(settings.source)
+    if not data.is_text or kind != "hf" or settings.weights == FRESH or CONFIG in settings.args:
+        return None
+    theirs = vocabulary(user_path(name, base))
+    return name if theirs is not None and _differs(data, theirs, base) else None
 
 
 def vocabulary(path: Path) -> dict[str, int] | None:
@@ -76,20 +96,42 @@ def _differs(data: DataSettings, theirs: dict[str, int], base: Path) -> bool:
     return own is not None and own != theirs
 
 
-def _of_teacher(source: str) -> str:
-    aligned, of_samples = _loss_names()
+def _why_no_own_tokens(data: DataSettings, model: ModelSettings) -> str | None:
+    """Why a teacher cannot have tokens of its own in a recipe, whatever its losses are; None where it can."""
+    if model.needs_teacher:
+        return gettext("the student starts from its weights")
+    if data.columns.targets not in WHOLE_TEXTS:
+        return gettext("the answers of this task are of tokens")
+    return None
+
+
+def _misfits(entry: StageEntry, teacher: ModelSettings) -> Iterator[Finding]:
+    """Losses and methods of augmentation of a stage that need the tokens of the data for a teacher with its own."""
+    for path, term in teacher_terms(entry):
+        if term.aligns_tokens or tuple(term.needs) != ("teacher_logits",):
+            reason = gettext("loss {name} compares the networks token by token", name=name_of("loss", term))
+            losses = ", ".join(_losses_on_answers())
+            advice = gettext("or use only losses on answers for whole texts: {losses}", losses=losses)
+            yield path, f"{_refusal(teacher, reason)}, {advice}"
+    methods: tuple[TextAugmentation, ...] = getattr(entry.stage, "augment", ())
+    for index, method in enumerate(methods):
+        if method.uses_teacher:
+            name = name_of(FAMILY, method)
+            reason = gettext("{name} takes the vectors of the data's tokens from it", name=name)
+            advice = gettext("or set `source` of {name} to a file or folder of its own", name=name)
+            yield (*entry.path, "augment", index), f"{_refusal(teacher, reason)}, {advice}"
+
+
+def _refusal(teacher: ModelSettings, reason: str) -> str:
     return gettext(
-        "{source} has another tokenizer than the data: the same number is another token. Losses that compare tokens one by one "
-        "need one tokenizer ({aligned}): set data.tokenizer: model. Otherwise write the teacher's answers to a file and use "
-        "`teacher: {{soft_label_file: …}}` with losses on answers: {of_samples}",
-        source=source,
-        aligned=", ".join(aligned),
-        of_samples=", ".join(of_samples),
+        "{source} has another tokenizer than the data, and {reason}: set data.tokenizer: {name}, which the student takes, too",
+        source=teacher.source,
+        reason=reason,
+        name=split_source(teacher.source)[1],
     )
 
 
-def _loss_names() -> tuple[Sequence[str], Sequence[str]]:
-    """Names of the losses that compare tokens, and of those that need only the teacher's answers for a sample."""
+def _losses_on_answers() -> Sequence[str]:
+    """Names of the losses that need only the teacher's answers for whole texts."""
     classes: dict[str, type[LossTerm]] = {row.name: row.load() for row in entries("loss")}
-    aligned = [name for name, term in classes.items() if term.aligns_tokens]
-    return aligned, [name for name, term in classes.items() if term.needs == ("teacher_logits",)]
+    return [name for name, term in classes.items() if tuple(term.needs) == ("teacher_logits",) and not term.aligns_tokens]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from compress.core.stage import Context
     from compress.data.settings import DataSettings
     from compress.data.text.augmentation.base import TextAugmentation
+    from compress.data.text.origin import TextOrigin
 
 TOKENIZER_FILE = "tokenizer.json"
 HELD_OUT = 0.02
@@ -46,6 +47,11 @@ class UnlabelledSplit:
 
     def __len__(self) -> int:
         return len(self.split)
+
+    @property
+    def origin(self) -> TextOrigin | None:
+        """The texts that the split was encoded from; None where they are unknown."""
+        return getattr(self.split, "origin", None)
 
     def ordered(self, batch_size: int) -> Iterable[Batch]:
         """As the split's, without labels."""

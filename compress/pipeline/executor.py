@@ -64,6 +64,7 @@ class PipelineExecutor(RunState):
             run=lambda candidate, context: self._teach(network, stage, candidate, context),
             build_reference=self._reference(network),
             trains=stage is not None,
+            tokenizer=network.tokenizer,
         )
         self.teachers.append(self._run_or_reuse(pending))
 
@@ -160,7 +161,7 @@ class PipelineExecutor(RunState):
         return Outcome(candidate, skipped=skipped, notes=(*warnings, *notes), warnings=(*warnings, *unmeasured))
 
     def _reference(self, network: NetworkPlan) -> Reference:
-        build = cache(lambda: network.build_architecture(self.data.spec)[0])
+        build = cache(lambda: network.build_architecture(self.data_of(network.tokenizer).spec)[0])
         task = self.plan.recipe["task"]
         assert isinstance(task, str | dict)  # noqa: S101  as `Task.key` gives it
         return Reference(build, network.architecture, task)
@@ -174,8 +175,13 @@ class PipelineExecutor(RunState):
         if network.from_teacher is not None:
             module, notes = network.from_teacher(self.teachers[0].candidate().network(), self.data.spec)
             return Candidate(self.data.spec, module), notes
-        module, notes = network.build(self.data.spec)
-        return Candidate(self.data.spec, module), notes
+        data = self.data_of(network.tokenizer)
+        module, notes = network.build(data.spec)
+        if network.tokenizer is not None:
+            from compress.data.text.own_tokens import own_tokens_fact
+
+            notes = (*notes, own_tokens_fact(data, network.tokenizer))
+        return Candidate(data.spec, module), notes
 
     def _run_or_reuse(self, pending: PendingStage) -> StageOutput:
         """Look up, run, check, evaluate, save. The first of several processes looks up, evaluates and saves."""

@@ -44,6 +44,7 @@ class NetworkPlan:
         architecture: Where it is from, without weights; None for a network that was built in Python.
         file: The ONNX file that the chain starts from, in place of a torch network.
         converted: The ONNX file that the torch network is converted from.
+        tokenizer: Folder or file of a tokenizer of its own, for a teacher; None for that of the data.
         from_teacher: For a network that is made of the run's first trained teacher: makes it, from the teacher's module.
     """
 
@@ -55,6 +56,7 @@ class NetworkPlan:
     architecture: ModelSettings | None = None
     file: Path | None = None
     converted: Path | None = None
+    tokenizer: str | None = None
     from_teacher: BuildFromTeacher | None = None
 
     @property

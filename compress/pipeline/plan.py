@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from compress.config.key_path import format_path
 from compress.config.start_form import why_not_trainable
 from compress.config.task_requirements import with_task_losses
+from compress.config.tokenizer_match import own_tokenizer
 from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.language import Language, gettext
@@ -112,7 +113,10 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
             )
         return plan
 
-    taught = tuple(as_converted(network(teacher, teacher.train), "teacher") for teacher in teachers)
+    taught = tuple(
+        replace(as_converted(network(teacher, teacher.train), "teacher"), tokenizer=own_tokenizer(recipe.data, teacher, base))
+        for teacher in teachers
+    )
     model = as_converted(network(recipe.model), stage)
     if recipe.model.needs_teacher:
         model = network_from_teacher(recipe.model, model, taught)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from compress.pipeline.verdict import best_trained
 if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.data.interface import Data
+    from compress.data.text.tokenizer import TextTokenizer
     from compress.tasks.base import Task
 
 
@@ -40,6 +42,7 @@ class RunState:
         self.smoke = smoke
         self.teachers: list[StageOutput] = []
         self.outputs: list[StageOutput] = []
+        self._own_data: dict[str, Data] = {}
 
     @cached_property
     def data(self) -> Data:
@@ -48,6 +51,28 @@ class RunState:
         check_requirements(self.plan.name, self.task, data, self.plan.stages)
         check_targets(self.task, data)
         return data
+
+    def data_of(self, tokenizer: str | None) -> Data:
+        """The splits in the tokens of a teacher with a tokenizer of its own; those of the run for None."""
+        if tokenizer is None:
+            return self.data
+        if tokenizer not in self._own_data:
+            from compress.data.text.own_tokens import data_in_tokens
+
+            data = data_in_tokens(self.data, tokenizer, self.plan.base)
+            self._own_data[tokenizer] = replace(data, spec=self.task.complete_spec(data.spec))
+        return self._own_data[tokenizer]
+
+    def _teacher_tokenizers(self) -> tuple[TextTokenizer | None, ...]:
+        """The tokenizers of teachers that have one of their own; empty where none has."""
+        networks = self.plan.teachers[: len(self.teachers)]
+        if all(network.tokenizer is None for network in networks):
+            return ()
+        from compress.data.text.own_tokens import tokenizer_of_data
+
+        return tuple(
+            None if network.tokenizer is None else tokenizer_of_data(self.data_of(network.tokenizer)) for network in networks
+        )
 
     @property
     def task(self) -> Task:
@@ -86,6 +111,7 @@ class RunState:
             candidate: Its input.
         """
         previous = pending.previous
+        data = self._data(previous) if pending.tokenizer is None else self.data_of(pending.tokenizer)
         input_file = previous.onnx() if previous else None
 
         def to_onnx(network: Candidate) -> Path:
@@ -93,14 +119,14 @@ class RunState:
                 return input_file
             from compress.backends.export_onnx import export_onnx
 
-            path, split, cache = folder / FLOAT_ONNX, self.data.validation, self.directory.out / ".cache"
+            path, split, cache = folder / FLOAT_ONNX, data.validation, self.directory.out / ".cache"
             notes = export_onnx(network.network(), network.spec, path, split=split, options=self.onnx, cache=cache)
             pending.export_notes.extend(notes)
             return path
 
         return Context(
-            data=self._data(previous),
-            task=self.task.for_spec(self.data.spec),
+            data=data,
+            task=self.task.for_spec(data.spec),
             folder=folder,
             cache=self.directory.out / ".cache",
             seed=self.plan.seed + pending.index,
@@ -108,6 +134,7 @@ class RunState:
             onnx=self.onnx,
             teachers=tuple(teacher.candidate() for teacher in self.teachers),
             teacher_files=tuple(path for teacher in self.teachers if (path := teacher.onnx())),
+            teacher_tokenizers=self._teacher_tokenizers(),
             float_file=previous.float_onnx() if previous else None,
             load_float_network=previous.float_network if previous and previous.torch_folder() else None,
             torch_folder=previous.torch_folder() if previous else None,

@@ -84,6 +84,7 @@ class PendingStage:
         previous: Output of the stage before it; None at the start and for teachers.
         trained: Whether its candidate has trained weights, so that metric and latency are measured.
         trains: Whether every process of a launch takes part.
+        tokenizer: Folder or file of a tokenizer of its own, for a teacher; None for that of the data.
         export_notes: Notes on deviations from the default ONNX export of its networks.
     """
 
@@ -97,6 +98,7 @@ class PendingStage:
     previous: StageOutput | None = None
     trained: bool = True
     trains: bool = False
+    tokenizer: str | None = None
     export_notes: list[Fact] = field(default_factory=list)
 
     @property

@@ -29,6 +29,7 @@ from compress.profile.latency.by_length import (
     measure_lengths,
     times,
 )
+from compress.profile.own_tokens import within_table
 from compress.profile.settings import MeasurementSettings
 
 
@@ -49,9 +50,10 @@ def feeds_of_data(files: Mapping[str, Path], samples: Mapping[int, Feeds], signa
         axis: Axis of tokens.
     """
     shapes = {name: graph_shapes(path) for name, path in files.items()}
+    fitted = {name: {batch: within_table(each, path) for batch, each in samples.items()} for name, path in files.items()}
 
     def feeds_at(name: str, batch: int, length: int) -> Feeds:
-        return fit_feeds(resize_axis(samples[batch], signature, axis, length), shapes[name], files[name])
+        return fit_feeds(resize_axis(fitted[name][batch], signature, axis, length), shapes[name], files[name])
 
     return feeds_at
 

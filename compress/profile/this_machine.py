@@ -27,6 +27,7 @@ from compress.profile.latency.by_length import length_axis
 from compress.profile.latency.sweep import sweep
 from compress.profile.latency.timing import Timing
 from compress.profile.lengths import at_typical_length
+from compress.profile.own_tokens import within_table
 from compress.profile.settings import MeasurementSettings
 
 COMPARED_SAMPLES = 64
@@ -145,7 +146,7 @@ def file_feeds(files: Mapping[str, Path], arrays: Feeds) -> dict[str, Feeds]:
     Raises:
         ConversionError: A file is not ONNX, or its inputs differ from those of the data.
     """
-    return {name: fit_feeds(arrays, graph_shapes(path), path) for name, path in files.items()}
+    return {name: fit_feeds(within_table(arrays, path), graph_shapes(path), path) for name, path in files.items()}
 
 
 def samples(split: Split, size: int, signature: Signature | None = None) -> dict[str, Array]:
@@ -166,8 +167,8 @@ def batches(split: Split, batch: int, path: Path) -> list[Feeds]:
     """
     shapes = graph_shapes(path)
     first_batches = itertools.islice(split.ordered(batch), max(1, COMPARED_SAMPLES // batch))
-    full: list[Feeds] = [fit_feeds(input_arrays(loaded), shapes, path) for loaded in first_batches if loaded.size == batch]
-    return full or [fit_feeds(samples(split, batch), shapes, path)]
+    arrays = [input_arrays(loaded) for loaded in first_batches if loaded.size == batch] or [samples(split, batch)]
+    return [fit_feeds(within_table(each, path), shapes, path) for each in arrays]
 
 
 def _with_device(device: Device, rows: tuple[Row, ...]) -> tuple[Row, ...]:

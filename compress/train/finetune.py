@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -20,6 +21,10 @@ from compress.train.settings import FinetuneSettings
 from compress.train.teachers.cached_logits import CachedTeacher
 from compress.train.teachers.combine_teachers import CombineRule
 from compress.train.teachers.logit_shards import LogitFolder
+
+if TYPE_CHECKING:
+    from compress.data.text.split import TextSplit
+    from compress.data.text.tokenizer import TextTokenizer
 
 
 def finetune(
@@ -52,7 +57,8 @@ def finetune(
     terms = finetune_losses(settings)
     needs_teacher = any(term.needs and term.weight > 0 for term in terms)
     teachers = _teachers(settings, parent, context)
-    teacher = cached_teacher(teachers, context, k=settings.cache.k) if needs_teacher else None
+    tokenizers = context.teacher_tokenizers if settings.teacher == "teacher" else ()
+    teacher = cached_teacher(teachers, context, k=settings.cache.k, tokenizers=tokenizers) if needs_teacher else None
     return fit(
         module,
         TrainingPlan(settings, context.data, context.task, terms, context.seed, teacher),
@@ -71,7 +77,12 @@ def finetune_losses(settings: FinetuneSettings) -> tuple[LossTerm, ...]:
 
 
 def cached_teacher(
-    teachers: Sequence[nn.Module], context: Context, *, combine: CombineRule = "mean", k: int | None = None
+    teachers: Sequence[nn.Module],
+    context: Context,
+    *,
+    combine: CombineRule = "mean",
+    k: int | None = None,
+    tokenizers: Sequence[TextTokenizer | None] = (),
 ) -> CachedTeacher:
     """A teacher for the training split, with logits in the shared cache.
 
@@ -80,6 +91,7 @@ def cached_teacher(
         context: Data, cache folder, device.
         combine: Rule that combines the logits of several networks.
         k: Number of classes to store for each sample; None for all.
+        tokenizers: Tokenizer of each network, None for that of the data; empty for that of the data for all.
     """
     key = hashlib.sha256("".join(network_hash(teacher) for teacher in teachers).encode()).hexdigest()
     return CachedTeacher(
@@ -91,7 +103,17 @@ def cached_teacher(
         device=context.device,
         reporter=context.reporter,
         combine=combine,
+        own=_in_own_tokens(context, tokenizers),
     )
+
+
+def _in_own_tokens(context: Context, tokenizers: Sequence[TextTokenizer | None]) -> tuple[TextSplit | None, ...]:
+    """The training texts in the tokens of each network with a tokenizer of its own."""
+    if not any(tokenizers):
+        return ()
+    from compress.data.text.own_tokens import split_in_tokens
+
+    return tuple(None if each is None else split_in_tokens(context.data.train, each) for each in tokenizers)
 
 
 def _teachers(settings: FinetuneSettings, parent: nn.Module, context: Context) -> tuple[nn.Module, ...]:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from compress.config.recipe import loads
-from compress.config.tokenizer_match import vocabulary
+from compress.config.tokenizer_match import own_tokenizer, vocabulary
 from compress.core.errors import RecipeError
 
 RECIPE = """
@@ -42,16 +42,53 @@ def test_one_tokenizer_fits_networks_that_have_it(base):
     read(base, data=", tokenizer: same", model="hf:net")
 
 
-@pytest.mark.parametrize("data", [", tokenizer: other", ", tokenizer: {train: wordpiece, vocabulary: 100}"])
-def test_a_teacher_with_another_tokenizer_is_refused_with_the_losses_that_work(base, data):
+OTHER = [", tokenizer: other", ", tokenizer: {train: wordpiece, vocabulary: 100}"]
+
+
+@pytest.mark.parametrize("data", OTHER)
+def test_a_teacher_with_another_tokenizer_reads_its_own_tokens(base, data):
+    recipe = read(base, data=data)
+    assert own_tokenizer(recipe.data, recipe.teacher, base) == "net"
+    assert own_tokenizer(recipe.data, recipe.model, base) is None
+    same = read(base)
+    assert own_tokenizer(same.data, same.teacher, base) is None
+
+
+@pytest.mark.parametrize("loss", ["hidden_states", "attention_scores", "embedding", "relations", "cosine", "rkd_distance"])
+@pytest.mark.parametrize("data", OTHER)
+def test_losses_that_compare_tokens_are_refused_with_the_losses_that_work(base, data, loss):
+    text = RECIPE.replace("{{soft_labels: {{}}}}", f"soft_labels, task, {loss}")
     with pytest.raises(RecipeError) as refusal:
-        read(base, data=data)
-    message = str(refusal.value)
-    assert "hf:net has another tokenizer than the data" in message
-    aligned, others = message.split("need one tokenizer (")[1].split("): set data.tokenizer: model")
-    assert {"hidden_states", "attention_scores", "attention_maps", "relations", "embedding"} <= set(aligned.split(", "))
-    assert "soft_label_file" in others
-    assert "soft_labels" in others.rpartition("losses on answers: ")[2]
+        loads(text.format(data=data, model="encoder:tiny", teacher="hf:net"), base=base)
+    (issue,) = refusal.value.issues
+    assert issue.path == "stages[0].distill.losses[2]"
+    assert f"hf:net has another tokenizer than the data, and loss {loss} compares the networks" in issue.message
+    assert "set data.tokenizer: net, which the student takes, too" in issue.message
+    fitting = issue.message.rpartition("whole texts: ")[2].split(", ")
+    assert {"response", "soft_labels", "squared_error"} <= set(fitting)
+    assert not {"token_divergence", "hidden_states", "jacobian", "task"} & set(fitting)
+
+
+def test_losses_of_a_recovery_by_the_teacher_are_compared_too(base):
+    prune = "{target: {macs: 0.5}, recover: {teacher: TEACHER, losses: [hidden_states]}}"
+    stages = "stages: [{{distill: {{losses: [soft_labels]}}}}, {{prune: PRUNE}}]\n"
+    text = (RECIPE.rpartition("stages:")[0] + stages).format(data=OTHER[0], model="encoder:tiny", teacher="hf:net")
+    loads(text.replace("PRUNE", prune.replace("TEACHER", "parent")), base=base)
+    with pytest.raises(RecipeError, match="loss hidden_states compares") as refusal:
+        loads(text.replace("PRUNE", prune.replace("TEACHER", "teacher")), base=base)
+    assert [issue.path for issue in refusal.value.issues] == ["stages[1].prune.recover.losses[0]"]
+
+
+def test_a_task_of_tokens_a_copy_of_the_teacher_and_its_vectors_need_its_tokenizer(base):
+    text = RECIPE.format(data=OTHER[0], model="encoder:tiny", teacher="hf:net")
+    masked = text.replace("text_classification", "masked_language_model")
+    with pytest.raises(RecipeError, match=r"the answers of this task are of tokens: set data.tokenizer: net"):
+        loads(masked, base=base)
+    with pytest.raises(RecipeError, match=r"the student starts from its weights: set data.tokenizer: net"):
+        read(base, data=OTHER[0], model="teacher")
+    augmented = text.replace("distill: {losses", "distill: {augment: [embedding_neighbours], losses")
+    with pytest.raises(RecipeError, match="embedding_neighbours takes the vectors of the data's tokens from it"):
+        loads(augmented, base=base)
 
 
 def test_a_student_with_weights_for_another_tokenizer_is_refused(base):

@@ -37,6 +37,10 @@ SENTENCES: Sentences = {
         "{count} of {texts} training texts have no target (for example {subject}): they are used for distillation, and left "
         "out of training on targets"
     ),
+    "data.own_tokens": (
+        "the teacher {subject} reads the texts by its own tokenizer of {tokens:,} tokens, and the student by that of the data: "
+        "the teacher's answers for whole texts are compared; {cut} of {texts} test texts are longer than {most} of its tokens"
+    ),
     "data.texts_empty": "{count} of {texts} {subject} texts are empty: their answer does not depend on a text",
     "data.no_padding_token": (
         "the tokenizer names no padding token: shorter texts of a batch are filled with token {token}, which the attention "

@@ -21,7 +21,7 @@ from compress.data.settings import DataSettings, DataSource
 from compress.data.split_checks import find_copies, find_missing_classes
 from compress.data.text.origin import TextOrigin
 from compress.data.text.ragged import Ragged
-from compress.data.text.settings import FILE, Columns, PrunedTokenizer, TrainedTokenizer
+from compress.data.text.settings import FILE, WHOLE, Columns, PrunedTokenizer, TrainedTokenizer
 from compress.data.text.split import IDS, MASK, TYPES, TextSplit
 from compress.data.text.table import TextTable
 from compress.data.text.targets import encode_targets
@@ -29,9 +29,6 @@ from compress.data.text.task_splits import TaskSplits, task_splits
 from compress.data.text.tokenizer import Encoded, TextTokenizer
 from compress.data.text.tokenizer_files import load_tokenizer
 from compress.data.text.train_tokenizer import train_tokenizer
-
-WHOLE = (None, "classes", "labels", "values")
-"""Kinds of targets of whole texts."""
 
 
 class EncodedTables(NamedTuple):

@@ -14,6 +14,11 @@ ENDS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "</s>", 
 Targets = Literal["classes", "labels", "values", "tags", "answers", "masked", "next", "scores", "matching"]
 """Kinds of targets: one class, any number of classes, or real numbers for each sample; a tag for each word; answers in the
 second text; masked tokens, or next tokens, of the texts themselves; scores of pairs of texts, or pairs that belong together."""
+WHOLE: tuple[Targets | None, ...] = (None, "classes", "labels", "values")
+"""Targets of single samples; None is classes."""
+PAIRS: tuple[Targets, ...] = ("scores", "matching")
+WHOLE_TEXTS: tuple[Targets | None, ...] = (*WHOLE, *PAIRS)
+"""Targets of whole texts and pairs of texts, which do not depend on how a text is divided into tokens."""
 FILE = "tokenizer.json"
 """File of a tokenizer."""
 MODEL = "model"

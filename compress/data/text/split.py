@@ -112,6 +112,14 @@ class TextSplit:
         for samples in bucketed_batches(form[IDS].lengths, batch_size, seed_of("order", seed, number)):
             yield self._batch(samples, form)._replace(views=torch.full_like(samples, view))
 
+    def at(self, samples: Tensor) -> Batch:
+        """These samples, in this order.
+
+        Args:
+            samples: Indices, int64 (R,), on the CPU.
+        """
+        return self._batch(samples, self.inputs)
+
     def _bytes(self, index: int) -> bytes:
         return b"".join(values.row(index).numpy().tobytes() for values in self.inputs.values())
 

@@ -167,6 +167,7 @@ class TokenDivergence(LossTerm):
     beta: float = Field(default=0.5, ge=0.0, le=1.0)
     top: int | None = Field(default=None, ge=1)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
+    aligns_tokens: ClassVar[bool] = True
     requires: ClassVar[tuple[Capability, ...]] = ("class_rows",)
 
     def per_sample(self, inputs: LossInputs) -> Tensor:

@@ -97,7 +97,8 @@ class RecipeTeacher(TeacherConfig):
             raise CompressError(msg)
         for index, teacher in enumerate(context.teachers):
             check_same_classes(teacher.spec.classes, candidate.spec.classes, gettext("teacher {index}", index=index))
-        return cached_teacher([teacher.network() for teacher in context.teachers], context, combine=self.combine, k=k)
+        networks = [teacher.network() for teacher in context.teachers]
+        return cached_teacher(networks, context, combine=self.combine, k=k, tokenizers=context.teacher_tokenizers)
 
 
 class ParentTeacher(TeacherConfig):

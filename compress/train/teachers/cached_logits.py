@@ -16,6 +16,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.data.batch import TARGET, Batch, Split, Tensors
+from compress.data.text.split import TextSplit
 from compress.tasks.base import Task
 from compress.train.distributed import resolve_device
 from compress.train.memory_format import to_device
@@ -47,6 +48,8 @@ class CachedTeacher(Teacher):
         device: Device of the teachers: `auto`, `cpu`, `cuda`, `mps`.
         reporter: Progress bar; None shows nothing.
         combine: Rule that combines the logits of several teachers.
+        own: For each teacher with a tokenizer of its own the same samples in its tokens, None for one without; empty where none
+            has one. Such a teacher gives logits only.
     """
 
     def __init__(  # each keyword is one setting of the teacher or of its cache
@@ -60,15 +63,18 @@ class CachedTeacher(Teacher):
         device: str = "auto",
         reporter: Reporter | None = None,
         combine: CombineRule = "mean",
+        own: Sequence[TextSplit | None] = (),
     ) -> None:
         self.teachers = tuple(teachers)
         self.split, self.task = split, task
+        self.own = tuple(own) or (None,) * len(self.teachers)
         self.combine_rule: CombineRule = combine
         self.k = cache.k
         self.key = key if combine == "mean" and self.k is None else f"{key} {combine} {self.k}"
         self.device = torch.device(resolve_device(device))
         self.reporter = reporter if reporter is not None else NullReporter()
-        identity = json.dumps([self.key, split.fingerprint, len(split)])
+        tokens = [each.fingerprint for each in self.own if each is not None]
+        identity = json.dumps([self.key, split.fingerprint, len(split), *tokens])
         self.folder = cache.path / f"logits-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
         self._views: dict[int, LogitShards] = {}
         self._copies: list[nn.Module] | None = None
@@ -174,7 +180,10 @@ class CachedTeacher(Teacher):
         Raises:
             TypeError: The task promises `fixed_rows`, and its rows are not in the order of the samples.
         """
-        rows = [rows_of(teacher, batch, self.task) for teacher in self.networks(batch.device)]
+        rows = [
+            rows_of(teacher, self._batch_for(index, batch), self.task)
+            for index, teacher in enumerate(self.networks(batch.device))
+        ]
         samples = rows[0].samples
         if samples is None or bool((samples[1:] < samples[:-1]).any()):
             msg = gettext("task {name} has `fixed_rows`, but its rows are not in the order of the samples", name=self.task.name)
@@ -185,5 +194,17 @@ class CachedTeacher(Teacher):
     @torch.no_grad()
     def _compute(self, batch: Batch) -> Tensor:
         """Logits of a batch, computed by copies of the teachers on the device of its inputs."""
-        logits = [distillable_rows(teacher, batch, self.task) for teacher in self.networks(batch.device)]
+        logits = [
+            distillable_rows(teacher, self._batch_for(index, batch), self.task)
+            for index, teacher in enumerate(self.networks(batch.device))
+        ]
         return self.combine(logits, batch.targets)
+
+    def _batch_for(self, index: int, batch: Batch) -> Batch:
+        """The batch in the tokens of a teacher."""
+        own = self.own[index]
+        if own is None:
+            return batch
+        assert batch.samples is not None  # noqa: S101  # samples of texts are numbered
+        read = own.at(batch.samples.cpu()).to(batch.device)
+        return batch._replace(inputs=read.inputs, targets={**batch.targets, **read.targets})

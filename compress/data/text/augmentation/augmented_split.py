@@ -132,8 +132,9 @@ def _with_copies(split: TextSplit, origin: TextOrigin, copies: Sequence[Copy]) -
     """The split with the copies after its samples."""
     table = _table(origin, copies)
     kind = origin.settings.columns.targets or "classes"
+    whole = _joined(origin.table, table)
     if isinstance(split, MaskedSplit):
-        return masked_split(_joined(origin.table, table), origin.tokenizer, origin.settings, len(split.forms))[0]
+        return masked_split(whole, origin.tokenizer, origin.settings, len(split.forms))[0]
     encodings = origin.tokenizer.encodings(table.texts, table.pairs)
     encoded = origin.tokenizer.pack(encodings)
     forms = {TYPES: encoded.types}
@@ -145,7 +146,9 @@ def _with_copies(split: TextSplit, origin: TextOrigin, copies: Sequence[Copy]) -
     else:
         of_copies = {name: _targets(each, copies) for name, each in split.targets.items() if isinstance(each, Tensor)}
     targets = {name: _join(each, of_copies[name]) for name, each in split.targets.items()}
-    return TextSplit(inputs, targets, [*split.texts, *table.texts])
+    joined = TextSplit(inputs, targets, [*split.texts, *table.texts])
+    joined.origin = origin._replace(table=whole)
+    return joined
 
 
 def _table(origin: TextOrigin, copies: Sequence[Copy]) -> TextTable:
