@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.core.budget import Budget
     from compress.data.interface import Data
+    from compress.data.text.tokenizer import TextTokenizer
     from compress.tasks.base import Task
     from compress.tasks.capability import Capability
 
@@ -108,6 +109,8 @@ class Context:
         onnx: Settings of the export.
         teachers: The trained teachers of the recipe; empty without teachers.
         teacher_files: Float ONNX file of each teacher, in the same order.
+        teacher_tokenizers: Tokenizer of each teacher, in the same order; None for that of the data. Empty for that of the data
+            for all.
         float_file: Float ONNX file of the last torch network of the chain, the parent of a quantized network; None
             if there is none yet.
         load_float_network: Loads the last torch network of the chain, whose export is `float_file`; None if there is
@@ -132,6 +135,7 @@ class Context:
     onnx: OnnxOptions = OnnxOptions()
     teachers: tuple[Candidate, ...] = ()
     teacher_files: tuple[Path, ...] = ()
+    teacher_tokenizers: tuple[TextTokenizer | None, ...] = ()
     float_file: Path | None = None
     load_float_network: Callable[[], nn.Module] | None = None
     torch_folder: Path | None = None
@@ -150,6 +154,7 @@ class Outcome:
     """Output of a stage. See `StageRecord` for the meaning of the fields after `candidate`.
 
     `training_set` is a distilled set in the folder of the stage, on which later stages train instead of the training images.
+    `trains_answers` is False after a stage that trained layers alone, whose network may not have learned its answers yet.
     """
 
     candidate: Candidate
@@ -162,6 +167,7 @@ class Outcome:
     curves: dict[str, Curve] = field(default_factory=dict)
     tables: Tables = field(default_factory=dict)
     training_set: Path | None = None
+    trains_answers: bool = True
 
 
 class Stage(FrozenModel):

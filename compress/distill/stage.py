@@ -152,7 +152,14 @@ class Distill(Stage, Training):
         notes = (*facts, *history.notes)
         if self._keeps_last(self.losses):
             notes = (*notes, Fact.of("train.last_weights_kept", epochs=history.epochs, metric=context.task.metric))
-        return Outcome(student, results=results, notes=notes, curves=curves, tables=tables)
+        return Outcome(
+            student,
+            results=results,
+            notes=notes,
+            curves=curves,
+            tables=tables,
+            trains_answers=not self._trains_layers_only(self.losses),
+        )
 
     def file_hashes(self, base: Path) -> dict[str, object]:
         """Hashes of the files that the teacher and the data of the stage depend on."""
@@ -190,8 +197,10 @@ class Distill(Stage, Training):
 
     def _keeps_last(self, terms: tuple[LossTerm, ...]) -> bool:
         """Whether the last weights are kept: no loss trains the outputs, so that the metric of the task says nothing."""
-        active = [term for term in terms if term.weight > 0]
-        return "keep" not in self.model_fields_set and all(term.trains_layers_only for term in active)
+        return "keep" not in self.model_fields_set and self._trains_layers_only(terms)
+
+    def _trains_layers_only(self, terms: tuple[LossTerm, ...]) -> bool:
+        return all(term.trains_layers_only for term in terms if term.weight > 0)
 
     def _fit(
         self, module: nn.Module, context: Context, label: str, terms: tuple[LossTerm, ...], teacher: Teacher | None

@@ -33,7 +33,7 @@ from compress.pipeline.compare_classes import compare_with
 from compress.pipeline.compare_groups import GROUPS, compare_groups
 from compress.pipeline.split_metrics import ONNX_RUNTIME, measure_control, measure_splits
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
-from compress.pipeline.useless_network import useless_warning, warnings_of_same_bytes
+from compress.pipeline.useless_network import untrained_answers, useless_warning, warnings_of_same_bytes
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
 from compress.tasks.flat_outputs import flat_outputs
@@ -162,7 +162,10 @@ def evaluate_outcome(
     before, against = _reference_scores(reference)
     metrics = evaluation.metrics | _drop(before, scores, task, against)
     control = measure_control(candidate, context, scores)
-    warnings = (*evaluation.warnings, *no_gain_warning(control, task.metric_info))
+    own = evaluation.warnings
+    if not outcome.trains_answers:
+        own = untrained_answers(own, evaluation.metrics[task.metric], task)
+    warnings = (*own, *no_gain_warning(control, task.metric_info))
     compared = compare_with(reference, evaluation.answers, context.data, task)
     results = evaluation.results | control
     rows, told = compare_groups(task.deciding, context.data.groups, before, scores, against)

@@ -9,7 +9,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.warned_check import check_of
-from compress.pipeline.review.invalid_metrics import USELESS
+from compress.pipeline.review.invalid_metrics import ANSWERS_NOT_TRAINED, USELESS
 from compress.pipeline.split_metrics import has_own_chance, permuted_names
 from compress.pipeline.verdict import is_chance
 from compress.tasks.classification import ACCURACY
@@ -49,6 +49,22 @@ def useless_warning(measured: SplitMetrics, classes: Sequence[str], task: Task) 
     if result.constant:
         return (Fact.of("pipeline.constant_outputs", label, samples=samples),)
     return () if has_own_chance(result, task, classes) else _input_not_used(measured, task)
+
+
+def untrained_answers(warnings: Sequence[Fact], value: Quantity, task: Task) -> tuple[Fact, ...]:
+    """Warnings on a network whose stage trained layers and not its answers: it cannot have learned them yet.
+
+    Args:
+        warnings: Of `useless_warning`, and others.
+        value: Its deciding metric.
+        task: The task.
+    """
+    codes = (*USELESS, "pipeline.input_use_unknown")
+    others = tuple(warning for warning in warnings if warning.code not in codes)
+    if len(others) == len(warnings):
+        return tuple(warnings)
+    label = gettext(task.metric_info.label)
+    return (*others, Fact.of(ANSWERS_NOT_TRAINED, label, value=value.value, unit=value.unit))
 
 
 def _input_not_used(measured: SplitMetrics, task: Task) -> tuple[Fact, ...]:

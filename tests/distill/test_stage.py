@@ -122,3 +122,11 @@ def test_losses_that_add_up_to_nothing_are_refused(losses):
 def test_the_stages_are_read_without_torch():
     code = "import sys, compress.distill.stage, compress.train.stage as s; s.Train(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("losses", "trains"), [(("hint",), False), (("hint", {"task": {"weight": 0.0}}), False), (("hint", "task"), True)]
+)
+def test_losses_on_layers_alone_do_not_train_the_answers(context, losses, trains):
+    named = tuple({loss: {}} if isinstance(loss, str) else loss for loss in losses)
+    assert Distill(**{**QUICK, "epochs": 1}, losses=named).run(candidate(), context).trains_answers is trains

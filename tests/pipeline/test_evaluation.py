@@ -137,6 +137,22 @@ def test_a_network_that_learned_nothing_is_named_and_fails_a_budget_on_size(
     assert evaluate_outcome(again, outcome, context, reference=None, unchanged=True).warnings == ()
 
 
+@pytest.mark.parametrize("bias", [1000.0, 0.0])
+def test_a_stage_that_trains_layers_alone_is_not_useless_and_meets_no_budget(eight_classes: Context, bias: float) -> None:
+    pending = PendingStage(1, "distill", "k", {}, NotImplemented, NotImplemented, NotImplemented)
+    eight_classes.folder.mkdir(exist_ok=True)
+    candidate = Candidate(eight_classes.data.spec, small_network(bias))
+    outcome = Outcome(candidate, trains_answers=False)
+    evaluation = evaluate_outcome(pending, outcome, eight_classes, reference=None, unchanged=False)
+    (warning,) = evaluation.warnings
+    assert warning.code == "pipeline.answers_not_trained"
+    assert warning.values["value"] == evaluation.metrics["accuracy"].value
+    manifest = {"form": "torch", "same": False, "files": {}, "spec": eight_classes.data.spec.model_dump(mode="json")}
+    (eight_classes.folder / "candidate.json").write_text(json.dumps(manifest))
+    output = output_of(evaluation, "distill", eight_classes.folder)
+    assert not reach_verdict(Budget(size_mb=100), [output], reference=None, task=Classification()).passed
+
+
 def test_the_classes_of_a_network_are_compared_with_those_of_the_reference(eight_classes: Context) -> None:
     first, second = small_network(0.0), small_network(2.0)
     evaluation = evaluated(first, eight_classes)

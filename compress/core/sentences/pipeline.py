@@ -65,6 +65,15 @@ def _at_chance(fact: Fact) -> str:
     )
 
 
+def _answers_not_trained(fact: Fact) -> str:
+    return gettext(
+        "this stage does not train the answers of the network: all its losses compare layers, so that its {subject} of {value} "
+        "says nothing; a later stage with other losses trains them",
+        subject=fact.subject,
+        value=format_value(number(fact.values, "value"), _unit(fact)),
+    )
+
+
 def _input_not_used(fact: Fact) -> str:
     unit = _unit(fact)
     low, high = number(fact.values, "low"), number(fact.values, "high")
@@ -102,6 +111,7 @@ SENTENCES: Sentences = {
         "the network predicts the class {subject!r} for all {samples} test samples, so it meets no limit on its accuracy"
     ),
     "pipeline.at_chance": _at_chance,
+    "pipeline.answers_not_trained": _answers_not_trained,
     "pipeline.constant_outputs": (
         "the network gives all {samples} test samples the same outputs, whatever its input: its {subject} means nothing"
     ),

@@ -35,7 +35,7 @@ from compress.pipeline.report.outline import (
     metric_of,
     sentence_start,
 )
-from compress.pipeline.report.sections import review_points
+from compress.pipeline.report.review_points import review_points
 from compress.pipeline.report.table import Cell, Notes, Table
 
 LIMITS, DEVICES, POINTS = 7, 5, 4

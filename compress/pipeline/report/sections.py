@@ -16,6 +16,7 @@ from compress.pipeline.report import class_tables, group_tables, reproduction_ta
 from compress.pipeline.report.device_tables import device_tables
 from compress.pipeline.report.length_tables import length_tables
 from compress.pipeline.report.outline import NOT_JUDGED, Pictures, Section, deciding_metric, is_budget_skipped
+from compress.pipeline.report.review_points import missing_stages, missing_title, review_points
 
 CHANGES = (
     "The change against the stage before is shown below each value; that of a latency is from one session that timed both in "
@@ -54,29 +55,6 @@ def verdict(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
         yield Section(gettext("Verdict"), paragraphs=(gettext(NOT_JUDGED),))
     elif limits := tables.verdict_table(record):
         yield Section(gettext("Verdict"), tables=(limits,))
-
-
-def review_points(record: RunRecord) -> tuple[str, ...]:
-    """Warnings of the run, each with its stage, and stages of the recipe that the record lacks."""
-    points = [(gettext("verdict"), render(note)) for note in (record.verdict.notes if record.verdict else ())]
-    points += [(gettext("Before and after"), text) for text in group_tables.group_points(record)]
-    points += [(missing_title(name), word("stages.missing.text")) for name in missing_stages(record)]
-    points += [(gettext("start"), render(warning)) for warning in record.warnings]
-    points += [(stage_title(stage), render(warning)) for stage in record.every_stage for warning in stage.warnings]
-    return tuple(gettext("{place}: {text}", place=place, text=text) for place, text in points)
-
-
-def missing_title(name: str) -> str:
-    """Title of a stage without a record."""
-    return gettext("{name}: {text}", name=name, text=word("stages.missing"))
-
-
-def missing_stages(record: RunRecord) -> tuple[str, ...]:
-    """Stages of the recipe without a record, as `3 · quantize`."""
-    stages = record.recipe.get("stages")
-    names = [next(iter(stage)) for stage in stages if isinstance(stage, dict) and stage] if isinstance(stages, list) else []
-    recorded = {stage.index for stage in record.stages}
-    return tuple(f"{index} · {name}" for index, name in enumerate(names, start=1) if index not in recorded)
 
 
 def points_for_review(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001

@@ -10,11 +10,14 @@ from compress.core.language import gettext
 from compress.core.record import Metric, Metrics, Quantity
 from compress.core.sentences.names import network_words
 
+ANSWERS_NOT_TRAINED = "pipeline.answers_not_trained"
+"""A network whose answers mean nothing because its stage did not train them."""
 USELESS = (
     "pipeline.one_class_for_all",
     "pipeline.at_chance",
     "pipeline.constant_outputs",
     "pipeline.input_not_used",
+    ANSWERS_NOT_TRAINED,
 )
 """Warnings on a network that has learned nothing, or lost it."""
 

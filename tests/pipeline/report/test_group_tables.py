@@ -8,7 +8,7 @@ import pytest
 from compress.core.run_record import RunRecord
 from compress.pipeline.compare_groups import GROUPS, compare_groups
 from compress.pipeline.report.group_tables import group_points, group_table
-from compress.pipeline.report.sections import review_points
+from compress.pipeline.report.review_points import review_points
 from compress.tasks.classification import Classification
 
 
