@@ -29,7 +29,7 @@ FIRST, USELESS_NETWORK, MISSED, OTHER, LAST = range(5)
 """Ranks: metrics are not valid, the network has learned nothing, a bound is missed, anything else, no limit on the metric."""
 
 
-class Point(NamedTuple):
+class ReviewPoint(NamedTuple):
     """A point for review.
 
     Attributes:
@@ -74,19 +74,19 @@ def rank_of(warning: Fact) -> int:
     return OTHER
 
 
-def _points(record: RunRecord) -> Iterator[Point]:
+def _points(record: RunRecord) -> Iterator[ReviewPoint]:
     for note in record.verdict.notes if record.verdict else ():
-        yield Point(gettext("verdict"), render(note), LAST)
+        yield ReviewPoint(gettext("verdict"), render(note), LAST)
     for text in group_points(record):
-        yield Point(gettext("Before and after"), text)
+        yield ReviewPoint(gettext("Before and after"), text)
     for name in missing_stages(record):
-        yield Point(missing_title(name), word("stages.missing.text"), FIRST)
+        yield ReviewPoint(missing_title(name), word("stages.missing.text"), FIRST)
     for warning in record.warnings:
-        yield Point(gettext("start"), render(warning), rank_of(warning))
+        yield ReviewPoint(gettext("start"), render(warning), rank_of(warning))
     for stage in record.every_stage:
         for warning in stage.warnings:
             if warning.code != ANSWERS_NOT_TRAINED or not _is_changed_after(record, stage.index):
-                yield Point(stage_title(stage), render(warning), rank_of(warning))
+                yield ReviewPoint(stage_title(stage), render(warning), rank_of(warning))
 
 
 def _is_changed_after(record: RunRecord, index: int) -> bool:
