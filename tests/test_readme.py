@@ -177,6 +177,7 @@ TEXTS = {
     "masked": "masked_language_model",
     "next": "causal_language_model",
     "vectors": "embedding",
+    "replies": "causal_language_model",
 }
 """Tasks of the examples of texts."""
 QUICK = ("labels", "age", "file")
@@ -204,6 +205,8 @@ def write_data(kind: str, folder: Path) -> None:
         from tests.test_text_chains import table
 
         header, rows = table(TEXTS[kind])
+        if kind == "replies":
+            header, rows = ["ask", "reply"], [(text, f"It says {text.split()[0]}.") for (text, *_) in rows]
         with (folder / place.removeprefix("csv:")).open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([header, *rows])
         return

@@ -45,6 +45,8 @@ class TextPreprocessing(FrozenModel):
         pad_id: Token that fills the shorter sequences of a batch.
         pairs: Whether a sample is two texts.
         kept: The tokens that were left of a larger vocabulary; None for a tokenizer as it was.
+        end_token: Name of the token that ends a text, of networks that write texts; None of others.
+        prompt: Text before and after a prompt, of networks that answer prompts; None of others.
     """
 
     kind: Literal["text"] = "text"
@@ -53,6 +55,8 @@ class TextPreprocessing(FrozenModel):
     pad_id: int = Field(default=0, ge=0)
     pairs: bool = False
     kept: KeptTokens | None = None
+    end_token: str | None = None
+    prompt: tuple[str, str] | None = None
 
 
 class NetworkSpec(FrozenModel):

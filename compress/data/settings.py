@@ -27,8 +27,10 @@ SMOKE_PIXELS = 32
 SMOKE_TOKENS = 32
 IMAGE_FIELDS = ("image_size", "channels", "augment", "samples", "views", "workers", "sizes", "mean", "std", "groups")
 """Fields without effect on texts."""
-TEXT_FIELDS = ("columns", "tokenizer", "lengths", "masking", "encoding")
+TEXT_FIELDS = ("columns", "tokenizer", "lengths", "masking", "encoding", "chat_template")
 """Fields without effect on other data."""
+NO_TEMPLATE = "none"
+"""`chat_template` for a response that follows its prompt."""
 
 
 class DataSettings(FrozenModel):
@@ -69,6 +71,9 @@ class DataSettings(FrozenModel):
         encoding: Character encoding of files with texts.
         groups: CSV file with the columns `file`, relative to the folder of the data, and `group`, such as a camera, for figures
             of each group of test images; for sources of image files. Texts have `columns: {group: NAME}`.
+        chat_template: How prompts, responses and conversations become one text: a template of Jinja, the path of a `.jinja`
+            file with one, or `none`, which writes a response after its prompt, on a new line unless the prompt ends in white
+            space. None is the template beside the tokenizer, and `none` where there is none.
     """
 
     source: str = "digits"
@@ -93,6 +98,7 @@ class DataSettings(FrozenModel):
     masking: Masking = Masking()
     encoding: str = "utf-8"
     groups: str | None = None
+    chat_template: str | None = None
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -109,6 +115,19 @@ class DataSettings(FrozenModel):
                 validation=self.validation,
                 test=self.test,
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _template_has_messages(self) -> Self:
+        if self.chat_template is not None and not self.columns.has_responses:
+            msg = gettext(
+                "data.chat_template is for prompts and conversations; name their columns: `columns: {prompt: question, "
+                "response: answer}`, or `columns: {messages: messages}`"
+            )
+            raise ValueError(msg)
+        if self.chat_template == NO_TEMPLATE and self.columns.messages is not None:
+            msg = gettext("data.chat_template: conversations need a template; leave `none` out, or give a template")
             raise ValueError(msg)
         return self
 
@@ -162,7 +181,10 @@ class DataSettings(FrozenModel):
 
     def _smoke_lengths(self) -> Lengths:
         """At most `SMOKE_TOKENS` tokens."""
-        return Lengths(typical=min(self.lengths.typical, SMOKE_TOKENS), most=min(self.lengths.most, SMOKE_TOKENS))
+        most, prompt = min(self.lengths.most, SMOKE_TOKENS), self.lengths.prompt
+        return Lengths(
+            typical=min(self.lengths.typical, most), most=most, prompt=None if prompt is None else min(prompt, most // 2)
+        )
 
     def _smoke_size(self) -> int | Size:
         """At most `SMOKE_PIXELS` a side; sides that differ are multiples of 8, in about the same ratio."""

@@ -21,6 +21,13 @@ def preprocess(texts):
 
 '''
 
+WRITES = """END = {end}
+BEFORE, AFTER = {before}, {after}  # text around a prompt
+
+
+"""
+"""Constants of networks that write texts."""
+
 
 def text_preprocessing(spec: NetworkSpec, text: TextPreprocessing) -> tuple[str, str]:
     """What is given on the command line, and the source of `preprocess`.
@@ -31,4 +38,8 @@ def text_preprocessing(spec: NetworkSpec, text: TextPreprocessing) -> tuple[str,
     """
     second = " and the text beside it" if text.pairs else ""
     about = TEXT_INPUT.format(pair=second, most=text.max_length)
-    return about, TEXT.format(inputs=json.dumps([tensor.name for tensor in spec.signature.inputs]))
+    body = TEXT.format(inputs=json.dumps([tensor.name for tensor in spec.signature.inputs]))
+    if text.end_token is not None:
+        before, after = text.prompt or ("", "")
+        body += WRITES.format(end=json.dumps(text.end_token), before=json.dumps(before), after=json.dumps(after))
+    return about, body

@@ -19,6 +19,7 @@ Capability = Literal[
     "image_input",
     "box_targets",
     "postprocessing",
+    "writes_text",
 ]
 """Capability of a task that a method may require, see `CAPABILITIES`."""
 
@@ -36,6 +37,7 @@ CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
         "image_input": "one image (C, H, W) as input, normalised per channel",
         "box_targets": "boxes of objects as targets",
         "postprocessing": "results that are computed from the outputs, such as non-maximum suppression of boxes",
+        "writes_text": "texts that a network writes, one token after the other",
     }
 )
 """Capabilities with their meaning."""

@@ -15,6 +15,12 @@ SENTENCES: Sentences = {
         + (gettext("; sizes of free axes are assumed: {sizes}", sizes=fact.values["sizes"]) if fact.values["sizes"] else "")
     ),
     "data.texts_cut": "{count} of {texts} {subject} texts are longer than {most} tokens, and are cut there",
+    "data.prompts_cut": (
+        "{count} of {texts} {subject} prompts are too long for {most} tokens with their response, and lose their beginning"
+    ),
+    "data.responses_cut": (
+        "{count} of {texts} {subject} responses are too long for {most} tokens with their prompt, and lose their end"
+    ),
     "data.texts_augmented": lambda fact: (
         gettext(
             "{copies} changed copies of {texts} training texts were made by {methods}; {left_out} more were equal to others, "

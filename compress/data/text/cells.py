@@ -43,3 +43,15 @@ class Answer(NamedTuple):
 
     text: str
     start: int
+
+
+class Message(NamedTuple):
+    """A message of a conversation.
+
+    Attributes:
+        role: Who wrote it: `system`, `user`, `assistant`, or another role that the chat template knows.
+        content: Its text.
+    """
+
+    role: str
+    content: str

@@ -6,6 +6,7 @@ train, validation, test ──► tokenizer (read, or trained on train) ──�
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,11 @@ from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, Tenso
 from compress.data.batch import SPLITS, TARGET, Split
 from compress.data.settings import DataSettings, DataSource
 from compress.data.split_checks import find_copies, find_missing_classes
+from compress.data.text.chat_template import TEMPLATE_FILE, chosen_template
 from compress.data.text.origin import TextOrigin
+from compress.data.text.packing import end_token
 from compress.data.text.ragged import Ragged
+from compress.data.text.responses import around_prompt
 from compress.data.text.settings import FILE, WHOLE, Columns, PrunedTokenizer, TrainedTokenizer
 from compress.data.text.split import IDS, MASK, TYPES, TextSplit
 from compress.data.text.table import TextTable
@@ -66,10 +70,19 @@ def encode_tables(
     _check_has_targets(tables[0], settings)
     _check_counts(tables, settings.source)
     tokenizer = tokenizer or make_tokenizer(settings, tables[0], origin.base)
+    if settings.columns.has_responses:
+        tokenizer = _with_template(tokenizer, settings, origin.base)
     if (made := task_splits(tables, tokenizer, settings)) is not None:
         return EncodedTables(tokenizer, made.encoded, (), made.classes, made)
     tokens = [tokenizer.encode(table.texts, table.pairs) for table in tables]
     return EncodedTables(tokenizer, tokens, *_targets(tables, settings.columns))
+
+
+def _with_template(tokenizer: TextTokenizer, settings: DataSettings, base: Path) -> TextTokenizer:
+    """The tokenizer with the template that the settings choose."""
+    end = str(tokenizer.tokenizer.id_to_token(end_token(tokenizer)))
+    tokens = {"eos_token": end, "bos_token": "", **tokenizer.tokens}
+    return replace(tokenizer, chat=chosen_template(settings, tokenizer.chat, tokens, base))
 
 
 def _check_has_targets(train: TextTable, settings: DataSettings) -> None:
@@ -157,12 +170,16 @@ def assemble(tables: Sequence[TextTable], encoded: EncodedTables, settings: Data
     facts = (
         *_unlabelled_fact(tables[0], settings),
         *_length_facts(tokens, tokenizer),
+        *(() if made is None else made.facts),
         *find_copies(*splits),
         *find_missing_classes(judged, classes),
     )
     has_second = tables[0].pairs is not None if made is None else made.has_second
     spec = text_spec(tokenizer, settings, classes, pairs=pairs, has_second=has_second)
-    return TextParts(spec, splits, facts, {FILE: tokenizer.file})
+    files = {FILE: tokenizer.file}
+    if settings.columns.has_responses and tokenizer.chat is not None:
+        files[TEMPLATE_FILE] = tokenizer.chat.text.encode()
+    return TextParts(spec, splits, facts, files)
 
 
 def text_spec(
@@ -185,8 +202,15 @@ def text_spec(
     if pairs:
         inputs.append(TensorSpec(name=TYPES, dtype="int64", shape=shape, values=(0, 1)))
     sizes = {SEQUENCE: AxisSizes(1, min(settings.lengths.typical, most), most)}
+    writes = settings.columns.targets == "next"
     text = TextPreprocessing(
-        tokenizer=tokenizer.sha256, max_length=most, pad_id=tokenizer.pad_id, pairs=has_second, kept=tokenizer.kept
+        tokenizer=tokenizer.sha256,
+        max_length=most,
+        pad_id=tokenizer.pad_id,
+        pairs=has_second,
+        kept=tokenizer.kept,
+        end_token=str(tokenizer.tokenizer.id_to_token(end_token(tokenizer))) if writes else None,
+        prompt=around_prompt(tokenizer, tokenizer.chat) if settings.columns.has_responses else None,
     )
     return NetworkSpec(signature=Signature(inputs=tuple(inputs), sizes=sizes), classes=tuple(classes), preprocessing=text)
 

@@ -12,6 +12,7 @@ from compress.core.language import gettext
 from compress.core.user_path import user_path
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.text.files import table_files
+from compress.data.text.chat_template import TEMPLATE_FILE, template_file
 from compress.data.text.settings import FILE
 
 
@@ -32,6 +33,8 @@ def text_fingerprint(settings: DataSettings, origin: DataSource) -> dict[str, ob
         parts["files"] = {
             str(file.relative_to(origin.path.parent)): _hash(file) for file in table_files(origin.path, origin.name)
         }
+    if (template := template_file(settings, origin.base)) is not None:
+        parts["chat_template"] = _hash(template)
     if (source := settings.tokenizer_source) is not None:
         parts["tokenizer"] = {file.name: _hash(file) for file in tokenizer_files(source, origin.base)}
     return parts
@@ -47,7 +50,7 @@ def tokenizer_files(source: str, base: Path) -> tuple[Path, ...]:
     path = user_path(source, base)
     if path.is_file():
         return (path,)
-    names = (FILE, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "config.json")
+    names = (FILE, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "config.json", TEMPLATE_FILE)
     return tuple(path / name for name in names if (path / name).is_file())
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
+
+if TYPE_CHECKING:
+    from compress.tasks.capability import Capability
 
 ENDS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "</s>", "<eos>", "[SEP]")
 """Names of the token that ends a text, where the tokenizer's files name none, in the order of preference."""
@@ -40,6 +44,10 @@ class Columns(FrozenModel):
         group: Name of the column with the group of each text, such as its dialect or source; the report shows the metric of
             each group of the test split. None for no groups.
         separator: Separator of the classes of a sample in one column, for `labels`.
+        prompt: Of `next`: name of the column of prompts, with `response`; loss and metrics are of the responses alone.
+        response: Name of the column of responses.
+        messages: Of `next`: name of a column of conversations in place of both, each a list of `{role: …, content: …}`; loss
+            and metrics are of the messages of the role `assistant` alone.
     """
 
     text: str = "text"
@@ -48,6 +56,39 @@ class Columns(FrozenModel):
     targets: Targets | None = None
     group: str | None = None
     separator: str = Field(default=",", min_length=1)
+    prompt: str | None = None
+    response: str | None = None
+    messages: str | None = None
+
+    @property
+    def has_responses(self) -> bool:
+        """Whether a sample is a prompt with a response, or a conversation."""
+        return self.prompt is not None or self.messages is not None
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """What the task must have for the columns that are named."""
+        return {name: ("writes_text",) for name in ("prompt", "messages") if getattr(self, name) is not None}
+
+    @model_validator(mode="after")
+    def _has_both(self) -> Self:
+        if (self.prompt is None) != (self.response is None):
+            given, other = ("prompt", "response") if self.response is None else ("response", "prompt")
+            msg = gettext(
+                "columns: {given} is named, and {other} is not; name both: `columns: {{prompt: question, response: answer}}`",
+                given=given,
+                other=other,
+            )
+            raise ValueError(msg)
+        if self.prompt is not None and self.messages is not None:
+            msg = gettext(
+                "columns: a sample is a prompt with a response, or a conversation; name `prompt` and `response`, or `messages`"
+            )
+            raise ValueError(msg)
+        if self.has_responses and self.text_pair is not None:
+            msg = gettext("columns: text_pair has no effect on prompts and conversations; leave it out")
+            raise ValueError(msg)
+        return self
 
 
 class TrainedTokenizer(FrozenModel):
@@ -97,14 +138,27 @@ class Lengths(FrozenModel):
         typical: Length that is served most; of examples, timings and estimates.
         most: Longest sequence; longer ones are cut. Of `next`: length of the blocks that texts are packed into.
         stride: Of `answers`: tokens that two windows of a longer text share; None cuts the text in place of windows.
+        prompt: Of prompts: longest one in tokens. None leaves a prompt what its response does not need, and at least half of
+            `most`.
+        overlong: Of prompts and responses that do not fit: `cut` the beginning of the prompt, and the end of the response, or
+            `refuse` them.
     """
 
     typical: int = Field(default=64, ge=1, le=1_000_000)
     most: int = Field(default=512, ge=2, le=1_000_000)
     stride: int | None = Field(default=None, ge=1)
+    prompt: int | None = Field(default=None, ge=1)
+    overlong: Literal["cut", "refuse"] = "cut"
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
+        if self.prompt is not None and self.prompt >= self.most:
+            msg = gettext(
+                "lengths: prompt {prompt} leaves no room for a response in most {most}; lower `prompt`, or raise `most`",
+                prompt=self.prompt,
+                most=self.most,
+            )
+            raise ValueError(msg)
         if self.typical > self.most:
             msg = gettext(
                 "lengths: typical {typical} is above most {most}; lower `typical`, or raise `most`",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from compress.core.errors import DataError
+from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.data.batch import SPLITS, TARGET
 from compress.data.settings import DataSettings
@@ -17,6 +18,7 @@ from compress.data.text.masking import MaskRule
 from compress.data.text.packing import packed_split
 from compress.data.text.pair_split import PairSplit
 from compress.data.text.ragged import Ragged
+from compress.data.text.responses import response_split
 from compress.data.text.split import IDS, TYPES, TextSplit
 from compress.data.text.table import TextTable
 from compress.data.text.tag_targets import tag_names, tag_targets
@@ -35,12 +37,14 @@ class TaskSplits(NamedTuple):
         encoded: Their token numbers.
         classes: Names of the classes.
         has_second: Whether a sample of the network is two texts.
+        facts: About the samples.
     """
 
     splits: Sequence[TextSplit]
     encoded: Sequence[Encoded]
     classes: tuple[str, ...] = ()
     has_second: bool = False
+    facts: tuple[Fact, ...] = ()
 
 
 Maker = Callable[[Sequence[TextTable], TextTokenizer, DataSettings], TaskSplits]
@@ -147,6 +151,13 @@ def _next(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataS
     if settings.columns.text_pair is not None:
         msg = gettext("a causal language model reads single texts; leave `columns: {text_pair: …}` out")
         raise DataError(msg)
+    if settings.columns.has_responses:
+        found = [
+            response_split(table, tokenizer, settings.lengths, tokenizer.chat, name)
+            for name, table in zip(SPLITS, tables, strict=True)
+        ]
+        facts = tuple(fact for each in found for fact in each.facts)
+        return TaskSplits([each.split for each in found], [each.encoded for each in found], facts=facts)
     length = min(settings.lengths.most, tokenizer.max_length)
     made = [packed_split(table.texts, tokenizer, length, name) for name, table in zip(SPLITS, tables, strict=True)]
     splits, encoded = zip(*made, strict=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from compress.core.kept_tokens import KeptTokens
+from compress.data.text.chat_template import ChatTemplate
 from compress.data.text.prune_vocabulary import prune_vocabulary
 from compress.data.text.ragged import Ragged
 
@@ -45,6 +47,8 @@ class TextTokenizer:
         has_pad: Whether that is a token for this purpose, and not any token that the attention mask hides.
         kept: The tokens that were left of a larger vocabulary; None for all.
         end_token: Name of the token that ends a text, where its files name one.
+        chat: How a conversation becomes one text; None without a template.
+        tokens: Special tokens by name, such as `bos_token`, that its files name.
     """
 
     tokenizer: Tokenizer
@@ -53,6 +57,8 @@ class TextTokenizer:
     has_pad: bool = True
     kept: KeptTokens | None = None
     end_token: str | None = None
+    chat: ChatTemplate | None = None
+    tokens: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, max_length: int, pad: str | None, end: str | None = None) -> TextTokenizer:
@@ -73,6 +79,11 @@ class TextTokenizer:
         """The tokenizer without the tokens that texts do not use, see `prune_vocabulary`."""
         tokenizer, kept = prune_vocabulary(self.tokenizer, texts)
         return replace(self, tokenizer=tokenizer, pad_id=int((tokenizer.padding or {}).get("pad_id", 0)), kept=kept)
+
+    @cached_property
+    def special_ids(self) -> list[int]:
+        """Numbers of the special tokens."""
+        return [number for number, token in self.tokenizer.get_added_tokens_decoder().items() if token.special]
 
     @property
     def vocabulary(self) -> int:
@@ -130,6 +141,16 @@ class TextTokenizer:
             if limits is not None:
                 self.tokenizer.enable_truncation(**limits)
 
+    def plain_encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """As `encodings` of single texts, which are not cut and get no special tokens but those that they spell out."""
+        limits = self.tokenizer.truncation
+        self.tokenizer.no_truncation()
+        try:
+            return self._without_padding(list(texts), add_special=False)
+        finally:
+            if limits is not None:
+                self.tokenizer.enable_truncation(**limits)
+
     def pack(self, encodings: Sequence[Encoding], *, cut: int | None = None) -> Encoded:
         """Token numbers of `encodings`.
 
@@ -143,10 +164,10 @@ class TextTokenizer:
         over = sum(bool(encoding.overflowing) for encoding in encodings) if cut is None else cut
         return Encoded(Ragged.of(ids, self.pad_id), Ragged.of(types), over, empty)
 
-    def _without_padding(self, inputs: list[str] | list[tuple[str, str]]) -> list[Encoding]:
+    def _without_padding(self, inputs: list[str] | list[tuple[str, str]], *, add_special: bool = True) -> list[Encoding]:
         padding = self.tokenizer.padding or {}
         self.tokenizer.no_padding()
         try:
-            return list(self.tokenizer.encode_batch(inputs))
+            return list(self.tokenizer.encode_batch(inputs, add_special_tokens=add_special))
         finally:
             self.tokenizer.enable_padding(**padding)

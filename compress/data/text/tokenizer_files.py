@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.core.errors import DataError, MissingPackageError, message_line
 from compress.core.language import gettext
 from compress.core.user_path import user_path
+from compress.data.text.chat_template import ChatTemplate, named_template, template_of
 from compress.data.text.settings import FILE
 from compress.data.text.tokenizer import TextTokenizer
 
@@ -98,14 +100,19 @@ def _from_hub(name: str, path: Path, most: int) -> TextTokenizer:
         raise _missing(path, gettext("its tokenizer has no fast form"))
     most = min(most, loaded.model_max_length)
     pad = pad_token(loaded.backend_tokenizer, loaded.pad_token)
-    return TextTokenizer.of(loaded.backend_tokenizer, most, pad, loaded.eos_token)
+    found = TextTokenizer.of(loaded.backend_tokenizer, most, pad, loaded.eos_token)
+    tokens = {key: token for key, token in loaded.special_tokens_map.items() if isinstance(token, str)}
+    template = named_template(loaded.chat_template)
+    return replace(found, tokens=tokens, chat=None if template is None else ChatTemplate(template, tokens, name))
 
 
 def _configured(tokenizer: Tokenizer, config: dict[str, object], folder: Path, most: int) -> TextTokenizer:
     config = {**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json"), **config}
     pad, end = (_named(config.get(key)) for key in ("pad_token", "eos_token"))
     positions = _positions(_json(folder / "config.json"))
-    return TextTokenizer.of(tokenizer, min(most, positions or most), pad_token(tokenizer, pad), end)
+    tokens = {key: name for key, token in config.items() if key.endswith("_token") and (name := _named(token)) is not None}
+    found = TextTokenizer.of(tokenizer, min(most, positions or most), pad_token(tokenizer, pad), end)
+    return replace(found, tokens=tokens, chat=template_of(config, folder, tokens))
 
 
 def _named(token: object) -> str | None:

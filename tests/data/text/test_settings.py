@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from compress.core.errors import DataError
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
-from compress.data.text.settings import Lengths
+from compress.data.text.settings import Columns, Lengths
 
 
 def test_typical_length_is_at_most_the_longest():
@@ -27,3 +27,25 @@ def test_a_smoke_run_has_short_texts():
     small = DataSettings(source="python_docs").smoke()
     assert (small.lengths.typical, small.lengths.most, small.limit) == (32, 32, 96)
     assert small.misplaced == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "fault"),
+    [
+        ({"prompt": "q"}, "response is not; name both"),
+        ({"response": "a"}, "prompt is not; name both"),
+        ({"prompt": "q", "response": "a", "messages": "m"}, "name `prompt` and `response`, or `messages`"),
+        ({"messages": "m", "text_pair": "t"}, "text_pair has no effect"),
+    ],
+)
+def test_columns_of_prompts_are_complete_and_alone(columns, fault):
+    with pytest.raises(ValueError, match=fault):
+        Columns(**columns)
+    assert Columns(prompt="q", response="a").has_responses
+    assert not Columns().has_responses
+
+
+def test_a_prompt_leaves_room_for_a_response():
+    assert Lengths(most=512, prompt=500).prompt == 500
+    with pytest.raises(ValueError, match="prompt 512 leaves no room for a response in most 512"):
+        Lengths(most=512, prompt=512)

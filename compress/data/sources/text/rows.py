@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from compress.core.errors import DataError, nearest
 from compress.core.language import gettext
+from compress.data.sources.text.conversations import messages_in
 from compress.data.sources.text.parts_of_texts import answers_in, tagged_text
 from compress.data.text.settings import Columns
 from compress.data.text.table import Cell, TextTable
@@ -43,8 +44,8 @@ def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place:
         raise DataError(msg)
     return TextTable(
         table["texts"],  # type: ignore[arg-type]
-        table["pairs"] if columns.text_pair is not None else None,  # type: ignore[arg-type]
-        table["targets"] if targets else None,  # type: ignore[arg-type]
+        table["pairs"] if columns.text_pair is not None or columns.response is not None else None,  # type: ignore[arg-type]
+        table["targets"] if targets or columns.messages is not None else None,  # type: ignore[arg-type]
         origin,
         () if columns.group is None else members,
     )
@@ -52,6 +53,12 @@ def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place:
 
 def _sample(cells: Mapping[str, object], columns: Columns, targets: Sequence[str], where: str) -> tuple[str, str | None, Cell]:
     """First text, second text and target of a row."""
+    if columns.messages is not None:
+        messages = messages_in(cells.get(columns.messages), columns.messages, where)
+        return "\n".join(message.content for message in messages), None, messages
+    if columns.prompt is not None and columns.response is not None:
+        prompt, response = (_text(cells.get(name), name, where) for name in (columns.prompt, columns.response))
+        return prompt, response, None
     if columns.targets == "tags":
         text, tags = tagged_text(cells.get(columns.text), cells.get(targets[0]) if targets else None, where)
         return text, None, tags
@@ -74,7 +81,8 @@ def _check_columns(names: Sequence[str], columns: Columns, place: str) -> tuple[
     is_missing = "target" not in columns.model_fields_set and targets == ("target",) and "target" not in names
     if is_missing or columns.targets in ("masked", "next", "matching"):
         targets = ()
-    for name in filter(None, (columns.text, columns.text_pair, columns.group, *targets)):
+    texts = (columns.prompt, columns.response, columns.messages) if columns.has_responses else (columns.text, columns.text_pair)
+    for name in filter(None, (*texts, columns.group, *targets)):
         if name not in names:
             msg = gettext(
                 "{place} has no column {name!r}: {hint}; name the columns in the recipe, such as "
