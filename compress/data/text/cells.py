@@ -45,7 +45,7 @@ class Answer(NamedTuple):
     start: int
 
 
-class Message(NamedTuple):
+class ChatMessage(NamedTuple):
     """A message of a conversation.
 
     Attributes:

@@ -19,7 +19,7 @@ from compress.core.errors import DataError, message_line
 from compress.core.language import gettext
 from compress.core.user_path import user_path
 from compress.data.settings import NO_TEMPLATE, DataSettings
-from compress.data.text.cells import Message
+from compress.data.text.cells import ChatMessage
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -61,7 +61,7 @@ class ChatTemplate:
         except TemplateError as error:
             raise self._fault(error) from error
 
-    def render(self, messages: Sequence[Message], *, to_answer: bool = False) -> str:
+    def render(self, messages: Sequence[ChatMessage], *, to_answer: bool = False) -> str:
         """A conversation as one text.
 
         Args:
@@ -90,7 +90,7 @@ class ChatTemplate:
             )
         )
 
-    def segments(self, messages: Sequence[Message], where: str) -> list[tuple[str, bool]]:
+    def segments(self, messages: Sequence[ChatMessage], where: str) -> list[tuple[str, bool]]:
         """A conversation in parts, each with whether the role `assistant` wrote it.
 
         Args:

@@ -21,7 +21,7 @@ from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.data.batch import BYTES, TARGET, UNLABELLED
-from compress.data.text.cells import Message
+from compress.data.text.cells import ChatMessage
 from compress.data.text.chat_template import ASSISTANT, USER, ChatTemplate
 from compress.data.text.packing import end_token, token_sizes
 from compress.data.text.ragged import Ragged
@@ -120,7 +120,7 @@ def around_prompt(tokenizer: TextTokenizer, template: ChatTemplate | None) -> tu
     """
     if template is None:
         return "", "\n"
-    before, _, after = template.render([Message(USER, EXAMPLE_PROMPT)], to_answer=True).partition(EXAMPLE_PROMPT)
+    before, _, after = template.render([ChatMessage(USER, EXAMPLE_PROMPT)], to_answer=True).partition(EXAMPLE_PROMPT)
     for number in leading_tokens(tokenizer):
         before = before.removeprefix(str(tokenizer.tokenizer.id_to_token(int(number))))
     return before, after
@@ -155,7 +155,7 @@ def leading_tokens(tokenizer: TextTokenizer) -> Ints:
 
 def _segments(table: TextTable, row: int, template: ChatTemplate | None) -> Segments:
     if table.pairs is None:
-        messages = [each for each in table.targets[row] or () if isinstance(each, Message)] if table.targets else []  # type: ignore[union-attr]
+        messages = [each for each in table.targets[row] or () if isinstance(each, ChatMessage)] if table.targets else []  # type: ignore[union-attr]
         if template is None:
             msg = gettext(
                 "the tokenizer has no chat template, which conversations need; give one as data.chat_template, the path of a "
@@ -166,7 +166,7 @@ def _segments(table: TextTable, row: int, template: ChatTemplate | None) -> Segm
         return template.segments(messages, table.name(row))
     prompt, response = table.texts[row], table.pairs[row]
     if template is not None:
-        return template.segments([Message(USER, prompt), Message(ASSISTANT, response)], table.name(row))
+        return template.segments([ChatMessage(USER, prompt), ChatMessage(ASSISTANT, response)], table.name(row))
     return [(prompt if prompt[-1:].isspace() else f"{prompt}\n", False), (response, True)]
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from compress.data.stratified import Indices, balanced_subset, divide_splits, stratified_hold_out
-from compress.data.text.cells import Answer, LabelledSpan, Message, TaggedWord
+from compress.data.text.cells import Answer, ChatMessage, LabelledSpan, TaggedWord
 
-Parts = Sequence[TaggedWord] | Sequence[LabelledSpan] | Sequence[Answer] | Sequence[Message]
+Parts = Sequence[TaggedWord] | Sequence[LabelledSpan] | Sequence[Answer] | Sequence[ChatMessage]
 Cell = str | float | Sequence[str] | Sequence[float] | Parts | None
 """Target of a text: a class, a value, several of either, parts of the text, or none."""
 

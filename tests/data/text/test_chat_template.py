@@ -6,7 +6,7 @@ import pytest
 
 from compress.core.errors import DataError
 from compress.data.settings import DataSettings
-from compress.data.text.cells import Message
+from compress.data.text.cells import ChatMessage
 from compress.data.text.chat_template import ChatTemplate, chosen_template, named_template, template_file, template_of
 from compress.data.text.settings import Columns
 
@@ -14,7 +14,12 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
     "{% endfor %}\n{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-TALK = [Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "And?"), Message("assistant", "Bye")]
+TALK = [
+    ChatMessage("user", "Hi"),
+    ChatMessage("assistant", "Hello"),
+    ChatMessage("user", "And?"),
+    ChatMessage("assistant", "Bye"),
+]
 
 
 def test_it_renders_what_transformers_renders():
@@ -26,7 +31,7 @@ def test_it_renders_what_transformers_renders():
 
 
 def test_segments_join_to_the_whole_text_and_mark_what_the_assistant_wrote():
-    parts = ChatTemplate(CHATML).segments([*TALK, Message("user", "left out")], "row 1")
+    parts = ChatTemplate(CHATML).segments([*TALK, ChatMessage("user", "left out")], "row 1")
     assert "".join(text for text, _ in parts) == ChatTemplate(CHATML).render(TALK)
     assert [text for text, is_response in parts if is_response] == ["Hello<|im_end|>\n", "Bye<|im_end|>\n"]
 

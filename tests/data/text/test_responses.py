@@ -11,7 +11,7 @@ from compress.core.errors import DataError
 from compress.data.batch import BYTES, TARGET
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
-from compress.data.text.cells import Message
+from compress.data.text.cells import ChatMessage
 from compress.data.text.chat_template import ChatTemplate
 from compress.data.text.packing import end_token
 from compress.data.text.responses import around_prompt, fitted, response_split
@@ -71,7 +71,15 @@ def test_a_template_writes_the_prompt_and_its_end_is_learned():
     end = made.tokenizer.token_to_id("<|end|>")
     table = TextTable(
         ["", ""],
-        targets=[[Message("user", "hi"), Message("assistant", "red"), Message("user", "so"), Message("assistant", "big")]] * 2,
+        targets=[
+            [
+                ChatMessage("user", "hi"),
+                ChatMessage("assistant", "red"),
+                ChatMessage("user", "so"),
+                ChatMessage("assistant", "big"),
+            ]
+        ]
+        * 2,
     )
     found, rows = samples(made, closed, table=table)
     ids, target, size = rows[0]

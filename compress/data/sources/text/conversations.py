@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from compress.core.errors import DataError
 from compress.core.language import gettext
-from compress.data.text.cells import Message
+from compress.data.text.cells import ChatMessage
 
 EXAMPLE = '[{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]'
 
 
-def messages_in(cell: object, column: str, where: str) -> list[Message]:
+def messages_in(cell: object, column: str, where: str) -> list[ChatMessage]:
     """The messages of a cell.
 
     Args:
@@ -30,7 +30,7 @@ def messages_in(cell: object, column: str, where: str) -> list[Message]:
         except ValueError:
             value = None
     if isinstance(value, list) and value and all(_is_message(each) for each in value):
-        return [Message(each["role"], each.get("content") or "") for each in value]
+        return [ChatMessage(each["role"], each.get("content") or "") for each in value]
     msg = gettext(
         "{where}: the column {column} holds no conversation: {cell}; write {example}",
         where=where,
