@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _WHERE = {
+    "Merge": "compress.merge.stage",
     "Substitute": "compress.substitute.stage",
     "Budget": "compress.core.budget",
     "Candidate": "compress.core.stage",

@@ -37,6 +37,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("stage", "prune", "compress.prune.stage:Prune", "Fang et al. 2023, DepGraph, arXiv:2301.12900"),
     Entry("stage", "substitute", "compress.substitute.stage:Substitute",
           "EfficientNet-Lite, -EdgeTPU; Howard et al. 2019, arXiv:1905.02244"),
+    Entry("stage", "merge", "compress.merge.stage:Merge", "Wortsman et al. 2022, model soups, arXiv:2203.05482"),
     Entry("stage", "quantize", "compress.quantize.stage:Quantize", "Jacob et al. 2018, arXiv:1712.05877"),
     Entry("stage", "export", "compress.export.stage:Export", "ONNX specification"),
     Entry("stage", "profile", "compress.profile.stage:Profile", "MLPerf Inference rules"),
@@ -275,6 +276,14 @@ ENTRIES: tuple[Entry, ...] = (
           "Wang et al. 2021, GReg-1, arXiv:2012.09243", {"grows": True}),
     Entry("penalty", "greg2", "compress.prune.sparse_training.greg:greg2",
           "Wang et al. 2021, GReg-2, arXiv:2012.09243", {"grows": True, "picks": True}),
+
+    Entry("merge", "average", "compress.merge.methods.average:Average", "Wortsman et al. 2022, arXiv:2203.05482"),
+    Entry("merge", "cocktail", "compress.merge.methods.cocktail:Cocktail", "Xiao et al. 2023, LM-Cocktail, arXiv:2311.13534"),
+    Entry("merge", "task_arithmetic", "compress.merge.methods.task_arithmetic:TaskArithmetic",
+          "Ilharco et al. 2023, arXiv:2212.04089"),
+    Entry("merge", "ties", "compress.merge.methods.ties:Ties", "Yadav et al. 2023, arXiv:2306.01708"),
+    Entry("merge", "dare", "compress.merge.methods.dare:Dare", "Yu et al. 2024, arXiv:2311.03099"),
+    Entry("merge", "slerp", "compress.merge.methods.slerp:Slerp", "Shoemake 1985, Animating rotation with quaternion curves"),
 
     Entry("kernel", "least_squares", "compress.substitute.depthwise:least_squares", "least-squares fit of the old response"),
     Entry("kernel", "crop", "compress.substitute.depthwise:scaled_center_crop", "scaled centre of the old kernel"),

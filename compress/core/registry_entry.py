@@ -34,6 +34,7 @@ FAMILIES: Mapping[str, str] = {
     "schedule": "a schedule of the removed fraction",
     "block_score": "the order in which blocks and layers are dropped",
     "penalty": "a regularizer before the first pruning step",
+    "merge": "a way to merge networks of one architecture",
     "kernel": "initial weights of a shrunk depthwise convolution",
     "range": "an estimator of activation ranges",
     "rounding": "a rounding of weights to integers",

@@ -13,6 +13,7 @@ from compress.core.sentences import (
     data,
     dataset_distillation,
     export,
+    merge,
     models,
     pipeline,
     profile,
@@ -26,8 +27,8 @@ from compress.core.sentences import (
 from compress.core.sentences.table import Sentence, Sentences
 
 ROOMS = (
-    backends, data, dataset_distillation, export, models, pipeline, profile, prune, quantize, quantize_ptq,
-    substitute, tasks, train,
+    backends, data, dataset_distillation, export, merge, models, pipeline, profile, prune, quantize,
+    quantize_ptq, substitute, tasks, train,
 )  # fmt: skip
 SENTENCES: Sentences = {TEXT: "{text}", SKIPPED: "{reason}"}
 SUBJECTS: Sentences = {}

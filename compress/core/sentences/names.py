@@ -48,6 +48,7 @@ TABLES: Mapping[str, str] = {
     "layers_in_int8": "Layers in int8",
     "layers_time": "Time of each layer",
     "matched_layers": "Matched layers",
+    "merged_networks": "Merged networks",
     "parity": "Parity of the exported files",
     "pruning_steps": "Pruning steps",
     "replacements": "Replacements",

@@ -1,0 +1,11 @@
+"""Sentences of merging."""
+
+from __future__ import annotations
+
+from compress.core.sentences.table import Sentences
+
+SENTENCES: Sentences = {
+    "merge.worse_than_best": (
+        "the merged network is worse on validation than {subject}: its {metric} is {merged:.4g} against {best:.4g}"
+    ),
+}

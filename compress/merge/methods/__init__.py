@@ -1,0 +1,1 @@
+"""Methods of merging, each a function of the weights of several networks."""
