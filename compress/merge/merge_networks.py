@@ -68,7 +68,7 @@ def merge_networks(stage: Merge, own: nn.Module, context: Context) -> MergedNetw
         for name, share, metric in zip((*names, gettext("merged")), (*shares, None), metrics, strict=True)
     )
     best = max(range(len(networks)), key=lambda index: info.gain(0.0, metrics[index]))
-    warnings = ()
+    warnings: tuple[Fact, ...] = ()
     if info.gain(metrics[best], metrics[-1]) < 0:
         warnings = (Fact.of("merge.worse_than_best", names[best], metric=info.name, merged=metrics[-1], best=metrics[best]),)
     measured = Quantity.measured(metrics[-1], info.unit, gettext("on validation"))
