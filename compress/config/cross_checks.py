@@ -296,4 +296,5 @@ def _learns_from_teacher(stage: Stage | None) -> bool:
     losses: tuple[LossTerm, ...] = getattr(stage, "losses", ())
     teacher = getattr(stage, "teacher", "teacher")
     uses_recipe_teacher = teacher == "teacher" or getattr(teacher, "uses_recipe_teacher", False)
-    return uses_recipe_teacher and any(term.needs and term.weight > 0 for term in losses)
+    writes = getattr(getattr(stage, "generation", None), "uses_teacher", False)
+    return uses_recipe_teacher and (writes or any(term.needs and term.weight > 0 for term in losses))

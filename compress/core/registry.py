@@ -151,6 +151,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "fsp", "compress.distill.losses.fsp:Fsp", "Yim et al. 2017, CVPR"),
     Entry("loss", "fgd", "compress.distill.losses.fgd:Fgd", "Yang et al. 2022, FGD, arXiv:2111.11837"),
     Entry("loss", "channel_wise", "compress.distill.losses.channel_wise:ChannelWise", "Shu et al. 2021, arXiv:2011.13256"),
+    Entry("loss", "minillm", "compress.distill.losses.minillm:MiniLlm", "Gu et al. 2024, MiniLLM, arXiv:2306.08543"),
+    Entry("loss", "llmr", "compress.distill.losses.llmr:Llmr", "Li et al. 2024, LLMR, arXiv:2409.12500"),
     Entry("loss", "attention_transfer", "compress.distill.losses.attention:AttentionTransfer",
           "Zagoruyko 2017, arXiv:1612.03928"),
     Entry("loss", "attention_maps", "compress.distill.losses.attention:AttentionMaps",

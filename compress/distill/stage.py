@@ -18,6 +18,8 @@ from compress.core.registry_field import RegistryField, name_of
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.data.settings import DataSettings
 from compress.data.text.augmentation.fitting import unlabelled
+from compress.distill.generation.check_losses import check_generation
+from compress.distill.generation.settings import Generation
 from compress.distill.presets import apply_preset, check_funmatch, without_labels
 from compress.distill.teachers.network_reference import NetworkReference
 from compress.distill.teachers.settings import RecipeTeacher, TeacherConfig
@@ -54,6 +56,8 @@ class Distill(Stage, Training):
             None takes the training samples of the recipe.
         augment: Methods that make changed copies of the training texts, such as `[{masked_lm: {source: bert}}]` (TinyBERT's);
             the teacher answers copies that may have another meaning than their text. Empty for none.
+        generation: Responses that the teacher or the student writes to the prompts of the training data, such as
+            `{student: 0.5}`: on-policy or sequence-level distillation of language models. None takes those of the data.
         control: Train the same network from the same initial weights once more with the same settings, on the task's loss
             alone, to show the gain by the teacher. Its weights are written as `control.safetensors`.
         accepts: A torch network.
@@ -72,6 +76,7 @@ class Distill(Stage, Training):
     curriculum: Curriculum = Curriculum()
     data: DataSettings | None = None
     augment: Augmentations = ()
+    generation: Generation | None = None
     control: bool = False
 
     @model_validator(mode="before")
@@ -102,16 +107,20 @@ class Distill(Stage, Training):
             raise ValueError(msg)
         if self.mode == "funmatch":
             check_funmatch(self.losses, self.curriculum)
+        check_generation(self.generation, self.losses)
         return self
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
         """Losses on labels need data with labels, or targets that are made from the inputs."""
         uses_labels = self.data is not None and any(term.uses_labels and term.weight > 0 for term in self.losses)
-        return {**super().requirements, **({"data": ("self_supervised",)} if uses_labels else {})}
+        writes: dict[str, tuple[Capability, ...]] = {} if self.generation is None else {"generation": ("writes_text",)}
+        return {**super().requirements, **({"data": ("self_supervised",)} if uses_labels else {}), **writes}
 
     def requirement_text(self, field: str) -> str | None:
         """What a requirement is for, in a message; None for the value of the field."""
+        if field == "generation":
+            return gettext("generation: texts that are written in training")
         if field != "data" or self.data is None:
             return None
         names = ", ".join(name_of("loss", term) for term in self.losses if term.uses_labels and term.weight > 0)
@@ -130,7 +139,8 @@ class Distill(Stage, Training):
         if self.data is None and not unlabelled(self.augment):
             labelled = context
         module = self.teacher.build_student(candidate, context)
-        needs_teacher = any(term.needs and term.weight > 0 for term in self.losses)
+        writes = self.generation is not None and self.generation.uses_teacher
+        needs_teacher = writes or any(term.needs and term.weight > 0 for term in self.losses)
         teacher = self.teacher.build(candidate, context, self, self.cache.k) if needs_teacher else None
         results: Metrics = {}
         for index, (name, assistant) in enumerate(self._assistants(candidate, context), start=1):
@@ -138,7 +148,7 @@ class Distill(Stage, Training):
             detail = gettext("{name}, on validation, on the way to the student", name=name)
             results[f"assistant_{index}"] = Quantity.measured(history.best_metric, context.task.metric_info.unit, detail)
             teacher = cached_teacher([assistant], context, k=self.cache.k)
-        history = self._fit(module, context, "distill", self.losses, teacher)
+        history = self._fit(module, context, "distill", self.losses, teacher, results)
         results |= _training_results(history)
         curves = dict(history.curves)
         if self.control:
@@ -192,7 +202,8 @@ class Distill(Stage, Training):
 
     def smoke(self) -> Self:
         """One epoch of small batches, and few samples and copies of its own."""
-        small = Training.smoke(self).model_copy(update={"augment": smaller(self.augment)})
+        generation = None if self.generation is None else self.generation.smoke()
+        small = Training.smoke(self).model_copy(update={"augment": smaller(self.augment), "generation": generation})
         return small if self.data is None else small.model_copy(update={"data": self.data.smoke()})
 
     def _keeps_last(self, terms: tuple[LossTerm, ...]) -> bool:
@@ -203,15 +214,32 @@ class Distill(Stage, Training):
         return all(term.trains_layers_only for term in terms if term.weight > 0)
 
     def _fit(
-        self, module: nn.Module, context: Context, label: str, terms: tuple[LossTerm, ...], teacher: Teacher | None
+        self,
+        module: nn.Module,
+        context: Context,
+        label: str,
+        terms: tuple[LossTerm, ...],
+        teacher: Teacher | None,
+        results: Metrics | None = None,
     ) -> History:
+        """Train a network; `results` gets what is known of the texts that it wrote."""
         from compress.train.loop import fit
         from compress.train.plan import TrainingPlan
 
         curriculum = self.curriculum if label != "control" else Curriculum()
         training = self.model_copy(update={"keep": "last"}) if self._keeps_last(terms) else self
+        written = None
+        if self.generation is not None and label != "control":
+            from compress.distill.generation.prepare import with_written_texts
+
+            context, written = with_written_texts(context, module, self.generation, teacher, window=self.accumulate)
         plan = TrainingPlan(training, context.data, context.task, terms, context.seed, teacher, curriculum)
-        return fit(module, plan, folder=context.folder, label=label, device=context.device, reporter=context.reporter)
+        history = fit(module, plan, folder=context.folder, label=label, device=context.device, reporter=context.reporter)
+        if written is not None and results is not None:
+            from compress.distill.generation.prepare import writing_results
+
+            results |= writing_results(written, history.epochs)
+        return history
 
 
 def _training_results(history: History) -> Metrics:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
+from compress.data.batch import TARGET
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,6 +31,11 @@ ATTENTION_MASK = "attention_mask"
 
 NETWORK_OUTPUT = "output"
 """Name for the output of the network in place of a layer, unless the network has a layer of this name."""
+
+
+POLICY, SAMPLED = "policy_log_prob", "sampled_log_prob"
+"""Targets of texts that the student drew, float32 (N, L): log-probability of each token by the student, and by the distribution
+that it was drawn from, at that time."""
 
 
 class LayerMatch(FrozenModel):
@@ -145,6 +151,20 @@ class LossInputs:
         """Class of each row, int64 (R,); negative for a row without a class."""
         return self.batch.target if self.row_targets is None else self.row_targets
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the student drew the texts of the batch."""
+        return POLICY in self.batch.targets
+
+    def row_values(self, name: str) -> Tensor:
+        """Numbers of the targets of this name at the places of the rows, (R,)."""
+        return self.batch.targets[name][self.batch.targets[TARGET] >= 0]
+
+    @property
+    def row_samples(self) -> Tensor:
+        """Number of the sample of each row, of targets for each token, int64 (R,)."""
+        return (self.batch.targets[TARGET] >= 0).nonzero(as_tuple=True)[0]
+
     def task_loss(self) -> Tensor:
         """The loss of the task on hard labels, a scalar."""
         outputs = self.outputs or dict.fromkeys(self.task.output_names, self.student_logits)
@@ -180,6 +200,7 @@ class LossTerm(FrozenModel):
         uses_labels: Whether it uses the labels.
         requires: Capabilities of the task that it needs.
         aligns_tokens: Whether it compares the networks token by token, which needs one tokenizer for both.
+        needs_samples: Whether it needs texts that the student draws, `generation: {student: …}` of the stage.
     """
 
     weight: float = Field(default=1.0, ge=0.0)
@@ -190,6 +211,7 @@ class LossTerm(FrozenModel):
     uses_labels: ClassVar[bool] = False
     requires: ClassVar[tuple[Capability, ...]] = ()
     aligns_tokens: ClassVar[bool] = False
+    needs_samples: ClassVar[bool] = False
 
     @property
     def takes_embedding(self) -> bool:
@@ -222,6 +244,14 @@ class LossTerm(FrozenModel):
     def needs_unmixed(self) -> bool:
         """Whether it needs images that are not mixed or erased."""
         return False
+
+    def applies_to(self, *, sampled: bool) -> bool:
+        """Whether it is a part of the loss of a batch: labels are not, where the student drew the texts.
+
+        Args:
+            sampled: Whether the student drew the texts of the batch.
+        """
+        return not (sampled and self.uses_labels)
 
     def prepare(self, matched: Sequence[MatchedLayers], samples: int) -> nn.Module | None:  # noqa: ARG002
         """Check the matched layers before the first step, and build the modules of the term.

@@ -70,7 +70,7 @@ class WeightedLoss:
         inputs = self._with_curriculum(inputs, progress)
         values: dict[int, Tensor] = {}
         for index, term in enumerate(self.terms):
-            if term.needs and teacher.logits is None:
+            if (term.needs and teacher.logits is None) or not term.applies_to(sampled=inputs.is_sampled):
                 continue
             features = _without_padding(self.matcher.features(index, activations, teacher.activations), inputs.token_mask)
             term_inputs = replace(inputs, features=features, modules=self.matcher.modules_of(index))

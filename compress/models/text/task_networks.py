@@ -96,6 +96,25 @@ class NextTokens(PredictedTokens):
         """What the network returns, without keys and values of a cache."""
         return self.network(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
 
+    def step(self, input_ids: Tensor, attention_mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        """Logits after the last token, (N, V), and keys and values of all tokens so far.
+
+        Args:
+            input_ids: New tokens, int64 (N, L), of the first call with padding on the left.
+            attention_mask: 1 for each token so far that is no padding, int64 (N, earlier and new tokens).
+            cache: Keys and values of the last call; None in the first one.
+        """
+        places = (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
+        outputs = self.network(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=places,
+            use_cache=True,
+            logits_to_keep=1,
+            **{_cache_name(self.network): cache},
+        )
+        return outputs.logits[:, -1], outputs[_cache_name(self.network)]
+
 
 class SentenceEncoder(TextNetwork):
     """A vector for each text, (N, D), from the hidden states h of a network of `AutoModel` and the mask m.
@@ -121,6 +140,13 @@ class SentenceEncoder(TextNetwork):
         hidden = self.run(input_ids, attention_mask, token_type_ids).last_hidden_state
         vectors = self.projection(_pooled(hidden, attention_mask, self.pooling))
         return F.normalize(vectors, dim=1) if self.normalize else vectors
+
+
+def _cache_name(network: nn.Module) -> str:
+    """What a network of transformers calls keys and values: `cache`, before release 5.20 `past_key_values`."""
+    import inspect
+
+    return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"
 
 
 def _selected(outputs: Any, positions: Tensor) -> Any:

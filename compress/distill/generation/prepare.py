@@ -1,0 +1,102 @@
+"""Training data whose responses are written while a student is distilled, and what the record says of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from compress.core.errors import DataError
+from compress.core.language import gettext
+from compress.core.record import Metrics, Quantity
+from compress.core.stage import Context
+from compress.data.text.settings import FILE
+from compress.distill.generation.on_policy_split import OnPolicySplit, Writing, only_network
+from compress.distill.generation.settings import Generation
+from compress.distill.generation.teacher_texts import write_teacher_texts
+from compress.distill.generation.written_batches import check_has_prompts
+from compress.train.distributed import resolve_device
+
+if TYPE_CHECKING:
+    from compress.train.teachers.base import Teacher
+
+
+def with_written_texts(
+    context: Context, student: nn.Module, settings: Generation, teacher: Teacher | None, *, window: int
+) -> tuple[Context, OnPolicySplit]:
+    """The context with training samples whose responses networks write, and their split; validation and test stay.
+
+    Args:
+        context: Of the stage, with prompts and responses.
+        student: The network to train.
+        settings: `generation:` of the stage.
+        teacher: The teacher; None where it writes nothing.
+        window: Batches whose texts are written together, unless the settings say.
+
+    Raises:
+        CompressError: The training samples are no prompts with responses, the tokenizer is not known, or the teacher is not one
+            network.
+    """
+    split, text = context.data.train, context.data.spec.text
+    check_has_prompts(split)
+    end = _end_token(context)
+    if text is None or end is None:
+        msg = gettext("generation: the data have no tokenizer; use a source of texts, such as jsonl:PATH")
+        raise DataError(msg)
+    writing = Writing(end, text.pad_id, text.max_length, settings.window or window, context.seed)
+    texts = None
+    if settings.teacher > 0.0 and teacher is not None:
+        network = only_network(teacher, torch.device(resolve_device(context.device)))
+        texts = write_teacher_texts(
+            split,
+            network,
+            settings,
+            end=end,
+            most=text.max_length,
+            seed=context.seed,
+            key=teacher.key,
+            cache=context.cache,
+            reporter=context.reporter,
+        )
+    written = OnPolicySplit(split, student, settings, writing, teacher if settings.teacher_share else None, texts)
+    return replace(context, data=replace(context.data, train=written)), written
+
+
+def _end_token(context: Context) -> int | None:
+    """Number of the token that ends a text; None where it is not known."""
+    text, file = context.data.spec.text, context.data.files.get(FILE)
+    if text is None or text.end_token is None or file is None:
+        return None
+    from tokenizers import Tokenizer
+
+    number: int | None = Tokenizer.from_str(file.decode()).token_to_id(text.end_token)
+    return number
+
+
+def writing_results(split: OnPolicySplit, epochs: int) -> Metrics:
+    """Number, mean length and time of the texts that a student wrote.
+
+    Args:
+        split: After the training.
+        epochs: Epochs of the training; more than those of this process where it was continued.
+    """
+    if "student" not in split.settings.kinds:
+        return {}
+    written = split.written
+    if written.epochs < epochs or not written.texts:
+        reason = gettext("the training was continued, and texts of earlier processes are not counted")
+        names = {"texts_written": "1", "tokens_per_text": "1", "texts_ended": "fraction", "writing_s": "s"}
+        return {name: Quantity.missing(unit, reason) for name, unit in names.items()}
+    detail = gettext(
+        "texts that the student wrote in training, with {tokens} tokens at most", tokens=split.settings.max_new_tokens
+    )
+    return {
+        "texts_written": Quantity.measured(written.texts, "1", detail),
+        "tokens_per_text": Quantity.measured(written.tokens / written.texts, "1", gettext("mean of {detail}", detail=detail)),
+        "texts_ended": Quantity.measured(
+            written.ended / written.texts, "fraction", gettext("{detail}, that ended by themselves", detail=detail)
+        ),
+        "writing_s": Quantity.measured(written.seconds, "s", gettext("time of the {detail}", detail=detail)),
+    }
