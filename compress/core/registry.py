@@ -240,6 +240,8 @@ ENTRIES: tuple[Entry, ...] = (
           "Hu et al. 2016, arXiv:1607.03250", {"scores": ("channels",)}),
     Entry("importance", "activation", "compress.prune.criteria.activations:activation",
           "Molchanov 2017, arXiv:1611.06440", {"scores": ("channels",)}),
+    Entry("importance", "minitron", "compress.prune.criteria.minitron:minitron",
+          "Muralidharan et al. 2024, arXiv:2407.14679", {"scores": ("channels",)}),
     Entry("importance", "wanda", "compress.prune.criteria.activations:wanda", "Sun et al. 2024, arXiv:2306.11695"),
     Entry("importance", "snip", "compress.prune.criteria.at_init:snip",
           "Lee et al. 2019, arXiv:1810.02340", {"scores": ("weights",)}),

@@ -111,6 +111,10 @@ class Graph(Protocol):
     """A network's dependency graph."""
 
     @property
+    def model(self) -> nn.Module:
+        """The network."""
+
+    @property
     def module2node(self) -> Mapping[nn.Module, Node]:
         """Nodes by layer."""
 

@@ -112,7 +112,8 @@ class Prune(Stage):
             by default.
         importance: Score of a channel or weight. From weights: `magnitude` (of all weights coupled to a channel), `l1`, `l2`
             (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian`, `fisher` (changes of
-            the loss, `fisher` for a whole channel or head), `apoz`, `activation`, `wanda`; for an untrained network `snip`,
+            the loss, `fisher` for a whole channel or head), `apoz`, `activation`, `minitron` (norms of activations, for
+            channels and heads), `wanda`; for an untrained network `snip`,
             `grasp`, `synflow`; `random` is the control. The default is `fisher` for channels, and `magnitude` for other
             granularities and with `sparse_training: {kind: greg2}`.
         block_score: For granularity `layer`, the score by which blocks are dropped, smallest first: `outputs` (change of the

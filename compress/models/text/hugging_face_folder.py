@@ -24,7 +24,9 @@ from compress.models.hugging_face_config import quiet_transformers
 from compress.models.pruned_attention import SkippedBlock
 from compress.models.saved_network import NetworkDescription
 from compress.models.settings import split_source
+from compress.models.text.decoder_config import set_decoder_config
 from compress.models.text.keep_layers import find_pretrained
+from compress.models.text.plain_linear import to_conv1d, to_linear
 from compress.tasks.flat_outputs import run_flat
 
 if TYPE_CHECKING:
@@ -70,8 +72,10 @@ def write_folder(module: nn.Module, spec: NetworkSpec, folder: Path, files: Mapp
         with quiet_transformers():
             plain = without_skipped_layers(inner)
             _set_config(plain, spec)
-            if (reason := _misfit(plain, type(plain)(plain.config))) is not None:
+            fitted = type(plain)(plain.config)
+            if (reason := _misfit(plain, to_linear(copy.deepcopy(fitted)))) is not None:
                 return (reason,)
+            to_conv1d(plain, fitted)
             _write(plain, folder, files)
             _compare(inner, module, spec, folder)
     except Exception as error:  # code of transformers and of the network may raise anything
@@ -110,6 +114,7 @@ def _set_config(plain: PreTrainedModel, spec: NetworkSpec) -> None:
             setattr(config, key, widths[0])
     heads = [getattr(part, key) for part in plain.modules() for key in _HEADS if isinstance(getattr(part, key, None), int)]
     config.num_attention_heads = heads[0] if heads else config.num_attention_heads
+    set_decoder_config(plain)
     if len(spec.classes) == config.num_labels:
         config.id2label = dict(enumerate(spec.classes))
         config.label2id = {name: index for index, name in enumerate(spec.classes)}
@@ -149,7 +154,8 @@ def _compare(inner: PreTrainedModel, module: nn.Module, spec: NetworkSpec, folde
     own = copy.deepcopy(module).cpu().eval()
     loaded = copy.deepcopy(own)
     name = next(name for name, part in module.named_modules() if part is inner)
-    loaded.set_submodule(name, type(inner).from_pretrained(str(folder), use_safetensors=True, local_files_only=True).eval())
+    read = type(inner).from_pretrained(str(folder), use_safetensors=True, local_files_only=True).eval()
+    loaded.set_submodule(name, read)
     expected, outputs = run_flat(own, inputs), run_flat(loaded, inputs)
     difference = float((outputs - expected).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):

@@ -5,6 +5,7 @@ from compress.prune.criteria.at_init import grasp, snip
 from compress.prune.criteria.base import Importance, ScoringData
 from compress.prune.criteria.fisher import fisher
 from compress.prune.criteria.gradients import accumulate_gradients, hessian, taylor
+from compress.prune.criteria.minitron import minitron
 from compress.prune.criteria.norms import bn_scale, fpgm, l1, l2, lamp, magnitude, random
 from compress.prune.criteria.synflow import synflow
 
@@ -23,6 +24,7 @@ __all__ = [
     "l2",
     "lamp",
     "magnitude",
+    "minitron",
     "random",
     "snip",
     "synflow",

@@ -47,7 +47,7 @@ def apoz(seed: int = 0) -> Importance:  # noqa: ARG001
             )
             raise ModelError(msg)
 
-    return Importance(channels=lambda _, group: _mean_over_readers(group, fractions), weights=refuse_weights, collect=collect)
+    return Importance(channels=lambda _, group: mean_over_readers(group, fractions), weights=refuse_weights, collect=collect)
 
 
 def activation(seed: int = 0) -> Importance:  # noqa: ARG001
@@ -61,7 +61,7 @@ def activation(seed: int = 0) -> Importance:  # noqa: ARG001
     def collect(module: nn.Module, data: ScoringData) -> None:
         means.update(_means(module, data, lambda x: x.abs()))
 
-    return Importance(channels=lambda _, group: _mean_over_readers(group, means), weights=refuse_weights, collect=collect)
+    return Importance(channels=lambda _, group: mean_over_readers(group, means), weights=refuse_weights, collect=collect)
 
 
 def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
@@ -108,7 +108,7 @@ def per_input(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:
     return x.view(groups, 1, -1).expand(groups, w.shape[0] // groups, -1).reshape(*w.shape[:2], *tail).to(w.dtype)
 
 
-def _mean_over_readers(group: Group, means: dict[str, Tensor]) -> Tensor | None:
+def mean_over_readers(group: Group, means: dict[str, Tensor]) -> Tensor | None:
     """Mean over the layers that read a channel; None where no layer with recorded inputs reads it."""
     parts = layers_of(group)
     if not means:
@@ -141,7 +141,7 @@ def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], T
         counts[name] = counts.get(name, 0) + len(rows)
 
     work = working_copy(module, data.device)
-    with _record_inputs(work, record), torch.no_grad():
+    with record_inputs(work, record), torch.no_grad():
         for batch in data.batches:
             inputs = batch.to(data.device).inputs
             tokens = inputs[MASK].flatten().bool() if MASK in inputs else None
@@ -150,7 +150,7 @@ def _means(module: nn.Module, data: ScoringData, statistic: Callable[[Tensor], T
 
 
 @contextmanager
-def _record_inputs(module: nn.Module, record: RecordInput) -> Iterator[None]:
+def record_inputs(module: nn.Module, record: RecordInput) -> Iterator[None]:
     """In the context, `record` receives the inputs of every layer, (positions, channels)."""
     handles: list[RemovableHandle] = []
     for name, part in module.named_modules():

@@ -55,6 +55,7 @@ class Importance:
         collect: Called once with the network, before any score. It does not change weights and buffers; some methods store
             their result in the `.grad` of the parameters.
         gates: Layer name → ∂L/∂m of gates m on the inputs, (samples, in_channels); for methods that score heads by gates.
+        inputs: Layer name → score of each input, (in_channels,); for methods that score heads by the norm of their outputs.
         loss_change: The scores estimate changes of the loss, so a global ranking may divide them by the cost of a channel.
         times: Milliseconds of each layer by name; the scores are then divided by time, not by the measure of the target.
     """
@@ -63,6 +64,7 @@ class Importance:
     weights: Callable[[str, Tensor], Tensor]
     collect: Callable[[nn.Module, ScoringData], None] = field(default=_collect_nothing)
     gates: Callable[[str], Tensor] | None = None
+    inputs: Callable[[str], Tensor] | None = None
     loss_change: bool = False
     times: Mapping[str, float] | None = None
 

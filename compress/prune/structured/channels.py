@@ -26,10 +26,10 @@ from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.criteria.base import channel_scores
 from compress.prune.schedule_settings import TIMED
-from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import dependency_graph as groups
+from compress.prune.structured.attention_choices import find_choices
 from compress.prune.structured.equivalence import check_forward, unprunable
-from compress.prune.structured.head_layouts import count_heads, projections
+from compress.prune.structured.head_layouts import projections
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, layer_costs, measure_cost, with_times
 from compress.prune.structured.select_channels import (
     GroupChoice,
@@ -102,8 +102,8 @@ class ChannelPruner:
             reasons |= unprunable(work, spec, subset_picks, watchdog=watchdog)
         reasons |= explain_normalisation(work, all_groups, reasons)
         self.prunable = frozenset(root for root, reason in reasons.items() if not reason)
-        self.heads, skipped_heads = self._heads(work)
-        self.skipped = (*skipped_layers(work, all_groups, reasons, self.protected), *skipped_heads)
+        self.heads = find_choices(work, spec, limits, self.protected)
+        self.skipped = (*skipped_layers(work, all_groups, reasons, self.protected), *self.heads.skipped)
         if not self.prunable and not self.heads:
             listed = "; ".join(sorted({render(fact) for fact in self.skipped})) or gettext(
                 "it has no convolution and no linear layer"
@@ -133,16 +133,6 @@ class ChannelPruner:
             minimum = 1 - self.limits.ceiling(group.layers)
             return Fact.of("prune.no_smaller_width", width=group.width, round_to=self.limits.round_to, kept=minimum)
         return None
-
-    def _heads(self, work: nn.Module) -> tuple[dict[str, int], tuple[Fact, ...]]:
-        """Number of heads of the attention modules whose heads can be removed, and the reasons for the other modules."""
-        counts = count_heads(work)
-        reasons = {name: Fact.of("prune.heads_protected", name) for name in counts if name in self.protected}
-        for name, count in counts.items():
-            if name not in reasons and not heads.allowed_head_counts(count, count, self.limits.ceiling([name])):
-                reasons[name] = Fact.of("prune.no_fewer_heads", name, heads=count, max_ratio=self.limits.ceiling([name]))
-        reasons |= heads.unprunable_heads(work, self.spec, [name for name in counts if name not in reasons])
-        return {name: count for name, count in counts.items() if name not in reasons}, tuple(reasons.values())
 
     def _smaller_widths(self, group: groups.ChannelGroup) -> tuple[int, ...]:
         limits, initial, max_ratio = self.limits, self.initial[group.root], self.limits.ceiling(group.layers)
@@ -246,15 +236,7 @@ class ChannelPruner:
                 sets = keep_one_of_each(sets, group.parts)
                 smaller = removable_widths(sets, self._smaller_widths(group), group.width)
                 choices.append(GroupChoice(group.root, sets, group.width, self.initial[group.root], smaller, group.coupled))
-        return [*choices, *self._head_choices(work, importance)]
-
-    def _head_choices(self, work: nn.Module, importance: Importance) -> Iterator[GroupChoice]:
-        for name, initial in self.heads.items():
-            now = heads.count_heads_of(work, [name])[name]
-            smaller = heads.allowed_head_counts(now, initial, self.limits.ceiling([name]))
-            scores = heads.head_scores(work, name, importance) if smaller else None
-            if scores is not None:
-                yield GroupChoice(name, scores, now, initial, smaller, heads.coupled_layers(work, name))
+        return [*choices, *self.heads.choices(work, importance)]
 
     def _with_widths(self, module: nn.Module, choices: Sequence[GroupChoice], plan: Sequence[int]) -> nn.Module:
         """A copy of the network with the width `plan[i]` for `choices[i]`."""
@@ -265,8 +247,7 @@ class ChannelPruner:
             for choice, width in zip(choices, plan, strict=True)
             if width < choice.width
         }
-        for name in self.heads.keys() & picks.keys():
-            heads.remove_heads(pruned, name, picks.pop(name))
+        self.heads.remove(pruned, picks)
         if picks:
             with all_require_grad(pruned):  # torch-pruning replaces parameters; those of frozen names are frozen afterwards
                 groups.remove_channels(pruned, build_graph(pruned, self.spec), picks)

@@ -150,9 +150,31 @@ def _tied_parameters(module: nn.Module) -> dict[nn.Module, str]:
     return {part: next(other for other, rest in entries if rest is not part) for entries in shared for _, part in entries}
 
 
+def _tied_together(graph: Graph, tp_group: Group) -> frozenset[nn.Module]:
+    """Embeddings and output layers that share a weight and lose the same columns of it.
+
+    The vectors of an embedding, and the inputs of an output layer, are columns of their common weight.
+    """
+    columns: dict[nn.Module, tuple[int, ...]] = {}
+    for member in tp_group:
+        part, is_out = member.dep.target.module, graph.is_out_channel_pruning_fn(member.dep.handler)
+        if isinstance(part, nn.Embedding if is_out else nn.Linear):
+            columns[part] = tuple(member.idxs)
+    tables = [part for part in columns if isinstance(part, nn.Embedding)]
+    pairs = [
+        {table, part}
+        for table in tables
+        for part in columns
+        if isinstance(part, nn.Linear) and part.weight is table.weight and columns[part] == columns[table]
+    ]
+    return frozenset().union(*pairs)
+
+
 def _describe(graph: Graph, names: Names, tied: Mapping[nn.Module, str], tp_group: Group) -> ChannelGroup:
     root = tp_group[0].dep.target.module
     width = graph.get_out_channels(root)
+    together = _tied_together(graph, tp_group)
+    tied = {part: other for part, other in tied.items() if part not in together}
     coupled: list[tuple[str, Side, float]] = []
     fixed: Fact | None = None
     repeats, layers, parts = 1, [], set()
@@ -210,6 +232,7 @@ def remove_channels(module: nn.Module, graph: Graph, picks: Mapping[str, Sequenc
     Raises:
         ModelError: No channel of a layer would remain.
     """
+    shared = _shared_weights(module)
     for root, channels in picks.items():
         group = channels_of(graph, module.get_submodule(root), channels)
         if not graph.check_pruning_group(group):
@@ -219,6 +242,19 @@ def remove_channels(module: nn.Module, graph: Graph, picks: Mapping[str, Sequenc
             msg = gettext("{reason}; lower max_ratio or protect it", reason=reason)
             raise ModelError(msg)
         group.prune(record_history=False)
+    for first, *others in shared:  # torch-pruning makes a new weight for each
+        for other in others:
+            if other.get_parameter("weight").shape == first.get_parameter("weight").shape:
+                other.weight = first.get_parameter("weight")  # type: ignore[assignment]
     for part in module.modules():
         if isinstance(part, nn.Embedding):  # its weight may have been pruned without it
             part.embedding_dim = part.weight.shape[1]
+
+
+def _shared_weights(module: nn.Module) -> list[list[nn.Module]]:
+    """Layers and embeddings that share a weight."""
+    owners: dict[nn.Parameter, list[nn.Module]] = {}
+    for part in module.modules():
+        if isinstance(part, ROOTS):
+            owners.setdefault(part.get_parameter("weight"), []).append(part)
+    return [parts for parts in owners.values() if len(parts) > 1]

@@ -37,6 +37,8 @@ from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, mea
 
 _TOLERANCE = 1e-6
 _LISTS = (nn.ModuleList, nn.Sequential)
+_PLACE = "layer_idx"
+"""Attribute with the number of a layer of transformers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +151,17 @@ def drop_block(module: nn.Module, name: str, *, entries: int = 0) -> None:
             if buffer.dim():
                 setattr(part, key, buffer.new_empty((0,) * buffer.dim()))
     restore_pruned_forwards(module)
+    _number_layers(module, name)
+
+
+def _number_layers(module: nn.Module, name: str) -> None:
+    """Number the layers beside a dropped one anew: a cache of keys and values has its places by these numbers."""
+    owner = module.get_submodule(name.rpartition(".")[0])
+    remaining = [layer for layer in owner.children() if not is_skipped(layer)] if isinstance(owner, nn.ModuleList) else []
+    for place, layer in enumerate(remaining):
+        for part in layer.modules():
+            if isinstance(getattr(part, _PLACE, None), int):
+                setattr(part, _PLACE, place)
 
 
 class BlockPruner:

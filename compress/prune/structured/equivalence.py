@@ -24,6 +24,7 @@ from compress.prune.graph_types import Graph, Group
 from compress.prune.structured.dependency_graph import Watchdog, channels_of, remove_channels
 from compress.prune.structured.equivalence_inputs import trial_inputs
 from compress.prune.structured.mask_channels import mask_channels, read_weights
+from compress.prune.structured.rms_norm import run_exactly
 from compress.prune.structured.tolerant_graph import build_graph, first_line, record_last_module
 from compress.tasks.flat_outputs import all_outputs, flat_outputs
 from compress.tasks.output_names import name_outputs
@@ -164,6 +165,7 @@ def _trial_network(module: nn.Module, spec: NetworkSpec) -> TrialNetwork | Fact:
 def _trial_copy(module: nn.Module, *, randomize: bool) -> nn.Module:
     """A copy in float64; if `randomize`, with weights at the scale of He initialisation and random batch-norm statistics."""
     net = copy.deepcopy(module).double().eval()
+    run_exactly(net)
     if not randomize:
         return net
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,8 @@
-"""Where the attention heads are in the parameters of a module, for modules of torch, torchvision, timm and Hugging Face."""
+"""Where the attention heads are in the parameters of a module, for modules of torch, torchvision, timm and Hugging Face.
+
+With grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245) the heads of a layout are its key–value groups: a head of
+keys and values with the queries that share it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,10 @@ _PER_HEAD = (("relative_position_bias_table", 1), ("logit_scale", 0), ("cpb_mlp.
 """Parameters of window attention with one entry for each head, and the dimension of these entries."""
 _COUNTS = ("num_heads", "n_heads", "num_attention_heads")
 """Attributes with the number of heads."""
+_HEAD_WIDTH = "head_dim"
+"""Attribute with the width of one head, from which modules without a number of heads take it."""
+QUERIES_PER_GROUP = "num_key_value_groups"
+"""Attribute with the number of queries that share a head of keys and values."""
 SHARED_BIAS = "relative_attention_bias"
 """Name of an embedding that adds a number for each head and distance to the scores of all attention modules beside it."""
 
@@ -40,6 +48,7 @@ class _Names:
 _KNOWN = (
     _Names(("qkv",), "proj", parts=3),
     _Names(("to_qkv",), "merge", parts=3),
+    _Names(("c_attn",), "c_proj", parts=3),
     _Names(("q_proj", "k_proj", "v_proj"), "o_proj"),
     _Names(("q_proj", "k_proj", "v_proj"), "out_proj"),
     _Names(("q_lin", "k_lin", "v_lin"), "out_lin"),
@@ -68,20 +77,30 @@ class HeadLayout:
     """Position of the heads in the parameters of an attention module.
 
     Attributes:
-        owners: Submodules with the number of heads, each with the name of the attribute; the first one is read.
+        owners: Submodules with the number of heads, each with the name of the attribute; the first one is read. The name is
+            empty where a module counts its heads by their width.
         inner: Weights whose rows belong to heads, each with its number of parts (3: queries, keys, values).
         outer: Weights whose columns belong to heads.
         others: Further parameters with entries for heads: name, dimension of the heads, number of parts.
+        keys: Weight of the keys, by whose rows heads are counted where no attribute says their number.
     """
 
     owners: tuple[tuple[str, str], ...]
     inner: tuple[tuple[str, int], ...]
     outer: tuple[str, ...]
     others: tuple[tuple[str, int, int], ...] = ()
+    keys: str = ""
 
     def count(self, part: nn.Module) -> int:
-        """Current number of heads."""
-        return int(getattr(part.get_submodule(self.owners[0][0]), self.owners[0][1]))
+        """Current number of heads; of key–value groups where queries share keys and values."""
+        path, attribute = self.owners[0]
+        if not attribute:
+            return len(part.get_parameter(self.keys)) // int(getattr(part, _HEAD_WIDTH))
+        return int(getattr(part.get_submodule(path), attribute))
+
+    def queries(self, part: nn.Module) -> int:
+        """Current number of queries of each head: more than 1 for grouped-query attention."""
+        return part.get_parameter(self.outer[0]).shape[1] // len(part.get_parameter(self.keys)) if self.keys else 1
 
     def parameters(self, part: nn.Module) -> list[tuple[str, int, int]]:
         """Every parameter with entries for heads: its name, the dimension of the heads, and its number of parts."""
@@ -119,6 +138,8 @@ def _layout_with_names(part: nn.Module, names: _Names) -> HeadLayout | None:
     owner = names.inner[0].rpartition(".")[0]
     attribute = _count_attribute(part.get_submodule(owner))
     width = layers[names.outer].weight.shape[1]
+    if attribute is None and isinstance(getattr(part, _HEAD_WIDTH, None), int) and len(names.inner) == 3:
+        return _layout_by_width(part, names, layers)
     rows = names.parts * names.interleaved * width
     if attribute is None or any(len(layers[name].weight) != rows for name in names.inner):
         return None
@@ -130,6 +151,17 @@ def _layout_with_names(part: nn.Module, names: _Names) -> HeadLayout | None:
     inner = tuple((f"{name}.weight", names.parts) for name in names.inner)
     layout = HeadLayout(((owner, attribute),), inner, (f"{names.outer}.weight",), others)
     return layout if layout.count(part) > 0 and width % layout.count(part) == 0 else None
+
+
+def _layout_by_width(part: nn.Module, names: _Names, layers: dict[str, nn.Linear]) -> HeadLayout | None:
+    """The layout of a module that counts its heads by their width, as those of Llama do; queries may share keys and values."""
+    width, head = layers[names.outer].weight.shape[1], int(getattr(part, _HEAD_WIDTH))
+    queries, keys, values = (len(layers[name].weight) for name in names.inner)
+    shared = keys // head * int(getattr(part, QUERIES_PER_GROUP, 1))
+    if queries != width or keys != values or keys % head or shared * head != width or not keys:
+        return None
+    weights = tuple((f"{name}.weight", 1) for name in names.inner)
+    return HeadLayout((("", ""),), weights, (f"{names.outer}.weight",), keys=f"{names.inner[1]}.weight")
 
 
 def _layout_with_shared_bias(part: nn.Module) -> HeadLayout | None:
@@ -162,10 +194,11 @@ def _submodule(part: nn.Module, path: str) -> nn.Module | None:
 
 
 def attentions(module: nn.Module) -> dict[str, HeadLayout]:
-    """Layouts of the self-attention modules with several heads, by name; of nested ones the outermost."""
+    """Layouts of the self-attention modules with several heads or queries, by name; of nested ones the outermost."""
     layouts = {name: layout for name, part in module.named_modules() if name and (layout := layout_of(part))}
     outermost = {name: layout for name, layout in layouts.items() if not any(_is_inside(name, other) for other in layouts)}
-    return {name: layout for name, layout in outermost.items() if layout.count(module.get_submodule(name)) > 1}
+    parts = {name: (layout, module.get_submodule(name)) for name, layout in outermost.items()}
+    return {name: layout for name, (layout, part) in parts.items() if layout.count(part) * layout.queries(part) > 1}
 
 
 def _is_inside(name: str, other: str) -> bool:
@@ -178,15 +211,21 @@ def has_attention(module: nn.Module) -> bool:
 
 
 def count_heads(module: nn.Module) -> dict[str, int]:
-    """Number of heads of each attention module with several heads."""
+    """Number of heads, or of key–value groups, of each attention module with several heads or queries."""
     return {name: layout.count(module.get_submodule(name)) for name, layout in attentions(module).items()}
 
 
+def count_queries(module: nn.Module) -> dict[str, int]:
+    """Number of queries in each key–value group, of the attention modules where it is more than 1."""
+    queries = {name: layout.queries(module.get_submodule(name)) for name, layout in attentions(module).items()}
+    return {name: count for name, count in queries.items() if count > 1}
+
+
 def attention_owners(module: nn.Module) -> dict[str, int]:
-    """Number of heads of every module that multiplies queries, keys and values of heads, except torch's own attention."""
+    """Number of query heads of every module that multiplies queries, keys and values, except torch's own attention."""
     parts = {name: (layout, module.get_submodule(name)) for name, layout in attentions(module).items()}
     return {
-        f"{name}.{owner}".strip("."): layout.count(part)
+        f"{name}.{owner}".strip("."): layout.count(part) * layout.queries(part)
         for name, (layout, part) in parts.items()
         if not isinstance(part, nn.MultiheadAttention)
         for owner, _ in layout.owners

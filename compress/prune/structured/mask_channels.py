@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.prune.graph_types import Graph, Group
+from compress.prune.structured.rms_norm import is_exact, set_mask
 from compress.prune.structured.tolerant_graph import LAYERS
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm)
@@ -25,6 +26,8 @@ def mask_channels(graph: Graph, groups: Iterable[Group]) -> Iterator[list[str]]:
     """
     unknown: list[str] = []
     masks: dict[nn.LayerNorm | nn.GroupNorm, Tensor] = {}
+    rms = {part.get_parameter("weight"): part for part in graph.model.modules() if is_exact(part)}
+    rms_masks: dict[nn.Module, Tensor] = {}
     for group in groups:
         for weight, mask in read_weights(graph, group):
             weight.detach().masked_fill_(mask, 0.0)
@@ -33,11 +36,18 @@ def mask_channels(graph: Graph, groups: Iterable[Group]) -> Iterator[list[str]]:
             if isinstance(target.module, _NORMS):
                 mask = masks.setdefault(target.module, torch.ones(graph.get_out_channels(target), dtype=torch.float64))
                 mask[list(member.idxs)] = 0.0
+            elif target.module in rms:  # the graph has the weight of a module that torch does not know
+                norm = rms[target.module]
+                rms_masks.setdefault(norm, torch.ones_like(norm.get_parameter("weight")).detach())[list(member.idxs)] = 0.0
     try:
         for part, mask in masks.items():
             part.__dict__["forward"] = _without(part, mask, unknown)
+        for norm, mask in rms_masks.items():
+            set_mask(norm, mask)
         yield unknown
     finally:
+        for norm in rms_masks:
+            set_mask(norm, None)
         for part in masks:
             del part.__dict__["forward"]
 
