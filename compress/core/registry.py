@@ -243,6 +243,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("importance", "minitron", "compress.prune.criteria.minitron:minitron",
           "Muralidharan et al. 2024, arXiv:2407.14679", {"scores": ("channels",)}),
     Entry("importance", "wanda", "compress.prune.criteria.activations:wanda", "Sun et al. 2024, arXiv:2306.11695"),
+    Entry("importance", "sparsegpt", "compress.prune.criteria.sparsegpt:sparsegpt",
+          "Frantar & Alistarh 2023, arXiv:2301.00774", {"scores": ("weights",), "reconstructs": True}),
     Entry("importance", "snip", "compress.prune.criteria.at_init:snip",
           "Lee et al. 2019, arXiv:1810.02340", {"scores": ("weights",)}),
     Entry("importance", "grasp", "compress.prune.criteria.at_init:grasp",

@@ -111,7 +111,7 @@ class PruningSetup:
             fraction,
             self.meter,
             measure="macs" if measure in TIMED or measure == "sparsity" else measure,
-            ranking="global" if stage.ranking == "erk" else stage.ranking,
+            ranking="local" if stage.ranking == "local" else "global",
             limits=self._limits(1),
         )
 

@@ -17,6 +17,7 @@ from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.field_types import MaxRatios, Pattern, parse_block, parse_n_m
+from compress.prune.ranking_settings import ranking_reason, with_defaults
 from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, incompatible_reason, is_iterative
 from compress.train.settings import FinetuneSettings
 
@@ -113,7 +114,8 @@ class Prune(Stage):
         importance: Score of a channel or weight. From weights: `magnitude` (of all weights coupled to a channel), `l1`, `l2`
             (of the filter alone), `lamp`, `bn_scale`, `fpgm`; from training batches: `taylor`, `hessian`, `fisher` (changes of
             the loss, `fisher` for a whole channel or head), `apoz`, `activation`, `minitron` (norms of activations, for
-            channels and heads), `wanda`; for an untrained network `snip`,
+            channels and heads), `wanda`; `sparsegpt`, which
+            prunes layer by layer and changes the weights that stay so that they compensate; for an untrained network `snip`,
             `grasp`, `synflow`; `random` is the control. The default is `fisher` for channels, and `magnitude` for other
             granularities and with `sparse_training: {kind: greg2}`.
         block_score: For granularity `layer`, the score by which blocks are dropped, smallest first: `outputs` (change of the
@@ -122,7 +124,9 @@ class Prune(Stage):
         target: How much to remove. Channels and layers take macs, params, bytes, latency or latency_ms; weights and blocks
             sparsity, params or bytes; `n:m` the sparsity of its pattern.
         ranking: `global`: lowest scores of the whole network first; `local`: the same fraction in each layer; `erk`, for
-            weights and blocks: Erdős–Rényi-kernel densities, with wide layers sparser than narrow ones.
+            weights and blocks: Erdős–Rényi-kernel densities, with wide layers sparser than narrow ones; `row`, for weights: the
+            same fraction of each output of each layer, with `wanda` layer by layer. With granularity `weight` the default is
+            `row` for `wanda` and `local` for `sparsegpt`; else it is `global`.
         schedule: Number of steps and fraction removed after each.
         cost_aware: With `ranking: global`, changes of the loss are divided by the cost of the channel, so that of two channels
             of equal importance the more expensive one is removed. `target`: its parameters for targets of params or bytes,
@@ -152,7 +156,7 @@ class Prune(Stage):
     importance: ImportanceName = "fisher"
     block_score: Annotated[str, RegistryName("block_score")] = "outputs"
     target: Target
-    ranking: Literal["global", "local", "erk"] = "global"
+    ranking: Literal["global", "local", "erk", "row"] = "global"
     schedule: Schedule = Schedule()
     cost_aware: Literal["target", "latency"] = "target"
     sparse_training: SparseTraining | None = None
@@ -166,14 +170,8 @@ class Prune(Stage):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_importance(cls, fields: Any) -> Any:
-        """Set `magnitude` where the default `fisher` does not fit."""
-        if not isinstance(fields, dict) or "importance" in fields:
-            return fields
-        training = fields.get("sparse_training")
-        kind = training.get("kind") if isinstance(training, dict) else getattr(training, "kind", None)
-        fits = kind != "greg2" and fields.get("granularity", "channel") == "channel"
-        return fields if fits else {**fields, "importance": "magnitude"}
+    def _defaults(cls, fields: Any) -> Any:
+        return with_defaults(fields)
 
     @model_validator(mode="after")
     def _target_fits(self) -> Self:
@@ -202,17 +200,11 @@ class Prune(Stage):
                 granularity=self.granularity,
             )
             raise ValueError(msg)
-        if self.ranking == "erk" and self.granularity not in ("weight", "block"):
-            msg = gettext(
-                "ranking 'erk' is for weights or blocks, and granularity is {granularity!r}; use global or local",
-                granularity=self.granularity,
-            )
-            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
     def _method_fits(self) -> Self:
-        if reason := incompatible_reason(self):
+        if reason := incompatible_reason(self) or ranking_reason(self):
             raise ValueError(reason)
         return self
 

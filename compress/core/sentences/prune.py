@@ -85,6 +85,15 @@ def _unscored(fact: Fact) -> str:
     )
 
 
+def _by_magnitude(fact: Fact) -> str:
+    layers = _tuple(fact, "layers")
+    listed = ", ".join(map(str, layers[:NAMED_LAYERS])) + ", …" * (len(layers) > NAMED_LAYERS)
+    count = ngettext("{number} layer", "{number} layers", len(layers))
+    return gettext(
+        "the inputs of {count} are not recorded, whose weights went by magnitude: {listed}", count=count, listed=listed
+    )
+
+
 def _latency_target(fact: Fact) -> str:
     values = fact.values
     interval = gettext(" (95 % interval {low:.3f} to {high:.3f})", **values) if values["low"] is not None else ""
@@ -175,6 +184,7 @@ def _widths(fact: Fact) -> str:
 SENTENCES: Sentences = {
     "prune.target_not_reached": _target_not_reached,
     "prune.unscored_channels": _unscored,
+    "prune.by_magnitude": _by_magnitude,
     "prune.accuracy_cliff": (
         "cliff of the metric: removing {removed:.4f} lost {lost:.4f}, more than the allowed {allowed:.4f}, and was undone; "
         "the result has {retained:.4f} removed, target {asked:.4f}"

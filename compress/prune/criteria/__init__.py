@@ -7,6 +7,7 @@ from compress.prune.criteria.fisher import fisher
 from compress.prune.criteria.gradients import accumulate_gradients, hessian, taylor
 from compress.prune.criteria.minitron import minitron
 from compress.prune.criteria.norms import bn_scale, fpgm, l1, l2, lamp, magnitude, random
+from compress.prune.criteria.sparsegpt import sparsegpt
 from compress.prune.criteria.synflow import synflow
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "minitron",
     "random",
     "snip",
+    "sparsegpt",
     "synflow",
     "taylor",
     "wanda",

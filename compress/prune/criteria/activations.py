@@ -21,6 +21,7 @@ from compress.prune.criteria.base import (
     LAYERS,
     Importance,
     Layer,
+    Layerwise,
     ScoringData,
     group_scores,
     layers_of,
@@ -28,6 +29,7 @@ from compress.prune.criteria.base import (
     working_copy,
 )
 from compress.prune.graph_types import Group
+from compress.prune.unstructured.solvers import solve_wanda
 
 RecordInput = Callable[[str, Tensor], None]
 
@@ -68,14 +70,17 @@ def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
     """Weight times the norm of its input: |w_ij| · ‖x_j‖₂.
 
     ‖x_j‖₂ is the norm over all samples and positions, divided by the root of their number; the division does not change the
-    order within a layer. Channel: the sum over its weights, averaged over the layers of its group. `ranking: local` compares
-    weights within a layer; the paper compares within each output, and reports no difference for image classifiers.
+    order within a layer. Channel: the sum over its weights, averaged over the layers of its group. `ranking: row` compares
+    weights within each output, layer by layer with the inputs behind pruned layers, as the paper does for language models;
+    `local` compares within a layer, from which the paper reports no difference for image classifiers.
     Sun et al. 2024, "A Simple and Effective Pruning Approach for Large Language Models", arXiv:2306.11695.
     """
     norms: dict[str, Tensor] = {}
     transposed: set[str] = set()
+    layerwise = Layerwise(solve_wanda)
 
     def collect(module: nn.Module, data: ScoringData) -> None:
+        layerwise.data = data
         norms.update({name: mean.sqrt() for name, mean in _means(module, data, torch.square).items()})
         transposed.update(name for name, part in module.named_modules() if getattr(part, "transposed", False))
 
@@ -87,7 +92,9 @@ def wanda(seed: int = 0) -> Importance:  # noqa: ARG001
             raise ValueError(msg)
         return w.detach().abs() * per_input(norms[key], w, transposed=layer in transposed)
 
-    return Importance(channels=lambda _, group: group_scores(group, weights), weights=weights, collect=collect)
+    return Importance(
+        channels=lambda _, group: group_scores(group, weights), weights=weights, collect=collect, layerwise=layerwise
+    )
 
 
 def per_input(x: Tensor, w: Tensor, *, transposed: bool = False) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compress.core.language import gettext
 from compress.data.batch import Batch
 from compress.prune.graph_types import ChannelScores, Group
+from compress.prune.unstructured.solvers import Solve
 from compress.tasks.base import Task
 
 Layer = nn.modules.conv._ConvNd | nn.Linear
@@ -39,6 +40,21 @@ class ScoringData:
     prunable: Sequence[str] = ()
 
 
+@dataclass(eq=False)
+class Layerwise:
+    """A rule that prunes layer by layer, each from the inputs that it has behind the pruned layers; see `layer_by_layer`.
+
+    Attributes:
+        solve: The rule.
+        reconstructs: It changes the weights that stay, and no score of a whole network takes its place.
+        data: Batches and task; set by `Importance.collect`.
+    """
+
+    solve: Solve
+    reconstructs: bool = False
+    data: ScoringData | None = None
+
+
 def _collect_nothing(module: nn.Module, data: ScoringData) -> None:
     """For scores that depend on the weights alone."""
 
@@ -57,6 +73,7 @@ class Importance:
         gates: Layer name → ∂L/∂m of gates m on the inputs, (samples, in_channels); for methods that score heads by gates.
         inputs: Layer name → score of each input, (in_channels,); for methods that score heads by the norm of their outputs.
         loss_change: The scores estimate changes of the loss, so a global ranking may divide them by the cost of a channel.
+        layerwise: A rule in place of the scores, for pruning layer by layer; None where there is none.
         times: Milliseconds of each layer by name; the scores are then divided by time, not by the measure of the target.
     """
 
@@ -66,6 +83,7 @@ class Importance:
     gates: Callable[[str], Tensor] | None = None
     inputs: Callable[[str], Tensor] | None = None
     loss_change: bool = False
+    layerwise: Layerwise | None = None
     times: Mapping[str, float] | None = None
 
 

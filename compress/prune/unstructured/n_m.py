@@ -22,7 +22,8 @@ from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.field_types import parse_n_m
 from compress.prune.unstructured.channel_permutation import permute_channels
-from compress.prune.unstructured.weights import WeightMasks, layer_of, prunable
+from compress.prune.unstructured.solvers import Removal
+from compress.prune.unstructured.weights import WeightMasks, layer_of, prunable, pruned_by_rule
 
 
 def keep_mask(s: Tensor, n: int, m: int, part: float = 1.0) -> Tensor:
@@ -109,15 +110,20 @@ class NMPruner:
         Args:
             module: The dense network or the result of an earlier step, whose zeros are kept. Not changed.
             fraction: Fraction of the prunable weights to remove, up to 1 − N/M.
-            importance: Scores.
+            importance: Scores; a rule that prunes layer by layer removes all that the pattern asks for in one step.
         """
+        part = min(fraction / (1 - self.n / self.m), 1.0)
+        if importance.layerwise is not None and importance.layerwise.reconstructs:
+            pattern = Removal(1 - self.n / self.m, (self.n, self.m))
+            removals = dict.fromkeys(prunable(module, self.protected), pattern)
+            pruned, notes = pruned_by_rule(module, removals, importance.layerwise)
+            return PrunedModel(pruned.module, pruned.after_step, notes)
         work = copy.deepcopy(module).eval()
         scores = {name: importance.weights(name, p) for name, p in prunable(work, self.protected).items()}
         if not any(bool((p == 0).any()) for p in prunable(work, self.protected).values()):
             gain, scores, skipped = permute_channels(work, self.spec, scores, self.n, self.m)
             self.notes = (Fact.of("prune.channels_permuted", gain=gain), *skipped)
         work.zero_grad(set_to_none=True)
-        part = min(fraction / (1 - self.n / self.m), 1.0)
         masks = {
             name: keep_mask(scores[name].masked_fill(p.detach() == 0, -1.0), self.n, self.m, part)
             for name, p in prunable(work, self.protected).items()

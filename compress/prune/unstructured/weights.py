@@ -22,19 +22,29 @@ from compress.core.sentences import render
 from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
+from compress.prune.criteria.base import Layerwise
 from compress.prune.field_types import parse_block
-from compress.prune.unstructured import erk as budgets
 from compress.prune.unstructured.blocks import SINGLE, Block
+from compress.prune.unstructured.keep_masks import Ranking, keep_masks, layer_counts, max_removals
+from compress.prune.unstructured.layer_by_layer import prune_layer_by_layer
+from compress.prune.unstructured.solvers import Removal
 
-Ranking = Literal["global", "local", "erk"]
 _HOLDERS = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention)
 _HALVINGS = 12
 
 
 def prunable(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, nn.Parameter]:
-    """Weight matrices and kernels by name, each shared parameter once, without biases, normalisation and embeddings."""
+    """Weight matrices and kernels by name, each shared parameter once, without biases, normalisation and embeddings.
+
+    The weight of an output layer that is the table of an embedding is an embedding.
+    """
     weights: dict[str, nn.Parameter] = {}
-    excluded = {id(p) for name, part in module.named_modules() if name in protected for p in part.parameters(recurse=False)}
+    excluded = {
+        id(p)
+        for name, part in module.named_modules()
+        if name in protected or isinstance(part, nn.Embedding)
+        for p in part.parameters(recurse=False)
+    }
     for name, part in module.named_modules():
         if isinstance(part, _HOLDERS) and name not in protected:
             prefix = f"{name}." if name else ""
@@ -49,68 +59,6 @@ def layer_of(parameter: str) -> str:
     return parameter.rpartition(".")[0]
 
 
-def max_removals(sizes: Mapping[str, int], max_ratio: float | Mapping[str, float]) -> dict[str, int]:
-    """Largest number of weights to remove of each layer, ⌊max_ratio · n⌋; with one ratio for all layers or one for each."""
-    ratios = max_ratio if isinstance(max_ratio, Mapping) else dict.fromkeys(sizes, max_ratio)
-    return {name: int(ratios[name] * n + 1e-9) for name, n in sizes.items()}
-
-
-def keep_masks(
-    scores: Mapping[str, Tensor],
-    count: int,
-    *,
-    ranking: Ranking,
-    max_ratio: float | Mapping[str, float],
-    shapes: Mapping[str, Sequence[int]] | None = None,
-) -> dict[str, Tensor]:
-    """Masks of the weights to keep when the `count` lowest are removed.
-
-    Args:
-        scores: By layer, scores of the weights (or blocks), of any shape.
-        count: Removals over all layers; exactly this many, unless the ceilings allow fewer.
-        ranking: `global`: lowest over all layers; `local`: the same fraction of each layer; `erk`: see `erk.erk_densities`.
-        max_ratio: Largest fraction of a layer to remove, at most 1; one for all layers or one for each.
-        shapes: Shapes of the weights, for `erk`; by default those of the scores.
-
-    Returns:
-        Boolean masks of the shapes of the scores, True where a weight is kept. Ties are broken by position.
-    """
-    flat = {name: s.detach().flatten().float() for name, s in scores.items()}
-    sizes = {name: s.numel() for name, s in flat.items()}
-    ceiling = max_removals(sizes, max_ratio)
-    if ranking == "global":
-        eligible = [s.masked_fill(~_lowest(s, ceiling[name]), torch.inf) for name, s in flat.items()]
-        lowest = _lowest(torch.cat(eligible), min(count, sum(ceiling.values())))
-        removals = dict(zip(flat, torch.split(lowest, [s.numel() for s in eligible]), strict=True))
-    else:
-        weights = _layer_shares(shapes or {name: s.shape for name, s in scores.items()}, sizes, ceiling, count, ranking)
-        counts = budgets.share_removals(weights, ceiling, count)
-        removals = {name: _lowest(s, counts[name]) for name, s in flat.items()}
-    return {name: ~removals[name].view(s.shape) for name, s in scores.items()}
-
-
-def _layer_shares(
-    shapes: Mapping[str, Sequence[int]], sizes: Mapping[str, int], ceiling: Mapping[str, int], count: int, ranking: Ranking
-) -> dict[str, float]:
-    """Share of each layer in the removals, up to a common factor."""
-    total = sum(sizes.values())
-    if ranking == "local" or count >= total:
-        return {name: float(n) for name, n in sizes.items()}
-    least = {name: 1 - ceiling[name] / n for name, n in sizes.items()}
-    density = budgets.erk_densities(shapes, 1 - count / total, least=least)
-    return {name: (1 - density[name]) * n for name, n in sizes.items()}
-
-
-def _lowest(s: Tensor, count: int) -> Tensor:
-    """Mask of the `count` lowest entries of a vector; of equal entries the first."""
-    mask = torch.zeros(s.numel(), dtype=torch.bool)
-    if count > 0:
-        threshold = s.kthvalue(count).values
-        mask = s < threshold
-        mask[(s == threshold).nonzero().flatten()[: count - int(mask.sum())]] = True
-    return mask
-
-
 class UnstructuredPruner:
     """Prunes single weights or blocks of one dense network, in any number of steps.
 
@@ -119,7 +67,7 @@ class UnstructuredPruner:
         spec: Not used; part of the common signature.
         measure: Meaning of a target: `sparsity`, the fraction of the prunable weights to remove; `params`, the fraction of all
             parameters to keep; `bytes`, the fraction of the compressed bytes to keep.
-        ranking: `global`, `local` or `erk`.
+        ranking: `global`, `local`, `erk` or `row`.
         limits: Ceilings and protected layers.
         block: Block of weights that are removed together.
 
@@ -183,14 +131,31 @@ class UnstructuredPruner:
             fraction: In the terms of `measure`, in (0, 1).
             importance: Scores.
         """
+        if importance.layerwise is not None and (importance.layerwise.reconstructs or self.ranking == "row"):
+            return self._layer_by_layer(module, fraction, importance.layerwise)
         weights = prunable(module, self.protected)
         scores = {
             name: self.block.pool(importance.weights(name, p).masked_fill(p.detach() == 0, -1.0)) for name, p in weights.items()
         }
         if self.measure == "bytes":
             return self._prune_to_bytes(module, fraction, scores)
-        target = fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
+        target = self._target(fraction)
         return self._masked(module, scores, min(round(target), self.max_removals), self._shortfall(target))
+
+    def _target(self, fraction: float) -> float:
+        """Number of weights to remove, for `sparsity` and `params`."""
+        return fraction * self.prunable if self.measure == "sparsity" else (1 - fraction) * self.parameters
+
+    def _layer_by_layer(self, module: nn.Module, fraction: float, rule: Layerwise) -> PrunedModel:
+        """The network pruned by a rule for one layer after the other."""
+        target, weights = self._target(fraction), prunable(module, self.protected)
+        sizes = {name: p.numel() for name, p in weights.items()}
+        shapes = {name: p.shape for name, p in weights.items()}
+        ceiling = max_removals(sizes, self.ratios)
+        counts = layer_counts(shapes, sizes, ceiling, min(round(target), self.max_removals), self.ranking)
+        removals = {name: Removal(counts[name] / n) for name, n in sizes.items()}
+        pruned, notes = pruned_by_rule(module, removals, rule)
+        return PrunedModel(pruned.module, pruned.after_step, (*self._shortfall(target), *notes))
 
     @property
     def prunable_layers(self) -> int:
@@ -274,6 +239,24 @@ class WeightMasks:
             if removal.device != parameter.device:
                 self.removals[name] = removal.to(parameter.device)
             parameter.masked_fill_(self.removals[name], 0.0)
+
+
+def pruned_by_rule(module: nn.Module, removals: Mapping[str, Removal], rule: Layerwise) -> tuple[PrunedModel, tuple[Fact, ...]]:
+    """A network pruned layer by layer, and a note on the layers where magnitude took the place of the rule.
+
+    Args:
+        module: Not changed.
+        removals: How much of each weight is removed, by parameter name.
+        rule: The rule, with its data.
+    """
+    assert rule.data is not None  # noqa: S101  # `Importance.collect` has set it
+    pruned = copy.deepcopy(module).eval()
+    pruned.zero_grad(set_to_none=True)
+    masks, by_magnitude = prune_layer_by_layer(pruned, removals, rule.solve, rule.data)
+    after_step = WeightMasks(pruned, masks)
+    after_step()
+    notes = (Fact.of("prune.by_magnitude", layers=by_magnitude),) if by_magnitude else ()
+    return PrunedModel(pruned, after_step), notes
 
 
 def count_zeros(module: nn.Module, protected: frozenset[str] = frozenset()) -> dict[str, tuple[int, int]]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.prune.unstructured.erk import erk_densities, share_removals
-from compress.prune.unstructured.weights import keep_masks
+from compress.prune.unstructured.keep_masks import keep_masks
 
 SHAPES = {"first": (16, 3, 3, 3), "middle": (64, 32, 3, 3), "wide": (512, 256), "head": (10, 512)}
 

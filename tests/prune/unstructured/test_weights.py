@@ -8,12 +8,11 @@ from torch import nn
 from compress.core.errors import ModelError
 from compress.prune.base import Constraints
 from compress.prune.criteria import magnitude, random
+from compress.prune.unstructured.keep_masks import keep_masks, max_removals
 from compress.prune.unstructured.weights import (
     UnstructuredPruner,
     compressed_bytes,
     count_zeros,
-    keep_masks,
-    max_removals,
     prunable,
 )
 
