@@ -49,8 +49,8 @@ def ranking_reason(stage: Prune) -> str:
         )
     if (ranking == "row" or reconstructs) and stage.target.measure == "bytes":
         return gettext(
-            "weights that are removed layer by layer have no target of bytes; write target: {{sparsity: 0.5}}, or use "
-            "ranking: global with another importance"
+            "weights that are removed layer by layer have no target of bytes; use a target of sparsity or params, or another "
+            "importance with ranking: global"
         )
     if not reconstructs:
         return ""
