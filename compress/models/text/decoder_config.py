@@ -24,7 +24,7 @@ def set_decoder_config(network: PreTrainedModel) -> None:
     queries, keys, gate = (layers.get(name) for name in ("q_proj", "k_proj", "gate_proj"))
     attention = next((part for part in network.modules() if isinstance(getattr(part, "head_dim", None), int)), None)
     if isinstance(queries, nn.Linear) and isinstance(keys, nn.Linear) and attention is not None:
-        config.head_dim = int(attention.head_dim)  # type: ignore[arg-type]
+        config.head_dim = int(attention.head_dim)
         config.num_attention_heads = queries.out_features // config.head_dim
         config.num_key_value_heads = keys.out_features // config.head_dim
         config.hidden_size = queries.in_features
@@ -32,6 +32,6 @@ def set_decoder_config(network: PreTrainedModel) -> None:
             config.intermediate_size = gate.out_features
     joint, wide = layers.get("c_attn"), layers.get("c_fc")
     if isinstance(joint, nn.Linear) and isinstance(wide, nn.Linear) and attention is not None:
-        config.num_attention_heads = joint.out_features // 3 // int(attention.head_dim)  # type: ignore[arg-type]
+        config.num_attention_heads = joint.out_features // 3 // int(attention.head_dim)
         config.hidden_size = joint.in_features
         config.n_inner = wide.out_features

@@ -41,8 +41,8 @@ def to_conv1d(network: nn.Module, reference: nn.Module) -> None:
         layer = network.get_submodule(name)
         kind = type(other)
         back = kind(len(layer.get_parameter("weight")), layer.get_parameter("weight").shape[1])
-        back.weight = nn.Parameter(layer.get_parameter("weight").detach().T.contiguous())  # type: ignore[assignment]
-        back.bias = nn.Parameter(layer.get_parameter("bias").detach().clone())  # type: ignore[assignment]
+        back.weight = nn.Parameter(layer.get_parameter("weight").detach().T.contiguous())
+        back.bias = nn.Parameter(layer.get_parameter("bias").detach().clone())
         network.set_submodule(name, back)
 
 

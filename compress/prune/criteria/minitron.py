@@ -49,7 +49,7 @@ def activation_norms(module: torch.nn.Module, data: ScoringData) -> dict[str, Te
 
     def record(name: str, x: Tensor) -> None:
         # samples come first; where the rows are not those of samples, as in pooled proposals, each counts as a sample
-        rows = x.detach().abs().double().unflatten(0, (size if len(x) % size == 0 else len(x), -1))
+        rows = torch.unflatten(x.detach().abs().double(), 0, (size if len(x) % size == 0 else len(x), -1))
         weights = mask.to(rows) if mask.shape == rows.shape[:2] else torch.ones_like(rows[..., 0])
         means = (rows * weights[..., None]).sum(1) / weights.sum(1).clamp(min=1)[:, None]
         squares[name] = squares.get(name, torch.zeros((), dtype=torch.float64)) + means.square().sum(0).cpu()

@@ -245,7 +245,7 @@ def remove_channels(module: nn.Module, graph: Graph, picks: Mapping[str, Sequenc
     for first, *others in shared:  # torch-pruning makes a new weight for each
         for other in others:
             if other.get_parameter("weight").shape == first.get_parameter("weight").shape:
-                other.weight = first.get_parameter("weight")  # type: ignore[assignment]
+                other.weight = first.get_parameter("weight")
     for part in module.modules():
         if isinstance(part, nn.Embedding):  # its weight may have been pruned without it
             part.embedding_dim = part.weight.shape[1]

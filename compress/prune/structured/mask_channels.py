@@ -26,7 +26,7 @@ def mask_channels(graph: Graph, groups: Iterable[Group]) -> Iterator[list[str]]:
     """
     unknown: list[str] = []
     masks: dict[nn.LayerNorm | nn.GroupNorm, Tensor] = {}
-    rms = {part.get_parameter("weight"): part for part in graph.model.modules() if is_exact(part)}
+    rms: dict[object, nn.Module] = {part.get_parameter("weight"): part for part in graph.model.modules() if is_exact(part)}
     rms_masks: dict[nn.Module, Tensor] = {}
     for group in groups:
         for weight, mask in read_weights(graph, group):
@@ -36,8 +36,7 @@ def mask_channels(graph: Graph, groups: Iterable[Group]) -> Iterator[list[str]]:
             if isinstance(target.module, _NORMS):
                 mask = masks.setdefault(target.module, torch.ones(graph.get_out_channels(target), dtype=torch.float64))
                 mask[list(member.idxs)] = 0.0
-            elif target.module in rms:  # the graph has the weight of a module that torch does not know
-                norm = rms[target.module]
+            elif (norm := rms.get(target.module)) is not None:  # the graph has the weight of a module unknown to torch
                 rms_masks.setdefault(norm, torch.ones_like(norm.get_parameter("weight")).detach())[list(member.idxs)] = 0.0
     try:
         for part, mask in masks.items():

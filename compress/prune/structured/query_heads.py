@@ -87,10 +87,10 @@ def query_scores(module: nn.Module, name: str, importance: Importance) -> Tensor
     outer, inner = layout.outer[0], layout.inner[0][0]
     layer = f"{name}.{outer.rpartition('.')[0]}"
     if importance.gates is not None:
-        gates = torch.as_tensor(importance.gates(layer))
-        return torch.unflatten(gates, 1, (groups, queries, -1)).sum(3).square().sum(0)
+        by_query = torch.unflatten(torch.as_tensor(importance.gates(layer)), 1, (groups, queries, -1)).sum(3)
+        return by_query.square().sum(0)
     if importance.inputs is not None:
-        norms = torch.unflatten(importance.inputs(layer), 0, (groups, queries, -1)).norm(dim=2)
+        norms = torch.unflatten(importance.inputs(layer), 0, (groups, queries, -1)).square().sum(2).sqrt()
         return (norms / norms.mean().clamp(min=1e-30)).float()
     scores = torch.zeros(groups, queries, dtype=torch.float64)
     try:
@@ -118,7 +118,7 @@ def remove_queries(module: nn.Module, name: str, indices: Sequence[int]) -> None
     groups, queries = layout.count(part), layout.queries(part)
     kept = torch.tensor([head for head in range(groups * queries) if head not in set(indices)], dtype=torch.int64)
     counts = torch.bincount(kept // queries, minlength=groups)
-    if len(counts.unique()) != 1 or not counts[0]:
+    if len(set(counts.tolist())) != 1 or not counts[0]:
         msg = gettext(
             "{name} has {groups} key–value groups, which would keep {counts} queries; remove the same number from each, and "
             "keep at least one",

@@ -44,7 +44,7 @@ def _forward(part: nn.Module, x: Tensor) -> Tensor:
     mask = part.__dict__.get(_MASK)
     squares = x.square() if mask is None else x.square() * mask
     mean = squares.sum(-1, keepdim=True) / (x.shape[-1] if mask is None else mask.sum())
-    scale = part.get_parameter("weight") + part.__dict__[_OFFSET]
+    scale: Tensor = part.get_parameter("weight") + part.__dict__[_OFFSET]
     return x * torch.rsqrt(mean + part.__dict__[_EPSILON]) * scale
 
 

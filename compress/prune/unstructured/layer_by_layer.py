@@ -130,7 +130,7 @@ def _rows(part: Layer, x: Tensor, tokens: Tensor | None) -> Tensor:
     if isinstance(part, nn.Conv2d):
         images = x if x.dim() == 4 else x[None]
         patches = F.unfold(images, part.kernel_size, part.dilation, part.padding, part.stride)  # type: ignore[arg-type]
-        split = patches.unflatten(1, (images.shape[1], -1)).permute(0, 3, 2, 1)  # N, places, kernel positions, channels
+        split = torch.unflatten(patches, 1, (images.shape[1], -1)).permute(0, 3, 2, 1)  # N, places, kernel positions, channels
         return split.flatten(2).flatten(0, 1)
     rows = x.flatten(0, -2)
     return rows if tokens is None or len(tokens) != len(rows) else rows[tokens]
