@@ -14,7 +14,7 @@ from compress.prune.criteria import Importance
 from compress.prune.structured import attention_heads as heads
 from compress.prune.structured import query_heads as queries
 from compress.prune.structured.head_layouts import count_heads, count_queries
-from compress.prune.structured.select_channels import GroupChoice
+from compress.prune.structured.select_channels import GroupChoice, allowed_head_counts
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class AttentionChoices:
         """The choices for which the importance has scores; `module` is the dense network or a pruned one."""
         for name, initial in self.heads.items():
             now = heads.count_heads_of(module, [name])[name]
-            smaller = heads.allowed_head_counts(now, initial, self.limits.ceiling([name]))
+            smaller = allowed_head_counts(now, initial, self.limits.ceiling([name]))
             scores = heads.head_scores(module, name, importance) if smaller else None
             if scores is not None:
                 yield GroupChoice(name, scores, now, initial, smaller, heads.coupled_layers(module, name))
@@ -90,6 +90,6 @@ def find_choices(module: nn.Module, spec: NetworkSpec, limits: Constraints, prot
 def _too_few(name: str, count: int, limits: Constraints) -> Fact | None:
     """Why a number of heads cannot be reduced; None where it can."""
     ratio = limits.ceiling([name])
-    if heads.allowed_head_counts(count, count, ratio):
+    if allowed_head_counts(count, count, ratio):
         return None
     return Fact.of("prune.no_fewer_heads", name, heads=count, max_ratio=ratio)

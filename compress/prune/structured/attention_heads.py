@@ -10,7 +10,6 @@ timm compute with as many heads as their projections contain. The removal is tes
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -33,17 +32,6 @@ from compress.tasks.flat_outputs import run_flat
 _TOLERANCE = 1e-9
 _WIDTHS = ("all_head_size", "attn_dim", "split_size")
 """Attributes with the total width of all heads."""
-
-
-def allowed_head_counts(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
-    """Smaller numbers of heads that are allowed, descending; at least 1.
-
-    Args:
-        heads: Current number.
-        initial: Number before any pruning.
-        max_ratio: Largest fraction of `initial` to remove.
-    """
-    return tuple(range(heads - 1, max(1, math.ceil(initial * (1 - max_ratio) - 1e-9)) - 1, -1))
 
 
 def head_scores(module: nn.Module, name: str, importance: Importance) -> Tensor | None:

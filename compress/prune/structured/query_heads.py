@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from compress.core.language import gettext
 from compress.prune.criteria import Importance
 from compress.prune.structured.head_layouts import QUERIES_PER_GROUP, HeadLayout, count_queries, layout_of
-from compress.prune.structured.select_channels import GroupChoice
+from compress.prune.structured.select_channels import GroupChoice, allowed_head_counts
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,6 @@ def query_choice(module: nn.Module, name: str, importance: Importance, initial: 
         initial: Queries of each group before any pruning.
         max_ratio: Largest fraction of `initial` to remove.
     """
-    from compress.prune.structured.attention_heads import allowed_head_counts
-
     part, layout = module.get_submodule(name), _layout(module, name)
     groups, queries = layout.count(part), layout.queries(part)
     smaller = tuple(groups * count for count in allowed_head_counts(queries, initial, max_ratio))

@@ -37,6 +37,17 @@ def allowed_widths(width: int, initial: int, *, repeats: int, round_to: int, max
     return tuple(range((width - 1) // unit * unit, smallest - 1, -unit))
 
 
+def allowed_head_counts(heads: int, initial: int, max_ratio: float) -> tuple[int, ...]:
+    """Smaller numbers of heads that are allowed, descending; at least 1.
+
+    Args:
+        heads: Current number.
+        initial: Number before any pruning.
+        max_ratio: Largest fraction of `initial` to remove.
+    """
+    return tuple(range(heads - 1, max(1, math.ceil(initial * (1 - max_ratio) - 1e-9)) - 1, -1))
+
+
 @dataclass(frozen=True)
 class LayerCost:
     """Cost of a layer, which is proportional to its output channels times its input channels."""
