@@ -223,7 +223,7 @@ def head_rows(before: nn.Module, after: nn.Module) -> list[dict[str, object]]:
     grouped = count_queries(before)
     rows: list[dict[str, object]] = []
     for name, heads in count_heads(before).items():
-        kind = "key–value groups" if name in grouped else "heads"
+        kind = "groups" if name in grouped else "heads"
         columns = {"out_before": heads, "out_after": heads_after[name], "in_before": heads, "in_after": heads}
         rows.append({"layer": f"{name} ({kind})", **columns})
     return [*rows, *query_rows(before, after)]

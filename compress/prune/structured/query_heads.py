@@ -160,7 +160,7 @@ def query_rows(before: nn.Module, after: nn.Module) -> Iterable[dict[str, object
             numbers.append(layout.count(part) * layout.queries(part))
         then, now = numbers
         columns = {"out_before": then, "out_after": now, "in_before": then, "in_after": now}
-        yield {"layer": f"{name} (query heads)", **columns}
+        yield {"layer": f"{name} (queries)", **columns}
 
 
 def _layout(module: nn.Module, name: str) -> HeadLayout:

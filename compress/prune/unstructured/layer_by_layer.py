@@ -76,7 +76,7 @@ def prune_layer_by_layer(
     before = [name for name in solvable if chain and order.index(name) < _first_of(order, chain) and name not in in_chain]
     after = [name for name in solvable if name not in in_chain and name not in before]
 
-    def finish(moments: Mapping[str, Moments]) -> None:
+    def finish(moments: Mapping[str, InputMoments]) -> None:
         for name, moment in moments.items():
             key, removal = layers[name]
             part = module.get_submodule(name)
@@ -107,7 +107,7 @@ def _first_of(order: Sequence[str], chain: Sequence[str]) -> int:
 
 
 @dataclass(eq=False)
-class Moments:
+class InputMoments:
     """E[x xᵀ] of the inputs of one layer, (D, D), as a sum and a count."""
 
     total: Tensor | None = None
@@ -137,14 +137,14 @@ def _rows(part: Layer, x: Tensor, tokens: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def _record(module: nn.Module, names: Sequence[str]) -> Iterator[tuple[dict[str, Moments], Callable[[Batch], None]]]:
+def _record(module: nn.Module, names: Sequence[str]) -> Iterator[tuple[dict[str, InputMoments], Callable[[Batch], None]]]:
     """In the context: second moments of the inputs of layers, and a function to call with each batch before it runs.
 
     Layers that read the same tensor, as queries, keys and values do, have one sum in common.
     """
-    moments: dict[str, Moments] = {}
+    moments: dict[str, InputMoments] = {}
     tokens: Tensor | None = None
-    seen: dict[int, tuple[Tensor, Moments]] = {}
+    seen: dict[int, tuple[Tensor, InputMoments]] = {}
 
     def start(batch: Batch) -> None:
         nonlocal tokens
@@ -158,7 +158,7 @@ def _record(module: nn.Module, names: Sequence[str]) -> Iterator[tuple[dict[str,
             if known is not None and moments.setdefault(name, known[1]) is known[1]:
                 return
             if name not in moments:
-                moments[name] = Moments()
+                moments[name] = InputMoments()
             own = moments[name]
             own.add(_rows(part, x.detach().float(), tokens))  # type: ignore[arg-type]
             seen[id(x)] = x, own
@@ -174,7 +174,7 @@ def _record(module: nn.Module, names: Sequence[str]) -> Iterator[tuple[dict[str,
         seen.clear()
 
 
-def _moments_up_to(module: nn.Module, name: str, data: ScoringData) -> dict[str, Moments]:
+def _moments_up_to(module: nn.Module, name: str, data: ScoringData) -> dict[str, InputMoments]:
     """Second moments of the inputs of one layer, from runs of the network that end at it."""
 
     def stop(*_: object) -> None:
@@ -213,7 +213,7 @@ def _counts_calls(module: nn.Module, name: str, run: Callable[[], object]) -> in
 
 def _chain_moments(
     module: nn.Module, chain: Sequence[str], inside: Sequence[Sequence[str]], data: ScoringData
-) -> Iterator[dict[str, Moments]]:
+) -> Iterator[dict[str, InputMoments]]:
     """Second moments for the layers of each block; the caller prunes them before it takes those of the next block."""
     calls = _first_inputs(module, chain[0], data)
     for block, names in zip(chain, inside, strict=True):

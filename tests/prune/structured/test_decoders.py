@@ -125,9 +125,9 @@ def test_widths_heads_and_queries_differ_by_layer_and_have_rows():
     )
     rows = {row["layer"]: row for row in layer_rows(Prune(target={"params": 0.5}), net, small)}
     name = "network.model.layers.0.self_attn"
-    assert rows[f"{name} (query heads)"]["out_before"] == 8
-    assert rows[f"{name} (query heads)"]["out_after"] == widths[f"{name}.q_proj"] // 4
-    assert rows[f"{name} (key–value groups)"]["out_after"] == widths[f"{name}.k_proj"] // 4
+    assert rows[f"{name} (queries)"]["out_before"] == 8
+    assert rows[f"{name} (queries)"]["out_after"] == widths[f"{name}.q_proj"] // 4
+    assert rows[f"{name} (groups)"]["out_after"] == widths[f"{name}.k_proj"] // 4
 
 
 @pytest.mark.parametrize(("kind", "method"), [("llama", "influence"), ("gpt2", "outputs")])

@@ -30,7 +30,7 @@ def test_each_group_loses_its_own_query_and_nothing_else_changes(llama):
     assert torch.allclose(found, expected, atol=1e-5)
     assert small.get_submodule(NAME).num_key_value_groups == 2
     rows = {str(row["layer"]): (row["out_before"], row["out_after"]) for row in query_rows(net, small)}
-    assert rows[f"{NAME} (query heads)"] == (8, 4)
+    assert rows[f"{NAME} (queries)"] == (8, 4)
 
 
 @pytest.mark.parametrize("indices", [[0], [0, 1, 4], list(range(8))])

@@ -90,7 +90,7 @@ def test_only_the_moments_of_one_block_are_held(monkeypatch):
     pytest.importorskip("transformers")
     net, _ = make_decoder("llama", num_hidden_layers=4)
     alive, most = weakref.WeakSet(), []
-    original = layer_by_layer.Moments.__init__
+    original = layer_by_layer.InputMoments.__init__
 
     def count(self, *args, **kwargs):
         original(self, *args, **kwargs)
@@ -98,7 +98,7 @@ def test_only_the_moments_of_one_block_are_held(monkeypatch):
         gc.collect()
         most.append(len(alive))
 
-    monkeypatch.setattr(layer_by_layer.Moments, "__init__", count)
+    monkeypatch.setattr(layer_by_layer.InputMoments, "__init__", count)
     prune_layer_by_layer(net, _removals(net), solve_wanda, _text_data())
     assert len(most) == 4 * 4  # one for queries, keys and values; attention's output; gate and up; down
     assert max(most) <= 8  # those of a block, and of the block before while its last names live
