@@ -27,3 +27,12 @@ def make_context(tmp_path: Path) -> Callable[..., Context]:
         return Context(data=data, **fields | settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def language_artifact(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """Folder of the artifact of a small language model, and the network with its float file; not changed by tests."""
+    pytest.importorskip("transformers")
+    from tests.export.decoder_artifacts import build_artifact
+
+    return build_artifact(tmp_path_factory.mktemp("language"))

@@ -15,6 +15,7 @@ from torch import nn
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
+from compress.backends.decoder.module_layout import module_layout
 from compress.backends.exporter_messages import innermost_reason, quiet_exporters
 from compress.backends.exporter_parity import (
     ParityError,
@@ -31,6 +32,7 @@ from compress.backends.onnx_cleanup import strip
 from compress.backends.parity_records import record_parity
 from compress.backends.proposal_operators import TRANSLATIONS
 from compress.backends.rewrite_spatial_mean import reducemean_to_gap
+from compress.core.decoder_layout import METADATA
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.language import gettext
@@ -89,6 +91,8 @@ def export_onnx(
         )
         raise ConversionError(msg)
     model, notes = _convert(reference, spec, options)
+    if (layout := module_layout(module)) is not None:
+        model.metadata_props.add(key=METADATA, value=layout.model_dump_json())
     onnx_files.save(model, path)
     if cache is not None:
         record_parity(path, module, inputs, options, cache)

@@ -13,6 +13,7 @@ import compress
 from compress.backends.onnx_graph import to_proto
 from compress.backends.read_graph import read_graph
 from compress.core.atomic_files import atomic_write
+from compress.core.decoder_layout import CACHED, METADATA
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
@@ -28,7 +29,10 @@ EXTERNAL_BYTES = 1024
 
 
 def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
-    """Set the metadata of a model, in place: classes, normalisation, input size, signature and producer."""
+    """Set the metadata of a model, in place: classes, normalisation, input size, signature and producer.
+
+    The layout of a decoder stays.
+    """
     model.producer_name, model.producer_version = "compress", compress.__version__
     entries = {"classes": json.dumps(spec.classes, ensure_ascii=False)}
     if spec.takes_images:
@@ -42,7 +46,8 @@ def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
     if spec.text is not None:
         entries["text"] = spec.text.model_dump_json()
     entries |= {"compress": compress.__version__, "signature": spec.signature.model_dump_json()}
-    onnx.helper.set_model_props(model, entries)
+    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key in (METADATA, CACHED)}
+    onnx.helper.set_model_props(model, entries | kept)
 
 
 def read_metadata(path: Path) -> dict[str, object]:
@@ -51,7 +56,7 @@ def read_metadata(path: Path) -> dict[str, object]:
     Raises:
         ConversionError: The file is not ONNX.
     """
-    plain = {"layout", "compress"}
+    plain = {"layout", "compress", CACHED}
     props = {entry.key: entry.value for entry in load(path).metadata_props}
     return {key: value if key in plain else json.loads(value) for key, value in props.items()}
 

@@ -167,6 +167,11 @@ class OnnxRuntimeRunner:
         """
         return base.zero_feeds(self, batch)
 
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The session of a loaded file, for runs that keep their tensors in place."""
+        return self._loaded()
+
     def _loaded(self) -> onnxruntime.InferenceSession:
         if self._session is None:
             msg = gettext("{path} is not loaded: use the runner in a with block", path=self.path)

@@ -20,6 +20,7 @@ from compress.cli import review_commands as review
 from compress.cli.common import BAD_INPUT, BUDGET_MISSED, TrustCode, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
+from compress.cli.generate_command import generate
 from compress.cli.interruption import Interruption
 from compress.cli.language_option import Language, take_language, translate_help
 from compress.core.errors import CompressError
@@ -114,6 +115,7 @@ def validate(
 
 for command in (one_verb.quantize, one_verb.prune, one_verb.export, one_verb.infer, measuring.profile):
     app.command()(command)
+app.command()(generate)
 app.command("quantize-report")(measuring.quantize_report)
 app.command()(measuring.verify)
 

@@ -71,13 +71,30 @@ def write_manifest(
         **_describe_further(further, batch),
         "labels": "labels.json, class names in the order of the outputs",
         "licences": [{"what": note.what, "origin": note.origin, "licence": note.licence} for note in licences],
-        "files": {
-            path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
-            for path in sorted(folder.iterdir())
-            if path.name != MANIFEST and not path.name.startswith(".")
-        },
+        "files": _sums(folder),
     }
     write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
+
+
+def rewrite_manifest(folder: Path, more: Mapping[str, object]) -> None:
+    """Add entries to `manifest.json`, and write the sums of all files again, of which some were replaced.
+
+    Args:
+        folder: Folder with a manifest.
+        more: Further entries.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest |= {**more, "files": _sums(folder)}
+    write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
+
+
+def _sums(folder: Path) -> dict[str, dict[str, object]]:
+    """SHA-256 sum and size of each file besides the manifest."""
+    return {
+        path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST and not path.name.startswith(".")
+    }
 
 
 def _fixed_batch(model: onnx.ModelProto) -> int | None:

@@ -36,6 +36,19 @@ class ExportTarget(NamedTuple):
         return rows[self.family].options.get("format") if self.family in rows else None
 
 
+class DecoderExport(FrozenModel):
+    """The file of a network that continues texts.
+
+    Attributes:
+        cache: The file has past keys and values, so that a further token costs one token; without, each further token costs the
+            whole text again. A runtime or network for which this is not known gets the file without.
+        logits: `last` computes the logits of the last token alone, which shortens reading a prompt; `all` of all tokens.
+    """
+
+    cache: bool = True
+    logits: Literal["last", "all"] = "last"
+
+
 class Tolerance(FrozenModel):
     """Largest differences of outputs; export fails beyond them, and names the first node.
 

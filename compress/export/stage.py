@@ -14,7 +14,7 @@ from compress.core.language import gettext
 from compress.core.record import Metrics
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Form, OnnxOptions, Outcome, Stage
-from compress.export.settings import ExportTarget, Placement, Tolerance
+from compress.export.settings import DecoderExport, ExportTarget, Placement, Tolerance
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
@@ -37,6 +37,7 @@ class Export(Stage):
         opset: ONNX opset of every file of the run; by default 18, or the first later opset with all operators.
         tolerance: Largest differences of torch, ONNX float32, ONNX int8 and fused kernels; that of torch and ONNX float32
             applies to every export of the run.
+        decoder: The file of a network that continues texts, see `DecoderExport`.
         postprocessing: For tasks with post-processing, such as the non-maximum suppression of detectors: `outside` ships the
             network alone, `graph` a file whose graph ends in it, `both` that file beside the network; None for both where the
             task has any.
@@ -48,12 +49,16 @@ class Export(Stage):
     formats: tuple[Annotated[str, RegistryName("format")], ...] = Field(default=("onnx",), min_length=1)
     opset: int | None = Field(default=None, ge=OLDEST_OPSET, le=NEWEST_OPSET)
     tolerance: Tolerance = Tolerance()
+    decoder: DecoderExport = DecoderExport()
     postprocessing: Placement | None = None
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
-        """What a placement of post-processing needs."""
-        return {} if self.postprocessing is None else {"postprocessing": ("postprocessing",)}
+        """What a placement of post-processing and the settings of decoders need."""
+        needs: dict[str, tuple[Capability, ...]] = (
+            {} if self.postprocessing is None else {"postprocessing": ("postprocessing",)}
+        )
+        return needs if self.decoder == DecoderExport() else needs | {"decoder": ("writes_text",)}
 
     @property
     def onnx_options(self) -> OnnxOptions:
@@ -73,6 +78,7 @@ class Export(Stage):
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Export, compare on validation, then write one folder per device."""
+        from compress.export.decoder_artifact import DecoderArtifacts
         from compress.export.example_figure import save_examples
         from compress.export.parity import ParityTable
         from compress.export.parity_chain import compare_engine, compare_runtime
@@ -89,6 +95,7 @@ class Export(Stage):
         notes: list[Fact] = list(choices.notes)
         targets = _targets(context, choices.runtimes)
         comparisons = ArtifactComparisons(context)
+        decoders = DecoderArtifacts(context, self.decoder, self.tolerance, pairs)
         for target in targets:
             if reason := self._refusal(target, outcome):
                 skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))
@@ -97,6 +104,8 @@ class Export(Stage):
             inside, kept_outside = write_artifact(target, outcome, folder, context, self.postprocessing)
             pairs.rows += comparisons.rows(outcome.file_for(target.runtime), inside, outcome.spec)
             notes += kept_outside
+            if "writes_text" in context.task.capabilities and self.decoder.cache:
+                notes += decoders.write(target, outcome, folder)
             if target.family not in outcome.files and "onnxruntime" in outcome.files:
                 notes.append(_other_file_note(target, candidate))
         engines = [target for target in targets if target.family == "tensorrt" and not self._refusal(target, outcome)]

@@ -10,6 +10,10 @@ SENTENCES: Sentences = {
     "export.artifact_refused": "{reason}",
     "export.float_file_ships": "{subject}: float32 ships, because no int8 file was made for {runtime}",
     "export.postprocessing_outside": "{subject}: {name} stays outside the graph for {runtime}, where it is not tried",
+    "export.cache": "{subject}: the file keeps keys and values, {bytes_per_token} bytes per token, up to {context} tokens",
+    "export.no_cache": "{subject}: the file keeps no keys and values, so each further token costs the whole text: {reason}",
+    "export.not_for_genai": "{subject}: onnxruntime-genai does not run layers with different numbers of key–value heads",
+    "export.no_stop_tokens": "{subject}: the tokenizer names no token that ends a text; generation ends at its limit",
     "export.onnx_file_ships": "{subject}: the file for ONNX Runtime ships, because none was made for {runtime}",
 }
 SUBJECTS: Sentences = {

@@ -177,8 +177,10 @@ def assemble(tables: Sequence[TextTable], encoded: EncodedTables, settings: Data
     has_second = tables[0].pairs is not None if made is None else made.has_second
     spec = text_spec(tokenizer, settings, classes, pairs=pairs, has_second=has_second)
     files = {FILE: tokenizer.file}
-    if settings.columns.has_responses and tokenizer.chat is not None:
-        files[TEMPLATE_FILE] = tokenizer.chat.text.encode()
+    if settings.columns.targets == "next":
+        files = {**tokenizer.beside, **files}
+        if tokenizer.chat is not None:
+            files[TEMPLATE_FILE] = tokenizer.chat.text.encode()
     return TextParts(spec, splits, facts, files)
 
 

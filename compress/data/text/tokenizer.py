@@ -49,6 +49,7 @@ class TextTokenizer:
         end_token: Name of the token that ends a text, where its files name one.
         chat: How a conversation becomes one text; None without a template.
         tokens: Special tokens by name, such as `bos_token`, that its files name.
+        beside: Contents of further files of its folder, such as a chat template, by name.
     """
 
     tokenizer: Tokenizer
@@ -59,6 +60,7 @@ class TextTokenizer:
     end_token: str | None = None
     chat: ChatTemplate | None = None
     tokens: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, max_length: int, pad: str | None, end: str | None = None) -> TextTokenizer:
@@ -78,7 +80,7 @@ class TextTokenizer:
     def pruned(self, texts: Sequence[str]) -> TextTokenizer:
         """The tokenizer without the tokens that texts do not use, see `prune_vocabulary`."""
         tokenizer, kept = prune_vocabulary(self.tokenizer, texts)
-        return replace(self, tokenizer=tokenizer, pad_id=int((tokenizer.padding or {}).get("pad_id", 0)), kept=kept)
+        return replace(self, tokenizer=tokenizer, pad_id=int((tokenizer.padding or {}).get("pad_id", 0)), kept=kept, beside={})
 
     @cached_property
     def special_ids(self) -> list[int]:

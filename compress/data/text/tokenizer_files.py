@@ -21,6 +21,8 @@ PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")
 """Names of padding tokens of files that name none, in the order of preference."""
 SHIFTED = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "xmod", "data2vec-text")
 """Kinds of networks that count positions from the number of the padding token."""
+BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
+"""Files beside a tokenizer that programs read which generate texts."""
 
 
 def load_tokenizer(source: str, base: Path, most: int) -> TextTokenizer:
@@ -37,10 +39,10 @@ def load_tokenizer(source: str, base: Path, most: int) -> TextTokenizer:
     """
     path = user_path(source, base)
     if path.is_file():
-        return _configured(_read(path), {}, path.parent, most)
+        return _configured(read_tokenizer(path), {}, path.parent, most)
     if path.is_dir():
         file = path / FILE
-        return _configured(_read(file) if file.is_file() else _converted(path), {}, path, most)
+        return _configured(read_tokenizer(file) if file.is_file() else _converted(path), {}, path, most)
     return _from_hub(source, path, most)
 
 
@@ -56,7 +58,8 @@ def import_tokenizers() -> None:
         raise MissingPackageError("tokenizers", "hf", gettext("text data")) from error
 
 
-def _read(path: Path) -> Tokenizer:
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer from its `tokenizer.json`, as it is; errors as for `load_tokenizer`."""
     import_tokenizers()
     from tokenizers import Tokenizer
 
@@ -110,9 +113,19 @@ def _configured(tokenizer: Tokenizer, config: dict[str, object], folder: Path, m
     config = {**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json"), **config}
     pad, end = (_named(config.get(key)) for key in ("pad_token", "eos_token"))
     positions = _positions(_json(folder / "config.json"))
-    tokens = {key: name for key, token in config.items() if key.endswith("_token") and (name := _named(token)) is not None}
+    tokens = _special(config)
     found = TextTokenizer.of(tokenizer, min(most, positions or most), pad_token(tokenizer, pad), end)
-    return replace(found, tokens=tokens, chat=template_of(config, folder, tokens))
+    beside = {name: (folder / name).read_bytes() for name in BESIDE if (folder / name).is_file()}
+    return replace(found, tokens=tokens, chat=template_of(config, folder, tokens), beside=beside)
+
+
+def special_tokens(folder: Path) -> dict[str, str]:
+    """Special tokens by name, such as `bos_token`, that the files of a tokenizer name."""
+    return _special({**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json")})
+
+
+def _special(config: dict[str, object]) -> dict[str, str]:
+    return {key: name for key, token in config.items() if key.endswith("_token") and (name := _named(token)) is not None}
 
 
 def _named(token: object) -> str | None:

@@ -1,0 +1,108 @@
+"""Run a decoder with past keys and values in ONNX Runtime: read a prompt, then one token after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compress.backends.decoder.key_value_cache import IDS, MASK, PARTS, PAST, POSITIONS, PRESENT, read_layout
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+from compress.core.errors import ConversionError
+from compress.core.language import gettext
+
+if TYPE_CHECKING:
+    from compress.backends.runner_protocol import Array
+    from compress.core.decoder_layout import DecoderLayout
+
+
+class DecoderSession:
+    """One text in one session of ONNX Runtime.
+
+    Keys and values lie in buffers for `capacity` tokens, which are input and output of each run, so that none are copied.
+
+    Args:
+        path: ONNX file of `write_cached`.
+        threads: Threads within an operator.
+
+    Attributes:
+        layout: Attention layers of the file.
+        length: Tokens that were read so far.
+        capacity: Most tokens of the text.
+
+    Raises:
+        ConversionError: The file has no past keys and values, or does not load.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        layout = read_layout(path)
+        self._runner = OnnxRuntimeRunner(path, threads=threads).__enter__()
+        names = set(self._runner.shapes())
+        if layout is None or PAST.format(layer=0, part=PARTS[0]) not in names:
+            msg = gettext(
+                "{path} has no past keys and values; give the model.onnx of an artifact of a language model", path=path
+            )
+            raise ConversionError(msg)
+        self.layout: DecoderLayout = layout
+        self._takes_positions = POSITIONS in names
+        self.length = 0
+        self.capacity = 0
+        self.start(layout.context)
+
+    def start(self, capacity: int | None = None) -> None:
+        """Begin a new text.
+
+        Args:
+            capacity: Most tokens of it; None keeps that of the last text.
+        """
+        import onnxruntime
+
+        self.length = 0
+        if capacity is None or capacity == self.capacity:
+            return
+        self.capacity = min(capacity, self.layout.context)
+        self._binding = self._runner.session.io_binding()
+        for index, layer in enumerate(self.layout.layers):
+            for part in PARTS:
+                buffer = onnxruntime.OrtValue.ortvalue_from_numpy(
+                    np.zeros((1, layer.groups, self.capacity, layer.width), np.float32)
+                )
+                self._binding.bind_ortvalue_input(PAST.format(layer=index, part=part), buffer)
+                self._binding.bind_ortvalue_output(PRESENT.format(layer=index, part=part), buffer)
+
+    def read(self, tokens: Sequence[int]) -> Array:
+        """Read the next tokens.
+
+        Args:
+            tokens: L token numbers.
+
+        Returns:
+            Logits of the token after each, (L, V), or after the last one, (1, V), float32.
+
+        Raises:
+            ConversionError: The text exceeds the capacity.
+        """
+        total = self.length + len(tokens)
+        if total > self.capacity:
+            msg = gettext(
+                "a text of {total} tokens is longer than the {capacity} that the network takes",
+                total=total,
+                capacity=self.capacity,
+            )
+            raise ConversionError(msg)
+        binding = self._binding
+        binding.bind_output(self._runner.session.get_outputs()[0].name)  # its shape differs from the last run's
+        binding.bind_cpu_input(IDS, np.array([tokens], np.int64))
+        binding.bind_cpu_input(MASK, np.ones((1, total), np.int64))
+        if self._takes_positions:
+            binding.bind_cpu_input(POSITIONS, np.arange(self.length, total, dtype=np.int64)[None])
+        self._runner.session.run_with_iobinding(binding)
+        self.length = total
+        logits: Array = binding.get_outputs()[-1].numpy()[0]
+        return logits
+
+    def close(self) -> None:
+        """Free the session."""
+        self._runner.__exit__(None, None, None)

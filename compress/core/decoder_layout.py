@@ -1,0 +1,77 @@
+"""Attention layers of a decoder in an ONNX file: what a cache of keys and values needs to know; part of the file's metadata.
+
+    q_t = rotate(W_q x_t, t)      k_t = rotate(W_k x_t, t)      v_t = W_v x_t
+    rotate by the angles t · f_i, for i = 1 … width / 2
+
+A layer keeps k_t and v_t of all earlier tokens, (batch, groups, tokens, width) each.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compress.core.frozen_model import FrozenModel
+
+METADATA = "decoder"
+"""Key of a layout in the metadata of an ONNX file."""
+CACHED = "key_value_cache"
+"""Key of the metadata of a file with past keys and values; its value is `LAST` or `ALL`."""
+LAST, ALL = "last", "all"
+"""Whether a file computes the logits of the last token alone, or of all."""
+BYTES_OF_FLOAT = 4
+
+
+class AttentionLayer(FrozenModel):
+    """One attention layer; layers of a pruned network may have other numbers of heads.
+
+    Attributes:
+        query: Name of the layer that computes the queries.
+        key: Of the keys; the same where one layer computes queries, keys and values side by side.
+        value: Of the values.
+        output: Name of the layer after the heads.
+        heads: Query heads.
+        groups: Key–value heads; a divisor of `heads`.
+        width: Numbers in each head.
+        scale: Factor of the scores q · k.
+    """
+
+    query: str
+    key: str
+    value: str
+    output: str
+    heads: int = Field(ge=1)
+    groups: int = Field(ge=1)
+    width: int = Field(ge=1)
+    scale: float = Field(gt=0.0)
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether one layer computes queries, keys and values side by side."""
+        return self.query == self.key
+
+
+class DecoderLayout(FrozenModel):
+    """Attention layers of a network, its positions and its head.
+
+    Attributes:
+        layers: Attention layers, first to last.
+        context: Most tokens of a text.
+        frequencies: Angles f_i of rotary positions (Su et al. 2021, arXiv:2104.09864) in radians per token; empty without.
+        rotary_scale: Factor of cosine and sine.
+        positions: Name of the layer with learned positions; empty without.
+        head: Name of the layer of the logits.
+        window: Tokens that a token sees, itself included; None for all.
+    """
+
+    layers: tuple[AttentionLayer, ...] = Field(min_length=1)
+    context: int = Field(ge=1)
+    frequencies: tuple[float, ...] = ()
+    rotary_scale: float = 1.0
+    positions: str = ""
+    head: str
+    window: int | None = Field(default=None, ge=1)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of the keys and values of one token in float32: Σ_l 2 · groups_l · width_l · 4."""
+        return sum(2 * layer.groups * layer.width * BYTES_OF_FLOAT for layer in self.layers)
