@@ -33,6 +33,7 @@ ENGLISH = {
     "distill/teachers/self_teachers.py": "the name of a teacher in the record",
     "distill/teachers/settings.py": "an error for developers",
     "export/example_figure.py": "places of matplotlib",
+    "export/decoder_script.py": "a generated file",
     "export/infer_script.py": "a generated file",
     "data/text/augmentation/replacement.py": "a list of words",
     "export/infer_text.py": "a generated file",

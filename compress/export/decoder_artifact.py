@@ -27,6 +27,7 @@ from compress.export.decoder_script import decoder_script
 from compress.export.genai_config import genai_config, stop_tokens
 from compress.export.manifest import MODEL, rewrite_manifest
 from compress.export.parity import ParityTable, check, form_name
+from compress.export.parity_chain import FLOAT
 from compress.export.settings import DecoderExport, ExportTarget, Tolerance
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 SAMPLES, STEPS = 8, 16
 """Texts that are compared, and tokens of each that are read one by one."""
 RUNTIME = "onnxruntime"
-FLOAT = "ONNX float32"
 
 
 class DecoderArtifacts:

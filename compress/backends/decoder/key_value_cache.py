@@ -87,7 +87,7 @@ def write_cached(source: Path, path: Path, *, logits: Logits = "last") -> Decode
 def with_cache(model: ir.Model, layout: DecoderLayout, *, logits: Logits = "last") -> ir.Model:
     """A copy of a decoder with past keys and values; arguments and errors as for `write_cached`."""
     copy = graphs.with_shapes(model)
-    builder = _Builder(copy, layout)
+    builder = _CacheBuilder(copy, layout)
     for index, layer in enumerate(layout.layers):
         builder.replace_attention(index, layer)
     if layout.positions:
@@ -99,7 +99,7 @@ def with_cache(model: ir.Model, layout: DecoderLayout, *, logits: Logits = "last
     return copy
 
 
-class _Builder:
+class _CacheBuilder:
     """Adds the inputs and outputs of a cache to a graph, in place.
 
     Args:
