@@ -25,8 +25,7 @@ from tokenizers.decoders import DecodeStream
 
 HERE = Path(__file__).resolve().parent
 MODEL = json.loads((HERE / "genai_config.json").read_text(encoding="utf-8"))["model"]
-STOPS = MODEL.get("eos_token_id") or []
-STOPS = set(STOPS if isinstance(STOPS, list) else [STOPS])
+STOPS = set(MODEL["eos_token_id"])
 BEFORE, AFTER = TEXT_AROUND_A_PROMPT
 
 
@@ -63,7 +62,7 @@ def generate(text, most=128, threads=1):
     inputs = {each.name: each.shape for each in session.get_inputs()}
     past = {name: value(np.zeros((1, shape[1], 0, shape[3]), np.float32)) for name, shape in inputs.items() if "past" in name}
     stream, seen = DecodeStream(skip_special_tokens=True), 0
-    for _ in range(most):
+    for _ in range(min(most, context - len(tokens) + 1)):
         total = seen + len(tokens)
         feeds = {
             "input_ids": np.array([tokens], np.int64),
@@ -77,8 +76,6 @@ def generate(text, most=128, threads=1):
         if token in STOPS:
             return
         yield stream.step(tokenizer, token) or ""
-        if total >= context:
-            return
         tokens = [token]
 
 

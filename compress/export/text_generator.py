@@ -14,7 +14,7 @@ from compress.backends.decoder.sampling import Sampler
 from compress.backends.decoder.session import DecoderSession
 from compress.core.errors import ConversionError, DataError
 from compress.core.language import gettext
-from compress.data.text.cells import Message
+from compress.data.text.cells import ChatMessage
 from compress.data.text.chat_template import TEMPLATE_FILE, USER, ChatTemplate
 from compress.data.text.settings import FILE
 from compress.data.text.tokenizer_files import read_tokenizer, special_tokens
@@ -97,8 +97,8 @@ class TextGenerator:
             msg = gettext("a system message needs a chat template, which is not used here; write it into the text")
             raise DataError(msg)
         if chat and self.template is not None:
-            before = [] if system is None else [Message("system", system)]
-            rendered = self.template.render([*before, Message(USER, text)], to_answer=True)
+            before = [] if system is None else [ChatMessage("system", system)]
+            rendered = self.template.render([*before, ChatMessage(USER, text)], to_answer=True)
             tokens = list(self.tokenizer.encode(rendered, add_special_tokens=False).ids)
         else:
             tokens = list(self.tokenizer.encode(around(text, self._around if chat else None)).ids)
