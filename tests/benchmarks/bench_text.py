@@ -1,7 +1,7 @@
 """Text encoders: DistilBERT's way, TinyBERT's way, the chain, and TinyBERT's parts, over several seeds.
 
     python tests/benchmarks/bench_text.py --out DIR [--recipes distilbert,tinybert] [--seeds 0,1,2] [--smoke]
-        [--report reports/benchmarks/text.md] [--cut "what was cut"]
+        [--report reports/benchmarks/text.md] [--cut "what was cut"] [--append int8.md]
 
 Each seed is a run of the recipe with that seed for networks and data; DIR keeps the runs, and the next call continues them.
 Recipes with the same teacher share it.
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--report", type=Path)
+    parser.add_argument("--append", type=Path, help="Markdown for the end of the page, as bench_text_quantization.py prints it")
     parser.add_argument("--cut", action="append", default=[], help="what was cut, a sentence for the page")
     arguments = parser.parse_args()
     recipes, command = arms(), f"python {shlex.join(sys.argv)}"
@@ -107,6 +108,8 @@ def main() -> None:
         for name in arguments.recipes.split(","):
             results.setdefault(name, {})[seed] = run_seed(name, recipes[name], seed, arguments.out, smoke=arguments.smoke)
             text = page(results, command, arguments.cut)
+            if arguments.append:
+                text = f"{text}\n{arguments.append.read_text(encoding='utf-8')}"
             if arguments.report:
                 arguments.report.write_text(text, encoding="utf-8")
     print(text)
