@@ -273,10 +273,11 @@ def main() -> int:
     vocabulary, scores, ours, peers = made["vocabulary"], made["scores"], made["ours"], made["peers"]
     files = {name: Path(path) for name, path in made["files"].items()}
     latency = {length: timed(files, length, vocabulary, given.seconds) for length in LENGTHS}
+    apart = "in an environment of its own" if given.nncf else "left out"
     print("## int8 against other tools\n")
     print(
-        f"`python {shlex.join(sys.argv)}`: an encoder of {given.encoder.name}, {given.test} held-out texts, one thread, batch 1, all "
-        f"files in turns; onnx {onnx.__version__}; NNCF {'in an environment of its own' if given.nncf else 'left out'}.\n"
+        f"`python {shlex.join(sys.argv)}`: an encoder of {given.encoder.name}, {given.test} held-out texts, one thread, "
+        f"batch 1, all files in turns; onnx {onnx.__version__}; NNCF {apart}.\n"
     )
     print(f"| file | MB | accuracy | {' | '.join(f'{length} tokens, ms' for length in LENGTHS)} |")
     print("|" + "---|" * (len(LENGTHS) + 3))
