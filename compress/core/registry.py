@@ -321,6 +321,14 @@ ENTRIES: tuple[Entry, ...] = (
           {"iterative": True, "blockwise": True, "requires": ("class_rows", "row_per_sample")}),
     Entry("rounding", "gptq", "compress.quantize.ptq.gptq:round_layer", "Frantar et al. 2023, arXiv:2210.17323"),
 
+    Entry("block_rounding", "nearest", "compress.quantize.weight_only.rounding_problem:round_nearest",
+          "least squared error of each block"),
+    Entry("block_rounding", "k_quant", "compress.quantize.weight_only.k_quant:round_k_quant", "llama.cpp, make_qkx2_quants"),
+    Entry("block_rounding", "gptq", "compress.quantize.weight_only.gptq_blocks:round_gptq",
+          "Frantar et al. 2023, arXiv:2210.17323", {"needs_data": True}),
+    Entry("block_rounding", "awq", "compress.quantize.weight_only.awq:round_scaled",
+          "Lin et al. 2024, arXiv:2306.00978", {"needs_data": True, "rescales": True}),
+
     Entry("bias_correction", "none", "compress.quantize.ptq.bias_correction:no_shift", "biases stay"),
     Entry("bias_correction", "analytic", "compress.quantize.ptq.bias_correction:analytic_shift",
           "Nagel et al. 2019, arXiv:1906.04721, section 4.2"),

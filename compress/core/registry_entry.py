@@ -38,6 +38,7 @@ FAMILIES: Mapping[str, str] = {
     "kernel": "initial weights of a shrunk depthwise convolution",
     "range": "an estimator of activation ranges",
     "rounding": "a rounding of weights to integers",
+    "block_rounding": "a rounding of weights in blocks, with float activations",
     "bias_correction": "a bias correction for the rounding of weights",
     "format": "a file format of exported networks",
     "runner": "a runtime",

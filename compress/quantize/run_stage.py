@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,9 @@ import onnx_ir as ir
 from onnx import ModelProto
 
 from compress.backends import onnx_files
-from compress.backends.feeds import first_feeds
+from compress.backends.feeds import first_feeds, make_batches
 from compress.backends.run_split import run_split
+from compress.backends.runner_protocol import Feeds
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.metric_limits import allowed_loss
@@ -21,7 +22,8 @@ from compress.quantize import schemes
 from compress.quantize.analysis.accuracy_vs_float import compare_with_float
 from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.apply_acceptance import accept
-from compress.quantize.build_static import build_static, plan_static
+from compress.quantize.build_static import BATCH, build_static, plan_static
+from compress.quantize.calibration.unpadded import without_padding
 from compress.quantize.choose_scheme import choose_scheme, tries_schemes
 from compress.quantize.fuse_files import fuse_files
 from compress.quantize.load_float import load_quantizable
@@ -38,6 +40,7 @@ from compress.quantize.target_requirements import (
     target_runtimes,
 )
 from compress.quantize.weight_only.choose_blocks import choose_blocks
+from compress.quantize.weight_only.round_blocks import needs_data
 
 if TYPE_CHECKING:
     from compress.quantize.stage import Quantize
@@ -79,7 +82,7 @@ def quantize_by_scheme(stage: Quantize, candidate: Candidate, context: Context) 
         if models is None:
             return Outcome(candidate)  # in distributed training, only the first process writes files
     else:
-        models = _build_other(stage, model, source, excluded, candidate, context, report)
+        models, reference = _build_other(stage, model, source, excluded, candidate, context, report)
     files = {runtime: context.folder / MODEL_FILES[runtime] for runtime in runtimes}
     for runtime, path in files.items():
         onnx_files.save(models[runtime], path)
@@ -106,8 +109,8 @@ def _build_other(
     candidate: Candidate,
     context: Context,
     report: StageReport,
-) -> Mapping[str, ModelProto]:
-    """The network for each runtime in a scheme other than static int8."""
+) -> tuple[Mapping[str, ModelProto], ir.Model]:
+    """The network for each runtime in a scheme other than static int8, and the float network to compare its layers with."""
     blocks = stage.weight_only
     options = schemes.SchemeOptions(
         per_channel=stage.per_channel,
@@ -115,6 +118,8 @@ def _build_other(
         block=blocks.block or schemes.DEFAULT_OPTIONS.block,
         symmetric=blocks.symmetric,
         accuracy_level=blocks.accuracy_level or schemes.DEFAULT_OPTIONS.accuracy_level,
+        rounding=blocks.rounding,
+        batches=_batches(stage, model, context, report) if needs_data(blocks.rounding) else (),
         exclude=excluded,
     )
     device = local_device(context.targets)
@@ -134,7 +139,17 @@ def _build_other(
         onnx_files.check(network)
     report.notes += quantized.notes
     report.skipped += quantized.skipped
-    return quantized.models
+    return quantized.models, quantized.rescaled or model
+
+
+def _batches(stage: Quantize, model: ir.Model, context: Context, report: StageReport) -> Sequence[Feeds]:
+    """Training samples for a rounding that needs the inputs of layers."""
+    classes = len(context.data.spec.classes)
+    samples = context.task.calibration(context.data.train, stage.weight_only.samples, context.seed, classes=classes)
+    report.notes.append(
+        Fact.of("quantize.rounded_on", stage.weight_only.rounding, samples=len(samples), seed=context.seed)
+    )  # fmt: skip
+    return make_batches(without_padding(samples), model, BATCH)
 
 
 def _with_float_layers(

@@ -23,15 +23,20 @@ import onnx_ir as ir
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.onnx_cleanup import strip
+from compress.backends.runner_protocol import Feeds
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
+from compress.core.registry import lookup
 from compress.quantize.bfloat16 import emulate_bfloat16, to_bfloat16
 from compress.quantize.dynamic.embeddings import quantize_embeddings
 from compress.quantize.dynamic.linear_layers import quantize_linear_layers
+from compress.quantize.ptq.pipeline import PassResult
 from compress.quantize.target_requirements import Scheme, unsupported_scheme_reason
+from compress.quantize.weight_only.awq import scale_inputs
 from compress.quantize.weight_only.dequantized import dequantized_weights
-from compress.quantize.weight_only.matmul_nbits import blockwise_layers
+from compress.quantize.weight_only.matmul_nbits import rounded_layers
+from compress.quantize.weight_only.round_blocks import BlockOptions
 
 REFERENCE = "onnxruntime"
 
@@ -54,11 +59,13 @@ class QuantizedModels:
         models: Network by runtime.
         skipped: Nodes that stay in float, with the reason.
         notes: Notes for the record.
+        rescaled: Float network before its weights were rounded, where a scheme rescales it; else None.
     """
 
     models: Mapping[str, onnx.ModelProto]
     skipped: tuple[Fact, ...] = ()
     notes: tuple[Fact, ...] = ()
+    rescaled: ir.Model | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ class SchemeOptions:
         block: Inputs that share a scale, for `weight_int4` in ONNX Runtime.
         symmetric: Zero points of these blocks are in the middle.
         accuracy_level: How their products are computed, see `matmul_nbits`.
+        rounding: How these weights are rounded, a name in the registry family `block_rounding`.
+        batches: Calibration batches by name of the input, for a rounding that needs data.
         exclude: Names of nodes that are not quantized.
     """
 
@@ -79,6 +88,8 @@ class SchemeOptions:
     block: int = 32
     symmetric: bool = False
     accuracy_level: int = 0
+    rounding: str = "nearest"
+    batches: Sequence[Feeds] = ()
     exclude: Sequence[str] = ()
 
 
@@ -107,14 +118,7 @@ def build_models(
     elif scheme == "fp16":
         quantized = to_fp16(model, exclude=exclude)
     elif scheme == "weight_int4":
-        quantized = blockwise_layers(
-            dequantized_weights(model, 4, operators=("Conv",), exclude=exclude),
-            4,
-            block=options.block,
-            symmetric=options.symmetric,
-            accuracy_level=options.accuracy_level,
-            exclude=exclude,
-        )
+        return _weight_int4(model, runtimes, options)
     else:
         models = {
             runtime: _stripped(dequantized_weights(model, 8, as_product=runtime == "onnxruntime", exclude=exclude))
@@ -122,6 +126,19 @@ def build_models(
         }
         return QuantizedModels(models)
     return QuantizedModels(dict.fromkeys(runtimes, _stripped(quantized)))
+
+
+def _weight_int4(model: ir.Model, runtimes: Sequence[str], options: SchemeOptions) -> QuantizedModels:
+    """4-bit weights in blocks; behind a rescaling of inputs where the rounding has one."""
+    exclude = options.exclude
+    blocks = BlockOptions(4, options.block, options.symmetric, options.rounding, options.batches)
+    rescaled = PassResult(model)
+    if lookup("block_rounding", options.rounding).options.get("rescales"):
+        rescaled = scale_inputs(model, blocks, exclude)
+    convolutions = dequantized_weights(rescaled.model, 4, operators=("Conv",), exclude=exclude)
+    result = rounded_layers(convolutions, blocks, accuracy_level=options.accuracy_level, exclude=exclude)
+    networks = dict.fromkeys(runtimes, _stripped(result.model))
+    return QuantizedModels(networks, rescaled.skipped, (*rescaled.notes, *result.notes), rescaled.model)
 
 
 @dataclass(frozen=True, eq=False)

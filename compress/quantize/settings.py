@@ -75,11 +75,27 @@ class WeightOnlySettings(FrozenModel):
         accuracy_level: 0 computes products in float32; 4 rounds activations to int8 per block, which is faster with few tokens
             and may change answers. None chooses, else 0.
         symmetric: Zero points in the middle of the range; otherwise each block has its own.
+        rounding: `nearest`, with the range of each block that has the least squared error; `k_quant` fits scales and zero
+            points to the weights by least squares, without data; `gptq` rounds input by input and compensates the error of
+            earlier inputs (Frantar 2023); `awq` first scales the inputs of layers by their activations, within the norms and
+            layers before them (Lin 2024). The last two take training samples.
+        samples: Training samples for `gptq` and `awq`.
     """
 
     block: Literal[16, 32, 64, 128] | None = None
     accuracy_level: Literal[0, 4] | None = None
     symmetric: bool = False
+    rounding: Annotated[str, RegistryName("block_rounding")] = "nearest"
+    samples: int = Field(default=128, ge=8, le=10_000)
+
+    @model_validator(mode="after")
+    def _refuse_unused_samples(self) -> Self:
+        if self.samples != 128 and not lookup("block_rounding", self.rounding).options.get("needs_data"):
+            msg = gettext(
+                "weight_only.samples are for rounding: gptq or awq, not {rounding}; remove it", rounding=self.rounding
+            )
+            raise ValueError(msg)
+        return self
 
 
 class AcceptanceSettings(MetricLimits):

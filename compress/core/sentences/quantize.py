@@ -115,6 +115,11 @@ SENTENCES: Sentences = {
         "linear layers have 4-bit weights in blocks of {block} inputs; their products have accuracy level {accuracy_level} of "
         "ONNX Runtime (0: float32, 4: activations rounded to int8)"
     ),
+    "quantize.rounded_on": "rounding {subject} has the inputs of layers from {samples} training samples, seed {seed}",
+    "quantize.inputs_scaled": (
+        "{tensors} inputs of linear layers are scaled by their activations: squared output error {ratio:.0%} of that without "
+        "(median), on {samples} samples"
+    ),
     "quantize.scheme_chosen": _scheme_chosen,
     "quantize.scheme_failed": "{error}",
     "quantize.bfloat16_emulated": (

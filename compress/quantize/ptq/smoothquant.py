@@ -7,10 +7,10 @@ far more than those of W, (C, K), so that one scale for all of X is too coarse f
     Y = (X diag(s)⁻¹) (diag(s) W),      s_j = max |X_j|^α / max |W_j|^(1−α)      (eq. 4)
 
 α in [0, 1] distributes the range: 0 leaves it in the activations, 1 moves all of it into the weights. The division X / s is
-merged into the operator that computes X: a layer normalisation, γ ← γ / s and β ← β / s, or a linear layer (also with a ReLU,
-since relu(x / s) = relu(x) / s), W ← W / s and b ← b / s by output. All layers that read X share one s, computed from the
-largest of their weights. The float function does not change. If another operator computes X, or a non-linear operator reads it,
-no factor can be moved, and the reason is recorded.
+merged into the operator that computes X: a layer or RMS normalisation, γ ← γ / s and β ← β / s, or a linear layer (also with a
+ReLU, since relu(x / s) = relu(x) / s, or as a factor of a product, as in SwiGLU), W ← W / s and b ← b / s by output.
+All layers that read X share one s, computed from the largest of their weights. The float function does not change. If another
+operator computes X, or a non-linear operator reads it, no factor can be moved, and the reason is recorded.
 """
 
 from __future__ import annotations
@@ -89,10 +89,7 @@ def smooth_linear_inputs(
     for site in sites:
         w = np.max([_input_absmax(model, layer) for layer in site.readers if layer.name not in exclude], axis=0)
         s = smoothing_factors(absmax[site.tensor], w, alpha)
-        for layer in site.readers:
-            weight = read_weight(model, layer.weight) if layer.weight not in weights else weights[layer.weight]
-            weights[layer.weight] = weight * (s[:, None] if layer.axis == 1 else s[None])
-        _divide_producer(smoothed, site, s, weights)
+        move_factors(model, smoothed, site, s, weights)
         before.append(range_ratio(absmax[site.tensor]))
         after.append(range_ratio(absmax[site.tensor] / s))
     note = Fact.of(
@@ -103,6 +100,24 @@ def smooth_linear_inputs(
         ratio_after=float(np.median(after)),
     )
     return PassResult(graphs.with_initializers(smoothed, weights), skipped, (note,))
+
+
+def move_factors(
+    model: ir.Model, smoothed: ir.Model, site: SmoothingSite, s: np.ndarray, weights: dict[str, np.ndarray]
+) -> None:
+    """Multiply the weights that read a tensor by s, and divide what computes it.
+
+    Args:
+        model: The network before all changes.
+        smoothed: Its copy; constants of norms and biases are changed in place.
+        site: The tensor.
+        s: Factors, (C,).
+        weights: New weights by initializer, to which those of this site are added.
+    """
+    for layer in site.readers:
+        weight = read_weight(model, layer.weight) if layer.weight not in weights else weights[layer.weight]
+        weights[layer.weight] = weight * (s[:, None] if layer.axis == 1 else s[None])
+    _divide_producer(smoothed, site, s, weights)
 
 
 def find_sites(model: ir.Model, exclude: Sequence[str] = ()) -> tuple[tuple[SmoothingSite, ...], tuple[Fact, ...]]:
@@ -139,6 +154,9 @@ class _SiteFinder:
         if other := self._collect_readers(value, readers):
             return Fact.of("quantize_ptq.smooth_other_reader", layer.name, reader=other)
         channels = (graphs.dims(value) or [0])[-1]
+        if (scale := self._scale_of_norm(node, channels)) is not None:
+            return SmoothingSite(str(value.name), scale, "", tuple(readers))
+        node = self._factor_from_layer(node) or node
         source = node.inputs[0] if node.op_type == "Relu" else None
         if source is not None and len(source.uses()) == 1:
             node = source.producer() or node
@@ -151,6 +169,25 @@ class _SiteFinder:
             bias = "" if added is None or is_norm else graphs.output_names(added)[0]
             return SmoothingSite(str(value.name), graphs.output_names(node)[0], bias, tuple(readers))
         return Fact.of("quantize_ptq.smooth_not_absorbable", layer.name, operator=node.op_type, node=str(node.name))
+
+    def _scale_of_norm(self, node: ir.Node, channels: int) -> str | None:
+        """The output of a product with one constant for each channel, the last operator of an RMS normalisation; else None."""
+        if node.op_type == "RMSNormalization":
+            return graphs.output_names(node)[0] if _constant_shape(node.inputs[1]) == (channels,) else None
+        is_scale = node.op_type == "Mul" and [_constant_shape(value) for value in node.inputs].count((channels,)) == 1
+        return graphs.output_names(node)[0] if is_scale else None
+
+    def _factor_from_layer(self, node: ir.Node) -> ir.Node | None:
+        """Of a product of two tensors, as in SwiGLU, the linear layer that computes one of them for this product alone."""
+        if node.op_type != "Mul" or any(value is None or graphs.constant(value) is not None for value in node.inputs):
+            return None
+        factors = [value.producer() for value in node.inputs if value is not None and len(value.uses()) == 1]
+        shapes = [graphs.dims(value) for value in node.inputs]
+        layers = [factor for factor in factors if factor is not None and self._is_linear(factor)]
+        return layers[0] if layers and shapes[0] == shapes[1] else None
+
+    def _is_linear(self, node: ir.Node) -> bool:
+        return node.name in self.layers or (node.op_type == "Add" and self._adds_bias(node))
 
     def _collect_readers(self, value: ir.Value, readers: list[WeightedLayer]) -> str:
         """Add the linear layers that read a tensor to `readers`; returns the name of any other reader, else an empty string."""
@@ -233,9 +270,12 @@ def _divide_producer(model: ir.Model, site: SmoothingSite, s: np.ndarray, weight
 
     node = graphs.find_value(model, site.producer).producer()
     assert node is not None  # noqa: S101  # the producer of a site is a node
-    if node.op_type == "LayerNormalization":
+    if node.op_type in ("LayerNormalization", "RMSNormalization"):
         for index in range(1, len(node.inputs)):
             divide_constant(node, index)
+        return
+    if node.op_type == "Mul":
+        divide_constant(node, next(index for index, value in enumerate(node.inputs) if graphs.constant(value) is not None))
         return
     layer = next(layer for layer in weighted_layers(model) if layer.name == node.name)
     weight = weights.get(layer.weight, read_weight(model, layer.weight))

@@ -70,7 +70,8 @@ def choose_blocks(
         context: Validation split and task.
         device: Profile of this machine.
     """
-    combinations = [replace(options, block=block, accuracy_level=level) for block, level in product(BLOCKS, LEVELS)]
+    plain = replace(options, rounding="nearest", batches=())  # a better rounding changes neither size nor time
+    combinations = [replace(plain, block=block, accuracy_level=level) for block, level in product(BLOCKS, LEVELS)]
     losses: dict[str, float] = {}
     with TemporaryDirectory() as folder:
         files: dict[str, Path] = {}
@@ -93,7 +94,8 @@ def choose_blocks(
         }
         for combination in combinations
     )
-    return BlockChoice(next(combination for combination in combinations if _name(combination) == chosen), rows)
+    best = next(combination for combination in combinations if _name(combination) == chosen)
+    return BlockChoice(replace(options, block=best.block, accuracy_level=best.accuracy_level), rows)
 
 
 def _name(options: SchemeOptions) -> str:

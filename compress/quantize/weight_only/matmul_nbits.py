@@ -14,8 +14,10 @@ import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
 from compress.quantize.dynamic.embeddings import quantize_embeddings
-from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, read_weight, weighted_layers
-from compress.quantize.weight_only.blockwise import BlockwiseWeight, quantize_blocks
+from compress.quantize.ptq.pipeline import PassResult
+from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, weighted_layers
+from compress.quantize.weight_only.blockwise import BlockwiseWeight
+from compress.quantize.weight_only.round_blocks import BlockOptions, round_blocks
 
 DOMAIN, VERSION = "com.microsoft", 1
 
@@ -29,7 +31,7 @@ def blockwise_layers(
     accuracy_level: int = 0,
     exclude: Sequence[str] = (),
 ) -> ir.Model:
-    """Replace linear layers by `MatMulNBits`, and embedding tables by int8; convolutions stay in float.
+    """Replace linear layers by `MatMulNBits`, rounded to the nearest, and embedding tables by int8.
 
     Args:
         model: Float network; not changed.
@@ -39,17 +41,34 @@ def blockwise_layers(
         accuracy_level: See above.
         exclude: Names of nodes that are not quantized.
     """
-    copy = model.clone()
+    return rounded_layers(model, BlockOptions(bits, block, symmetric), accuracy_level=accuracy_level, exclude=exclude).model
+
+
+def rounded_layers(
+    model: ir.Model, options: BlockOptions, *, accuracy_level: int = 0, exclude: Sequence[str] = ()
+) -> PassResult:
+    """Replace linear layers by `MatMulNBits`, and embedding tables by int8; convolutions stay in float.
+
+    Args:
+        model: Float network; not changed.
+        options: How matrices are rounded; the block is a power of 2 from 16.
+        accuracy_level: See above.
+        exclude: Names of nodes that are not quantized.
+
+    Returns:
+        The network, and notes on the error of rounding.
+    """
+    copy, bits, block, symmetric = model.clone(), options.bits, options.block, options.symmetric
     layers = [layer for layer in weighted_layers(copy, shared=True) if layer.operator in LINEAR and layer.name not in exclude]
     nodes = {str(node.name): node for node in copy.graph}
-    weights: dict[tuple[str, int], tuple[list[ir.Value], BlockwiseWeight]] = {}
+    rounded, notes = round_blocks(model, layers, options)
+    stored: dict[tuple[str, int], list[ir.Value]] = {}
     for layer in layers:
         key = layer.weight, layer.axis
-        if key not in weights:
-            matrix = layer.to_matrix(read_weight(copy, layer.weight))[0]
-            weight = quantize_blocks(matrix, bits, block, symmetric=symmetric)
-            weights[key] = _store(copy, layer, weight, symmetric=symmetric), weight
-        constants, weight = weights[key]
+        weight = rounded[key]
+        if key not in stored:
+            stored[key] = _store(copy, layer, weight, symmetric=symmetric)
+        constants = stored[key]
         settings = {"K": weight.inputs, "N": len(weight.q), "bits": bits, "block_size": block, "accuracy_level": accuracy_level}
         _replace(copy, nodes[layer.name], constants, settings)
     for name in {layer.weight for layer in layers}:
@@ -58,7 +77,7 @@ def blockwise_layers(
     quantize_embeddings(copy, exclude=exclude)
     if layers:
         copy.graph.opset_imports[DOMAIN] = VERSION
-    return copy
+    return PassResult(copy, notes=notes)
 
 
 def _store(model: ir.Model, layer: WeightedLayer, weight: BlockwiseWeight, *, symmetric: bool) -> list[ir.Value]:

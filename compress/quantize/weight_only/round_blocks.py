@@ -1,0 +1,113 @@
+"""Round the linear layers of a network in blocks, one after the other, by a method of the registry family `block_rounding`.
+
+Methods that use the inputs of a layer have those behind the rounded layers; the inputs of one layer are held at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from compress.backends.runner_protocol import Feeds
+from compress.core.fact import Fact
+from compress.core.language import gettext
+from compress.core.progress import NullReporter, Reporter
+from compress.core.registry import lookup
+from compress.quantize.ptq.input_statistics import LayerInputs, collect_inputs
+from compress.quantize.ptq.layer_by_layer import SequentialRunner
+from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight
+from compress.quantize.weight_only.blockwise import BlockwiseWeight
+from compress.quantize.weight_only.rounding_problem import BlockRounding, RoundBlocks
+
+Weights = Mapping[tuple[str, int], BlockwiseWeight]
+"""Rounded matrices by weight initializer and axis of the outputs in it."""
+
+
+@dataclass(frozen=True)
+class BlockOptions:
+    """How matrices are rounded.
+
+    Attributes:
+        bits: 4 or 8.
+        block: Inputs that share a scale.
+        symmetric: Zero points are in the middle of the range.
+        rounding: Name in the registry family `block_rounding`.
+        batches: Calibration batches by name of the input, for methods that need data.
+        reporter: Shows a progress bar.
+    """
+
+    bits: int = 4
+    block: int = 32
+    symmetric: bool = False
+    rounding: str = "nearest"
+    batches: Sequence[Feeds] = ()
+    reporter: Reporter = field(default_factory=NullReporter)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the method uses the inputs of layers."""
+        return needs_data(self.rounding)
+
+    def problem(self, w: np.ndarray, inputs: LayerInputs | None = None) -> BlockRounding:
+        """The rounding of one matrix, (K, D)."""
+        return BlockRounding(w, self.bits, self.block, self.symmetric, inputs)
+
+
+def needs_data(rounding: str) -> bool:
+    """Whether a rounding uses calibration samples."""
+    return bool(lookup("block_rounding", rounding).options.get("needs_data"))
+
+
+def round_blocks(model: ir.Model, layers: Sequence[WeightedLayer], options: BlockOptions) -> tuple[Weights, tuple[Fact, ...]]:
+    """Round the matrices of layers; a matrix that several layers share is rounded for the first of them.
+
+    Args:
+        model: Float network; not changed.
+        layers: Its linear layers, in graph order.
+        options: How matrices are rounded.
+
+    Returns:
+        The rounded matrices, and a note on the error of their outputs for methods that need data.
+    """
+    method: RoundBlocks = lookup("block_rounding", options.rounding).load()
+    weights: dict[tuple[str, int], BlockwiseWeight] = {}
+    if not options.needs_data:
+        for layer in layers:
+            if (layer.weight, layer.axis) not in weights:
+                weights[layer.weight, layer.axis] = method(options.problem(_matrix(model, layer)))
+        return weights, ()
+    runner, ratios = SequentialRunner(model, layers, options.batches), list[float]()
+    readers = {layer.weight: len(model.graph.initializers[layer.weight].uses()) for layer in layers}
+    with options.reporter.bar(gettext("round weights"), len(layers)) as bar:
+        for layer, inputs, inputs_quantized in runner:
+            if (layer.weight, layer.axis) in weights:
+                continue
+            weight = read_weight(model, layer.weight)
+            statistics = collect_inputs(layer, runner.node(layer), weight, inputs, inputs_quantized, seed=len(weights))
+            problem = options.problem(layer.to_matrix(weight)[0], statistics)
+            rounded = weights[layer.weight, layer.axis] = method(problem)
+            if readers[layer.weight] == 1:  # the table of an embedding has its own integers
+                runner.set_weights({layer.weight: layer.from_matrix(rounded.dequantize()[None], weight)})
+            ratios.append(_error_ratio(problem, rounded))
+            bar.advance()
+    if not ratios:
+        return weights, ()
+    ratio = float(np.median(ratios))
+    return weights, (Fact.of("quantize_ptq.rounding_error", options.rounding, ratio=ratio, images=runner.images),)
+
+
+def _matrix(model: ir.Model, layer: WeightedLayer) -> np.ndarray:
+    matrix: np.ndarray = layer.to_matrix(read_weight(model, layer.weight))[0]
+    return matrix
+
+
+def _error_ratio(problem: BlockRounding, rounded: BlockwiseWeight) -> float:
+    """Squared error of the outputs ÷ that of rounding to the nearest."""
+    before, after = (
+        float(problem.statistics.error(problem.w[None], weight.dequantize()[None]).sum())
+        for weight in (problem.nearest(), rounded)
+    )
+    return after / before if before > 0 else 1.0
