@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from compress.quantize.settings import WeightOnlySettings
 from compress.quantize.stage import Quantize
 
 
@@ -30,3 +31,13 @@ def test_iterations_without_adaround_are_refused() -> None:
 def test_what_does_not_go_together_is_refused(given: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Quantize(**given)
+
+
+def test_a_rounding_in_blocks_is_one_of_the_registry_and_samples_are_for_those_that_need_data() -> None:
+    for rounding in ("nearest", "k_quant", "gptq", "awq"):
+        assert WeightOnlySettings(rounding=rounding).rounding == rounding
+    assert WeightOnlySettings(rounding="awq", samples=64).samples == 64
+    with pytest.raises(ValidationError, match="are for rounding: gptq or awq, not k_quant"):
+        WeightOnlySettings(rounding="k_quant", samples=64)
+    with pytest.raises(ValidationError, match="gptq"):
+        WeightOnlySettings(rounding="gptp")
