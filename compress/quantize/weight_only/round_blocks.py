@@ -46,11 +46,6 @@ class BlockOptions:
     batches: Sequence[Feeds] = ()
     reporter: Reporter = field(default_factory=NullReporter)
 
-    @property
-    def needs_data(self) -> bool:
-        """Whether the method uses the inputs of layers."""
-        return needs_data(self.rounding)
-
     def problem(self, w: np.ndarray, inputs: LayerInputs | None = None) -> BlockRounding:
         """The rounding of one matrix, (K, D)."""
         return BlockRounding(w, self.bits, self.block, self.symmetric, inputs)
@@ -72,9 +67,10 @@ def round_blocks(model: ir.Model, layers: Sequence[WeightedLayer], options: Bloc
     Returns:
         The rounded matrices, and a note on the error of their outputs for methods that need data.
     """
-    method: RoundBlocks = lookup("block_rounding", options.rounding).load()
+    row = lookup("block_rounding", options.rounding)
+    method: RoundBlocks = row.load()
     weights: dict[tuple[str, int], BlockwiseWeight] = {}
-    if not options.needs_data:
+    if not row.options.get("needs_data") or row.options.get("rescales"):  # a rescaled network is rounded to the nearest
         for layer in layers:
             if (layer.weight, layer.axis) not in weights:
                 weights[layer.weight, layer.axis] = method(options.problem(_matrix(model, layer)))
