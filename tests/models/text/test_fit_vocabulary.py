@@ -11,6 +11,7 @@ from compress.models.text.fit_vocabulary import WholeVocabulary, fit_vocabulary
 from compress.models.text.keep_layers import LAYERS
 from tests.models.text.test_keep_layers import OTHER, SMALL
 from tests.models.text.test_students import make
+from tests.prune.structured.decoder_networks import make_decoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -84,3 +85,15 @@ def test_small_students_are_fitted_and_special_tokens_renumbered(tmp_path):
     with pytest.raises(ModelError, match="has 40 tokens, and the tokenizer had 50 before it was pruned to 2"):
         fit_vocabulary(masked("bert"), KeptTokens.of((1, 2), 50), "hf:net")
     assert isinstance(fit_vocabulary(make("cnn"), kept, "a", whole=True)[0], WholeVocabulary)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_decoder_keeps_its_logits_of_the_tokens_that_are_left_and_its_tied_table(kind):
+    net, _ = make_decoder(kind)
+    ids, kept = torch.tensor([[1, 3, 5, 7, 9]]), KeptTokens.of(range(1, 40, 2), 40)
+    with torch.no_grad():
+        whole = net(ids, torch.ones_like(ids))
+        small, _ = fit_vocabulary(net, kept, kind)
+        found = small(ids // 2, torch.ones_like(ids))
+    assert torch.allclose(found, whole[..., 1::2], atol=1e-5)
+    assert small.network.lm_head.weight is small.network.get_input_embeddings().weight
