@@ -14,8 +14,10 @@ from compress.core.language import gettext
 from compress.core.user_path import user_path
 
 if TYPE_CHECKING:
+    from compress.config.devices import Device
     from compress.core.entries import Row
     from compress.core.fact import Fact
+    from compress.core.progress import Reporter
     from compress.core.record import BenchmarkRow, LengthRow
     from compress.core.signature import Signature
     from compress.profile.layers_and_soak import FileDetails
@@ -44,6 +46,9 @@ def profile(  # one parameter per flag: typer reads them from here
     lengths: Annotated[
         str, typer.Option(help="Sequence lengths to measure in turns, such as 16,64,256; all for 16, 32, …, 512.")
     ] = "",
+    contexts: Annotated[
+        str, typer.Option(help="Tokens of prompts for language models that keep keys and values, such as 64,512.")
+    ] = "64,128,512,2048",
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -74,6 +79,12 @@ def profile(  # one parameter per flag: typer reads them from here
     device_profiles = [load_device(name.strip()) for name in devices.split(",")]
     length = parse_duration(soak) if soak else None
     say = Terminal(open_terminal(stderr=as_json))
+    prompts = _numbers(contexts, "--contexts")
+    spoken = _generation([path for path in models if _keeps_values(path)], device_profiles, prompts, counts[0], say)
+    models = [path for path in models if not _keeps_values(path)]
+    if not models:
+        _show_generation(spoken, as_json=as_json)
+        return
     with exported_sources(models) as files:
         inputs = plan_files(files, parse_shapes(shape), load_feeds(feeds) if feeds else {})
         subjects = profile_files(files, device_profiles, threads=counts[0], seconds=seconds, reporter=say, inputs=inputs)
@@ -95,6 +106,38 @@ def profile(  # one parameter per flag: typer reads them from here
         results.show(as_json=as_json)
         if figure is not None and (by_size or by_length):
             results.draw(figure)
+    if spoken and not as_json:
+        _show_generation(spoken, as_json=False)
+
+
+def _keeps_values(path: Path) -> bool:
+    """Whether it is an ONNX file with past keys and values."""
+    from compress.backends.decoder.key_value_cache import is_cached
+
+    return path.suffix == ".onnx" and path.is_file() and is_cached(path)
+
+
+def _generation(
+    paths: Sequence[Path], devices: Sequence[Device], contexts: tuple[int, ...], threads: int, reporter: Reporter
+) -> tuple[Row, ...]:
+    """Speed of language models on this machine."""
+    from compress.profile.generation.measure import GenerationPlan, measure_generation
+    from compress.profile.profile_files import named
+
+    here = [device for device in devices if device.connection == "local"]
+    if not paths or not here:
+        return ()
+    plan = GenerationPlan(tuple(sorted(set(contexts))), threads, here[0].contract.affinity)
+    return measure_generation(named(paths), plan, device=here[0].name, reporter=reporter)
+
+
+def _show_generation(rows: Sequence[Row], *, as_json: bool) -> None:
+    from compress.cli.render_generation import show_generation
+
+    if as_json:
+        echo_json({"generation": list(rows)})
+    else:
+        show_generation(open_terminal(), rows)
 
 
 class _Results(NamedTuple):

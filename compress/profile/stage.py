@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from compress.profile.latency.timing import Timing
     from compress.profile.layers_and_soak import DetailedProfile
     from compress.profile.this_machine import ProfileResult
+    from compress.tasks.capability import Capability
+
+CONTEXTS = (64, 128, 512, 2048)
+"""Tokens of the prompts that are measured by default."""
 
 
 class Profile(Stage):
@@ -43,6 +47,8 @@ class Profile(Stage):
         thread_counts: Thread counts of the sweep, each with every batch size.
         lengths: Sequence lengths at which networks with a free axis of tokens are measured, at batch 1 and `batches`; the
             default ones end at the largest length that the network takes. Empty measures none.
+        contexts: Tokens of the prompts at which networks that write texts are measured, with further tokens after each; those
+            that the network does not take have the reason. Empty measures none.
         soak_seconds: Duration of a soak test on this machine, which runs the artifact without pause and looks for drift,
             throttling and leaks; None runs no soak test.
     """
@@ -55,12 +61,19 @@ class Profile(Stage):
     batches: tuple[PositiveInt, ...] = ()
     thread_counts: tuple[PositiveInt, ...] = ()
     lengths: tuple[PositiveInt, ...] = LENGTHS
+    contexts: tuple[PositiveInt, ...] = CONTEXTS
     soak_seconds: float | None = Field(default=None, gt=0.0)
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """What contexts of one's own need."""
+        return {} if self.contexts == CONTEXTS or not self.contexts else {"contexts": ("writes_text",)}
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Profile the candidate, which is not changed."""
         from compress.profile import this_machine
         from compress.profile.benchmark_rows import estimate_rows
+        from compress.profile.generation.stage_rows import generation_rows
         from compress.profile.latency.by_length import length_axis
         from compress.profile.latency.timing import speedup
         from compress.profile.remote import measure as remote
@@ -100,6 +113,9 @@ class Profile(Stage):
             more_tables = (*result.tables.items(), *detail.tables.items())
             tables |= {name: (*tables.get(name, ()), *more) for name, more in more_tables}
             compared, left_out = self._postprocessing(device, candidate, context, result)
+            spoken, not_spoken = generation_rows(files, device, context, self.contexts, self.threads)
+            tables |= {"generation": (*tables.get("generation", ()), *spoken)} if spoken else {}
+            skipped += not_spoken
             tables |= {"post_processing": (*tables.get("post_processing", ()), *compared)} if compared else {}
             skipped += left_out
             gains = {name: speedup(timings[name], timings["artifact"]) for name in timings if name != "artifact"}
@@ -194,7 +210,12 @@ class Profile(Stage):
     def smoke(self) -> Self:
         """The same devices with a fraction of the time."""
         soak = None if self.soak_seconds is None else min(self.soak_seconds, 1.0)
-        update = {"seconds": min(self.seconds, 0.1), "soak_seconds": soak, "lengths": self.lengths[:2]}
+        update = {
+            "seconds": min(self.seconds, 0.1),
+            "soak_seconds": soak,
+            "lengths": self.lengths[:2],
+            "contexts": self.contexts[:1],
+        }
         return self.model_copy(update=update)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from compress.core.signature import Signature
 from compress.core.stage import Context
 from compress.quantize.acceptance import check_acceptance, limits_only_quantized_meets
 from compress.quantize.acceptance_timing import FLOAT, QUANTIZED, AcceptanceCriteria
+from compress.quantize.serving import judge_by_requests, serving_mix
 from compress.quantize.stage_report import StageReport
 from compress.quantize.target_requirements import local_device, score_batch
 
@@ -49,6 +50,8 @@ def accept(
         signature,
     )
     acceptance = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
+    if (mix := serving_mix(stage, source, context)) is not None:
+        acceptance = judge_by_requests(acceptance, source, files["onnxruntime"], mix, device.threads, report)
     report.results |= acceptance.results
     report.skipped += acceptance.skipped
     report.tables["acceptance"] = acceptance.table(QUANTIZED)

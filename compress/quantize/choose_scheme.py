@@ -3,7 +3,8 @@
 Which scheme is fast depends on the sequence length, on the instruction set and on the runtime: dynamic int8 shortens every
 run of a linear layer, static int8 saves computing ranges, and int4 saves memory traffic where few rows are multiplied. So
 every candidate is built and takes the acceptance test, in turns with the float network, and the fastest one that passes is
-used. If none passes, the most accurate one takes the test again, which decides whether the float network is used.
+used. The speed of networks that write texts is that of requests, see `serving`. If none passes, the most accurate one takes
+the test again, which decides whether the float network is used.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from compress.quantize.stage import Quantize
 
 CANDIDATES: tuple[Scheme, ...] = ("dynamic_int8", "int8", "weight_int4")
+OF_TEXT_WRITERS: tuple[Scheme, ...] = ("dynamic_int8", "weight_int4")
+"""Candidates for networks that write texts: static ranges are those of texts, not of one token."""
 SMOOTH = 0.5
 """α of SmoothQuant for static int8, if the recipe does not set it: activations of transformers have outlier channels."""
 
@@ -69,7 +72,8 @@ def choose_scheme(
     rows: dict[Scheme, Row] = {}
     facts: list[Fact] = []
     first: CompressError | None = None
-    for scheme in CANDIDATES:
+    writes_text = "writes_text" in context.task.capabilities
+    for scheme in OF_TEXT_WRITERS if writes_text else CANDIDATES:
         if unsupported_scheme_reason(scheme, target_runtimes(context.targets)):
             continue
         try:

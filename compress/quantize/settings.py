@@ -98,6 +98,18 @@ class WeightOnlySettings(FrozenModel):
         return self
 
 
+class ServingMix(FrozenModel):
+    """A typical request to a network that writes texts; the speed of schemes is judged by its time.
+
+    Attributes:
+        prompt: Tokens that are read; cut at the context of the network.
+        answer: Tokens that are written.
+    """
+
+    prompt: int = Field(default=128, ge=1)
+    answer: int = Field(default=128, ge=1)
+
+
 class AcceptanceSettings(MetricLimits):
     """Acceptance test of the quantized network against the float network, if a target is this machine.
 

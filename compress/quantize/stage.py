@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -14,6 +15,7 @@ from compress.quantize.settings import (
     MixedPrecisionSettings,
     PTQSettings,
     QATSettings,
+    ServingMix,
     WeightOnlySettings,
 )
 from compress.quantize.target_requirements import (
@@ -30,6 +32,7 @@ from compress.quantize.target_requirements import (
 
 if TYPE_CHECKING:
     from compress.config.devices import Device
+    from compress.tasks.capability import Capability
 
 
 class Quantize(Stage):
@@ -48,6 +51,8 @@ class Quantize(Stage):
         recover: Quantization-aware training with the float network as teacher, for static int8; None does not train.
         weight_only: Blocks of 4-bit weights, for `weight_int4`.
         keep_float: Globs of names of ONNX nodes that stay in float. Nodes with weights have the names of the network's layers.
+        serving: Tokens of prompt and answer of a typical request, for networks that write texts: `auto` and the acceptance
+            test judge the speed by its time. None is 128 and 128.
         accept_if: Acceptance test of the quantized network if a target is this machine; null accepts it without a test.
     """
 
@@ -66,6 +71,7 @@ class Quantize(Stage):
     recover: QATSettings | None = None
     weight_only: WeightOnlySettings = WeightOnlySettings()
     keep_float: tuple[str, ...] = ()
+    serving: ServingMix | None = None
     accept_if: AcceptanceSettings | None = Field(default=AcceptanceSettings())
 
     @model_validator(mode="after")
@@ -90,6 +96,11 @@ class Quantize(Stage):
             )
             raise ValueError(msg)
         return self
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """What a mix of prompts and answers needs."""
+        return {} if self.serving is None else {"serving": ("writes_text",)}
 
     @property
     def static_options(self) -> list[str]:

@@ -91,3 +91,13 @@ def test_profile_by_sequence_length(tmp_path):
     assert "latency by sequence length" in done.stdout
     assert "length 32 not measured: the file does not run at this length" in done.stdout
     assert (tmp_path / "lengths.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_language_model_is_measured_by_prompts_and_tokens(language_artifact):
+    folder, _ = language_artifact
+    arguments = ["profile", str(folder / "model.onnx"), "--contexts", "4,8", "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["generation"]
+    assert [row["context"] for row in rows] == [4, 8]
+    assert rows[0]["decode_tokens_per_s"]["how"] == "measured"

@@ -170,6 +170,8 @@ def _arrival(fact: Fact) -> str:
 
 
 SENTENCES: Sentences = {
+    "profile.no_generation": "its attention layers are not known, so prompts and further tokens are not measured apart",
+    "profile.generation_failed": "{error}",
     "profile.fused": (
         "{attentions} attentions and {gelus} GELUs are fused for ONNX Runtime: {speedups}; the outputs differ by "
         "{difference:.1g} of the largest"
@@ -244,6 +246,7 @@ SENTENCES: Sentences = {
     ),
 }
 SUBJECTS: Sentences = {
+    "profile.generation_failed": "speed of generation on {subject}",
     "profile.estimate_failed": "estimate for {subject}",
     "profile.layers_failed": "time by layer",
     "profile.layers_other_runtime": "time by layer",
