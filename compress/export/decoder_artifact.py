@@ -24,7 +24,7 @@ from compress.core.network_spec import LOGITS
 from compress.core.stage import Candidate, Context
 from compress.data.text.settings import FILE
 from compress.export.decoder_script import decoder_script
-from compress.export.genai_config import genai_config, stop_tokens
+from compress.export.genai_config import TOKENIZER, genai_config, stop_tokens, tokenizer_config
 from compress.export.manifest import MODEL, rewrite_manifest
 from compress.export.parity import ParityTable, check, form_name
 from compress.export.parity_chain import FLOAT
@@ -87,6 +87,8 @@ class DecoderArtifacts:
         stops = stop_tokens(files, candidate.spec)
         write_text(folder / "infer.py", decoder_script(candidate.spec))
         write_text(folder / "genai_config.json", genai_config(layout, path, stops, candidate.spec))
+        if FILE in files and TOKENIZER not in files:
+            write_text(folder / TOKENIZER, tokenizer_config(layout))
         tokens = layout.bytes_per_token
         rewrite_manifest(
             folder, {"key_value_cache": {"bytes_per_token": tokens, "context": layout.context, "logits": self.settings.logits}}

@@ -13,7 +13,7 @@ from compress.data.text.settings import ENDS, FILE
 
 KIND = "llama"
 """Kind of network for onnxruntime-genai: one whose inputs and outputs are those that this file names."""
-GENERATION = "generation_config.json"
+GENERATION, TOKENIZER = "generation_config.json", "tokenizer_config.json"
 
 
 def stop_tokens(files: Mapping[str, bytes], spec: NetworkSpec) -> tuple[int, ...]:
@@ -84,6 +84,11 @@ def genai_config(layout: DecoderLayout, model: Path, stops: tuple[int, ...], spe
         },
     }  # fmt: skip
     return json.dumps(config, indent=1)
+
+
+def tokenizer_config(layout: DecoderLayout) -> str:
+    """A configuration for a tokenizer without one, as onnxruntime-genai and transformers read it."""
+    return json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": layout.context}, indent=1)
 
 
 def _json(files: Mapping[str, bytes], name: str) -> dict[str, object]:

@@ -6,7 +6,9 @@ import onnxruntime
 import pytest
 
 from compress.backends.decoder.key_value_cache import read_layout
+from compress.backends.decoder.sampling import Sampler
 from compress.export.genai_config import stop_tokens
+from compress.export.text_generator import GenerationTimes, TextGenerator
 from tests.export.decoder_artifacts import MOST, text_data
 
 
@@ -44,3 +46,22 @@ def test_the_tokenizer_names_them_otherwise():
         text = spec.text.model_copy(update={"end_token": name})
         found = stop_tokens({"tokenizer.json": file}, spec.model_copy(update={"preprocessing": text}))
         assert found == (vocabulary[name],)
+
+
+def test_onnxruntime_genai_writes_the_same_tokens(language_artifact):
+    genai = pytest.importorskip("onnxruntime_genai")
+    folder, _ = language_artifact
+    generator, model = TextGenerator(folder), genai.Model(str(folder))
+    assert list(genai.Tokenizer(model).encode("river stone cloud")) == generator.prompt_tokens("river stone cloud")
+    for start in range(20):
+        prompt = [(start * step + 5) % 250 + 5 for step in range(1, 4 + start)]
+        times = GenerationTimes(len(prompt))
+        list(generator.stream(prompt, Sampler(), most=12, times=times))
+        parameters = genai.GeneratorParams(model)
+        parameters.set_search_options(max_length=len(prompt) + 12, do_sample=False)
+        writer = genai.Generator(model, parameters)
+        writer.append_tokens(prompt)
+        while not writer.is_done():
+            writer.generate_next_token()
+        found = [int(token) for token in writer.get_sequence(0)][len(prompt) :]
+        assert [token for token in found if token not in generator.stops] == times.tokens
