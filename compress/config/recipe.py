@@ -28,7 +28,7 @@ from compress.config.pydantic_messages import Finding, findings, loose_numbers
 from compress.config.renamed_keys import find_renamed
 from compress.config.task_requirements import with_task_losses
 from compress.config.text_data import complete_text_data
-from compress.config.tokenizer_match import check_tokenizers
+from compress.config.tokenizer_match import check_lengths, check_tokenizers
 from compress.config.tracking import Tracking
 from compress.config.yaml_lines import Document, parse
 from compress.config.yaml_writer import dump
@@ -225,8 +225,9 @@ def _validate(tree: dict[str, object], base: Path | None, *, trust_code: bool) -
     stages = tuple(with_task_losses(stage, task) for stage in recipe.stages)
     stages, budget = devices.rename(stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
     data = complete_text_data(recipe.data, (*recipe.teachers, recipe.model), task, base or Path())
-    if tokenizer_issues := list(check_tokenizers(_draft(recipe), data, base or Path())):
-        return None, tokenizer_issues
+    draft, folder = _draft(recipe), base or Path()
+    if text_issues := [*check_tokenizers(draft, data, folder), *check_lengths(draft, data, folder)]:
+        return None, text_issues
     return recipe.model_copy(update={"stages": stages, "budget": budget, "data": data}), []
 
 

@@ -15,6 +15,7 @@ from compress.core.user_path import user_path
 from compress.data.settings import DataSettings
 from compress.data.text.augmentation.base import TextAugmentation
 from compress.data.text.augmentation.fitting import FAMILY
+from compress.data.text.positions import positions_of, read_json
 from compress.data.text.settings import FILE, WHOLE_TEXTS, TrainedTokenizer
 from compress.models.settings import CONFIG, FRESH, ModelSettings, split_source
 from compress.train.loss_term import LossTerm
@@ -55,6 +56,45 @@ def check_tokenizers(draft: PartialRecipe, data: DataSettings, base: Path) -> It
             continue
         for entry in draft.chain:
             yield from _misfits(entry, teacher)
+
+
+def check_lengths(draft: PartialRecipe, data: DataSettings, base: Path) -> Iterator[Finding]:
+    """A longest text that is longer than the positions of a network, whose configuration is in a folder.
+
+    The tokenizer of a network cuts texts at the positions of that network, unless `lengths.most` is set.
+
+    Args:
+        draft: The recipe, without faults so far.
+        data: The `data:` block with its tokenizer.
+        base: Folder for relative paths.
+    """
+    if not data.is_text:
+        return
+    most, source = data.lengths.most, data.tokenizer_source
+    if "most" not in data.lengths.model_fields_set and source is not None:
+        most = min(most, _positions_in(source, base) or most)
+    for path, settings in draft.models:
+        kind, name = split_source(settings.source)
+        positions = settings.args.get("max_position_embeddings") if kind == "hf" else None
+        if kind == "hf" and positions is None:
+            positions = _positions_in(name, base)
+        has_own = path[0] == "teacher" and own_tokenizer(data, settings, base) is not None
+        if isinstance(positions, int) and most > positions and not has_own:
+            yield (
+                ("data", "lengths", "most"),
+                gettext(
+                    "texts have up to {most} tokens, and {source} has positions for {positions}; set data.lengths.most: "
+                    "{positions}, and longer texts are cut",
+                    most=most,
+                    source=settings.source,
+                    positions=positions,
+                ),
+            )
+
+
+def _positions_in(source: str, base: Path) -> int | None:
+    path = user_path(source, base)
+    return positions_of(read_json(path / "config.json")) if path.is_dir() else None
 
 
 def own_tokenizer(data: DataSettings, settings: ModelSettings, base: Path) -> str | None:

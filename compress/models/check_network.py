@@ -20,6 +20,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.plain_weights import copy_with_plain_weights
+from compress.models.text.token_range import check_token_range
 from compress.tasks.flat_outputs import flat_outputs, run_flat
 from compress.tasks.output_names import name_outputs
 
@@ -84,6 +85,7 @@ def take_network(
     network, computed = copy_with_plain_weights(inner)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(0)
+        check_token_range(network, spec, name)
         _check_shapes(network, spec, name, advice)
         example = spec.signature.example(4, seed=1)
         check_each_alone(network, tuple(example.values()), name)

@@ -59,8 +59,10 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
         raise DataError(msg)
     from compress.backends.reference_targets import with_reference_targets
     from compress.models.sources.onnx_file import check_contents
+    from compress.models.text.token_range import check_tokens_of_file
 
     check_contents(given)  # before anything runs the file
+    check_tokens_of_file(given, data.spec)
     return with_reference_targets(data, given, task)
 
 

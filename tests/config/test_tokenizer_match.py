@@ -103,3 +103,27 @@ def test_vocabularies_are_read_from_each_form_of_file(tmp_path):
     (tmp_path / "unigram.json").write_text(json.dumps({"model": {"vocab": [["<pad>", 0.0], ["a", -1.5]]}}))
     assert vocabulary(tmp_path / "unigram.json") == {"<pad>": 0, "a": 1}
     assert vocabulary(tmp_path / "missing") is None
+
+
+def with_positions(base, name, positions):
+    (base / name / "config.json").write_text(json.dumps({"model_type": "bert", "max_position_embeddings": positions}))
+
+
+def test_texts_longer_than_the_positions_of_a_network_are_refused_with_both_numbers(base):
+    with_positions(base, "net", 128)
+    read(base)  # its own tokenizer cuts there
+    read(base, data=", lengths: {most: 128}")
+    read(base, data=", lengths: {most: 512}, tokenizer: other")  # a teacher with its own tokens cuts them itself
+    with pytest.raises(
+        RecipeError, match=r"up to 200 tokens, and hf:net has positions for 128; set data.lengths.most: 128"
+    ) as it:
+        read(base, data=", lengths: {most: 200}")
+    assert it.value.issues[0].path == "data.lengths.most"
+
+
+def test_the_positions_of_a_student_are_compared_with_those_of_the_tokenizer(base):
+    with_positions(base, "net", 512)
+    with_positions(base, "same", 64)
+    with pytest.raises(RecipeError, match=r"up to 512 tokens, and hf:same has positions for 64"):
+        read(base, model="hf:same")
+    read(base, model="hf:same", data=", lengths: {typical: 32, most: 64}")

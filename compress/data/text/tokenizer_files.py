@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from compress.core.errors import DataError, MissingPackageError, message_line
 from compress.core.language import gettext
 from compress.core.user_path import user_path
 from compress.data.text.chat_template import ChatTemplate, named_template, template_of
+from compress.data.text.positions import positions_of, read_json
 from compress.data.text.settings import FILE
 from compress.data.text.tokenizer import TextTokenizer
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")
 """Names of padding tokens of files that name none, in the order of preference."""
-SHIFTED = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "xmod", "data2vec-text")
-"""Kinds of networks that count positions from the number of the padding token."""
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
 """Files beside a tokenizer that programs read which generate texts."""
 
@@ -110,9 +108,9 @@ def _from_hub(name: str, path: Path, most: int) -> TextTokenizer:
 
 
 def _configured(tokenizer: Tokenizer, config: dict[str, object], folder: Path, most: int) -> TextTokenizer:
-    config = {**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json"), **config}
+    config = {**read_json(folder / "special_tokens_map.json"), **read_json(folder / "tokenizer_config.json"), **config}
     pad, end = (_named(config.get(key)) for key in ("pad_token", "eos_token"))
-    positions = _positions(_json(folder / "config.json"))
+    positions = positions_of(read_json(folder / "config.json"))
     tokens = _special(config)
     found = TextTokenizer.of(tokenizer, min(most, positions or most), pad_token(tokenizer, pad), end)
     beside = {name: (folder / name).read_bytes() for name in BESIDE if (folder / name).is_file()}
@@ -121,7 +119,7 @@ def _configured(tokenizer: Tokenizer, config: dict[str, object], folder: Path, m
 
 def special_tokens(folder: Path) -> dict[str, str]:
     """Special tokens by name, such as `bos_token`, that the files of a tokenizer name."""
-    return _special({**_json(folder / "special_tokens_map.json"), **_json(folder / "tokenizer_config.json")})
+    return _special({**read_json(folder / "special_tokens_map.json"), **read_json(folder / "tokenizer_config.json")})
 
 
 def _special(config: dict[str, object]) -> dict[str, str]:
@@ -131,15 +129,6 @@ def _special(config: dict[str, object]) -> dict[str, str]:
 def _named(token: object) -> str | None:
     """Name of a special token in a configuration."""
     return str(token.get("content")) if isinstance(token, dict) else token if isinstance(token, str) else None
-
-
-def _positions(config: dict[str, object]) -> int | None:
-    """Longest sequence of the network that a folder holds."""
-    most = config.get("max_position_embeddings", config.get("n_positions"))
-    if not isinstance(most, int) or most < 2:
-        return None
-    kind, pad = config.get("model_type"), config.get("pad_token_id")
-    return most - pad - 1 if kind in SHIFTED and isinstance(pad, int) else most
 
 
 def pad_token(tokenizer: Tokenizer, named: str | None) -> str | None:
@@ -152,14 +141,6 @@ def pad_token(tokenizer: Tokenizer, named: str | None) -> str | None:
     own = (tokenizer.padding or {}).get("pad_token")
     candidates = (named, own, *PAD_NAMES)
     return next((name for name in candidates if name is not None and tokenizer.token_to_id(name) is not None), None)
-
-
-def _json(path: Path) -> dict[str, object]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _missing(path: Path, reason: str) -> DataError:

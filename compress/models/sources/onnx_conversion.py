@@ -22,6 +22,7 @@ from compress.core.stage import Context
 from compress.core.user_path import user_path
 from compress.models.sources.onnx_file import check_given_file, outputs_in_a_row, prepare_model
 from compress.models.sources.onnx_network import build_network
+from compress.models.text.token_range import check_tokens_of_file
 from compress.tasks.flat_outputs import run_flat
 from compress.tasks.output_agreement import compare_outputs
 from compress.tasks.outputs import Outputs
@@ -51,6 +52,7 @@ def build(name: str, _: Any, spec: NetworkSpec, *, base: Path, **__: Any) -> Unf
 
     path = user_path(name, base)
     check_given_file(path)
+    check_tokens_of_file(path, spec)
     prepared, notes = prepare_model(onnx_files.load(path), path.name)
     network = build_network(graphs.to_ir(prepared), gettext(PURPOSE))
     network.starts = tuple(each.name for each in converted_spec(path, spec).signature.inputs)

@@ -28,6 +28,7 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.stage import Candidate, Context
+from compress.models.text.token_range import check_tokens_of_file
 from compress.tasks.output_agreement import compare_outputs
 from compress.tasks.outputs import Outputs
 
@@ -51,6 +52,7 @@ def given_candidate(path: Path, spec: NetworkSpec) -> tuple[Candidate, tuple[Fac
         ConversionError: The file cannot be used; the message has the reason.
     """
     check_given_file(path)
+    check_tokens_of_file(path, spec)
     signature = read_signature(path)
     return Candidate(spec.model_copy(update={"signature": signature}), files={"onnxruntime": path}), ()
 
