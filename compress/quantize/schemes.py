@@ -163,8 +163,9 @@ class DynamicInt8Plan:
 def dynamic_int8(model: ir.Model, options: SchemeOptions = DEFAULT_OPTIONS) -> ir.Model:
     """Quantize linear layers dynamically and embedding tables to int8; the network is not changed."""
     copy = model.clone()
-    quantize_linear_layers(copy, bits=7 if options.seven_bits else 8, per_channel=options.per_channel, exclude=options.exclude)
-    quantize_embeddings(copy, exclude=options.exclude)
+    bits = 7 if options.seven_bits else 8
+    quantize_linear_layers(copy, bits=bits, per_channel=options.per_channel, exclude=options.exclude)
+    quantize_embeddings(copy, layer_bits=bits, exclude=options.exclude)
     return copy
 
 

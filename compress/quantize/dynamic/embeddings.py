@@ -14,17 +14,20 @@ import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.backends.runner_protocol import Array
 from compress.quantize.ptq.quantized_weight import round_to_nearest, weight_scales
 
 SMALLEST_TABLE = 16_384
 """Fewest elements of a table that becomes int8: a smaller one saves little and costs the nodes that scale it."""
 
 
-def quantize_embeddings(model: ir.Model, *, exclude: Sequence[str] = ()) -> tuple[str, ...]:
+def quantize_embeddings(model: ir.Model, *, layer_bits: int = 8, exclude: Sequence[str] = ()) -> tuple[str, ...]:
     """Store the tables of row lookups (`Gather` on axis 0 of a constant matrix) in int8, in place.
 
     Args:
         model: Float network; changed.
+        layer_bits: Bits of the weights of linear layers that are quantized already. A table that is the weight of such a layer,
+            too, has as many, so that both are one matrix.
         exclude: Names of nodes whose table stays in float.
 
     Returns:
@@ -37,8 +40,10 @@ def quantize_embeddings(model: ir.Model, *, exclude: Sequence[str] = ()) -> tupl
     names: list[str] = []
     for name, value in tables.items():
         e = np.asarray(graphs.constant(value))
-        s = weight_scales(e[None], 8, per_channel=True, search=False)
-        integers = graphs.add_initializer(model, f"{name}_rows_int8", round_to_nearest(e[None], s, 8)[0])
+        rows, s = _integers(e, 8)
+        if layer_bits != 8 and _is_weight(model, (tied := _integers(e, layer_bits))[0]):
+            rows, s = tied
+        integers = graphs.add_initializer(model, f"{name}_rows_int8", rows)
         scales = graphs.add_initializer(model, f"{name}_rows_scale", s[0, :, None])
         for node in value.consumers():
             _look_up(model, node, integers, scales)
@@ -46,6 +51,23 @@ def quantize_embeddings(model: ir.Model, *, exclude: Sequence[str] = ()) -> tupl
         del model.graph.initializers[name]
     order = {str(node.name): index for index, node in enumerate(model.graph)}
     return tuple(sorted(names, key=lambda name: order[name]))
+
+
+def _integers(e: Array, bits: int) -> tuple[Array, Array]:
+    """Integers of a table (V, D), and the scale of each row, (1, V)."""
+    s = weight_scales(e[None], bits, per_channel=True, search=False)
+    return round_to_nearest(e[None], s, bits)[0], s
+
+
+def _is_weight(model: ir.Model, rows: Array) -> bool:
+    """Whether the integers are those of a linear layer, (D, V), whose outputs are the rows."""
+    shape = rows.shape[::-1]
+    return any(
+        value.dtype == ir.DataType.INT8
+        and graphs.dims(value) == list(shape)
+        and np.array_equal(np.asarray(graphs.constant(value)), rows.T)
+        for value in model.graph.initializers.values()
+    )
 
 
 def _is_table(value: ir.Value) -> bool:

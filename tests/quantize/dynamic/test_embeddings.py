@@ -72,3 +72,18 @@ def test_the_table_of_a_tied_layer_is_stored_once_in_int8_and_the_runtime_keeps_
     ids = np.arange(300, 320, dtype=np.int64)[None]
     twice = onnx_session.create_session(schemes.dynamic_int8(model))
     np.testing.assert_array_equal(session.run(None, {"ids": ids})[0], twice.run(None, {"ids": ids})[0])
+
+
+@pytest.mark.parametrize("seven_bits", [False, True])
+def test_a_tied_table_has_the_bits_of_its_layer(seven_bits: bool) -> None:
+    model = lookup(TABLE, "h = Gather<axis = 0>(e, ids) [out] y = MatMul(h, d)", "float[n, m, v] y")
+    graphs.add_initializer(model, "d", TABLE.T)
+    (product,) = (node for node in model.graph if node.op_type == "MatMul")
+    product.replace_input_with(1, model.graph.initializers["d"])
+    quantized = schemes.dynamic_int8(model, schemes.SchemeOptions(seven_bits=seven_bits))
+    strip(quantized)
+    (integers,) = (value for value in quantized.graph.initializers.values() if value.dtype == ir.DataType.INT8)
+    assert np.abs(np.asarray(graphs.constant(integers)).astype(int)).max() == (63 if seven_bits else 127)
+    untied = schemes.dynamic_int8(lookup(TABLE), schemes.SchemeOptions(seven_bits=seven_bits))
+    (table,) = (value for value in untied.graph.initializers.values() if value.dtype == ir.DataType.INT8)
+    assert np.abs(np.asarray(graphs.constant(table)).astype(int)).max() == 127

@@ -41,3 +41,20 @@ def drawn(method, texts, own=None, seed=0, **more):
     words = split_words(given.tokenizer, texts)
     rng = np.random.default_rng(seed)
     return [SimpleNamespace(words=each, slots=draw(rng)) for each, draw in zip(words, method.editor(given)(words), strict=True)]
+
+
+def masked_network(own, kind="ForMaskedLM"):
+    """A masked language model of these tokens with random weights."""
+    import transformers
+
+    config = transformers.BertConfig(
+        vocab_size=own.vocabulary, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = getattr(transformers, f"Bert{kind}")(config).eval()
+        for parameter in module.parameters():
+            if parameter.ndim == 2:
+                parameter.data.normal_(0, 0.5)
+    return module
