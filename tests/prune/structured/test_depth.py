@@ -19,6 +19,9 @@ from tests.prune.structured.text_networks import make_text_network, padded
 
 SIZE = 32
 
+LIKE_BERT = ("roberta", "electra", "deberta")
+"""Families whose layers are like those of BERT, for the slow run."""
+
 
 @pytest.fixture
 def large(spec):
@@ -209,7 +212,10 @@ def test_stacked_layers_without_attention_and_layers_that_run_twice_stay(large):
     assert removable_blocks(net.eval(), large) == ()
 
 
-@pytest.mark.parametrize("family", ["bert", "distilbert", "mpnet", "deberta-v2"])
+@pytest.mark.parametrize(
+    "family",
+    ["bert", "distilbert", "mpnet", "deberta-v2", *(pytest.param(name, marks=pytest.mark.slow) for name in LIKE_BERT)],
+)
 def test_layers_of_text_networks_are_dropped_with_padding(family, tmp_path):
     pytest.importorskip("transformers")
     kept = {"n_layers": 3} if family == "distilbert" else {"num_hidden_layers": 3}
