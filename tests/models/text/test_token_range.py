@@ -54,7 +54,7 @@ def test_too_few_rows_are_named_with_the_largest_token():
 
 @pytest.mark.parametrize(("table", "typical"), [(True, 4), (True, 12), (False, 4), (False, 12)])
 def test_too_few_places_are_named_with_the_longest_text(table, typical):
-    with pytest.raises(ModelError, match=r"takes at most 8 tokens, .* up to 16 .* set data.lengths.most: 8,"):
+    with pytest.raises(ModelError, match=r"takes at most 8 tokens, .* up to 16.*; set data.lengths.most: 8,"):
         take_network(Net(places=8, table=table), spec(typical=typical), "python:net.py:make")
 
 
