@@ -228,17 +228,18 @@ class Distill(Stage, Training):
 
         curriculum = self.curriculum if label != "control" else Curriculum()
         training = self.model_copy(update={"keep": "last"}) if self._keeps_last(terms) else self
-        written = None
-        if self.generation is not None and label != "control":
-            from compress.distill.generation.prepare import with_written_texts
+        if self.generation is None or label == "control":
+            plan = TrainingPlan(training, context.data, context.task, terms, context.seed, teacher, curriculum)
+            return fit(module, plan, folder=context.folder, label=label, device=context.device, reporter=context.reporter)
+        from compress.distill.generation.prepare import OwnTexts, with_written_texts, writing_results
 
-            context, written = with_written_texts(context, module, self.generation, teacher, window=self.accumulate)
+        context, written = with_written_texts(context, module, self.generation, teacher, window=self.accumulate)
+        own = OwnTexts(context, written, teacher)
+        before = own.measure(module, "before")
         plan = TrainingPlan(training, context.data, context.task, terms, context.seed, teacher, curriculum)
         history = fit(module, plan, folder=context.folder, label=label, device=context.device, reporter=context.reporter)
-        if written is not None and results is not None:
-            from compress.distill.generation.prepare import writing_results
-
-            results |= writing_results(written, history.epochs)
+        if results is not None:
+            results |= {**writing_results(written, history.epochs), **before, **own.measure(module, "after")}
         return history
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
@@ -14,10 +14,12 @@ from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
 from compress.data.text.settings import FILE
 from compress.distill.generation.on_policy_split import OnPolicySplit, Writing, only_network
+from compress.distill.generation.own_texts import own_text_divergence, own_text_scores
 from compress.distill.generation.settings import Generation
 from compress.distill.generation.teacher_texts import write_teacher_texts
 from compress.distill.generation.written_batches import check_has_prompts
 from compress.train.distributed import resolve_device
+from compress.train.memory_format import to_cpu, to_device
 
 if TYPE_CHECKING:
     from compress.train.teachers.base import Teacher
@@ -62,6 +64,39 @@ def with_written_texts(
         )
     written = OnPolicySplit(split, student, settings, writing, teacher if settings.teacher_share else None, texts)
     return replace(context, data=replace(context.data, train=written)), written
+
+
+class OwnTexts:
+    """Measures how far a student is from its teacher on its own texts, on the validation prompts.
+
+    Args:
+        context: With the data of the stage.
+        written: Training data whose responses networks write.
+        teacher: The teacher; without one, or with several networks, nothing is measured.
+    """
+
+    def __init__(self, context: Context, written: OnPolicySplit, teacher: Teacher | None) -> None:
+        self.context, self.written, self.teacher = context, written, teacher
+        self.device = torch.device(resolve_device(context.device))
+
+    def measure(self, student: nn.Module, when: Literal["before", "after"]) -> Metrics:
+        """The divergence by name; empty where none is measured.
+
+        Args:
+            student: The network, on the CPU.
+            when: Relative to the training.
+        """
+        networks = [] if self.teacher is None else self.teacher.networks(self.device)
+        if len(networks) != 1:
+            return {}
+        data, task = self.context.data, self.context.task
+        most = self.written.settings.max_new_tokens
+        try:
+            to_device(student, self.device)
+            scores = own_text_scores(student, networks[0], data.validation, task, self.written.writing, most)
+        finally:
+            to_cpu(student)
+        return {f"own_text_divergence_{when}": own_text_divergence(scores, when)}
 
 
 def _end_token(context: Context) -> int | None:

@@ -6,9 +6,14 @@
     skew              KL(p_t ‖ α p_t + (1 − α) p_s)                    Ko et al. 2024, DistiLLM, arXiv:2402.03898
     reverse_skew      KL(p_s ‖ (1 − α) p_t + α p_s)                    the same
     total_variation   ½ Σ_k |p_t − p_s|                                Wen et al. 2023, f-DISTILL, arXiv:2307.15190
+    gkd               β KL(p_t ‖ m) + (1 − β) KL(p_s ‖ m),   m = β p_t + (1 − β) p_s     the paper's form, see below
+    adaptive          a KL(p_t ‖ p_s) + (1 − a) KL(p_s ‖ p_t),   a = g_head / (g_head + g_tail)
+                      Wu et al. 2024, AKL, arXiv:2404.02657; g are Σ_k |p_t − p_s| over the likeliest classes of the teacher
+                      that have half of its probability together, and over the others
 
 This `jensen_shannon` is forward at β = 0 and reverse at β = 1, and continuous between. That of GKD (Agarwal et al. 2024,
-arXiv:2306.13649), with the weights exchanged, goes to 0 at both ends: it is the loss `jensen_shannon`.
+arXiv:2306.13649), with the weights exchanged, goes to 0 as β goes to 0 or 1, so that β acts as a learning rate; at the ends
+themselves it is forward (0) and reverse (1), as in the paper. It is `gkd` here; the loss `jensen_shannon` is the same between.
 
 All are computed from logarithms of probabilities, in float32 or more, since those of a large vocabulary underflow.
 """
@@ -28,7 +33,7 @@ from compress.train.loss_term import LossInputs, LossTerm, Need
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind = Literal["forward", "reverse", "jensen_shannon", "skew", "reverse_skew", "total_variation"]
+Kind = Literal["forward", "reverse", "jensen_shannon", "skew", "reverse_skew", "total_variation", "gkd", "adaptive"]
 
 
 def log_mixture(log_p: Tensor, log_q: Tensor, weight: float) -> Tensor:
@@ -87,10 +92,36 @@ def total_variation(log_p_s: Tensor, log_p_t: Tensor) -> Tensor:
     return 0.5 * (log_p_t.exp() - log_p_s.exp()).abs().sum(dim=1)
 
 
+def gkd_divergence(log_p_s: Tensor, log_p_t: Tensor, beta: float) -> Tensor:
+    """β KL(p_t ‖ m) + (1 − β) KL(p_s ‖ m), (N,); forward at β = 0 and reverse at β = 1; arguments as for `interpolated_kl`."""
+    if beta in (0.0, 1.0):
+        return reverse_kl(log_p_s, log_p_t) if beta else forward_kl(log_p_s, log_p_t)
+    log_m = log_mixture(log_p_t, log_p_s, beta)
+    return beta * kl_divergence(log_p_t, log_m) + (1.0 - beta) * kl_divergence(log_p_s, log_m)
+
+
+def adaptive_kl(log_p_s: Tensor, log_p_t: Tensor, head: float = 0.5) -> Tensor:
+    """A KL(p_t ‖ p_s) + (1 − a) KL(p_s ‖ p_t), (N,), where a has no gradient.
+
+    Args:
+        log_p_s: Logarithm of the student's probabilities, (N, K).
+        log_p_t: Logarithm of the teacher's probabilities, (N, K).
+        head: Probability of the teacher's likeliest classes that are its head, in (0, 1).
+    """
+    import torch
+
+    ordered, places = log_p_t.exp().sort(dim=1, descending=True)
+    in_head = torch.zeros_like(ordered).scatter(1, places, (ordered.cumsum(dim=1) - ordered < head).to(ordered)).bool()
+    gap = (log_p_t.exp() - log_p_s.detach().exp()).abs()
+    head_gap = gap.masked_fill(~in_head, 0.0).sum(dim=1)
+    a = head_gap / gap.sum(dim=1).clamp_min(torch.finfo(gap.dtype).tiny)
+    return a * forward_kl(log_p_s, log_p_t) + (1.0 - a) * reverse_kl(log_p_s, log_p_t)
+
+
 def merge_rest(log_p_s: Tensor, log_p_t: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The teacher's k likeliest classes, and all others as one class, for both; (N, k + 1) each, or (N, K) if k ≥ K.
 
-    No divergence grows by it, and the student is not told how the rest is divided.
+    No divergence grows by it, but `adaptive`, whose shares change; the student is not told how the rest is divided.
 
     Args:
         log_p_s: Logarithm of the student's probabilities, (N, K).
@@ -127,7 +158,7 @@ def token_divergence(  # each option is one symbol of the formula
         kind: The divergence.
         T: Temperature, above 0, a number or (N,).
         alpha: α of `skew` and `reverse_skew`.
-        beta: β of `jensen_shannon`.
+        beta: β of `jensen_shannon` and `gkd`.
         top: Number of the teacher's likeliest classes that are told apart; None for all.
 
     Returns:
@@ -146,6 +177,8 @@ def token_divergence(  # each option is one symbol of the formula
         "skew": lambda: skew_kl(log_p_s, log_p_t, alpha),
         "reverse_skew": lambda: reverse_skew_kl(log_p_s, log_p_t, alpha),
         "total_variation": lambda: total_variation(log_p_s, log_p_t),
+        "gkd": lambda: gkd_divergence(log_p_s, log_p_t, beta),
+        "adaptive": lambda: adaptive_kl(log_p_s, log_p_t),
     }
     return T**2 * divergences[kind]()
 
@@ -157,7 +190,7 @@ class TokenDivergence(LossTerm):
         kind: The divergence, see the module.
         temperature: T above.
         alpha: α of `skew` and `reverse_skew`; 0.1 as in DistiLLM.
-        beta: β of `jensen_shannon`; 0 is forward, 1 is reverse.
+        beta: β of `jensen_shannon` and `gkd`; 0 is forward, 1 is reverse.
         top: The teacher's `top` likeliest tokens are told apart, the rest is one class; None tells all apart.
     """
 

@@ -22,12 +22,21 @@ from tests.distill.losses.logit_checks import (
     logits,
 )
 
-KINDS = ("forward", "reverse", "jensen_shannon", "skew", "reverse_skew", "total_variation")
+KINDS = ("forward", "reverse", "jensen_shannon", "skew", "reverse_skew", "total_variation", "gkd", "adaptive")
 ALPHA, BETA = 0.1, 0.3
 
 
 def mixed(p, q, weight):
     return [weight * a + (1 - weight) * b for a, b in zip(p, q, strict=True)]
+
+
+def share_of_head(s, t):
+    """a of `adaptive`: the gap of the likeliest classes, which have half of the teacher's probability, over the whole gap."""
+    gaps, head, before = [abs(a - b) for a, b in zip(s, t, strict=True)], 0.0, 0.0
+    for place in sorted(range(len(t)), key=lambda index: -t[index]):
+        head += gaps[place] if before < 0.5 else 0.0
+        before += t[place]
+    return head / sum(gaps) if sum(gaps) else 0.0
 
 
 FORMULAS = {
@@ -39,6 +48,10 @@ FORMULAS = {
     "skew": lambda s, t: ref.kl_divergence(t, mixed(t, s, ALPHA)),
     "reverse_skew": lambda s, t: ref.kl_divergence(s, mixed(s, t, ALPHA)),
     "total_variation": lambda s, t: sum(abs(a - b) for a, b in zip(s, t, strict=True)) / 2,
+    "gkd": lambda s, t: BETA * ref.kl_divergence(t, mixed(t, s, BETA)) + (1 - BETA) * ref.kl_divergence(s, mixed(t, s, BETA)),
+    "adaptive": lambda s, t: (
+        share_of_head(s, t) * ref.kl_divergence(t, s) + (1 - share_of_head(s, t)) * ref.kl_divergence(s, t)
+    ),
 }
 
 
@@ -75,6 +88,8 @@ def test_gradients_are_those_of_the_formula_of_probabilities(kind):
     (own,) = torch.autograd.grad(divergence(kind, s, t).sum(), s)
     p, q = s.softmax(1), t.softmax(1)
     m = {"jensen_shannon": BETA * q + (1 - BETA) * p, "skew": ALPHA * q + (1 - ALPHA) * p}
+    middle = BETA * q + (1 - BETA) * p
+    shares = torch.tensor([share_of_head(*rows) for rows in zip(p.tolist(), q.tolist(), strict=True)], dtype=p.dtype)
     naive = {
         "forward": lambda: (q * (q / p).log()).sum(),
         "reverse": lambda: (p * (p / q).log()).sum(),
@@ -82,6 +97,8 @@ def test_gradients_are_those_of_the_formula_of_probabilities(kind):
         "skew": lambda: (q * (q / m[kind]).log()).sum(),
         "reverse_skew": lambda: (p * (p / (ALPHA * p + (1 - ALPHA) * q)).log()).sum(),
         "total_variation": lambda: (p - q).abs().sum() / 2,
+        "gkd": lambda: (BETA * q * (q / middle).log()).sum() + ((1 - BETA) * p * (p / middle).log()).sum(),
+        "adaptive": lambda: (shares * (q * (q / p).log()).sum(1) + (1 - shares) * (p * (p / q).log()).sum(1)).sum(),
     }
     (expected,) = torch.autograd.grad(naive[kind](), s)
     torch.testing.assert_close(own, expected, rtol=1e-9, atol=1e-12)
@@ -97,6 +114,15 @@ def test_jensen_shannon_is_continuous_up_to_forward_and_reverse():
         paper = jensen_shannon(s, t, beta=abs(beta - 1e-7), T=1.0)
         assert float(paper.max()) < 1e-4
     torch.testing.assert_close(divergence("jensen_shannon", s, t, beta=0.5), jensen_shannon(s, t, beta=0.5, T=1.0))
+
+
+def test_the_papers_form_goes_to_0_between_and_is_plain_at_the_ends():
+    s, t, _ = logits(2)
+    small, smaller = (divergence("gkd", s, t, beta=beta) for beta in (1e-3, 1e-4))
+    assert bool((smaller < 0.2 * small).all())
+    torch.testing.assert_close(divergence("gkd", s, t, beta=0.0), divergence("forward", s, t))
+    torch.testing.assert_close(divergence("gkd", s, t, beta=1.0), divergence("reverse", s, t))
+    torch.testing.assert_close(divergence("gkd", s, t, beta=0.5), divergence("jensen_shannon", s, t, beta=0.5))
 
 
 def test_skew_divergences_are_plain_ones_without_skew_and_bounded_with_it():
@@ -124,7 +150,8 @@ def test_the_rest_as_one_class_is_that_of_summed_probabilities(kind):
         kept = z.softmax(1).gather(1, top)
         sums.append(torch.cat([kept, 1 - kept.sum(1, keepdim=True)], 1).log())
     torch.testing.assert_close(divergence(kind, s, t, top=2), divergence(kind, *sums))
-    assert bool((divergence(kind, s, t, top=2) <= divergence(kind, s, t) + 1e-12).all())
+    if kind != "adaptive":  # its shares change
+        assert bool((divergence(kind, s, t, top=2) <= divergence(kind, s, t) + 1e-12).all())
     torch.testing.assert_close(divergence(kind, s, t, top=5), divergence(kind, s, t))
     assert merge_rest(s.log_softmax(1), t.log_softmax(1), 2)[0].shape == (len(s), 3)
 

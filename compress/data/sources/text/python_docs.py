@@ -3,7 +3,8 @@
 The sentences are those of the docstrings of Python's own modules, read with `ast` and not imported, and of the language
 reference in `pydoc_data.topics`. A class is an area, such as `network` or `files`, with the modules of `AREAS`. The names of
 these modules are removed from all sentences, so that no class is spelled out. Each sentence occurs once, and areas have
-equal numbers of sentences. What there is to read depends on the version of Python, which is part of the fingerprint.
+equal numbers of sentences. With columns of prompts and responses, samples are those of `python_definitions`. What there is to
+read depends on the version of Python, which is part of the fingerprint.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         DataError: This Python ships no documentation.
         MissingPackageError: tokenizers is not installed.
     """
+    if settings.columns.has_responses:
+        from compress.data.sources.text.python_definitions import definitions_table
+
+        folder = Path(sysconfig.get_paths()["stdlib"])
+        return build_text_data({"all": definitions_table(settings.columns, folder)}, settings, origin)
     areas = read_areas(sysconfig.get_paths()["stdlib"])
     count = min(map(len, areas.values()))
     if count < 10:
@@ -100,11 +106,26 @@ def docstrings(module: str, folder: Path) -> Iterator[str]:
     if module == TOPICS:
         yield from importlib.import_module(module).topics.values()
         return
-    package = folder / module
-    for file in sorted(package.rglob("*.py")) if package.is_dir() else [folder / f"{module}.py"]:
-        if not file.is_file() or _OTHER & set(file.relative_to(folder).parts):
-            continue
+    for file in source_files(module, folder):
         yield from _docstrings_in(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def source_files(module: str, folder: Path) -> list[Path]:
+    """Source files of a module or package without its tests; none of a module that this Python does not have.
+
+    Args:
+        module: Name.
+        folder: Folder of Python's library.
+    """
+    package = folder / module
+    files = sorted(package.rglob("*.py")) if package.is_dir() else [folder / f"{module}.py"]
+    return [file for file in files if file.is_file() and not _OTHER & set(file.relative_to(folder).parts)]
+
+
+def first_sentence(docstring: str) -> str:
+    """The first sentence of a docstring in plain text, or its first paragraph where no sentence ends in it."""
+    paragraph = docstring.strip().partition("\n\n")[0]
+    return _END.split(" ".join(_MARKUP.sub("", " ".join(paragraph.split())).split()))[0]
 
 
 def _docstrings_in(node: ast.AST) -> Iterator[str]:
