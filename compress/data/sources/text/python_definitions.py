@@ -14,7 +14,7 @@ from pathlib import Path
 
 from compress.core.errors import DataError
 from compress.core.language import gettext
-from compress.data.sources.text.python_docs import AREAS, TOPICS, first_sentence, source_files
+from compress.data.sources.text.python_library import AREAS, TOPICS, first_sentence, source_files
 from compress.data.text.settings import Columns
 from compress.data.text.table import TextTable
 

@@ -24,31 +24,13 @@ from compress.core.language import gettext
 from compress.data.augment import seed_of
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
+from compress.data.sources.text.python_definitions import definitions_table
+from compress.data.sources.text.python_library import AREAS, MARKUP, SENTENCE_END, TOPICS, source_files
 from compress.data.text.build import build_text_data
 from compress.data.text.table import TextTable
 
-TOPICS = "pydoc_data.topics"
-AREAS: dict[str, str] = {
-    "files": "os posixpath ntpath genericpath pathlib shutil tarfile zipfile tempfile gzip bz2 lzma glob fnmatch fileinput "
-    "filecmp mailbox _pyio stat shelve dbm netrc plistlib linecache zipapp zipimport",
-    "language": TOPICS,
-    "network": "asyncio socket socketserver http urllib ssl smtplib ftplib imaplib poplib nntplib telnetlib xmlrpc wsgiref "
-    "selectors ipaddress webbrowser cgi cgitb email mimetypes",
-    "numbers": "decimal _pydecimal fractions statistics random numbers datetime _pydatetime calendar zoneinfo colorsys bisect "
-    "heapq _strptime secrets hashlib hmac uuid collections graphlib operator base64",
-    "programs": "ast inspect dis tokenize importlib pickle pickletools copy copyreg types typing dataclasses enum functools "
-    "contextlib abc weakref pkgutil modulefinder runpy site sysconfig compileall py_compile symtable pyclbr threading "
-    "multiprocessing subprocess concurrent queue sched signal",
-    "testing": "unittest doctest pdb bdb trace timeit profile pstats cProfile logging traceback tracemalloc warnings",
-    "text": "re string textwrap difflib json csv html xml configparser gettext locale codecs encodings argparse optparse "
-    "getopt shlex cmd pprint reprlib stringprep tomllib quopri rlcompleter",
-}
-"""Modules of each area. Modules that a version of Python does not have are passed over."""
 WORDS = (5, 60)
 """Fewest and most words of a sentence."""
-_OTHER = frozenset(("test", "tests", "__pycache__"))
-_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
-_MARKUP = re.compile(r"[*`]+|:\w+:")
 _LISTS = (">>>", "...", "-", "*", "|", "+", "=", ":")
 _NAMES = re.compile(r"\b(?:" + "|".join(sorted({name for text in AREAS.values() for name in text.split()})) + r")\b[.]?")
 
@@ -61,8 +43,6 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         MissingPackageError: tokenizers is not installed.
     """
     if settings.columns.has_responses:
-        from compress.data.sources.text.python_definitions import definitions_table
-
         folder = Path(sysconfig.get_paths()["stdlib"])
         return build_text_data({"all": definitions_table(settings.columns, folder)}, settings, origin)
     areas = read_areas(sysconfig.get_paths()["stdlib"])
@@ -110,24 +90,6 @@ def docstrings(module: str, folder: Path) -> Iterator[str]:
         yield from _docstrings_in(ast.parse(file.read_text(encoding="utf-8")))
 
 
-def source_files(module: str, folder: Path) -> list[Path]:
-    """Source files of a module or package without its tests; none of a module that this Python does not have.
-
-    Args:
-        module: Name.
-        folder: Folder of Python's library.
-    """
-    package = folder / module
-    files = sorted(package.rglob("*.py")) if package.is_dir() else [folder / f"{module}.py"]
-    return [file for file in files if file.is_file() and not _OTHER & set(file.relative_to(folder).parts)]
-
-
-def first_sentence(docstring: str) -> str:
-    """The first sentence of a docstring in plain text, or its first paragraph where no sentence ends in it."""
-    paragraph = docstring.strip().partition("\n\n")[0]
-    return _END.split(" ".join(_MARKUP.sub("", " ".join(paragraph.split())).split()))[0]
-
-
 def _docstrings_in(node: ast.AST) -> Iterator[str]:
     """Docstrings of a module or definition and of those in its statements; expressions have none."""
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -142,7 +104,7 @@ def sentences_of(docstring: str) -> Iterator[str]:
     for paragraph in re.split(r"\n\s*\n", docstring):
         if any(line.lstrip().startswith(_LISTS) for line in paragraph.splitlines()):
             continue
-        for raw in _END.split(_MARKUP.sub("", " ".join(paragraph.split()))):
+        for raw in SENTENCE_END.split(MARKUP.sub("", " ".join(paragraph.split()))):
             sentence = " ".join(_NAMES.sub(" ", raw).split())
             if WORDS[0] <= len(sentence.split()) <= WORDS[1] and _is_plain(sentence):
                 yield sentence

@@ -9,7 +9,6 @@ from compress.core.errors import DataError
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
 from compress.data.sources.text.python_definitions import definitions_table, read_definitions
-from compress.data.sources.text.python_docs import first_sentence
 from compress.data.text.settings import Columns, Lengths, TrainedTokenizer
 
 FOLDER = Path(sysconfig.get_paths()["stdlib"])
@@ -26,19 +25,6 @@ def test_sentences_stand_once_and_are_not_long():
     sentences = [sentence for _, sentence in read_definitions(FOLDER)]
     assert len(sentences) == len(set(sentences))
     assert all(3 <= len(sentence.split()) <= 24 for sentence in sentences)
-
-
-@pytest.mark.parametrize(
-    ("docstring", "sentence"),
-    [
-        ("Return *x*. Then more.", "Return x."),
-        ("Return\n  x\n\nMore.", "Return x"),
-        ("Use e.g. this one.", "Use e.g. this one."),
-        ("", ""),
-    ],
-)
-def test_first_sentences_are_plain(docstring, sentence):
-    assert first_sentence(docstring) == sentence
 
 
 def test_they_are_data_with_prompts(tmp_path):

@@ -5,7 +5,8 @@ import pytest
 
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
-from compress.data.sources.text.python_docs import AREAS, read_areas, sentences_of
+from compress.data.sources.text.python_docs import read_areas, sentences_of
+from compress.data.sources.text.python_library import AREAS
 from compress.data.text.settings import TrainedTokenizer
 
 
