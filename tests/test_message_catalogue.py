@@ -27,7 +27,7 @@ ENGLISH = {
     "core/text.py": "descriptions in the JSON schema",
     "data/decode_image.py": "copied into infer.py",
     "data/sources/segmentation/mask_listing.py": "folders of a layout",
-    "data/sources/text/python_docs.py": "names of modules",
+    "data/sources/text/python_library.py": "names of modules",
     "dataset_distillation/base.py": "an error for developers",
     "distill/teachers/external.py": "the name of a teacher in the record",
     "distill/teachers/self_teachers.py": "the name of a teacher in the record",
