@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DISTILBERT = ROOT / "pipelines" / "bert_to_distilbert.yaml"
 TINYBERT = ROOT / "pipelines" / "bert_to_tinybert.yaml"
 Recipe = dict[str, Any]
+AUGMENT, ANSWERS = "augment", "response"
 PRUNE: Recipe = {
     "prune": {
         "granularity": "channel",
@@ -45,33 +46,34 @@ def chain() -> Recipe:
     return recipe | {"stages": [*stages[: last + 1], copy.deepcopy(PRUNE), *stages[last + 1 :]]}
 
 
-def without_part(loss: str) -> Recipe:
-    """TinyBERT's way without one of its losses; a stage that has no other is left out."""
-    recipe = read(TINYBERT) | {"name": f"tinybert_without_{loss}"}
+def without_part(part: str) -> Recipe:
+    """TinyBERT's way without one of its losses or its copies; a stage that has no other loss is left out.
+
+    Without the teacher's answers there are no copies either, since nothing labels them.
+    """
+    recipe = read(TINYBERT) | {"name": f"tinybert_without_{part}"}
     stages = []
     for stage in recipe["stages"]:
-        if isinstance(stage, dict) and "distill" in stage:
-            losses = [
-                entry for entry in stage["distill"]["losses"] if loss not in ({entry} if isinstance(entry, str) else entry)
-            ]
-            if not losses:
-                continue
-            stages.append({"distill": stage["distill"] | {"losses": losses}})
-        else:
+        if not (isinstance(stage, dict) and "distill" in stage):
             stages.append(stage)
+            continue
+        kept = {name: value for name, value in stage["distill"].items() if part not in (AUGMENT, ANSWERS) or name != AUGMENT}
+        kept["losses"] = [entry for entry in kept["losses"] if part not in ({entry} if isinstance(entry, str) else entry)]
+        if kept["losses"]:
+            stages.append({"distill": kept})
     return recipe | {"stages": stages}
 
 
 def parts() -> tuple[str, ...]:
-    """The losses of TinyBERT's way, each of which is taken away once."""
+    """The losses of TinyBERT's way and its copies of texts, each of which is taken away once."""
     names = []
     for stage in read(TINYBERT)["stages"]:
         entries = stage["distill"]["losses"] if isinstance(stage, dict) and "distill" in stage else ()
         names += [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
-    return tuple(dict.fromkeys(names))
+    return (*dict.fromkeys(names), AUGMENT)
 
 
 def arms() -> dict[str, Recipe]:
     """All recipes by name."""
     recipes = {"distilbert": with_control(read(DISTILBERT)), "tinybert": with_control(read(TINYBERT)), "chain": chain()}
-    return recipes | {f"tinybert without {loss}": without_part(loss) for loss in parts() if loss != "task"}
+    return recipes | {f"tinybert without {part}": without_part(part) for part in parts() if part != "task"}
