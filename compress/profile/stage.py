@@ -67,7 +67,7 @@ class Profile(Stage):
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
         """What contexts of one's own need."""
-        return {} if self.contexts == CONTEXTS or not self.contexts else {"contexts": ("writes_text",)}
+        return {} if set(self.contexts) <= set(CONTEXTS) else {"contexts": ("writes_text",)}
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Profile the candidate, which is not changed."""

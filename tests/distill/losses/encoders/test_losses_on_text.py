@@ -23,7 +23,14 @@ FOR_MAPS = {
     "attention_transfer": "an activation map needs height and width",
 }
 """Losses that refuse the layers."""
-NOT_OF_TEXT = {"jacobian": "one input of real numbers", "fgd": "boxes", "channel_wise": "outputs with a height and a width"}
+WRITES = "texts that a network writes"
+NOT_OF_TEXT = {
+    "jacobian": "one input of real numbers",
+    "fgd": "boxes",
+    "channel_wise": "outputs with a height and a width",
+    "minillm": WRITES,
+    "llmr": WRITES,
+}
 """Losses that the task refuses."""
 TEXT = NetworkSpec(
     signature=Signature(
