@@ -18,7 +18,13 @@ from tests.tasks.text.text_arrays import VOCABULARY
 pytest.importorskip("transformers")
 
 
-@pytest.fixture(scope="module", params=[*FAMILIES])
+SLOW = ("mistral", "qwen2")
+"""Families whose layers differ from Llama's in one respect each."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAMILIES]
+)
 def network_and_files(request, tmp_path_factory):
     network = decoder(request.param)
     return network, *files(network, tmp_path_factory.mktemp(request.param))
