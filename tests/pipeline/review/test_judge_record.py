@@ -71,7 +71,8 @@ def test_a_loss_against_an_earlier_stage_that_learned_nothing_meets_no_limit(
 ) -> None:
     first = example.stages[0].model_copy(update={"warnings": (Fact.of(code, "accuracy", value=0.1, chance=0.1, samples=539),)})
     loss = Quantity.measured(0.0, "fraction", f"against the network after {first.name}, same 539 test samples")
-    record = example.model_copy(update={"teacher": None, "verdict": None, "stages": (first, *example.stages[1:])})
+    older = {"teacher": None, "verdict": None, "reference": "", "stages": (first, *example.stages[1:])}
+    record = example.model_copy(update=older)  # records without the field name the reference in the detail alone
     verdict = judge_record(with_shipped(record, accuracy_drop=loss), Budget(accuracy_drop=0.5))
     assert verdict.passed is passed
 
