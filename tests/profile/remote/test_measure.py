@@ -3,7 +3,6 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -25,6 +24,7 @@ from compress.profile.remote.jobs import build_job
 from compress.profile.remote.measure import measure_rows
 from compress.profile.settings import MeasurementSettings
 from compress.profile.stage import Profile
+from compress.tasks.classification import Classification
 from tests.profile.onnx_models import network
 
 SHORT = MeasurementSettings(threads=1, seconds=0.05, warmup_seconds=0.01, min_runs=6)
@@ -101,7 +101,7 @@ def test_the_stage_measures_there(device, data, tiny, save, tmp_path):
     teacher = save("teacher.onnx", network(channels=256))
     context = Context(
         data=data,
-        task=SimpleNamespace(postprocessing=None),
+        task=Classification(),
         folder=tmp_path,
         cache=tmp_path,
         teacher_files=(teacher,),
