@@ -81,12 +81,13 @@ def _apart(parts: Mapping[str, nn.Module]) -> Iterator[AttentionLayer]:
 
 
 def _joint(parts: Mapping[str, nn.Module]) -> Iterator[AttentionLayer]:
-    """Attentions whose queries, keys and values one layer computes, with weights (inputs, outputs) as in GPT-2."""
+    """Attentions whose queries, keys and values one layer computes, as in GPT-2: `Conv1D` with (inputs, outputs), or linear."""
     for name, part in parts.items():
         joint, width = getattr(part, JOINT, None), getattr(part, "head_dim", None)
         if joint is None or not isinstance(width, int) or not joint.weight.numel():
             continue
-        heads = int(joint.weight.shape[1]) // (3 * width)
+        outputs = joint.weight.shape[1 if type(joint).__name__ == "Conv1D" else 0]
+        heads = int(outputs) // (3 * width)
         layer = f"{name}.{JOINT}"
         yield AttentionLayer(
             query=layer,

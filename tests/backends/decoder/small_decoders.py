@@ -4,6 +4,7 @@ import torch
 
 from compress.backends.decoder.key_value_cache import write_cached
 from compress.backends.export_onnx import export_onnx
+from compress.models.text.plain_linear import to_linear
 from compress.models.text.task_networks import NextTokens
 from compress.tasks.text.causal_language_model import CausalLanguageModel
 from tests.tasks.text.text_arrays import VOCABULARY, text_spec
@@ -27,7 +28,9 @@ FAMILIES = {
     "qwen2": {**WIDTHS, "rope_parameters": ROTATION},
     "mistral": {**WIDTHS, "sliding_window": 4},
     "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": CONTEXT},
+    "conv1d": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": CONTEXT},
 }
+"""`conv1d` is GPT-2 as transformers builds it, and `gpt2` with linear layers, as `hf:` builds it."""
 
 
 def decoder(family, seed=0, **changes):
@@ -39,12 +42,17 @@ def decoder(family, seed=0, **changes):
 
     torch.manual_seed(seed)
     config = transformers.AutoConfig.for_model(
-        family, **{**FAMILIES[family], **changes}, vocab_size=VOCABULARY, bos_token_id=None, eos_token_id=None
+        "gpt2" if family == "conv1d" else family,
+        **{**FAMILIES[family], **changes},
+        vocab_size=VOCABULARY,
+        bos_token_id=None,
+        eos_token_id=None,
     )
     network = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
+    network = to_linear(network) if family == "gpt2" else network
     module = NextTokens(network, takes_types=False).eval()
     return with_other_heads(module) if family == "qwen2" else module
 

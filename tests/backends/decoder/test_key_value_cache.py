@@ -18,8 +18,8 @@ from tests.tasks.text.text_arrays import VOCABULARY
 pytest.importorskip("transformers")
 
 
-SLOW = ("mistral", "qwen2")
-"""Families whose layers differ from Llama's in one respect each."""
+SLOW = ("mistral", "qwen2", "conv1d")
+"""Families whose layers differ from those of others in one respect each."""
 
 
 @pytest.fixture(

@@ -31,8 +31,9 @@ def test_angles_are_those_of_the_network():
     assert plain.frequencies[0] == 1.0
 
 
-def test_gpt2_has_learned_positions_and_joint_layers():
-    layout = module_layout(decoder("gpt2"))
+@pytest.mark.parametrize("family", ["gpt2", "conv1d"])
+def test_gpt2_has_learned_positions_and_joint_layers(family):
+    layout = module_layout(decoder(family))
     assert layout.positions == "network.transformer.wpe"
     assert not layout.frequencies
     assert all(layer.is_joint and layer.heads == layer.groups == 4 for layer in layout.layers)

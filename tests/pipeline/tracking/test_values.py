@@ -1,4 +1,3 @@
-
 from compress.core.record import Curve
 from compress.core.run_record import RunRecord
 from compress.pipeline.tracking.values import Point, curve_points, final_values, parameters, stage_label
