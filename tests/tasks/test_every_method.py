@@ -102,9 +102,14 @@ CURRICULA = {
 }
 
 
+OF_WRITTEN_TEXTS = ("minillm", "llmr")
+"""Losses on texts that the student writes in training."""
+
+
 def of_training() -> Iterator[Chosen]:
     for loss in sorted(set(names("loss")) - set(OF_TRANSFORMERS)):
-        yield f"loss {loss}", Distill, {"losses": ({loss: {}},), "teacher": "parent", **QUICK}
+        written = {"generation": {"student": 1.0}} if loss in OF_WRITTEN_TEXTS else {}
+        yield f"loss {loss}", Distill, {"losses": ({loss: {}},), "teacher": "parent", **written, **QUICK}
     for teacher in names("teacher"):
         if teacher not in OTHER_TEACHERS:
             yield f"teacher {teacher}", Distill, {"teacher": {teacher: {}}, **QUICK}
