@@ -33,7 +33,7 @@ def files_of(source: str, base: Path) -> dict[str, str]:
         what = gettext("no file {path}", path=path) if kind == "file" else gettext("no folder {path}", path=path)
         msg = gettext("{source}: {what}; relative paths start from {base}", source=source, what=what, base=base)
         raise ModelError(msg)
-    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*.safetensors")) if file.is_file()]
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*.safetensors*")) if file.is_file()]
     return {file.name if path.is_file() else file.relative_to(path).as_posix(): sha256(file) for file in files}
 
 

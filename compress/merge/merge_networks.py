@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
-from compress.backends.run_split import SplitScores, run_split
 from compress.core.entries import Row
 from compress.core.fact import Fact
 from compress.core.language import gettext
@@ -16,7 +15,7 @@ from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
 from compress.merge.load_network import float_tensors, load_network
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
-from compress.train.distributed import resolve_device
+from compress.train.validation_scores import validation_scores
 
 if TYPE_CHECKING:
     from compress.merge.stage import Merge
@@ -53,7 +52,7 @@ def merge_networks(stage: Merge, own: nn.Module, context: Context) -> MergedNetw
     names = (gettext("network of the stage"), *stage.networks)
     weights = [float_tensors(network) for network in networks]
     base = None if stage.base is None else float_tensors(load_network(stage.base, own, context))
-    scores = [_scores(network, context) for network in networks]
+    scores = [validation_scores(network, context) for network in networks]
     shares = _shares(stage, [each.loss for each in scores])
     merged = copy.deepcopy(own)
     state = merged.state_dict()
@@ -61,7 +60,7 @@ def merge_networks(stage: Merge, own: nn.Module, context: Context) -> MergedNetw
     merged.load_state_dict(state | {name: tensor.to(state[name].dtype) for name, tensor in tensors.items()})
     batches = [tuple(batch.inputs.values()) for batch in context.data.train.ordered(stage.samples)][:1]
     recalibrate_batchnorm(merged.eval(), batches)
-    metrics = [each.metric for each in (*scores, _scores(merged, context))]
+    metrics = [each.metric for each in (*scores, validation_scores(merged, context))]
     info = context.task.metric_info
     rows = tuple(
         {"network": name, "share": share, info.name: metric}
@@ -81,8 +80,3 @@ def _shares(stage: Merge, losses: Sequence[float]) -> tuple[float, ...]:
         return stage.method.shares(losses)
     given = stage.weights or (1.0,) * len(losses)
     return tuple(weight / sum(given) for weight in given)
-
-
-def _scores(network: nn.Module, context: Context) -> SplitScores:
-    """Loss and metric on validation."""
-    return run_split(network, context.data.validation, context.task, device=resolve_device(context.device))

@@ -6,7 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,3 +44,31 @@ class MergeMethod(FrozenModel):
     def shares(self, losses: Sequence[float]) -> tuple[float, ...]:
         """Shares of the networks by their losses, for a method that `weighs_by_loss`."""
         raise NotImplementedError
+
+
+class DifferenceMethod(MergeMethod):
+    """A method that adds to θ₀ what the networks learned since: θ = θ₀ + λ δ, with δ from δᵢ = θᵢ − θ₀.
+
+    Attributes:
+        scale: λ.
+    """
+
+    needs_base: ClassVar[bool] = True
+
+    scale: float = Field(default=1.0, gt=0.0, le=2.0)
+
+    def merge(self, networks: Sequence[Weights], base: Weights | None, shares: Sequence[float], seed: int) -> dict[str, Tensor]:
+        """θ = θ₀ + λ δ.
+
+        Raises:
+            ValueError: There is no θ₀.
+        """
+        if base is None:
+            raise ValueError(gettext("the method needs the network that all were fine-tuned from"))
+        changes = [{name: tensor - base[name] for name, tensor in network.items()} for network in networks]
+        merged = self.merge_changes(changes, shares, seed)
+        return {name: tensor + self.scale * merged[name] for name, tensor in base.items()}
+
+    @abstractmethod
+    def merge_changes(self, changes: Sequence[Weights], shares: Sequence[float], seed: int) -> dict[str, Tensor]:
+        """δ from δ₁ … δₙ; arguments as for `merge`."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from compress.backends.run_split import run_split
 from compress.core.entries import Row, integer, number
 from compress.core.fact import Fact
 from compress.core.language import gettext
@@ -17,7 +16,7 @@ from compress.models.count_macs import count_network
 from compress.prune.schedule_settings import has_option
 from compress.prune.structured import attention_heads as heads
 from compress.prune.unstructured.weights import compressed_bytes, count_zeros
-from compress.train.distributed import resolve_device
+from compress.train.validation_scores import validation_scores
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
@@ -158,4 +157,4 @@ def _widths(part: nn.Module) -> tuple[int, int]:
 
 def validation_metric(module: nn.Module, context: Context) -> float:
     """The metric of the task on the validation split."""
-    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).metric
+    return validation_scores(module, context).metric

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
-from compress.backends.run_split import run_split
 from compress.config.devices import Device, load_device
 from compress.core.atomic_files import write_text
 from compress.core.entries import Row, Tables, integer, number
@@ -33,7 +32,8 @@ from compress.prune.structured import channel_multiple
 from compress.prune.structured.block_importance import BlockScoring
 from compress.prune.structured.depth import BlockPruner
 from compress.prune.structured.layer_costs import layer_times
-from compress.train.distributed import accelerated, resolve_device, run_on_main
+from compress.train.distributed import accelerated, run_on_main
+from compress.train.validation_scores import validation_scores
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune
@@ -151,8 +151,7 @@ class PruningSetup:
         return pruner
 
     def _validation_loss(self, module: nn.Module) -> float:
-        context = self.context
-        return run_split(module, context.data.validation, context.task, device=resolve_device(context.device)).loss
+        return validation_scores(module, self.context).loss
 
     def _fraction_of_dense(self, module: nn.Module) -> float:
         """Time of a network as a fraction of the time of the dense network."""

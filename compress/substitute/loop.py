@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from compress.backends.run_split import SplitScores, run_split
 from compress.core.stage import Candidate, Context, Outcome
 from compress.data.batch import Split
 from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
@@ -25,8 +24,8 @@ from compress.substitute.apply import Replacement
 from compress.substitute.choose_auto import Decisions
 from compress.substitute.find_operators import ReplaceableOperators
 from compress.substitute.operator_kinds import DEPTHWISE, SQUEEZE_EXCITE
-from compress.train.distributed import resolve_device
 from compress.train.finetune import finetune
+from compress.train.validation_scores import validation_scores
 
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute
@@ -128,7 +127,7 @@ def _recompute_statistics(state: SubstitutionState, batches: Sequence[Tensor], c
     module, last = copy.deepcopy(state.module), state.steps[-1]
     if not recalibrate_batchnorm(module, [(batch,) for batch in batches]):
         return
-    result = _scores(module, context)
+    result = validation_scores(module, context)
     if context.task.metric_info.gain(last.score, result.metric) >= 0:
         state.module = module
         state.steps[-1] = replace(last, scores=result.scores, score=result.metric, old_statistics=last.score)
@@ -136,9 +135,4 @@ def _recompute_statistics(state: SubstitutionState, batches: Sequence[Tensor], c
 
 def _note(state: SubstitutionState, name: str, candidate: Candidate, context: Context) -> None:
     """Record metric and size of the network after a step."""
-    state.steps.append(outcome.ReplacementStep.of(name, state.module, candidate.spec, _scores(state.module, context)))
-
-
-def _scores(module: nn.Module, context: Context) -> SplitScores:
-    """The metric on validation."""
-    return run_split(module, context.data.validation, context.task, device=resolve_device(context.device))
+    state.steps.append(outcome.ReplacementStep.of(name, state.module, candidate.spec, validation_scores(state.module, context)))

@@ -6,19 +6,17 @@ Each entry of δᵢ = θᵢ − θ₀ is set to 0 with probability p, and the re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from compress.merge.method import MergeMethod
-from compress.merge.methods.average import weighted_sum
-from compress.merge.methods.task_arithmetic import added, differences
+from compress.merge.methods.task_arithmetic import TaskArithmetic
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Dare(MergeMethod):
+class Dare(TaskArithmetic):
     """Adds random parts of what each network learned, rescaled, so that the parts interfere less.
 
     Attributes:
@@ -26,18 +24,12 @@ class Dare(MergeMethod):
         scale: λ.
     """
 
-    needs_base: ClassVar[bool] = True
-
     drop: float = Field(default=0.5, ge=0.0, lt=1.0)
-    scale: float = Field(default=0.4, gt=0.0, le=2.0)
 
-    def merge(
-        self, networks: Sequence[Mapping[str, Tensor]], base: Mapping[str, Tensor] | None, shares: Sequence[float], seed: int
-    ) -> dict[str, Tensor]:
-        """θ = θ₀ + λ Σ n wᵢ mᵢ δᵢ / (1 − p) with masks mᵢ of independent entries."""
+    def merge_changes(self, changes: Sequence[Mapping[str, Tensor]], shares: Sequence[float], seed: int) -> dict[str, Tensor]:
+        """δ = Σ n wᵢ mᵢ δᵢ / (1 − p) with masks mᵢ of independent entries."""
         import torch
 
-        origin, changes = differences(networks, base)
         generator = torch.Generator().manual_seed(seed)
         kept = [
             {
@@ -46,4 +38,4 @@ class Dare(MergeMethod):
             }
             for change in changes
         ]
-        return added(origin, weighted_sum(kept, shares), self.scale * len(networks))
+        return super().merge_changes(kept, shares, seed)

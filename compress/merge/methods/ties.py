@@ -8,12 +8,11 @@ merge    δ = Σ wᵢ δᵢ / Σ wᵢ over the networks whose entry has the sign
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from compress.merge.method import MergeMethod
-from compress.merge.methods.task_arithmetic import added, differences
+from compress.merge.method import DifferenceMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +33,7 @@ def trimmed(change: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
     return {name: tensor * (tensor.abs() >= threshold) for name, tensor in change.items()}
 
 
-class Ties(MergeMethod):
+class Ties(DifferenceMethod):
     """Merges what networks learned, without entries that changed little or disagree in sign.
 
     Attributes:
@@ -42,22 +41,17 @@ class Ties(MergeMethod):
         scale: λ.
     """
 
-    needs_base: ClassVar[bool] = True
-
     density: float = Field(default=0.2, gt=0.0, le=1.0)
-    scale: float = Field(default=1.0, gt=0.0, le=2.0)
 
-    def merge(
+    def merge_changes(
         self,
-        networks: Sequence[Mapping[str, Tensor]],
-        base: Mapping[str, Tensor] | None,
+        changes: Sequence[Mapping[str, Tensor]],
         shares: Sequence[float],
         seed: int,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """θ = θ₀ + λ δ, see the module."""
-        origin, changes = differences(networks, base)
+        """See the module."""
         kept = [trimmed(change, self.density) for change in changes]
-        return added(origin, {name: _elected([each[name] for each in kept], shares) for name in origin}, self.scale)
+        return {name: _elected([each[name] for each in kept], shares) for name in changes[0]}
 
 
 def _elected(changes: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

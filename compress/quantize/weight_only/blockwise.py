@@ -62,17 +62,25 @@ def quantize_blocks(w: np.ndarray, bits: int, block: int, *, symmetric: bool = F
     for shrink in SHRINKS[1:] if search else ():
         candidate = _round(blocks, shrink * low, shrink * high, bits, symmetric=symmetric)
         error = _squared_error(blocks, candidate)
-        better = error < least
-        best = (
-            np.where(better[..., None], candidate[0], best[0]),
-            np.where(better, candidate[1], best[1]),
-            np.where(better, candidate[2], best[2]),
-        )
+        best = choose_parts(error < least, candidate, best)
         least = np.minimum(error, least)
     return BlockwiseWeight(*best, bits=bits, inputs=inputs)
 
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""q, s and z."""
+
+
+def choose_parts(better: np.ndarray, candidate: Parts, others: Parts) -> Parts:
+    """q, s and z of the candidate where it is better, else of the others.
+
+    Args:
+        better: By output and block, or of shape (K, 1) by output.
+        candidate: q, s and z.
+        others: Likewise.
+    """
+    q, s, z = zip(candidate, others, strict=True)
+    return np.where(better[..., None], *q), np.where(better, *s), np.where(better, *z)
 
 
 def _round(blocks: np.ndarray, low: np.ndarray, high: np.ndarray, bits: int, *, symmetric: bool) -> Parts:

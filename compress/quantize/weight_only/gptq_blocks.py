@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from compress.quantize.ptq.gptq import BLOCK, gptaq_target
-from compress.quantize.weight_only.blockwise import BlockwiseWeight, quantize_blocks
+from compress.quantize.weight_only.blockwise import BlockwiseWeight, choose_parts, quantize_blocks
 from compress.quantize.weight_only.rounding_problem import BlockRounding
 
 
@@ -23,13 +23,8 @@ def round_gptq(problem: BlockRounding) -> BlockwiseWeight:
     learned, nearest = _round_columns(problem, target, problem.hessian.upper[0]), problem.nearest()
     h = problem.hessian.hessian[0]
     better = _row_errors(learned, target, h) <= _row_errors(nearest, target, h)
-    return BlockwiseWeight(
-        np.where(better[:, None, None], learned.q, nearest.q),
-        np.where(better[:, None], learned.s, nearest.s),
-        np.where(better[:, None], learned.z, nearest.z),
-        bits=problem.bits,
-        inputs=learned.inputs,
-    )
+    parts = choose_parts(better[:, None], (learned.q, learned.s, learned.z), (nearest.q, nearest.s, nearest.z))
+    return BlockwiseWeight(*parts, bits=problem.bits, inputs=learned.inputs)
 
 
 def _row_errors(weight: BlockwiseWeight, target: np.ndarray, h: np.ndarray) -> np.ndarray:

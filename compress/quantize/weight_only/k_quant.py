@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compress.quantize.weight_only.blockwise import BlockwiseWeight, quantize_blocks
+from compress.quantize.weight_only.blockwise import BlockwiseWeight, Parts, choose_parts, quantize_blocks
 from compress.quantize.weight_only.rounding_problem import BlockRounding
 
 STEPS = 20
@@ -47,17 +47,9 @@ def k_quant(w: np.ndarray, bits: int, block: int, *, symmetric: bool) -> Blockwi
         width = np.where(span > 0, span, 1.0) / (top - 1 + 0.1 * step)
         candidate = _fit_symmetric(x, omega, width, bits) if symmetric else _fit(x, omega, width, low, top)
         error = _weighted_error(x, omega, *candidate)
-        better = error < least
-        best = (
-            np.where(better[..., None], candidate[0], best[0]),
-            np.where(better, candidate[1], best[1]),
-            np.where(better, candidate[2], best[2]),
-        )
+        best = choose_parts(error < least, candidate, best)
         least = np.minimum(error, least)
     return BlockwiseWeight(*best, bits=bits, inputs=inputs)
-
-
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _fit(x: np.ndarray, omega: np.ndarray, width: np.ndarray, low: np.ndarray, top: int) -> Parts:

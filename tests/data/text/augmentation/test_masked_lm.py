@@ -5,22 +5,9 @@ import torch
 
 from compress.core.errors import DataError
 from compress.data.text.augmentation.masked_lm import MaskedLm
-from tests.data.text.augmentation.augmentation_checks import TEXTS, drawn, masked_network, resources, teacher_of, tokenizer
+from tests.data.text.augmentation.augmentation_checks import TEXTS, drawn, masked_network, resources, teacher_of
 
 pytest.importorskip("transformers")
-
-
-@pytest.fixture(scope="module")
-def own():
-    return tokenizer()
-
-
-@pytest.fixture(scope="module")
-def folder(own, tmp_path_factory):
-    path = tmp_path_factory.mktemp("masked")
-    masked_network(own).save_pretrained(path)
-    (path / "tokenizer.json").write_bytes(own.file)
-    return path
 
 
 def test_the_teacher_may_be_the_masked_network(own, folder):

@@ -8,22 +8,9 @@ from compress.data.text.augmentation.masked_predictions import MaskedPredictor, 
 from compress.data.text.augmentation.token_vectors import TokenNeighbours, token_table, whole_words
 from compress.data.text.augmentation.words import split_words
 from compress.data.text.task_splits import mask_token
-from tests.data.text.augmentation.augmentation_checks import RARE, TEXTS, masked_network, tokenizer
+from tests.data.text.augmentation.augmentation_checks import RARE, TEXTS, masked_network
 
 pytest.importorskip("transformers")
-
-
-@pytest.fixture(scope="module")
-def own():
-    return tokenizer()
-
-
-@pytest.fixture(scope="module")
-def folder(own, tmp_path_factory):
-    path = tmp_path_factory.mktemp("masked")
-    masked_network(own).save_pretrained(path)
-    (path / "tokenizer.json").write_bytes(own.file)
-    return path
 
 
 @torch.no_grad()
