@@ -96,7 +96,7 @@ def iterate_split(
     samples = 0
     with _loaded(network, task, torch.device(device), runtime, optimized) as (infer, fixed):
         parts = _OutputSize()
-        for batch in split.ordered(fixed or (1 if _has_batch_ranges(network) else batch_size)):
+        for batch in split.ordered(fixed or (1 if has_batch_ranges(network) else batch_size)):
             for part in (batch,) if fixed else parts.divide(batch):
                 outputs = task.complete_outputs(task.run_batch(infer, part), part.inputs)
                 parts.measure(outputs, part)
@@ -133,7 +133,7 @@ class _OutputSize:
         self._bytes_per_token = size / max(next(iter(batch.inputs.values())).numel(), 1)
 
 
-def _has_batch_ranges(network: RunnableNetwork) -> bool:
+def has_batch_ranges(network: RunnableNetwork) -> bool:
     """Whether an ONNX model computes ranges of activations from each batch."""
     path = network if isinstance(network, Path) else getattr(network, "path", None)
     if isinstance(network, onnx.ModelProto):

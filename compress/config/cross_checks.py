@@ -21,7 +21,7 @@ from compress.config.source_checks import check_data_source, check_model, check_
 from compress.config.start_form import first_torch_stage, start_form, why_no_teacher, why_not_trainable
 from compress.config.task_requirements import check_task, with_task_losses
 from compress.config.text_augmentation import check_augmentation
-from compress.config.text_data import check_text_data
+from compress.config.text_data import check_generated, check_text_data
 from compress.config.tracking import Tracking, check_tracking
 from compress.core.budget import Budget
 from compress.core.errors import CompressError, MissingPackageError
@@ -92,6 +92,8 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
     if draft.data is not None:
         yield from check_data_source(draft.data.source)
         yield from check_text_data(draft.data, draft.models)
+        if draft.task is not None:
+            yield from check_generated(draft.data, draft.task)
     for path, settings in draft.models:
         yield from check_model(path, settings)
         yield from check_weights_file(path, settings, base)

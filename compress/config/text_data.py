@@ -47,6 +47,18 @@ def check_text_data(data: DataSettings, models: Sequence[tuple[KeyPath, ModelSet
         )
 
 
+def check_generated(data: DataSettings, task: Task) -> Iterator[Finding]:
+    """Metrics of written texts without prompts to write them to."""
+    if task.generated is not None and data.is_text is not None and not (data.is_text and data.columns.has_responses):
+        yield (
+            ("data", "columns"),
+            gettext(
+                "task.generated compares written texts with responses, and the data have none; name their columns: `columns: "
+                "{prompt: question, response: answer}`, or leave `generated` out"
+            ),
+        )
+
+
 def complete_text_data(data: DataSettings, models: Iterable[ModelSettings], task: Task, base: Path) -> DataSettings:
     """The settings with the tokenizer and the targets that follow from the networks and the task.
 

@@ -83,6 +83,16 @@ RESULT_LABELS = {
     "agreement": "agreement with the input network",
     "agreement_with_trained": "agreement with the trained network",
     "best_epoch": "best epoch",
+    "bleu": "BLEU",
+    "bleu_drop": "BLEU drop",
+    "exact_match": "exact match",
+    "exact_match_drop": "exact match drop",
+    "first_divergence": "tokens before the first different one",
+    "generated_tokens": "tokens per written text",
+    "greedy_agreement": "greedy agreement",
+    "identical_texts": "identical texts",
+    "rouge_l": "ROUGE-L",
+    "rouge_l_drop": "ROUGE-L drop",
     "texts_written": "texts that the student wrote",
     "tokens_per_text": "tokens per text",
     "texts_ended": "texts that ended by themselves",
@@ -130,6 +140,8 @@ RESULT_LABELS = {
 }
 """Quantities of single stages."""
 
+TEXT_METRICS = ("exact_match", "rouge_l", "bleu")
+"""Metrics of written texts, whose differences are among the results of a stage."""
 _SMALLEST = 4
 """Most decimals of a change."""
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -143,8 +155,8 @@ def quantity_labels(metric: Metric) -> dict[str, str]:
 
 
 def is_difference(name: str, metric: Metric) -> bool:
-    """Whether a quantity is a difference of the deciding metric."""
-    return name in (template.format(metric.name) for template in DIFFERENCES)
+    """Whether a quantity is a difference of the deciding metric, or of a metric of written texts."""
+    return name in (template.format(each) for template in DIFFERENCES for each in (metric.name, *TEXT_METRICS))
 
 
 def quantity_label(name: str, metric: Metric | None = None) -> str:

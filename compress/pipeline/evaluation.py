@@ -31,6 +31,7 @@ from compress.models import count_macs
 from compress.models.check_network import check_each_alone
 from compress.pipeline.compare_classes import compare_with
 from compress.pipeline.compare_groups import GROUPS, compare_groups
+from compress.pipeline.generated_texts import measure_generated, parent_of
 from compress.pipeline.split_metrics import ONNX_RUNTIME, measure_control, measure_splits
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.pipeline.useless_network import untrained_answers, useless_warning, warnings_of_same_bytes
@@ -168,6 +169,7 @@ def evaluate_outcome(
     warnings = (*own, *no_gain_warning(control, task.metric_info))
     compared = compare_with(reference, evaluation.answers, context.data, task)
     results = evaluation.results | control
+    results |= measure_generated(candidate, context, parent_of(candidate, previous, reference))
     rows, told = compare_groups(task.deciding, context.data.groups, before, scores, against)
     warnings += told
     tables = evaluation.tables | ({GROUPS: rows} if rows else {})

@@ -21,6 +21,7 @@ from compress.tasks.further_results import FurtherResults
 from compress.tasks.infer_code import OUTPUTS, InferCode
 from compress.tasks.metric import Scores, TaskMetric
 from compress.tasks.output_names import name_outputs
+from compress.tasks.text.generated_text import GeneratedText
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,6 +63,7 @@ class Task(ABC):
         settings: Model of its options, which a recipe writes as `task: {NAME: {OPTION: VALUE}}`. Each is an argument of its
             constructor and an attribute, of the same name.
         infer_code: Code for the outputs in `infer.py` of the artifact.
+        generated: Which texts the network writes for metrics of written texts; None for a task that writes none.
     """
 
     name: ClassVar[str]
@@ -69,6 +71,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[TaskMetric, ...]]
     capabilities: ClassVar[frozenset[Capability]]
     infer_code: ClassVar[InferCode] = OUTPUTS
+    generated: GeneratedText | None = None
 
     @classmethod
     def infer_codes(cls) -> tuple[InferCode, ...]:

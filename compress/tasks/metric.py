@@ -23,8 +23,8 @@ Scores = NDArray[np.float32] | NDArray[np.float64]
 """Statistics of N samples, (N,) for a mean of scores, else (N, S)."""
 
 
-class TaskMetric(Protocol):
-    """A metric of a task.
+class ValuedMetric(Protocol):
+    """A metric as the value of statistics of samples, wherever these are from.
 
     Attributes:
         info: Name, label, unit and direction.
@@ -36,11 +36,15 @@ class TaskMetric(Protocol):
     @property
     def is_mean(self) -> bool: ...  # noqa: D102
 
-    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
-        """Statistics of each sample of a batch, (N,) for a mean of scores, else (N, S)."""
-
     def value(self, scores: Scores) -> float:
         """The metric of the samples of these statistics."""
+
+
+class TaskMetric(ValuedMetric, Protocol):
+    """A metric of a task, whose statistics are from outputs of a network."""
+
+    def scores(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Statistics of each sample of a batch, (N,) for a mean of scores, else (N, S)."""
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from compress.core.errors import DataError
 from compress.core.language import gettext, joined
 from compress.core.record import Quantity
 from compress.core.statistics import paired_difference, wilson
-from compress.tasks.metric import MetricOfParts, ResampledMetric, Scores, TaskMetric, ThresholdMetric
+from compress.tasks.metric import MetricOfParts, ResampledMetric, Scores, TaskMetric, ThresholdMetric, ValuedMetric
 
 RESAMPLES = 1000
 """Number of resamples of a bootstrap interval."""
@@ -21,7 +21,7 @@ ROUNDING = 1e-5
 """How far rounding may move a score of 0 or 1."""
 
 
-def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool = True) -> Quantity:
+def estimate(metric: ValuedMetric, scores: Scores, where: str, *, bootstrap: bool = True) -> Quantity:
     """A metric with its 95 % interval: Wilson's for a mean of scores or a fraction of samples, else the percentile bootstrap.
 
     Fewer than `LEAST_SAMPLES` samples have no bootstrap interval.
@@ -60,7 +60,7 @@ def estimate(metric: TaskMetric, scores: Scores, where: str, *, bootstrap: bool 
     return Quantity.measured(value, unit, detail, interval=_interval(value, drawn), runs=count, method="bootstrap")
 
 
-def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str, split: str = "test") -> Quantity:
+def loss_of(metric: ValuedMetric, reference: Scores, scores: Scores, against: str, split: str = "test") -> Quantity:
     """Loss of the metric against a reference on the same samples; a positive value is a loss, for any direction of the metric.
 
     Args:
@@ -81,7 +81,7 @@ def loss_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str,
     )
 
 
-def gain_of(metric: TaskMetric, reference: Scores, scores: Scores, against: str) -> Quantity:
+def gain_of(metric: ValuedMetric, reference: Scores, scores: Scores, against: str) -> Quantity:
     """Gain of the metric over a reference on the same samples; a positive value is a gain."""
     return loss_of(metric, scores, reference, against)
 
@@ -117,7 +117,7 @@ def least_gain(metric: TaskMetric, reference: Scores, scores: Scores, against: s
     return min(gains, key=lambda pair: lowest(pair[1]))
 
 
-def _difference(metric: TaskMetric, first: Scores, second: Scores, detail: str) -> Quantity:
+def _difference(metric: ValuedMetric, first: Scores, second: Scores, detail: str) -> Quantity:
     """Value of `first` minus that of `second`."""
     for scores in (first, second):
         check_scores(metric, scores)
@@ -141,7 +141,7 @@ def _no_interval(count: int) -> str:
     return gettext("without an interval")
 
 
-def _values_of_draws(metric: TaskMetric, scores: Scores) -> list[float]:
+def _values_of_draws(metric: ValuedMetric, scores: Scores) -> list[float]:
     """The metric of each draw, the same draws for all scores of as many samples."""
     count = len(scores)
     if isinstance(metric, ResampledMetric):
@@ -150,7 +150,7 @@ def _values_of_draws(metric: TaskMetric, scores: Scores) -> list[float]:
     return [metric.value(scores[rows]) for rows in drawn_rows(count)]
 
 
-def check_scores(metric: TaskMetric, scores: Scores) -> None:
+def check_scores(metric: ValuedMetric, scores: Scores) -> None:
     """Check that the scores of a mean are in [0, 1], up to rounding, which its intervals rest on.
 
     Raises:
@@ -170,7 +170,7 @@ def check_scores(metric: TaskMetric, scores: Scores) -> None:
         raise DataError(msg)
 
 
-def no_value(metric: TaskMetric, scores: Scores, where: str) -> str:
+def no_value(metric: ValuedMetric, scores: Scores, where: str) -> str:
     """Why a metric has no value on some samples."""
     return gettext(
         "{where}: the {label} of these {count} samples is not a number, because none of them has what it "

@@ -58,3 +58,17 @@ def test_a_pruned_tokenizer_is_that_of_the_recipes_network(tmp_path):
         read(tmp_path, ", tokenizer: {keep: used}")
     with pytest.raises(RecipeError, match="keep"):
         read(tmp_path, ", tokenizer: {of: model, keep: all}", model="hf:net")
+
+
+def test_written_texts_need_prompts_with_responses(tmp_path):
+    recipe = """
+    name: a
+    task: {{causal_language_model: {{generated: {{prompts: 8}}}}}}
+    data: {{source: {source}}}
+    model: {{source: "decoder:tiny"}}
+    stages: [train]
+    """
+    columns = "python_docs, columns: {prompt: definition, response: summary}"
+    assert loads(recipe.format(source=columns), base=tmp_path).task.options.generated.prompts == 8
+    with pytest.raises(RecipeError, match=r"data.columns: task.generated compares written texts with responses"):
+        loads(recipe.format(source="python_docs"), base=tmp_path)

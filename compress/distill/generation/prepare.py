@@ -42,8 +42,8 @@ def with_written_texts(
             network.
     """
     split, text = context.data.train, context.data.spec.text
-    check_has_prompts(split)
-    end = _end_token(context)
+    check_has_prompts(split, "generation")
+    end = end_token(context)
     if text is None or end is None:
         msg = gettext("generation: the data have no tokenizer; use a source of texts, such as jsonl:PATH")
         raise DataError(msg)
@@ -99,7 +99,7 @@ class OwnTexts:
         return {f"own_text_divergence_{when}": own_text_divergence(scores, when)}
 
 
-def _end_token(context: Context) -> int | None:
+def end_token(context: Context) -> int | None:
     """Number of the token that ends a text; None where it is not known."""
     text, file = context.data.spec.text, context.data.files.get(FILE)
     if text is None or text.end_token is None or file is None:

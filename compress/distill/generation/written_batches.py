@@ -14,8 +14,12 @@ from compress.data.text.origin import TextOrigin
 from compress.data.text.split import IDS, MASK
 
 
-def check_has_prompts(split: Split) -> None:
-    """Check that the training samples are prompts with responses.
+def check_has_prompts(split: Split, setting: str) -> None:
+    """Check that the samples are prompts with responses.
+
+    Args:
+        split: The samples.
+        setting: What needs them, for the message.
 
     Raises:
         DataError: They are not.
@@ -23,8 +27,9 @@ def check_has_prompts(split: Split) -> None:
     origin = getattr(split, "origin", None)
     if not isinstance(origin, TextOrigin) or not origin.settings.columns.has_responses:
         msg = gettext(
-            "generation: responses are written to prompts, and the training data have none; name their columns: `data: "
-            "{columns: {prompt: question, response: answer}}`"
+            "{setting}: responses are written to prompts, and the data have none; name their columns: `data: "
+            "{{columns: {{prompt: question, response: answer}}}}`",
+            setting=setting,
         )
         raise DataError(msg)
 

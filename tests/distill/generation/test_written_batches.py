@@ -58,5 +58,5 @@ def test_numbers_of_tokens_stand_at_their_targets():
 
 def test_data_without_prompts_are_refused():
     split = TextSplit({IDS: Ragged.of([[1, 2]])}, {TARGET: Ragged.of([[2, 3]], -100)})
-    with pytest.raises(DataError, match="responses are written to prompts, and the training data have none"):
-        check_has_prompts(split)
+    with pytest.raises(DataError, match="responses are written to prompts, and the data have none"):
+        check_has_prompts(split, "generation")

@@ -1,0 +1,116 @@
+"""Texts that a causal language model writes with its likeliest tokens: a torch module, or a file in its runtime.
+
+A decoder whose attention layers are known is run with past keys and values, as its artifact is; any other file reads the whole
+text again for each token.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compress.backends.continue_prompts import Sampling, continue_prompts
+from compress.backends.decoder.generate import generate
+from compress.backends.decoder.key_value_cache import IDS, MASK, is_cached, read_layout, write_cached
+from compress.backends.decoder.sampling import Sampler
+from compress.backends.decoder.session import DecoderSession
+from compress.backends.eval_mode import eval_mode
+from compress.backends.iterate_split import has_batch_ranges
+from compress.backends.open_runner import open_runner
+from compress.backends.runner_protocol import FileRunner
+
+BATCH = 32
+"""Prompts that are answered together."""
+
+
+def greedy_texts(
+    network: nn.Module | Path,
+    prompts: Sequence[Tensor],
+    *,
+    end: int,
+    most: int,
+    max_new_tokens: int,
+    runtime: str = "onnxruntime",
+) -> list[list[int]]:
+    """Tokens of the text after each prompt, with the token that ends it where it ends by itself.
+
+    Args:
+        network: A module on the CPU, or an ONNX file.
+        prompts: Tokens of each prompt, int64, at least one.
+        end: Token that ends a text.
+        most: Longest sequence that the network reads, in tokens.
+        max_new_tokens: Longest text.
+        runtime: Of a file, as in a device profile.
+
+    Raises:
+        CompressError: The file cannot be loaded.
+    """
+    sampling = Sampling(max_new_tokens=max_new_tokens)
+    if isinstance(network, nn.Module):
+        with eval_mode(network):
+            return _in_batches(network, prompts, sampling, end=end, most=most, size=BATCH)
+    if runtime == "onnxruntime" and read_layout(network) is not None:
+        return _with_cache(network, prompts, end=end, most=most, max_new_tokens=max_new_tokens)
+    size = 1 if has_batch_ranges(network) else BATCH
+    with open_runner(runtime, network, threads=0) as runner:
+        return _in_batches(_FileNetwork(runner), prompts, sampling, end=end, most=most, size=size)
+
+
+def _in_batches(
+    network: nn.Module, prompts: Sequence[Tensor], sampling: Sampling, *, end: int, most: int, size: int
+) -> list[list[int]]:
+    texts: list[list[int]] = []
+    for start in range(0, len(prompts), size):
+        found = continue_prompts([(network, 1.0)], prompts[start : start + size], sampling, end=end, most=most)
+        lengths: list[int] = found.lengths.tolist()
+        texts += [tokens[:length].tolist() for tokens, length in zip(found.tokens, lengths, strict=True)]
+    return texts
+
+
+def _with_cache(path: Path, prompts: Sequence[Tensor], *, end: int, most: int, max_new_tokens: int) -> list[list[int]]:
+    """Texts one after the other, with keys and values of earlier tokens."""
+    texts = []
+    with _cached(path) as file:
+        session = DecoderSession(file, threads=0)
+        try:
+            for prompt in prompts:
+                room = max(1, min(max_new_tokens, most + 1 - len(prompt)))
+                session.start(len(prompt) + room)
+                tokens = [each.token for each in generate(session, prompt.tolist(), Sampler(), most=room, stops=(end,))]
+                texts.append(tokens if len(tokens) == room or session.length >= session.capacity else [*tokens, end])
+        finally:
+            session.close()
+    return texts
+
+
+@contextmanager
+def _cached(path: Path) -> Iterator[Path]:
+    """The file with past keys and values: itself, or a temporary one."""
+    if is_cached(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        write_cached(path, file)
+        yield file
+
+
+class _FileNetwork(nn.Module):
+    """A file that reads whole texts, as a network."""
+
+    def __init__(self, runner: FileRunner) -> None:
+        super().__init__()
+        self.runner = runner
+        self.names = tuple(runner.shapes())
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits of all tokens, (N, L, V)."""
+        given = {IDS: ids.numpy(), MASK: mask.numpy()}
+        feeds = {name: given.get(name, np.zeros_like(given[IDS])) for name in self.names}
+        return torch.from_numpy(self.runner.run(feeds)[0]).float()
