@@ -8,6 +8,8 @@
 `Annotated[str, RegistryName("importance")]` accepts any name that is in the registry when a recipe is checked
 or its JSON schema is written.
 
+JSON schemas have a pattern for the user's own methods, so that they do not depend on what a process has loaded before.
+
 A name `python:FILE.py:NAME` is loaded if the validation context has `base` and a true `trust_code`.
 """
 
@@ -93,7 +95,8 @@ class RegistryName:
         return core_schema.with_info_plain_validator_function(self._check)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string", "enum": [*self.allowed]}, USER_CODE_SCHEMA]}
+        enum = [name for name in self.allowed if not name.startswith(USER_CODE)]
+        return {"anyOf": [{"type": "string", "enum": enum}, USER_CODE_SCHEMA]}
 
 
 class RegistryField:
@@ -169,10 +172,11 @@ class RegistryField:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        table = handler(_table(self.family, entries(self.family), self.settings).__pydantic_core_schema__)
+        rows = tuple(row for row in entries(self.family) if not row.name.startswith(USER_CODE))
+        table = handler(_table(self.family, rows, self.settings).__pydantic_core_schema__)
         return {
             "anyOf": [
-                {"type": "string", "enum": list(names(self.family))},
+                {"type": "string", "enum": [row.name for row in rows]},
                 {"allOf": [table], "minProperties": 1, "maxProperties": 1},
                 USER_CODE_SCHEMA,
                 {"type": "object", "patternProperties": {USER_CODE_SCHEMA["pattern"]: True}, "additionalProperties": False,

@@ -13,6 +13,8 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.data.batch import UNLABELLED, Batch, Split, Tensors
 from compress.data.factory import load_data
+from compress.data.text.pair_split import PAIR
+from compress.data.text.settings import PAIRS
 from compress.data.text.split import MASK
 from compress.data.text.tag_targets import NO_TAG
 from compress.train.text_augmentation import copies_of
@@ -32,6 +34,8 @@ HELD_OUT = 0.02
 
 class UnlabelledSplit:
     """A split whose targets are those of samples without a label. See `compress.data.batch.Split` for the interface.
+
+    Second texts are no labels: pairs keep their own, and single texts have none.
 
     Args:
         split: The samples.
@@ -71,7 +75,9 @@ class UnlabelledSplit:
 
     def _without_labels(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            yield batch._replace(targets={name: _absent(like, batch) for name, like in self.targets.items()})
+            absent = {name: _absent(like, batch) for name, like in self.targets.items() if not name.startswith(PAIR)}
+            second = {name: values for name, values in batch.targets.items() if name.startswith(PAIR)}
+            yield batch._replace(targets=absent | second)
 
 
 def with_unlabelled_train(
@@ -120,6 +126,8 @@ def _of_texts(context: Context, settings: DataSettings) -> dict[str, object]:
         changes["lengths"] = settings.lengths.model_copy(update={"typical": typical, "most": text.max_length})
     if recipe is not None and "self_supervised" in context.task.capabilities and settings.columns.targets is None:
         changes["columns"] = settings.columns.model_copy(update={"targets": recipe.columns.targets})
+    if getattr(recipe, "columns", settings.columns).targets in PAIRS and settings.columns.text_pair is not None:
+        changes["columns"] = settings.columns.model_copy(update={"targets": "matching"})  # needs no scores
     if recipe is not None and "masking" not in given and hasattr(recipe, "masking"):
         changes["masking"] = recipe.masking
     return changes

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 LATENCY_PLAN = TimingPlan(seconds=0.6, warmup_seconds=0.2)
+SMOKE_PLAN = TimingPlan.of(0.1)
 COUNTS = ("parameters", "macs")
 
 
@@ -221,7 +222,8 @@ def evaluate_candidate(
     else:
         metrics |= {name: before[name] for name in COUNTS if name in before}
     metrics["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", gettext("ONNX file on disk"))
-    timings = _timings({"this": file} | ({"baseline": baseline} if baseline else {}), data, {"this": runtime})
+    files = {"this": file} | ({"baseline": baseline} if baseline else {})
+    timings = _timings(files, data, {"this": runtime}, SMOKE_PLAN if context.smoke else LATENCY_PLAN)
     metrics["latency_ms"] = timings["this"].p50.model_copy(update={"session": session})
     results = dict(measured.results)
     if baseline:
@@ -264,7 +266,7 @@ def _counts(module: nn.Module, data: Data) -> Metrics:
     }
 
 
-def _timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str]) -> dict[str, Timing]:
+def _timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str], plan: TimingPlan) -> dict[str, Timing]:
     """Time files in turns on one test sample, in ONNX Runtime unless `runtimes` names another runtime."""
     batch = next(iter(data.test.ordered(1)))
-    return measure(files, input_arrays(batch), LATENCY_PLAN, runtimes=runtimes)
+    return measure(files, input_arrays(batch), plan, runtimes=runtimes)

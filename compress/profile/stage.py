@@ -213,7 +213,7 @@ class Profile(Stage):
         update = {
             "seconds": min(self.seconds, 0.1),
             "soak_seconds": soak,
-            "lengths": self.lengths[:2],
+            "lengths": self.lengths[:1],
             "contexts": self.contexts[:1],
         }
         return self.model_copy(update=update)

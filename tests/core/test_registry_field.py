@@ -147,3 +147,8 @@ def test_the_command_line_loads_own_code_with_trust(own_recipe: str, tmp_path: P
     accepted = CliRunner().invoke(app, ["validate", str(path), "--trust-code"])
     assert refused.exit_code != 0
     assert accepted.exit_code == 0, accepted.output
+
+
+def test_own_code_that_a_process_has_loaded_is_no_part_of_the_schema(own_recipe: str, tmp_path: Path) -> None:
+    loads(own_recipe, base=tmp_path, trust_code=True)
+    assert "Flat" not in str(schema())

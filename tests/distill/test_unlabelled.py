@@ -1,5 +1,6 @@
 """Data of a stage of its own: samples without labels, with the tokens of the recipe's data."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +14,12 @@ from compress.core.stage import Candidate
 from compress.data.batch import UNLABELLED, Batch
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
+from compress.data.text.pair_split import PAIR
 from compress.distill.stage import Distill
 from compress.distill.unlabelled import _absent, with_unlabelled_train
 from compress.tasks.classification import Classification
 from compress.tasks.regression import Regression
+from compress.tasks.text.embedding import TextEmbedding
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
 from tests.distill.losses.encoders.encoder_checks import encoder
 
@@ -124,3 +127,20 @@ def test_losses_on_labels_are_refused_but_of_a_task_that_makes_its_labels(tmp_pa
         "hidden tokens, which the task classification does not have"
     )
     assert list(check_task(MaskedLanguageModel(), [(("stages", 0, "distill"), stage)])) == []
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_second_texts_are_those_of_the_stages_own_data(pairs, make_context, tmp_path):
+    words = [f"word{number % 7} and text {number}" for number in range(40)]
+    rows = [{"a": text, "b": text[::-1], "score": 1.0 * (number % 3)} for number, text in enumerate(words)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    columns = {"text": "a", "text_pair": "b", "target": "score", "targets": "scores"}
+    tokens = {"tokenizer": {"train": "wordpiece", "vocabulary": 60}, "source": "jsonl:rows.jsonl"}
+    settings = DataSettings(columns=columns, **tokens)
+    context = make_context(load_data(settings, base=tmp_path), base=tmp_path, task=TextEmbedding())
+    own = DataSettings(source="jsonl:rows.jsonl", columns={"text": "a", **({"text_pair": "b"} if pairs else {})})
+    batch = next(iter(with_unlabelled_train(context, own)[0].data.train.ordered(8)))
+    assert batch.targets["score"].isnan().all()
+    second = [name for name in batch.targets if name.startswith(PAIR)]
+    assert second == ([f"{PAIR}input_ids", f"{PAIR}attention_mask"] if pairs else [])
+    assert all((batch.targets[name] >= 0).all() for name in second)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.core.language import gettext
+from compress.core.sentences.splits import of_splits
 from compress.core.sentences.table import Sentences
 
 SENTENCES: Sentences = {
@@ -14,11 +15,11 @@ SENTENCES: Sentences = {
         gettext("inputs are random noise, so ranges and similarities are valid only for noise; use real inputs with npz:PATH")
         + (gettext("; sizes of free axes are assumed: {sizes}", sizes=fact.values["sizes"]) if fact.values["sizes"] else "")
     ),
-    "data.texts_cut": "{count} of {texts} {subject} texts are longer than {most} tokens, and are cut there",
-    "data.prompts_cut": (
+    "data.texts_cut": of_splits("{count} of {texts} {subject} texts are longer than {most} tokens, and are cut there"),
+    "data.prompts_cut": of_splits(
         "{count} of {texts} {subject} prompts are too long for {most} tokens with their response, and lose their beginning"
     ),
-    "data.responses_cut": (
+    "data.responses_cut": of_splits(
         "{count} of {texts} {subject} responses are too long for {most} tokens with their prompt, and lose their end"
     ),
     "data.texts_augmented": lambda fact: (
@@ -47,7 +48,7 @@ SENTENCES: Sentences = {
         "the teacher {subject} reads the texts by its own tokenizer of {tokens:,} tokens, and the student by that of the data: "
         "the teacher's answers for whole texts are compared; {cut} of {texts} test texts are longer than {most} of its tokens"
     ),
-    "data.texts_empty": "{count} of {texts} {subject} texts are empty: their answer does not depend on a text",
+    "data.texts_empty": of_splits("{count} of {texts} {subject} texts are empty: their answer does not depend on a text"),
     "data.no_padding_token": (
         "the tokenizer names no padding token: shorter texts of a batch are filled with token {token}, which the attention "
         "mask hides"
@@ -69,7 +70,7 @@ SENTENCES: Sentences = {
         "all class folders {subject} contain the same folders ({folders}); if they are splits and not classes, name them "
         "train, val and test"
     ),
-    "data.duplicates_between_splits": (
+    "data.duplicates_between_splits": of_splits(
         "{count} samples of the {second} split are also in the {first} split (for example {subject}): metrics on the {second} "
         "split are too optimistic"
     ),
@@ -81,20 +82,20 @@ SENTENCES: Sentences = {
         "the pixels of {subject} in infer.py and in the test loader differ (by up to {levels} of 255 levels): decode and "
         "resize in the loader as infer.py does, or pass its mean, std and resize to Data.from_loaders"
     ),
-    "data.equal_samples_in_loaders": (
+    "data.equal_samples_in_loaders": of_splits(
         "{count} of {probed} compared samples of the {second} loader are also in the {first} loader: metrics on the {second} "
         "split are too optimistic"
     ),
-    "data.repeated_samples": (
+    "data.repeated_samples": of_splits(
         "{count} of {samples} compared samples of the {split} split are copies of others, so only {distinct} are different: "
         "intervals of its metrics are too narrow and show no limit; keep one of each"
     ),
-    "data.samples_differ": (
+    "data.samples_differ": of_splits(
         "{count} of {samples} samples of the {split} loader differ when they are read again, so metrics before and after a "
         "stage are not of the same samples and show no limit; remove random transforms from this dataset, or seed them by the "
         "index of the sample"
     ),
-    "data.classes_missing": (
+    "data.classes_missing": of_splits(
         "{count} classes have no sample in the {split} split ({subject}), so its metrics do not include them"
     ),
     "data.more_files_skipped": "not a supported format",

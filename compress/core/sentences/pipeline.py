@@ -7,6 +7,7 @@ from compress.core.fact import Fact
 from compress.core.format_quantity import difference_unit, format_interval, format_value
 from compress.core.language import MINUS, gettext
 from compress.core.record import Quantity
+from compress.core.sentences.splits import of_splits
 from compress.core.sentences.table import Sentences
 
 _NO_GAIN = (
@@ -103,7 +104,7 @@ SENTENCES: Sentences = {
         "the code of {subject} has parts that cannot be compared between runs ({attributes}), so this stage and the stages "
         "after it are not reused from an earlier run or by a later run"
     ),
-    "pipeline.outputs_not_finite": (
+    "pipeline.outputs_not_finite": of_splits(
         "the outputs of the network for {count} of {samples} samples of the {subject} split are NaN or infinite, and count as "
         "wrong"
     ),
