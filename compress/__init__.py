@@ -16,6 +16,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _WHERE = {
     "Merge": "compress.merge.stage",
+    "MergeExperts": "compress.merge.experts.stage",
     "Substitute": "compress.substitute.stage",
     "Budget": "compress.core.budget",
     "Candidate": "compress.core.stage",

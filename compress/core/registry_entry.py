@@ -35,6 +35,7 @@ FAMILIES: Mapping[str, str] = {
     "block_score": "the order in which blocks and layers are dropped",
     "penalty": "a regularizer before the first pruning step",
     "merge": "a way to merge networks of one architecture",
+    "expert_merge": "a way to merge the experts of a layer",
     "kernel": "initial weights of a shrunk depthwise convolution",
     "range": "an estimator of activation ranges",
     "rounding": "a rounding of weights to integers",

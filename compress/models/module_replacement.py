@@ -2,7 +2,8 @@
 
 A stage may replace a part by a simpler one: HardSwish by ReLU, a squeeze-excite gate by the identity. A place is the
 name of a submodule, or of an attribute with an activation function (`activation` of torch's transformer layers). The
-replacement is one of `PARTS`; a file cannot name others, and contains no code.
+replacement is one of `PARTS`, or a feed-forward network in place of a mixture of experts; a file cannot name others, and
+contains no code.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compress.core.language import gettext
+from compress.models.text.experts import FeedForward, MixtureOfExperts
 
-ReplaceablePart = Literal["identity", "relu", "relu6"]
+ReplaceablePart = Literal["identity", "relu", "relu6", "feed_forward"]
 PARTS: Mapping[ReplaceablePart, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
+FEED_FORWARD: ReplaceablePart = "feed_forward"
 FUNCTIONS: Mapping[ReplaceablePart, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
 REPLACEABLE: tuple[object, ...] = (F.hardswish, F.silu, F.gelu, *FUNCTIONS.values())
 """Functions that `FUNCTIONS` may replace in an attribute."""
@@ -52,7 +55,7 @@ def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> No
         owner_name, _, leaf = name.rpartition(".")
         owner = _owner(module, owner_name, name)
         before = getattr(owner, leaf, None)
-        if isinstance(before, nn.Module):
+        if isinstance(before, nn.Module) and (part != FEED_FORWARD or isinstance(before, MixtureOfExperts)):
             setattr(owner, leaf, replacements.setdefault(id(before), _new(part, before)))
         elif part in FUNCTIONS and _is_function(before):
             setattr(owner, leaf, FUNCTIONS[part])
@@ -85,6 +88,8 @@ def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, Repla
 
 
 def _kind(part: nn.Module) -> ReplaceablePart | None:
+    if type(part) is FeedForward:
+        return FEED_FORWARD
     return next((name for name, kind in PARTS.items() if type(part) is kind), None)
 
 
@@ -97,6 +102,8 @@ def _is_function(value: object) -> bool:
 
 
 def _new(part: ReplaceablePart, before: nn.Module) -> nn.Module:
+    if isinstance(before, MixtureOfExperts) and part == FEED_FORWARD:
+        return before.dense()
     replacement = PARTS[part]()
     replacement.training = before.training
     if part != "identity":
@@ -111,4 +118,4 @@ def _owner(module: nn.Module, owner: str, name: str) -> nn.Module:
         raise KeyError(name) from error
 
 
-assert set(get_args(ReplaceablePart)) == set(PARTS)  # noqa: S101  # one list, written twice for the type checker
+assert set(get_args(ReplaceablePart)) == {*PARTS, FEED_FORWARD}  # noqa: S101  # one list, written twice for the type checker

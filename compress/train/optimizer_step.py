@@ -20,10 +20,11 @@ from compress.train.curriculum.mixup import MixedBatch, mix_batch, mix_logits
 from compress.train.distributed import data_parallel, shard_batch
 from compress.train.features.hooks import capture
 from compress.train.features.matched_layers import FeatureMatcher
-from compress.train.loss_term import online_terms
+from compress.train.loss_term import ATTENTION_MASK, online_terms
 from compress.train.memory_format import memory_format_for
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.plan import TrainingPlan
+from compress.train.router_balance import routed_layers, take_balance_loss
 from compress.train.teachers.online import TeacherOutputs, TeacherTimer, run_teacher
 from compress.train.training_mode import check_training_mode
 from compress.train.weighted_loss import WeightedLoss
@@ -124,6 +125,8 @@ class TrainStep:
         count = self.auxiliary_outputs
         auxiliary = [Fact.of("train.auxiliary_outputs", count=count)] if count else []
         auxiliary += self.matcher.facts_after_training()
+        if layers := [layer for layer in routed_layers(self.module) if layer.balance]:
+            auxiliary.append(Fact.of("train.experts_balanced", layers=len(layers), balance=layers[0].balance))
         if "balance" not in self.matcher.loss_modules:
             return tuple(auxiliary)
         balancer: LossBalancer = self.matcher.loss_modules["balance"]  # type: ignore[assignment]
@@ -175,7 +178,9 @@ class TrainStep:
                     gettext("{shapes}; use networks whose outputs are the classes of the data, in their order", shapes=shapes)
                 )
             self.teacher.after_batch(on_device, rows.logits.detach())
-        return self.weighted_loss.loss(on_device, outputs, rows, activations, teacher, mixed, progress)
+        loss = self.weighted_loss.loss(on_device, outputs, rows, activations, teacher, mixed, progress)
+        balance = take_balance_loss(self.module, on_device.inputs.get(ATTENTION_MASK))
+        return loss if balance is None else loss + balance
 
     def _inputs_on(self, device: torch.device, inputs: Tensors) -> Tensors:
         """The inputs on the device; images in the memory format of the network, floats with a gradient if a term needs it."""
@@ -198,7 +203,7 @@ class TrainStep:
         logits = teacher.logits(batch)
         if logits is not None and mixed is not None and teacher.indexed_by_sample:
             logits = mix_logits(logits, mixed)
-        return TeacherOutputs(logits)
+        return TeacherOutputs(logits, further=() if logits is None else teacher.further_logits(batch))
 
 
 def _in_float32(outputs: Tensors) -> Tensors:

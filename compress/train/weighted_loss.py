@@ -75,6 +75,10 @@ class WeightedLoss:
             features = _without_padding(self.matcher.features(index, activations, teacher.activations), inputs.token_mask)
             term_inputs = replace(inputs, features=features, modules=self.matcher.modules_of(index))
             values[index] = self._term_loss(term, term_inputs, mixed)
+            if teacher.further and "teacher_logits" in term.needs:
+                others = [replace(term_inputs, teacher_logits=logits) for logits in teacher.further]
+                passes = [values[index], *(self._term_loss(term, each, mixed) for each in others)]
+                values[index] = torch.stack(passes).mean()
         if "balance" in self.matcher.loss_modules:
             values = self.matcher.loss_modules["balance"](values)
         weighted = [self.terms[index].weight_at(progress) * value for index, value in values.items()]

@@ -41,6 +41,7 @@ TABLES: Mapping[str, str] = {
     "auto": "Timing of possible replacements",
     "classes": "Metric of each class",
     "conversions": "Conversions between int8 and float",
+    "expert_shares": "Shares of the router",
     "generation": "Speed of prompts and of further tokens",
     "groups": "Metric of each group",
     "latency_target": "Latency target",

@@ -50,6 +50,9 @@ SENTENCES: Sentences = {
     "train.auxiliary_outputs": (
         "in training mode the network returns {count} auxiliary outputs besides its logits; they have no loss"
     ),
+    "train.experts_balanced": (
+        "{balance:g} × the load-balancing loss of the Switch Transformer was added, over {layers} layers with experts"
+    ),
     "train.checkpoint_damaged": "checkpoint {subject} is damaged ({detail}); the training restarted",
     "train.checkpoint_of_other_training": (
         "checkpoint {subject} is from a training with other settings, data or weights; the training restarted"

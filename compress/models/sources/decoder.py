@@ -10,6 +10,9 @@ base     12 × 768          12      4                 2048
 RMS normalisation (Zhang & Sennrich 2019, arXiv:1910.07467), rotary positions (Su et al. 2021, arXiv:2104.09864), SwiGLU of
 width 8/3 · D rounded up to 32 (Shazeer 2020, arXiv:2002.05202), grouped-query attention (Ainslie et al. 2023,
 arXiv:2305.13245), and an output layer tied to the embedding: Touvron et al. 2023, Llama, arXiv:2302.13971.
+
+With `experts: E` each feed-forward network becomes E of the same width, of which a router chooses `experts_per_token` (2) for
+each token: Jiang et al. 2024, Mixtral, arXiv:2401.04088. `balance` is the factor of the loss that keeps their load equal.
 """
 
 from __future__ import annotations
@@ -43,17 +46,22 @@ ARGS = {
     "feed_forward": "intermediate_size",
 }
 """Entries of `args`, and what transformers calls them."""
+EXPERT_ARGS = {"experts": "num_local_experts", "experts_per_token": "num_experts_per_tok", "balance": "router_aux_loss_coef"}
+"""Further entries of a network with experts."""
+BALANCE = 0.01
+"""Default of `balance`, α of Fedus et al. 2022, arXiv:2101.03961."""
 
 
 def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:
     """Build a decoder with new weights.
 
-    `args` are `layers`, `width`, `heads`, `key_value_heads` and `feed_forward` in place of those of the size, and entries of
-    `LlamaConfig`, such as `rope_theta`.
+    `args` are `layers`, `width`, `heads`, `key_value_heads` and `feed_forward` in place of those of the size, `experts`,
+    `experts_per_token` and `balance`, and entries of `LlamaConfig` or `MixtralConfig`, such as `rope_theta`.
 
     Raises:
         MissingPackageError: transformers is not installed.
-        ModelError: No such size, heads that do not divide the width, or data that are no token numbers.
+        ModelError: No such size, heads that do not divide the width, more experts per token than there are, or data that are
+            no token numbers.
     """
     config = decoder_config(name, settings.args, spec)
     changed = settings.model_copy(update={"args": {CONFIG: config}})
@@ -78,8 +86,34 @@ def decoder_config(name: str, args: dict[str, object], spec: NetworkSpec) -> dic
         "eos_token_id": None,
         "pad_token_id": None,
         **{ARGS[key]: value for key, value in sizes.items()},
-        **{key: value for key, value in args.items() if key not in ARGS},
+        **_experts(name, args),
+        **{key: value for key, value in args.items() if key not in (*ARGS, *EXPERT_ARGS)},
     }
+
+
+def _experts(name: str, args: dict[str, object]) -> dict[str, object]:
+    """Entries of a network with experts; none for one without."""
+    given = given_sizes(args, ("experts", "experts_per_token"), f"decoder:{name}")
+    if "experts" not in given:
+        if unused := [key for key in EXPERT_ARGS if key in args]:
+            msg = gettext("decoder:{name} has no experts, so {unused} has no effect; add experts, such as 4", name=name,
+                          unused=", ".join(unused))
+            raise ModelError(msg)
+        return {}
+    experts, per_token = given["experts"], given.get("experts_per_token", min(2, given["experts"]))
+    balance = args.get("balance", BALANCE)
+    if per_token > experts or not isinstance(balance, int | float) or balance < 0:
+        msg = gettext(
+            "decoder:{name}: {experts} experts, {per_token} per token, balance {balance!r}; experts_per_token is at most "
+            "experts, and balance a number from 0 on",
+            name=name,
+            experts=experts,
+            per_token=per_token,
+            balance=balance,
+        )
+        raise ModelError(msg)
+    values: dict[str, object] = {"experts": experts, "experts_per_token": per_token, "balance": float(balance)}
+    return {"model_type": "mixtral", "sliding_window": None, **{EXPERT_ARGS[key]: value for key, value in values.items()}}
 
 
 def _sizes(name: str, args: dict[str, object]) -> dict[str, int]:

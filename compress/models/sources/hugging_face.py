@@ -33,7 +33,7 @@ from compress.models.hugging_face_config import (
 )
 from compress.models.read_weights import first_few
 from compress.models.settings import CONFIG, FRESH, ModelSettings
-from compress.models.text.plain_linear import to_linear
+from compress.models.text.plain_modules import to_plain
 from compress.models.text.sentence_settings import SentenceSettings, sentence_settings
 from compress.models.text.task_kinds import TextKind, text_kind
 from compress.models.text.task_networks import AnswerFinder, MaskedTokens, NextTokens, SentenceEncoder, TokenClassifier
@@ -180,7 +180,7 @@ def _network(
     for part in network.modules():
         for key in _MARKS:
             vars(part).pop(key, None)
-    return to_linear(network), notes
+    return to_plain(network), notes
 
 
 def _auto(is_image: bool) -> Auto:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from compress.models.text.experts import FeedForward, mixtures
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -30,8 +32,32 @@ def set_decoder_config(network: PreTrainedModel) -> None:
         config.hidden_size = queries.in_features
         if isinstance(gate, nn.Linear):
             config.intermediate_size = gate.out_features
+    if mixed := list(mixtures(network).values()):
+        expert = mixed[0].experts[0]
+        assert isinstance(expert, FeedForward)  # noqa: S101  # so mixtures have it
+        config.num_local_experts, config.num_experts_per_tok = len(mixed[0].experts), mixed[0].per_token
+        config.intermediate_size = expert.gate_proj.out_features
     joint, wide = layers.get("c_attn"), layers.get("c_fc")
     if isinstance(joint, nn.Linear) and isinstance(wide, nn.Linear) and attention is not None:
         config.num_attention_heads = joint.out_features // 3 // int(attention.head_dim)
         config.hidden_size = joint.in_features
         config.n_inner = wide.out_features
+
+
+def without_experts(network: PreTrainedModel) -> PreTrainedModel:
+    """A network of Mixtral's shape whose experts were all merged, as one of Mistral's; any other as it is.
+
+    Args:
+        network: A network of transformers; its tensors are used.
+    """
+    if network.config.model_type != "mixtral" or mixtures(network):
+        return network
+    from transformers import MistralConfig, MistralForCausalLM
+
+    own = MistralConfig().to_dict().keys() - {"model_type", "architectures", "transformers_version"}
+    config = MistralConfig(**{key: value for key, value in network.config.to_dict().items() if key in own})
+    first = next(part for part in network.modules() if isinstance(part, FeedForward))
+    config.intermediate_size = first.gate_proj.out_features
+    dense = MistralForCausalLM(config).eval()
+    dense.load_state_dict(network.state_dict())
+    return dense

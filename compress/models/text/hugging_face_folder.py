@@ -24,9 +24,9 @@ from compress.models.hugging_face_config import quiet_transformers
 from compress.models.pruned_attention import SkippedBlock
 from compress.models.saved_network import NetworkDescription
 from compress.models.settings import split_source
-from compress.models.text.decoder_config import set_decoder_config
+from compress.models.text.decoder_config import set_decoder_config, without_experts
 from compress.models.text.keep_layers import find_pretrained
-from compress.models.text.plain_linear import to_conv1d, to_linear
+from compress.models.text.plain_modules import to_plain, to_transformers
 from compress.tasks.flat_outputs import run_flat
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ def write_folder(module: nn.Module, spec: NetworkSpec, folder: Path, files: Mapp
         return ()
     try:
         with quiet_transformers():
-            plain = without_skipped_layers(inner)
+            plain = without_experts(without_skipped_layers(inner))
             _set_config(plain, spec)
             fitted = type(plain)(plain.config)
-            if (reason := _misfit(plain, to_linear(copy.deepcopy(fitted)))) is not None:
+            if (reason := _misfit(plain, to_plain(copy.deepcopy(fitted)))) is not None:
                 return (reason,)
-            to_conv1d(plain, fitted)
+            to_transformers(plain, fitted)
             _write(plain, folder, files)
-            _compare(inner, module, spec, folder)
+            _compare(inner, module, spec, folder, type(plain))
     except Exception as error:  # code of transformers and of the network may raise anything
         shutil.rmtree(folder, ignore_errors=True)
         return (Fact.of("models.no_hugging_face_folder", reason=message_line(error)),)
@@ -144,7 +144,9 @@ def _write(plain: PreTrainedModel, folder: Path, files: Mapping[str, bytes]) -> 
 
 
 @torch.no_grad()
-def _compare(inner: PreTrainedModel, module: nn.Module, spec: NetworkSpec, folder: Path) -> None:
+def _compare(
+    inner: PreTrainedModel, module: nn.Module, spec: NetworkSpec, folder: Path, kind: type[PreTrainedModel]
+) -> None:
     """Load the folder, and compare its outputs with those of the network.
 
     Raises:
@@ -154,7 +156,7 @@ def _compare(inner: PreTrainedModel, module: nn.Module, spec: NetworkSpec, folde
     own = copy.deepcopy(module).cpu().eval()
     loaded = copy.deepcopy(own)
     name = next(name for name, part in module.named_modules() if part is inner)
-    read = type(inner).from_pretrained(str(folder), use_safetensors=True, local_files_only=True).eval()
+    read = kind.from_pretrained(str(folder), use_safetensors=True, local_files_only=True).eval()
     loaded.set_submodule(name, read)
     expected, outputs = run_flat(own, inputs), run_flat(loaded, inputs)
     difference = float((outputs - expected).abs().max())

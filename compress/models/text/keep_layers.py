@@ -28,6 +28,8 @@ LAYERS = {
     "ernie": "encoder.layer",
     "gpt2": "h",
     "llama": "layers",
+    "mistral": "layers",
+    "mixtral": "layers",
     "mpnet": "encoder.layer",
     "roberta": "encoder.layer",
     "xlm-roberta": "encoder.layer",

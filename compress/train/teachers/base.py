@@ -31,6 +31,10 @@ class Teacher:
         msg = f"{type(self).__name__} must define `logits`"
         raise NotImplementedError(msg)
 
+    def further_logits(self, batch: Batch) -> tuple[Tensor, ...]:  # noqa: ARG002
+        """Rows of further passes over a batch, for a teacher whose passes differ; losses are averaged over all passes."""
+        return ()
+
     def networks(self, device: torch.device) -> list[nn.Module]:  # noqa: ARG002
         """Networks for losses on features, on this device in eval mode."""
         return []
