@@ -2,8 +2,8 @@
 
     L = α · mean over layers of E Σ_e f_e P_e
 
-f_e is the share of the choices of the router that fall on expert e, P_e the mean probability that it gives e, over the tokens of
-a batch that are no padding. E Σ_e f_e P_e is 1 where all experts are used alike, and up to E / k where always the same k are.
+f_e is the share of the router's choices that fall on expert e, P_e the mean probability that it gives e, over the tokens of a
+batch that are no padding. E Σ_e f_e P_e is 1 where all experts are used alike, and up to E / k where always the same k are.
 """
 
 from __future__ import annotations

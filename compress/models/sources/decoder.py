@@ -96,8 +96,11 @@ def _experts(name: str, args: dict[str, object]) -> dict[str, object]:
     given = given_sizes(args, ("experts", "experts_per_token"), f"decoder:{name}")
     if "experts" not in given:
         if unused := [key for key in EXPERT_ARGS if key in args]:
-            msg = gettext("decoder:{name} has no experts, so {unused} has no effect; add experts, such as 4", name=name,
-                          unused=", ".join(unused))
+            msg = gettext(
+                "decoder:{name} has no experts, so {unused} has no effect; add experts, such as 4",
+                name=name,
+                unused=", ".join(unused),
+            )
             raise ModelError(msg)
         return {}
     experts, per_token = given["experts"], given.get("experts_per_token", min(2, given["experts"]))

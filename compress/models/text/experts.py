@@ -96,7 +96,7 @@ class MixtureOfExperts(RoutedLayer):
 
 
 def expert_weights(logits: Tensor, per_token: int, routing: Routing) -> Tensor:
-    """g of each token, (T, E), float32; each row sums to 1.
+    """Weights g of each token, (T, E), float32; each row sums to 1.
 
     Args:
         logits: Of the router, (T, E).

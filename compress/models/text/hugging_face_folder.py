@@ -144,9 +144,7 @@ def _write(plain: PreTrainedModel, folder: Path, files: Mapping[str, bytes]) -> 
 
 
 @torch.no_grad()
-def _compare(
-    inner: PreTrainedModel, module: nn.Module, spec: NetworkSpec, folder: Path, kind: type[PreTrainedModel]
-) -> None:
+def _compare(inner: PreTrainedModel, module: nn.Module, spec: NetworkSpec, folder: Path, kind: type[PreTrainedModel]) -> None:
     """Load the folder, and compare its outputs with those of the network.
 
     Raises:
