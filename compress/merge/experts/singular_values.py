@@ -45,4 +45,5 @@ def gathered(matrices: Sequence[Tensor], shares: Tensor) -> Tensor:
         u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
         total += u[:, :k] * s[:k] @ vt[:k]
     norm = sum(float(share) * float(matrix.norm()) for share, matrix in zip(shares, matrices, strict=True))
-    return total * (norm / total.norm().clamp_min(torch.finfo(total.dtype).tiny))
+    scaled: Tensor = total * (norm / total.norm().clamp_min(torch.finfo(total.dtype).tiny))
+    return scaled

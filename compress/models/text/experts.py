@@ -169,4 +169,4 @@ def _plain(block: Any, balance: float) -> MixtureOfExperts:
 
 
 def _is_traced() -> bool:
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
