@@ -34,7 +34,7 @@ class SampledExperts(Teacher):
     """
 
     def __init__(self, network: nn.Module, task: Task, passes: int) -> None:
-        self.key = f"{network_hash(network)} sampled experts {passes}"
+        self.key = f"{network_hash(network)}-sampled-{passes}"
         self.task, self.count = task, passes
         self._network = with_routing(network, "sampled")
 
@@ -73,7 +73,7 @@ class AllExperts(Teacher):
     """
 
     def __init__(self, network: nn.Module, task: Task, lr: float, task_weight: float) -> None:
-        self.key = f"{network_hash(network)} all experts {lr} {task_weight}"
+        self.key = f"{network_hash(network)}-all-{lr}-{task_weight}"
         self.task, self.task_weight = task, task_weight
         self._network = with_routing(network, "all")
         routers = [mixture.gate for mixture in mixtures(self._network).values()]
