@@ -32,6 +32,7 @@ from compress.quantize.qdq import placement
 from compress.quantize.settings import ACCEPTED_LOSS, MixedPrecisionSettings
 from compress.quantize.stage_report import StageReport
 from compress.quantize.target_requirements import (
+    BLOCK_BITS,
     MODEL_FILES,
     local_device,
     runtimes_to_build,
@@ -40,6 +41,8 @@ from compress.quantize.target_requirements import (
     target_runtimes,
 )
 from compress.quantize.weight_only.choose_blocks import choose_blocks
+from compress.quantize.weight_only.head_and_tables import HeadAndTables
+from compress.quantize.weight_only.matmul_nbits import BYTES_LEVEL
 from compress.quantize.weight_only.round_blocks import needs_data
 
 if TYPE_CHECKING:
@@ -117,20 +120,22 @@ def _build_other(
         seven_bits=seven_bit_weights(context.targets),
         block=blocks.block or schemes.DEFAULT_OPTIONS.block,
         symmetric=blocks.symmetric,
-        accuracy_level=blocks.accuracy_level or schemes.DEFAULT_OPTIONS.accuracy_level,
+        accuracy_level=_default_level(stage) if blocks.accuracy_level is None else blocks.accuracy_level,
         rounding=blocks.rounding,
         batches=_batches(stage, model, context, report) if needs_data(blocks.rounding) else (),
+        parts=HeadAndTables(blocks.head, blocks.embedding),
         exclude=excluded,
     )
     device = local_device(context.targets)
     is_open = blocks.block is None and blocks.accuracy_level is None
-    if stage.scheme == "weight_int4" and is_open and device is not None and not context.smoke:
+    if stage.scheme in BLOCK_BITS and is_open and device is not None and not context.smoke:
         choice = choose_blocks(
             model, source, options, candidate.spec.signature, _max_loss(stage, source, context), context, device
         )
         options, report.tables["blocks"] = choice.options, choice.rows
-    if stage.scheme == "weight_int4":
-        report.notes.append(Fact.of("quantize.blocks", block=options.block, accuracy_level=options.accuracy_level))
+    if stage.scheme in BLOCK_BITS:
+        bits = BLOCK_BITS[stage.scheme]
+        report.notes.append(Fact.of("quantize.blocks", bits=bits, block=options.block, accuracy_level=options.accuracy_level))
     if stage.mixed is not None:
         options = _with_float_layers(stage.mixed, model, options, candidate, context, report)
     quantized = schemes.build_models(stage.scheme, model, runtimes_to_build(context.targets), options)
@@ -140,6 +145,10 @@ def _build_other(
     report.notes += quantized.notes
     report.skipped += quantized.skipped
     return quantized.models, quantized.rescaled or model
+
+
+def _default_level(stage: Quantize) -> int:
+    return BYTES_LEVEL if BLOCK_BITS.get(stage.scheme) == 8 else schemes.DEFAULT_OPTIONS.accuracy_level
 
 
 def _batches(stage: Quantize, model: ir.Model, context: Context, report: StageReport) -> Sequence[Feeds]:

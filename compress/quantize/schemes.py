@@ -5,6 +5,7 @@
 | dynamic_int8 | int8, one scale per channel | uint8, range computed at each run | int8 products of linear layers |
 | weight_int8 | int8, one scale per channel | float | float |
 | weight_int4 | int4, one scale per block of inputs of a linear layer | float | see `matmul_nbits` |
+| block_int8 | the same in int8 | float | see `matmul_nbits` |
 | fp16 | float16 | float16 | float16 if the device supports it |
 | bf16 | bfloat16 | bfloat16 | bfloat16, sums in float32; see `bfloat16` |
 
@@ -32,10 +33,11 @@ from compress.quantize.bfloat16 import emulate_bfloat16, to_bfloat16
 from compress.quantize.dynamic.embeddings import quantize_embeddings
 from compress.quantize.dynamic.linear_layers import quantize_linear_layers
 from compress.quantize.ptq.pipeline import PassResult
-from compress.quantize.target_requirements import Scheme, unsupported_scheme_reason
+from compress.quantize.target_requirements import BLOCK_BITS, Scheme, unsupported_scheme_reason
 from compress.quantize.weight_only.awq import scale_inputs
 from compress.quantize.weight_only.dequantized import dequantized_weights
-from compress.quantize.weight_only.matmul_nbits import rounded_layers
+from compress.quantize.weight_only.head_and_tables import HeadAndTables
+from compress.quantize.weight_only.matmul_nbits import OTHERS, linear_layers, rounded_layers
 from compress.quantize.weight_only.round_blocks import BlockOptions
 
 REFERENCE = "onnxruntime"
@@ -75,11 +77,12 @@ class SchemeOptions:
     Attributes:
         per_channel: One weight scale per output channel, for `dynamic_int8`.
         seven_bits: Weights of `dynamic_int8` have 7 bits, because sums of int8 products saturate on the target.
-        block: Inputs that share a scale, for `weight_int4` in ONNX Runtime.
+        block: Inputs that share a scale, for `weight_int4` and `block_int8` in ONNX Runtime.
         symmetric: Zero points of these blocks are in the middle.
         accuracy_level: How their products are computed, see `matmul_nbits`.
         rounding: How these weights are rounded, a name in the registry family `block_rounding`.
         batches: Calibration batches by name of the input, for a rounding that needs data.
+        parts: Bits of the output layer and of tables.
         exclude: Names of nodes that are not quantized.
     """
 
@@ -90,6 +93,7 @@ class SchemeOptions:
     accuracy_level: int = 0
     rounding: str = "nearest"
     batches: Sequence[Feeds] = ()
+    parts: HeadAndTables = OTHERS
     exclude: Sequence[str] = ()
 
 
@@ -117,8 +121,8 @@ def build_models(
         quantized = dynamic_int8(model, options)
     elif scheme == "fp16":
         quantized = to_fp16(model, exclude=exclude)
-    elif scheme == "weight_int4":
-        return _weight_int4(model, runtimes, options)
+    elif scheme in BLOCK_BITS:
+        return _blocks(model, runtimes, BLOCK_BITS[scheme], options)
     else:
         models = {
             runtime: _stripped(dequantized_weights(model, 8, as_product=runtime == "onnxruntime", exclude=exclude))
@@ -128,15 +132,16 @@ def build_models(
     return QuantizedModels(dict.fromkeys(runtimes, _stripped(quantized)))
 
 
-def _weight_int4(model: ir.Model, runtimes: Sequence[str], options: SchemeOptions) -> QuantizedModels:
-    """4-bit weights in blocks; behind a rescaling of inputs where the rounding has one."""
+def _blocks(model: ir.Model, runtimes: Sequence[str], bits: int, options: SchemeOptions) -> QuantizedModels:
+    """Integer weights in blocks; behind a rescaling of inputs where the rounding has one."""
     exclude = options.exclude
-    blocks = BlockOptions(4, options.block, options.symmetric, options.rounding, options.batches)
+    blocks = BlockOptions(bits, options.block, options.symmetric, options.rounding, options.batches)
     rescaled = PassResult(model)
     if lookup("block_rounding", options.rounding).options.get("rescales"):
-        rescaled = scale_inputs(model, blocks, exclude)
-    convolutions = dequantized_weights(rescaled.model, 4, operators=("Conv",), exclude=exclude)
-    result = rounded_layers(convolutions, blocks, accuracy_level=options.accuracy_level, exclude=exclude)
+        shared = [layer.name for layer in options.parts.tied(model, linear_layers(model), bits).values()]
+        rescaled = scale_inputs(model, blocks, (*exclude, *shared))
+    convolutions = dequantized_weights(rescaled.model, bits, operators=("Conv",), exclude=exclude, tables=False)
+    result = rounded_layers(convolutions, blocks, accuracy_level=options.accuracy_level, exclude=exclude, parts=options.parts)
     networks = dict.fromkeys(runtimes, _stripped(result.model))
     return QuantizedModels(networks, rescaled.skipped, (*rescaled.notes, *result.notes), rescaled.model)
 

@@ -66,14 +66,22 @@ class WeightSettings(FrozenModel):
         return bool(lookup("rounding", self.rounding).options.get("iterative"))
 
 
+PartBits = Literal[4, 8, "float"] | None
+"""Bits of a part of a network in blocks; None does not choose them apart."""
+
+
 class WeightOnlySettings(FrozenModel):
-    """Blocks of the 4-bit weights of linear layers in ONNX Runtime, for scheme `weight_int4`.
+    """Blocks of the integer weights of linear layers in ONNX Runtime, for the schemes `weight_int4` and `block_int8`.
 
     Attributes:
         block: Inputs that share a scale: smaller blocks are more accurate, larger ones smaller and faster. None, with
             `accuracy_level` None, chooses both by measurement if a target is this machine, else 32.
         accuracy_level: 0 computes products in float32; 4 rounds activations to int8 per block, which is faster with few tokens
-            and may change answers. None chooses, else 0.
+            and may change answers. None chooses, else 0, and 4 for weights of 8 bits, whose float products are slow.
+        head: Bits of the output layer of a language model, or `float`; None for those of the other layers. The accuracy level
+            of a head of 8 bits is 4.
+        embedding: Bits of embedding tables in the same blocks, or `float`; None for int8 with a scale for each row. A table
+            that is also the output layer, with as many bits, is stored once.
         symmetric: Zero points in the middle of the range; otherwise each block has its own.
         rounding: `nearest`, with the range of each block that has the least squared error; `k_quant` fits scales and zero
             points to the weights by least squares, without data; `gptq` rounds input by input and compensates the error of
@@ -84,6 +92,8 @@ class WeightOnlySettings(FrozenModel):
 
     block: Literal[16, 32, 64, 128] | None = None
     accuracy_level: Literal[0, 4] | None = None
+    head: PartBits = None
+    embedding: PartBits = None
     symmetric: bool = False
     rounding: Annotated[str, RegistryName("block_rounding")] = "nearest"
     samples: int = Field(default=128, ge=8, le=10_000)

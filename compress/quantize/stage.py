@@ -19,6 +19,7 @@ from compress.quantize.settings import (
     WeightOnlySettings,
 )
 from compress.quantize.target_requirements import (
+    BLOCK_BITS,
     Scheme,
     latency_unavailable,
     local_device,
@@ -41,15 +42,15 @@ class Quantize(Stage):
     Attributes:
         scheme: `auto` selects static `int8`; for a network with free axes, such as a sequence length, on this machine it
             tries `dynamic_int8`, `int8` with SmoothQuant and `weight_int4`, and takes the fastest that keeps the metric.
-            `dynamic_int8` computes ranges of linear layers at each run; `weight_int8` and `weight_int4` reduce the file size
-            and compute in float; `fp16` and `bf16` are for devices that support them.
+            `dynamic_int8` computes ranges of linear layers at each run; `weight_int8` reduces the file size and computes in
+            float; `weight_int4` and `block_int8` store linear layers in blocks of 4 or 8 bits; `fp16` and `bf16` are for devices that support them.
         calibration: How the ranges of activations are estimated, for static int8.
         per_channel: One weight scale per output channel; False for one per tensor.
         symmetric: Zero point of activations is 0, for static int8; None selects what each runtime prefers.
         ptq: Passes over the float network, and how its weights are rounded, for static int8.
         mixed: Search for layers to keep in float, for static and dynamic int8; None keeps only those of `keep_float`.
         recover: Quantization-aware training with the float network as teacher, for static int8; None does not train.
-        weight_only: Blocks of 4-bit weights, for `weight_int4`.
+        weight_only: Blocks of integer weights, for `weight_int4` and `block_int8`.
         keep_float: Globs of names of ONNX nodes that stay in float. Nodes with weights have the names of the network's layers.
         serving: Tokens of prompt and answer of a typical request, for networks that write texts: `auto` and the acceptance
             test judge the speed by its time. None is 128 and 128.
@@ -84,9 +85,11 @@ class Quantize(Stage):
                 scheme=self.scheme,
             )
             raise ValueError(msg)
-        if self.weight_only != WeightOnlySettings() and self.scheme != "weight_int4":
+        if self.weight_only != WeightOnlySettings() and self.scheme not in BLOCK_BITS:
             msg = gettext(
-                "weight_only is for scheme weight_int4, but scheme is {scheme}; remove one of them", scheme=self.scheme
+                "weight_only is for the schemes {schemes}, but scheme is {scheme}; remove one of them",
+                schemes=", ".join(BLOCK_BITS),
+                scheme=self.scheme,
             )
             raise ValueError(msg)
         if self.recover is not None and (rounding := self.ptq.weights.rounding) != "nearest":

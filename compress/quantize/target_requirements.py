@@ -20,10 +20,13 @@ SCHEME_RUNTIMES: dict[str, tuple[str, ...]] = {
     "dynamic_int8": ("onnxruntime",),
     "weight_int8": ("onnxruntime", "openvino"),
     "weight_int4": ("onnxruntime",),
+    "block_int8": ("onnxruntime",),
     "fp16": ("onnxruntime", "openvino", "tensorrt"),
     "bf16": ("tensorrt",),
 }
 """Runtimes that run the ONNX file of each scheme."""
+BLOCK_BITS = {"weight_int4": 4, "block_int8": 8}
+"""Bits of the schemes with integer weights in blocks."""
 if TYPE_CHECKING:
     Scheme = str
 else:

@@ -34,6 +34,7 @@ PAST, PRESENT = "past_key_values.{layer}.{part}", "present.{layer}.{part}"
 PARTS = ("key", "value")
 PAST_LENGTH, TOTAL_LENGTH = "past_sequence_length", "total_sequence_length"
 DOMAIN, VERSION = "com.microsoft", 1
+LOOKUPS = ("Gather", "GatherBlockQuantized")
 
 
 def read_layout(path: Path) -> DecoderLayout | None:
@@ -221,7 +222,7 @@ class _CacheBuilder:
 
     def replace_positions(self) -> None:
         """Make the lookup of learned positions read the positions of the tokens, a further input."""
-        node = find_layer(self.model, self.layout.positions, ("Gather",))
+        node = find_layer(self.model, self.layout.positions, LOOKUPS)
         positions = ir.Value(name=POSITIONS, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([self.batch, self.length]))
         self.model.graph.inputs.insert(2, positions)
         node.replace_input_with(1, positions)

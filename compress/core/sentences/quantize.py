@@ -112,7 +112,7 @@ def _scheme_chosen(fact: Fact) -> str:
 SENTENCES: Sentences = {
     "quantize.acceptance": _acceptance,
     "quantize.blocks": (
-        "linear layers have 4-bit weights in blocks of {block} inputs; their products have accuracy level {accuracy_level} of "
+        "linear layers have {bits}-bit weights in blocks of {block} inputs; their products have accuracy level {accuracy_level} of "
         "ONNX Runtime (0: float32, 4: activations rounded to int8)"
     ),
     "quantize.rounded_on": "rounding {subject} has the inputs of layers from {samples} training samples, seed {seed}",

@@ -35,7 +35,7 @@ def quantize_embeddings(model: ir.Model, *, layer_bits: int = 8, exclude: Sequen
     """
     tables = {
         name: value for name, value in model.graph.initializers.items()
-        if _is_table(value) and not any(str(node.name) in exclude for node in value.consumers())
+        if is_table(value) and not any(str(node.name) in exclude for node in value.consumers())
     }  # fmt: skip
     names: list[str] = []
     for name, value in tables.items():
@@ -70,7 +70,7 @@ def _is_weight(model: ir.Model, rows: Array) -> bool:
     )
 
 
-def _is_table(value: ir.Value) -> bool:
+def is_table(value: ir.Value) -> bool:
     """Whether an initializer is a large float matrix that only row lookups read."""
     size = graphs.dims(value)
     lookups = [node.op_type == "Gather" and not graphs.attributes(node).get("axis", 0) for node in value.consumers()]

@@ -33,6 +33,7 @@ def dequantized_weights(
     operators: Sequence[str] = ("Conv", *LINEAR),
     as_product: bool = False,
     exclude: Sequence[str] = (),
+    tables: bool = True,
 ) -> ir.Model:
     """Replace weights by integers that become float again, and embedding tables by int8.
 
@@ -42,12 +43,14 @@ def dequantized_weights(
         operators: Types of operators whose weights are replaced.
         as_product: Write the form Cast(W_q) · s, for 8 bits.
         exclude: Names of nodes that are not quantized.
+        tables: Whether embedding tables become int8.
     """
     layers = [layer for layer in weighted_layers(model) if layer.operator in operators and layer.name not in exclude]
     copy = convert_opset(model, INT4_OPSET) if bits == 4 and layers else model.clone()
     for layer in layers:
         _store_integers(copy, layer, bits, as_product=as_product)
-    quantize_embeddings(copy, exclude=exclude)
+    if tables:
+        quantize_embeddings(copy, exclude=exclude)
     return copy
 
 

@@ -7,7 +7,8 @@ always written into the file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -16,10 +17,14 @@ from compress.backends import onnx_graph as graphs
 from compress.quantize.dynamic.embeddings import quantize_embeddings
 from compress.quantize.ptq.pipeline import PassResult
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, weighted_layers
-from compress.quantize.weight_only.blockwise import BlockwiseWeight
+from compress.quantize.weight_only.block_tables import StoredWeight, look_up_blocks, store
+from compress.quantize.weight_only.head_and_tables import HeadAndTables, tables
 from compress.quantize.weight_only.round_blocks import BlockOptions, round_blocks
 
 DOMAIN, VERSION = "com.microsoft", 1
+BYTES_LEVEL = 4
+"""Accuracy level of 8-bit layers: without it, ONNX Runtime unpacks the weights at each run, at 8 times the time of float."""
+OTHERS = HeadAndTables()
 
 
 def blockwise_layers(
@@ -44,56 +49,82 @@ def blockwise_layers(
     return rounded_layers(model, BlockOptions(bits, block, symmetric), accuracy_level=accuracy_level, exclude=exclude).model
 
 
+def linear_layers(model: ir.Model, exclude: Sequence[str] = ()) -> list[WeightedLayer]:
+    """Linear layers with constant weights, shared ones among them."""
+    return [layer for layer in weighted_layers(model, shared=True) if layer.operator in LINEAR and layer.name not in exclude]
+
+
 def rounded_layers(
-    model: ir.Model, options: BlockOptions, *, accuracy_level: int = 0, exclude: Sequence[str] = ()
+    model: ir.Model,
+    options: BlockOptions,
+    *,
+    accuracy_level: int = 0,
+    exclude: Sequence[str] = (),
+    parts: HeadAndTables = OTHERS,
 ) -> PassResult:
-    """Replace linear layers by `MatMulNBits`, and embedding tables by int8; convolutions stay in float.
+    """Replace linear layers by `MatMulNBits`, and embedding tables by integers; convolutions stay in float.
 
     Args:
         model: Float network; not changed.
         options: How matrices are rounded; the block is a power of 2 from 16.
-        accuracy_level: See above.
+        accuracy_level: See above; of layers with 8 bits it is 4 where other layers have fewer.
         exclude: Names of nodes that are not quantized.
+        parts: Bits of the output layer and of tables.
 
     Returns:
         The network, and notes on the error of rounding.
     """
-    copy, bits, block, symmetric = model.clone(), options.bits, options.block, options.symmetric
-    layers = [layer for layer in weighted_layers(copy, shared=True) if layer.operator in LINEAR and layer.name not in exclude]
+    exclude = parts.excluded(model, exclude)
+    copy = model.clone()
+    layers = linear_layers(copy, exclude)
     nodes = {str(node.name): node for node in copy.graph}
+    tied = parts.tied(model, layers, options.bits)
+    options = replace(
+        options,
+        bits_by_layer=parts.bits_by_layer(model, options.bits),
+        without_data=[layer.name for layer in tied.values()],
+    )
     rounded, notes = round_blocks(model, layers, options)
-    stored: dict[tuple[str, int], list[ir.Value]] = {}
+    stored: dict[tuple[str, int], StoredWeight] = {}
     for layer in layers:
         key = layer.weight, layer.axis
-        weight = rounded[key]
         if key not in stored:
-            stored[key] = _store(copy, layer, weight, symmetric=symmetric)
-        constants = stored[key]
-        settings = {"K": weight.inputs, "N": len(weight.q), "bits": bits, "block_size": block, "accuracy_level": accuracy_level}
-        _replace(copy, nodes[layer.name], constants, settings)
+            stored[key] = store(copy, f"{layer.weight}_{layer.axis}", rounded[key], symmetric=options.symmetric)
+        level = accuracy_level if options.bits_of(layer.name) == options.bits else BYTES_LEVEL
+        _replace(copy, nodes[layer.name], stored[key], level)
     for name in {layer.weight for layer in layers}:
         if not copy.graph.initializers[name].uses():
             del copy.graph.initializers[name]
-    quantize_embeddings(copy, exclude=exclude)
-    if layers:
+    if isinstance(parts.embedding, int):
+        shared = {name: stored[layer.weight, layer.axis] for name, layer in tied.items()}
+        look_up_blocks(copy, shared | _store_tables(copy, options, parts.embedding, {*shared}, exclude))
+    else:
+        quantize_embeddings(copy, exclude=exclude)
+    if any(node.domain == DOMAIN for node in copy.graph):
         copy.graph.opset_imports[DOMAIN] = VERSION
     return PassResult(copy, notes=notes)
 
 
-def _store(model: ir.Model, layer: WeightedLayer, weight: BlockwiseWeight, *, symmetric: bool) -> list[ir.Value]:
-    """Integers, scales and, unless the default, zero points of a weight as constants."""
-    integers, zero_points = weight.packed()
-    arrays = {"q": integers, "s": weight.s} | ({} if symmetric else {"z": zero_points})
-    prefix = f"{layer.weight}_{layer.axis}"
-    return [graphs.add_initializer(model, f"{prefix}_{part}", np.ascontiguousarray(array)) for part, array in arrays.items()]
+def _store_tables(
+    model: ir.Model, options: BlockOptions, bits: int, others: Collection[str], exclude: Sequence[str]
+) -> dict[str, StoredWeight]:
+    """Integers of tables that no layer shares, by name of the table."""
+    chosen = [
+        value for value in tables(model)
+        if value.name not in others and not any(str(node.name) in exclude for node in value.consumers())
+    ]  # fmt: skip
+    rounded = {str(value.name): options.round_table(np.asarray(graphs.constant(value)), bits) for value in chosen}
+    return {name: store(model, name, weight, symmetric=options.symmetric) for name, weight in rounded.items()}
 
 
-def _replace(model: ir.Model, node: ir.Node, constants: list[ir.Value], settings: dict[str, int]) -> None:
+def _replace(model: ir.Model, node: ir.Node, stored: StoredWeight, accuracy_level: int) -> None:
     """Replace a layer; a bias of a Gemm becomes an Add, which ONNX Runtime fuses."""
     y = node.outputs[0]
     name = str(y.name)
+    weight = stored.weight
+    settings = {"K": weight.inputs, "N": len(weight.q), "bits": weight.bits, "block_size": stored.block}
     product = ir.node(
-        "MatMulNBits", [node.inputs[0], *constants], settings, domain=DOMAIN, name=str(node.name),
+        "MatMulNBits", [node.inputs[0], *stored.constants], {**settings, "accuracy_level": accuracy_level}, domain=DOMAIN, name=str(node.name),
         outputs=[ir.Value(name=f"{name}_product")],
     )  # fmt: skip
     nodes = [product]

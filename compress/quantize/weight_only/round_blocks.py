@@ -5,7 +5,7 @@ Methods that use the inputs of a layer have those behind the rounded layers; the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,9 @@ from compress.quantize.weight_only.rounding_problem import BlockRounding, RoundB
 Weights = Mapping[tuple[str, int], BlockwiseWeight]
 """Rounded matrices by weight initializer and axis of the outputs in it."""
 
+WITHOUT_DATA = "k_quant"
+"""How matrices are rounded for which a method with data does not fit."""
+
 
 @dataclass(frozen=True)
 class BlockOptions:
@@ -36,6 +39,8 @@ class BlockOptions:
         symmetric: Zero points are in the middle of the range.
         rounding: Name in the registry family `block_rounding`.
         batches: Calibration batches by name of the input, for methods that need data.
+        bits_by_layer: Bits of layers by name that have other ones.
+        without_data: Names of layers that are rounded without data.
         reporter: Shows a progress bar.
     """
 
@@ -44,11 +49,23 @@ class BlockOptions:
     symmetric: bool = False
     rounding: str = "nearest"
     batches: Sequence[Feeds] = ()
+    bits_by_layer: Mapping[str, int] = field(default_factory=dict)
+    without_data: Collection[str] = ()
     reporter: Reporter = field(default_factory=NullReporter)
 
-    def problem(self, w: np.ndarray, inputs: LayerInputs | None = None) -> BlockRounding:
-        """The rounding of one matrix, (K, D)."""
-        return BlockRounding(w, self.bits, self.block, self.symmetric, inputs)
+    def problem(self, w: np.ndarray, inputs: LayerInputs | None = None, layer: str = "") -> BlockRounding:
+        """The rounding of one matrix, (K, D), of a layer."""
+        return BlockRounding(w, self.bits_of(layer), self.block, self.symmetric, inputs)
+
+    def bits_of(self, layer: str) -> int:
+        """Bits of a layer."""
+        return self.bits_by_layer.get(layer, self.bits)
+
+    def round_table(self, e: np.ndarray, bits: int) -> BlockwiseWeight:
+        """A table, (V, D), rounded without data, by the same method if it needs none."""
+        row = lookup("block_rounding", WITHOUT_DATA if needs_data(self.rounding) else self.rounding)
+        rounded: BlockwiseWeight = row.load()(BlockRounding(e, bits, self.block, self.symmetric))
+        return rounded
 
 
 def needs_data(rounding: str) -> bool:
@@ -73,8 +90,12 @@ def round_blocks(model: ir.Model, layers: Sequence[WeightedLayer], options: Bloc
     if not row.options.get("needs_data") or row.options.get("rescales"):  # a rescaled network is rounded to the nearest
         for layer in layers:
             if (layer.weight, layer.axis) not in weights:
-                weights[layer.weight, layer.axis] = method(options.problem(_matrix(model, layer)))
+                problem = options.problem(_matrix(model, layer), layer=layer.name)
+                weights[layer.weight, layer.axis] = method(problem)
         return weights, ()
+    for layer in layers:
+        if layer.name in options.without_data:
+            weights[layer.weight, layer.axis] = options.round_table(_matrix(model, layer), options.bits_of(layer.name))
     runner, ratios = SequentialRunner(model, layers, options.batches), list[float]()
     readers = {layer.weight: len(model.graph.initializers[layer.weight].uses()) for layer in layers}
     with options.reporter.bar(gettext("round weights"), len(layers)) as bar:
@@ -83,7 +104,7 @@ def round_blocks(model: ir.Model, layers: Sequence[WeightedLayer], options: Bloc
                 continue
             weight = read_weight(model, layer.weight)
             statistics = collect_inputs(layer, runner.node(layer), weight, inputs, inputs_quantized, seed=len(weights))
-            problem = options.problem(layer.to_matrix(weight)[0], statistics)
+            problem = options.problem(layer.to_matrix(weight)[0], statistics, layer.name)
             rounded = weights[layer.weight, layer.axis] = method(problem)
             if readers[layer.weight] == 1:  # the table of an embedding has its own integers
                 runner.set_weights({layer.weight: layer.from_matrix(rounded.dequantize()[None], weight)})
