@@ -43,7 +43,8 @@ class Quantize(Stage):
         scheme: `auto` selects static `int8`; for a network with free axes, such as a sequence length, on this machine it
             tries `dynamic_int8`, `int8` with SmoothQuant and `weight_int4`, and takes the fastest that keeps the metric.
             `dynamic_int8` computes ranges of linear layers at each run; `weight_int8` reduces the file size and computes in
-            float; `weight_int4` and `block_int8` store linear layers in blocks of 4 or 8 bits; `fp16` and `bf16` are for devices that support them.
+            float; `weight_int4` and `block_int8` store linear layers in blocks of 4 or 8 bits; `fp16` and `bf16` are for
+            devices that support them.
         calibration: How the ranges of activations are estimated, for static int8.
         per_channel: One weight scale per output channel; False for one per tensor.
         symmetric: Zero point of activations is 0, for static int8; None selects what each runtime prefers.

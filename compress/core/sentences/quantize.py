@@ -112,8 +112,8 @@ def _scheme_chosen(fact: Fact) -> str:
 SENTENCES: Sentences = {
     "quantize.acceptance": _acceptance,
     "quantize.blocks": (
-        "linear layers have {bits}-bit weights in blocks of {block} inputs; their products have accuracy level {accuracy_level} of "
-        "ONNX Runtime (0: float32, 4: activations rounded to int8)"
+        "linear layers have {bits}-bit weights in blocks of {block} inputs; their products have accuracy level "
+        "{accuracy_level} of ONNX Runtime (0: float32, 4: activations rounded to int8)"
     ),
     "quantize.rounded_on": "rounding {subject} has the inputs of layers from {samples} training samples, seed {seed}",
     "quantize.inputs_scaled": (

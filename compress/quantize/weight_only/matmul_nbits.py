@@ -122,9 +122,12 @@ def _replace(model: ir.Model, node: ir.Node, stored: StoredWeight, accuracy_leve
     y = node.outputs[0]
     name = str(y.name)
     weight = stored.weight
-    settings = {"K": weight.inputs, "N": len(weight.q), "bits": weight.bits, "block_size": stored.block}
+    settings = {
+        "K": weight.inputs, "N": len(weight.q), "bits": weight.bits, "block_size": stored.block,
+        "accuracy_level": accuracy_level,
+    }  # fmt: skip
     product = ir.node(
-        "MatMulNBits", [node.inputs[0], *stored.constants], {**settings, "accuracy_level": accuracy_level}, domain=DOMAIN, name=str(node.name),
+        "MatMulNBits", [node.inputs[0], *stored.constants], settings, domain=DOMAIN, name=str(node.name),
         outputs=[ir.Value(name=f"{name}_product")],
     )  # fmt: skip
     nodes = [product]
