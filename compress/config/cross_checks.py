@@ -251,6 +251,8 @@ def check_packages(chain: Sequence[StageEntry]) -> Iterator[Finding]:
     """Missing optional packages that a setting needs."""
     for entry in chain:
         for path, block in _blocks(entry.path, entry.stage):
+            if getattr(block, "lora", None) is not None and importlib.util.find_spec("peft") is None:
+                yield (*path, "lora"), str(MissingPackageError("peft", "lora", "lora"))
             for field, values in PACKAGES.items():
                 value = str(getattr(block, field, None))
                 package, extra = next((needed for ending, needed in values.items() if value.endswith(ending)), ("", ""))

@@ -22,6 +22,8 @@ from compress.core.errors import TrainingError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.progress import Bar, NullReporter, Reporter
+from compress.data.augment import seed_of
+from compress.train.adapters import Adapters, add_adapters
 from compress.train.checkpoints import Checkpoints, clone_state, fingerprint_with_hook, hook_state, restore_hook, tensors_of
 from compress.train.distributed import accelerated, broadcast_weights, run_on_main
 from compress.train.history import History, TrainingProgress
@@ -69,8 +71,9 @@ def fit(
         Curves and the best epoch.
 
     Raises:
-        TrainingError: The loss is not finite, there are no parameters to train or no batches, or the teacher of a term is
-            missing or has other classes.
+        TrainingError: The loss is not finite, there are no parameters to train or no batches, the teacher of a term is
+            missing or has other classes, or no layer can have an adapter.
+        MissingPackageError: Adapters are wanted and peft is not installed.
         ModelError: A layer that a term names does not exist or cannot be matched.
     """
     plan.validate()
@@ -89,19 +92,37 @@ def fit(
     with accelerated(device, training.precision) as accelerator, preserve_rng(accelerator.device):
         to_device(module, accelerator.device)
         try:
+            matcher = build_feature_matcher(module, plan, accelerator.device)  # finds layers by the network's own parts
+            adapters = _adapters(module, plan, after_step)
             average = None if training.ema is None else moving_average(module, training.ema)
-            matcher = build_feature_matcher(module, plan, accelerator.device)
             train_step = TrainStep(accelerator, module, average, plan=plan, matcher=matcher, after_step=after_step)
-            return _Loop(train_step, files).run(reporter or NullReporter())
+            return _Loop(train_step, files, adapters).run(reporter or NullReporter())
         finally:
             to_cpu(module)
+
+
+def _adapters(module: nn.Module, plan: TrainingPlan, after_step: Callable[[], None] | None) -> Adapters | None:
+    """Adapters of the settings; errors as for `fit`."""
+    if plan.training.lora is None:
+        return None
+    if after_step is not None:
+        msg = gettext(
+            "lora: this stage changes single weights after each step, such as pruned ones to 0, and adapters would change them "
+            "again when they are merged; leave lora out, or prune whole channels or heads"
+        )
+        raise TrainingError(msg)
+    if plan.curriculum.balance == "gradient_norm":
+        msg = gettext("balance: gradient_norm compares gradients of weights, which lora does not train; use uncertainty")
+        raise TrainingError(msg)
+    return add_adapters(module, plan.training.lora, seed_of("adapters", plan.seed))
 
 
 class _Loop:
     """A training in progress. `module` is trained; `evaluated` is the module itself or its moving average."""
 
-    def __init__(self, train_step: TrainStep, files: Checkpoints) -> None:
+    def __init__(self, train_step: TrainStep, files: Checkpoints, adapters: Adapters | None = None) -> None:
         plan = train_step.plan
+        self.adapters = adapters
         self.train_step = train_step
         self.data = plan.data
         self.seed = plan.seed
@@ -134,6 +155,9 @@ class _Loop:
                 if main and not self._finished():
                     self.files.save(self._state())
         self._load_selected_weights()
+        if self.adapters is not None:
+            self.progress.notes.append(self.adapters.fact)
+            self.adapters.merge()
         history = self.progress.history(self.train_step.task.metric, self.train_step.matcher.rows())
         if main:
             self.files.finish(self.module, history)

@@ -31,6 +31,32 @@ def _weighted(losses: tuple[LossTerm, ...]) -> tuple[LossTerm, ...]:
 Losses = Annotated[tuple[Annotated[LossTerm, RegistryField("loss", LossTerm)], ...], AfterValidator(_weighted)]
 
 
+class Lora(FrozenModel):
+    """Low-rank adapters: W = W_0 + (α / r) B A with a frozen W_0 (Hu et al. 2021, LoRA, arXiv:2106.09685).
+
+    They are added to the weights at the end of the stage, so that later stages and the exported file have no part of them.
+
+    Attributes:
+        rank: r, rows of A.
+        alpha: α; None for 2 r.
+        targets: Globs of names of layers, or of the last part of a name, such as `[q_proj, v_proj]`. Layers that share a weight
+            with another and frozen ones get no adapter.
+        dropout: Probability of dropout before A.
+        whole: Globs of names of modules that are trained whole, such as a new head.
+    """
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float | None = Field(default=None, gt=0.0)
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    whole: tuple[str, ...] = ()
+
+    @property
+    def factor(self) -> float:
+        """α."""
+        return self.alpha if self.alpha is not None else 2.0 * self.rank
+
+
 class Training(FrozenModel):
     """Settings of a training. Stages that train have these fields besides their own.
 
@@ -52,6 +78,8 @@ class Training(FrozenModel):
         patience: Stop after this many epochs without a better validation metric; None never stops early.
         keep: Result: the `best` weights by validation, or the `last`.
         tracker: `tensorboard` (needs the extra) or None.
+        lora: Train low-rank adapters in place of the weights, such as `{rank: 8, targets: [q_proj, v_proj]}` (needs the extra
+            `lora`); None trains all weights.
     """
 
     epochs: int = Field(default=5, ge=1)
@@ -69,6 +97,7 @@ class Training(FrozenModel):
     patience: int | None = Field(default=None, ge=1)
     keep: Literal["best", "last"] = "best"
     tracker: Literal["tensorboard"] | None = None
+    lora: Lora | None = None
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:

@@ -101,13 +101,14 @@ def test_weights_that_are_not_there_are_an_issue(tmp_path):
 def test_packages_that_are_not_installed_are_issues(tmp_path, monkeypatch):
     text = SMALL.replace("torchvision:resnet18", "timm:resnet10t").replace(
         "  - train: {epochs: 2}",
-        "  - distill: {epochs: 1, tracker: tensorboard, losses: [soft_labels], teacher: {soft_label_file: {file: a.parquet}}}",
+        "  - distill: {epochs: 1, tracker: tensorboard, lora: {}, losses: [soft_labels],"
+        " teacher: {soft_label_file: {file: a.parquet}}}",
     )
     find = importlib.util.find_spec
-    absent = {"timm", "tensorboard", "pyarrow"}
+    absent = {"timm", "tensorboard", "pyarrow", "peft"}
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None if name in absent else find(name, package))
     found = dict(issues(text, tmp_path))
-    assert {path.rpartition(".")[2] for path in found} == {"source", "tracker", "file"}
+    assert {path.rpartition(".")[2] for path in found} == {"source", "tracker", "file", "lora"}
     assert all("pip install 'compress[" in message for message in found.values())
 
 

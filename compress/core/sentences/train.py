@@ -50,6 +50,10 @@ SENTENCES: Sentences = {
     "train.auxiliary_outputs": (
         "in training mode the network returns {count} auxiliary outputs besides its logits; they have no loss"
     ),
+    "train.lora": (
+        "LoRA of rank {rank} in {layers} layers: {trained:,} parameters were trained beside {total:,} frozen ones, and added "
+        "to the weights afterwards"
+    ),
     "train.experts_balanced": (
         "{balance:g} × the load-balancing loss of the Switch Transformer was added, over {layers} layers with experts"
     ),

@@ -81,7 +81,12 @@ class FakeQuantize(nn.Module):
         axis: Axis of the input with one scale per index; None for one scale.
         batched: Whether the first axis of the input is the batch.
         learned: Whether the scale is trained.
+
+    Attributes:
+        trains_beside_adapters: The scale is trained also where adapters are trained in place of the weights.
     """
+
+    trains_beside_adapters = True
 
     def __init__(
         self, s: Tensor, low: int, high: int, *, axis: int | None = None, batched: bool = False, learned: bool = True

@@ -304,3 +304,25 @@ def test_smoke_trains_one_epoch_and_only_a_stage_that_recovers_trains() -> None:
     assert Quantize(recover={"epochs": 9}).smoke().recover.epochs == 1
     assert Quantize(recover={}).trains
     assert not Quantize().trains
+
+
+def test_adapters_are_merged_before_the_file_is_written(
+    network, data: Data, exported: Path, tmp_path: Path, monkeypatch
+) -> None:
+    kept: list[OnnxModule] = []
+    real = recovery.to_fake_quantized
+
+    def keeping(*given, **options):
+        kept.append(real(*given, **options))
+        return kept[-1]
+
+    monkeypatch.setattr(recovery, "to_fake_quantized", keeping)
+    context = context_of(data, exported, tmp_path / "stage")
+    lora = {"rank": 2, "targets": ["*head*"]}
+    outcome = Quantize(**W4A8, recover={**RECOVER, "keep": "last", "lora": lora}).run(Candidate(SPEC, network), context)
+    assert "train.lora" in {note.code for note in outcome.notes}
+    assert outcome.results["agreement_with_trained"].value >= 0.98
+    (head,) = [part for name, part in kept[0].layers.items() if "head" in name]
+    change = head.weight.detach() - (network.head.weight if head.transposed else network.head.weight.T).detach()
+    assert 1 <= torch.linalg.matrix_rank(change, atol=1e-5) <= 2
+    assert any(float(one.theta.detach().abs()) > 1e-3 for one in kept[0].quantizers.values())
