@@ -107,7 +107,7 @@ def _targets(module: nn.Module, settings: Lora) -> tuple[list[str], list[str]]:
     for glob in settings.targets:
         matched = {name for name in possible if fnmatchcase(name, glob) or fnmatchcase(name.rpartition(".")[2], glob)}
         if not matched:
-            known = {name.rpartition(".")[2] for name in possible} | ({} if len(possible) > 20 else set(possible))
+            known = {name.rpartition(".")[2] for name in possible} | (set() if len(possible) > 20 else set(possible))
             msg = gettext(
                 "lora.targets: {glob!r} names no layer that can have an adapter, which are linear layers, convolutions and "
                 "embeddings with weights of their own; {hint}",
