@@ -3,17 +3,21 @@
     p̃_t = truncate(Σ_m α_m softmax(z_m / T)),   y_t ~ p̃_t   until the token that ends a text
 
 Prompts are padded on the left, so that all end at the same place; a network that keeps keys and values of earlier tokens reads
-each token once. With the temperature 0 the likeliest token is taken.
+each token once. The encoder of an encoder-decoder reads a prompt once, with padding on the right. With the temperature 0 the
+likeliest token is taken.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from compress.data.text.settings import DECODER_IDS
 
 
 @runtime_checkable
@@ -28,6 +32,17 @@ class CachedDecoder(Protocol):
             attention_mask: 1 for each token so far that is no padding, int64 (N, earlier and new tokens).
             cache: Keys and values of the last call; None in the first one.
         """
+
+
+@runtime_checkable
+class CachedEncoderDecoder(Protocol):
+    """A network whose encoder reads prompts once, and whose decoder writes from keys and values of the earlier tokens."""
+
+    def read_prompt(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Any, Tensor]:
+        """What the decoder needs of prompts with padding on the right, and the start of each response, int64 (N, 1)."""
+
+    def write(self, token: Tensor, prompt: Any) -> tuple[Tensor, Any]:
+        """Logits after a token of each response, (N, V), and what the next one needs."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,8 @@ def continue_prompts(
         prompts: Tokens of each prompt on the device, int64, at least one.
         sampling: How tokens are chosen.
         end: Token that ends a text.
-        most: Longest sequence that the networks read, in tokens; the last token is not read.
+        most: Longest sequence that the networks read, in tokens; the last token is not read. An encoder-decoder may have as
+            many tokens in its response.
         generator: Random numbers on the device; None at temperature 0.
     """
     device = prompts[0].device
@@ -115,7 +131,8 @@ def continue_prompts(
     for row, prompt in enumerate(prompts):
         ids[row, len(ids[row]) - len(prompt) :] = prompt
         mask[row, len(ids[row]) - len(prompt) :] = 1
-    rooms = (most + 1 - lengths).clamp(min=1, max=sampling.max_new_tokens)
+    read_apart = all(isinstance(reader, _EncoderDecoder) for reader in readers)
+    rooms = (torch.full_like(lengths, most) if read_apart else most + 1 - lengths).clamp(min=1, max=sampling.max_new_tokens)
     counts = torch.zeros_like(lengths)
     open_rows = torch.ones_like(lengths, dtype=torch.bool)
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -179,7 +196,42 @@ class _Whole:
         return logits[torch.arange(len(logits), device=new.device), counts - 1]
 
 
-def _reader(network: nn.Module) -> _Cached | _Whole:
+class _EncoderDecoder:
+    """Reads prompts by the encoder once, then the tokens of responses by the decoder.
+
+    A decoder without a cache reads all tokens of its response again.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network, self.prompt = network, None
+        self.ids, self.mask, self.written = torch.empty(0), torch.empty(0), torch.empty(0)
+
+    def read(self, new: Tensor, mask: Tensor) -> Tensor:
+        """Logits after the last token, (N, V)."""
+        is_first = not self.ids.numel()
+        if is_first:
+            self.ids, self.mask = _padded_right(new, mask)
+        if not isinstance(self.network, CachedEncoderDecoder):
+            self.written = new.new_zeros(len(new), 1) if is_first else torch.cat([self.written, new], dim=1)
+            whole: Tensor = self.network(self.ids, self.mask, self.written)
+            return whole[:, -1]
+        if is_first:
+            self.prompt, new = self.network.read_prompt(self.ids, self.mask)
+        logits, self.prompt = self.network.write(new, self.prompt)
+        return logits
+
+
+def _padded_right(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Prompts with padding on the left → with padding on the right, and their mask."""
+    counts = mask.sum(1)
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    places = (steps + (ids.shape[1] - counts)[:, None]).clamp(max=ids.shape[1] - 1)
+    return ids.gather(1, places), (steps < counts[:, None]).long()
+
+
+def _reader(network: nn.Module) -> _Cached | _Whole | _EncoderDecoder:
+    if isinstance(network, CachedEncoderDecoder) or DECODER_IDS in inspect.signature(network.forward).parameters:
+        return _EncoderDecoder(network)
     return _Cached(network) if isinstance(network, CachedDecoder) else _Whole(network)
 
 

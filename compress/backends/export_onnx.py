@@ -188,6 +188,7 @@ def _finish(model: ir.Model, spec: NetworkSpec) -> onnx.ModelProto:
     return proto
 
 
+@torch.no_grad()  # with gradients, attention with learned biases of positions takes another kernel, which cannot be exported
 def _with_dynamo(network: nn.Module, spec: NetworkSpec, opset: int, *, dynamic: bool = True) -> ir.Model:
     signature, free = spec.signature, spec.signature.dynamic_axes()
     program = torch.onnx.export(

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from compress.data.batch import Batch, Tensors
+from compress.data.batch import TARGET, Batch, Tensors
+from compress.data.text.settings import DECODER_IDS
 from compress.data.text.split import MASK
 
 
@@ -60,8 +61,16 @@ def _joined(parts: Sequence[Tensor], whole: Batch) -> Tensor:
     for part in parts:
         result[start : start + len(part), : part.shape[1]] = part
         start += len(part)
-    mask = whole.inputs.get(MASK)
+    mask = _mask_of(whole)
     if mask is None or mask.shape[1] < widest:
         return result
     kept = (mask[: len(result), :widest] > 0).reshape(len(result), widest, *(1 for _ in result.shape[2:]))
     return torch.where(kept, result, torch.zeros_like(result))
+
+
+def _mask_of(whole: Batch) -> Tensor | None:
+    """Which places of the outputs are no padding, (N, L): of tokens, or of a decoder that writes responses, its targets."""
+    if DECODER_IDS in whole.inputs:
+        target = whole.targets.get(TARGET)
+        return None if target is None else (target >= 0).long()
+    return whole.inputs.get(MASK)

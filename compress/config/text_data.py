@@ -23,6 +23,7 @@ TARGETS: dict[str, dict[str, Targets]] = {
     "question_answering": {"": "answers"},
     "masked_language_model": {"": "masked"},
     "causal_language_model": {"": "next"},
+    "sequence_to_sequence": {"": "responses"},
     "embedding": {"scored": "scores", "matching": "matching"},
 }
 """Targets of the tasks of texts, by their option `kind` or `pairs`."""

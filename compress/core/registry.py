@@ -62,6 +62,8 @@ ENTRIES: tuple[Entry, ...] = (
           "Devlin et al. 2019, BERT, arXiv:1810.04805"),
     Entry("task", "causal_language_model", "compress.tasks.text.causal_language_model:CausalLanguageModel",
           "Bengio et al. 2003, JMLR 3; Radford et al. 2019, GPT-2"),
+    Entry("task", "sequence_to_sequence", "compress.tasks.text.sequence_to_sequence:SequenceToSequence",
+          "Sutskever et al. 2014, arXiv:1409.3215; Raffel et al. 2020, T5, arXiv:1910.10683"),
     Entry("task", "embedding", "compress.tasks.text.embedding:TextEmbedding", "Reimers & Gurevych 2019, arXiv:1908.10084"),
 
     Entry("data", "digits", "compress.data.sources.digits:load",
@@ -118,6 +120,8 @@ ENTRIES: tuple[Entry, ...] = (
           {"package": "transformers"}),
     Entry("model", "decoder", "compress.models.sources.decoder:build", "Touvron et al. 2023, Llama, arXiv:2302.13971",
           {"package": "transformers"}),
+    Entry("model", "encoder_decoder", "compress.models.sources.encoder_decoder:build",
+          "Raffel et al. 2020, T5, arXiv:1910.10683", {"package": "transformers"}),
     Entry("model", "file", "compress.models.sources.weights_file:build", "safetensors, or torch files with weights_only"),
     Entry("model", "onnx", "compress.models.sources.onnx_conversion:build", "an ONNX file as the start of a chain"),
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),

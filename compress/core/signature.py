@@ -23,6 +23,8 @@ BATCH = "batch"
 """Name of the free axis of samples."""
 SEQUENCE = "sequence"
 """Name of the free axis of tokens."""
+RESPONSE = "response"
+"""Name of the free axis of tokens that the decoder of an encoder-decoder reads."""
 
 DType = Literal[
     "float32",

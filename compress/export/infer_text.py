@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from compress.core.network_spec import NetworkSpec, TextPreprocessing
+from compress.data.text.settings import DECODER_IDS
 
 TEXT_INPUT = "INPUT is a text{pair}, in quotes; texts of more than {most} tokens are cut."
 TEXT = '''INPUTS = {inputs}
@@ -38,7 +39,8 @@ def text_preprocessing(spec: NetworkSpec, text: TextPreprocessing) -> tuple[str,
     """
     second = " and the text beside it" if text.pairs else ""
     about = TEXT_INPUT.format(pair=second, most=text.max_length)
-    body = TEXT.format(inputs=json.dumps([tensor.name for tensor in spec.signature.inputs]))
+    names = [tensor.name for tensor in spec.signature.inputs if tensor.name != DECODER_IDS]
+    body = TEXT.format(inputs=json.dumps(names))
     if text.end_token is not None:
         before, after = text.prompt or ("", "")
         body += WRITES.format(end=json.dumps(text.end_token), before=json.dumps(before), after=json.dumps(after))

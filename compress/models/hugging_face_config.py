@@ -113,6 +113,26 @@ def check_causal(config: PretrainedConfig, name: str) -> None:
         raise ModelError(msg)
 
 
+def check_encoder_decoder(config: PretrainedConfig, name: str) -> None:
+    """Check that a network has an encoder that reads and a decoder that writes; it gets a start of texts where it names none.
+
+    Raises:
+        ModelError: It has not.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES as WRITERS
+
+    if config.model_type not in WRITERS or not getattr(config, "is_encoder_decoder", False):
+        msg = gettext(
+            "hf:{name} is a {model_type}, which is no encoder-decoder: sequence_to_sequence needs a network whose encoder "
+            "reads a prompt and whose decoder writes, such as T5, BART or Marian, or encoder_decoder:tiny",
+            name=name,
+            model_type=config.model_type,
+        )
+        raise ModelError(msg)
+    if getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = getattr(config, "pad_token_id", None) or 0
+
+
 def check_tokens(
     config: PretrainedConfig, name: str, spec: NetworkSpec, *, has_weights: bool, needs_padding: bool = True
 ) -> None:

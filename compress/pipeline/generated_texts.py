@@ -21,7 +21,7 @@ from compress.core.record import Metrics, Quantity
 from compress.core.stage import Candidate, Context
 from compress.data.batch import TARGET, UNLABELLED
 from compress.data.text.ragged import Ragged
-from compress.data.text.settings import FILE
+from compress.data.text.settings import DECODER_IDS, FILE
 from compress.data.text.split import IDS, TextSplit
 from compress.distill.generation.prepare import end_token
 from compress.distill.generation.written_batches import check_has_prompts, prompts_of, responses_of
@@ -182,6 +182,10 @@ def _split_of(context: Context, written: GeneratedTexts) -> TextSplit:
     batches = context.data.validation.ordered(BATCH)
     prompts = [prompt.tolist() for batch in batches for prompt in prompts_of(batch)]
     pairs = list(zip(prompts, written.tokens, strict=False))
+    if any(spec.name == DECODER_IDS for spec in context.data.spec.signature.inputs):
+        read = Ragged.of([[text.pad_id, *tokens[:-1]] for _, tokens in pairs], text.pad_id)
+        inputs = {IDS: Ragged.of([prompt for prompt, _ in pairs], text.pad_id), DECODER_IDS: read}
+        return TextSplit(inputs, {TARGET: Ragged.of([tokens for _, tokens in pairs], UNLABELLED)})
     ids = [[*prompt, *tokens[:-1]] for prompt, tokens in pairs]
     targets = [[*[UNLABELLED] * (len(prompt) - 1), *tokens] for prompt, tokens in pairs]
     return TextSplit({IDS: Ragged.of(ids, text.pad_id)}, {TARGET: Ragged.of(targets, UNLABELLED)})

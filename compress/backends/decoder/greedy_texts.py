@@ -24,6 +24,7 @@ from compress.backends.eval_mode import eval_mode
 from compress.backends.iterate_split import has_batch_ranges
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import FileRunner
+from compress.data.text.settings import DECODER_IDS
 
 BATCH = 32
 """Prompts that are answered together."""
@@ -59,7 +60,8 @@ def greedy_texts(
         return _with_cache(network, prompts, end=end, most=most, max_new_tokens=max_new_tokens)
     size = 1 if has_batch_ranges(network) else BATCH
     with open_runner(runtime, network, threads=0) as runner:
-        return _in_batches(_FileNetwork(runner), prompts, sampling, end=end, most=most, size=size)
+        file = _FileEncoderDecoder(runner) if DECODER_IDS in runner.shapes() else _FileNetwork(runner)
+        return _in_batches(file, prompts, sampling, end=end, most=most, size=size)
 
 
 def _in_batches(
@@ -114,3 +116,16 @@ class _FileNetwork(nn.Module):
         given = {IDS: ids.numpy(), MASK: mask.numpy()}
         feeds = {name: given.get(name, np.zeros_like(given[IDS])) for name in self.names}
         return torch.from_numpy(self.runner.run(feeds)[0]).float()
+
+
+class _FileEncoderDecoder(nn.Module):
+    """A file that reads prompts and responses, as a network."""
+
+    def __init__(self, runner: FileRunner) -> None:
+        super().__init__()
+        self.runner = runner
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, decoder_input_ids: Tensor) -> Tensor:
+        """Logits of all tokens of the responses, (N, T, V)."""
+        given = {IDS: input_ids, MASK: attention_mask, DECODER_IDS: decoder_input_ids}
+        return torch.from_numpy(self.runner.run({name: values.numpy() for name, values in given.items()})[0]).float()

@@ -22,6 +22,8 @@ SENTENCES: Sentences = {
     "data.responses_cut": of_splits(
         "{count} of {texts} {subject} responses are too long for {most} tokens with their prompt, and lose their end"
     ),
+    "data.sources_cut": of_splits("{count} of {texts} {subject} prompts are longer than {most} tokens, and lose their end"),
+    "data.answers_cut": of_splits("{count} of {texts} {subject} responses are longer than {most} tokens, and lose their end"),
     "data.texts_augmented": lambda fact: (
         gettext(
             "{copies} changed copies of {texts} training texts were made by {methods}; {left_out} more were equal to others, "

@@ -16,7 +16,7 @@ from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec, TextPreprocessing
-from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, TensorSpec
+from compress.core.signature import BATCH, RESPONSE, SEQUENCE, AxisSizes, Signature, TensorSpec
 from compress.data.batch import SPLITS, TARGET, Split
 from compress.data.settings import DataSettings, DataSource
 from compress.data.split_checks import find_copies, find_missing_classes
@@ -25,7 +25,7 @@ from compress.data.text.origin import TextOrigin
 from compress.data.text.packing import end_token
 from compress.data.text.ragged import Ragged
 from compress.data.text.responses import around_prompt
-from compress.data.text.settings import FILE, WHOLE, Columns, PrunedTokenizer, TrainedTokenizer
+from compress.data.text.settings import DECODER_IDS, FILE, WHOLE, WRITTEN, Columns, PrunedTokenizer, TrainedTokenizer
 from compress.data.text.split import IDS, MASK, TYPES, TextSplit
 from compress.data.text.table import TextTable
 from compress.data.text.targets import encode_targets
@@ -70,7 +70,7 @@ def encode_tables(
     _check_has_targets(tables[0], settings)
     _check_counts(tables, settings.source)
     tokenizer = tokenizer or make_tokenizer(settings, tables[0], origin.base)
-    if settings.columns.has_responses:
+    if settings.columns.has_responses and settings.columns.targets == "next":
         tokenizer = _with_template(tokenizer, settings, origin.base)
     if (made := task_splits(tables, tokenizer, settings)) is not None:
         return EncodedTables(tokenizer, made.encoded, (), made.classes, made)
@@ -119,7 +119,7 @@ def make_tokenizer(settings: DataSettings, train: TextTable, base: Path) -> Text
         DataError: There is none.
     """
     choice, most = settings.tokenizer, settings.lengths.most
-    writes = settings.columns.targets == "next"
+    writes = settings.columns.targets in WRITTEN
     if choice is None:
         choice = TrainedTokenizer(train="bpe", lowercase=False) if writes else TrainedTokenizer(train="wordpiece")
     if isinstance(choice, TrainedTokenizer):
@@ -177,7 +177,7 @@ def assemble(tables: Sequence[TextTable], encoded: EncodedTables, settings: Data
     has_second = tables[0].pairs is not None if made is None else made.has_second
     spec = text_spec(tokenizer, settings, classes, pairs=pairs, has_second=has_second)
     files = {FILE: tokenizer.file}
-    if settings.columns.targets == "next":
+    if settings.columns.targets in WRITTEN:
         files = {**tokenizer.beside, **files}
         if tokenizer.chat is not None:
             files[TEMPLATE_FILE] = tokenizer.chat.text.encode()
@@ -204,7 +204,11 @@ def text_spec(
     if pairs:
         inputs.append(TensorSpec(name=TYPES, dtype="int64", shape=shape, values=(0, 1)))
     sizes = {SEQUENCE: AxisSizes(1, min(settings.lengths.typical, most), most)}
-    writes = settings.columns.targets == "next"
+    has_decoder = settings.columns.targets == "responses"
+    if has_decoder:
+        inputs.append(TensorSpec(name=DECODER_IDS, dtype="int64", shape=(BATCH, RESPONSE), values=inputs[0].values))
+        sizes[RESPONSE] = sizes[SEQUENCE]
+    writes = settings.columns.targets in WRITTEN
     text = TextPreprocessing(
         tokenizer=tokenizer.sha256,
         max_length=most,
@@ -212,7 +216,7 @@ def text_spec(
         pairs=has_second,
         kept=tokenizer.kept,
         end_token=str(tokenizer.tokenizer.id_to_token(end_token(tokenizer))) if writes else None,
-        prompt=around_prompt(tokenizer, tokenizer.chat) if settings.columns.has_responses else None,
+        prompt=around_prompt(tokenizer, tokenizer.chat) if settings.columns.has_responses and not has_decoder else None,
     )
     return NetworkSpec(signature=Signature(inputs=tuple(inputs), sizes=sizes), classes=tuple(classes), preprocessing=text)
 

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 
 ENDS = ("<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "</s>", "<eos>", "[SEP]")
 """Names of the token that ends a text, where the tokenizer's files name none, in the order of preference."""
-Targets = Literal["classes", "labels", "values", "tags", "answers", "masked", "next", "scores", "matching"]
+Targets = Literal["classes", "labels", "values", "tags", "answers", "masked", "next", "responses", "scores", "matching"]
 """Kinds of targets: one class, any number of classes, or real numbers for each sample; a tag for each word; answers in the
-second text; masked tokens, or next tokens, of the texts themselves; scores of pairs of texts, or pairs that belong together."""
+second text; masked tokens, or next tokens, of the texts themselves; responses to prompts; scores of pairs of texts, or pairs
+that belong together."""
 WHOLE: tuple[Targets | None, ...] = (None, "classes", "labels", "values")
 """Targets of single samples; None is classes."""
 PAIRS: tuple[Targets, ...] = ("scores", "matching")
 WHOLE_TEXTS: tuple[Targets | None, ...] = (*WHOLE, *PAIRS)
 """Targets of whole texts and pairs of texts, which do not depend on how a text is divided into tokens."""
+WRITTEN: tuple[Targets, ...] = ("next", "responses")
+"""Targets of networks that write texts."""
+DECODER_IDS = "decoder_input_ids"
+"""Name of the input with the tokens of a response, the first of which is the start."""
 FILE = "tokenizer.json"
 """File of a tokenizer."""
 MODEL = "model"
@@ -39,12 +44,13 @@ class Columns(FrozenModel):
             without the column `target` has no targets.
         targets: What the targets are: `classes`, one for each sample; `labels`, any number of classes, separated by
             `separator`; `values`, real numbers; `tags` of words, or labelled spans; `answers` to the question `text` in
-            `text_pair`; `masked` or `next`, tokens of the texts themselves; `scores` of pairs, or `matching` pairs. None is
-            what the task needs, by default classes.
+            `text_pair`; `masked` or `next`, tokens of the texts themselves; `responses`, the tokens of `response` after those
+            of `prompt`; `scores` of pairs, or `matching` pairs. None is what the task needs, by default classes.
         group: Name of the column with the group of each text, such as its dialect or source; the report shows the metric of
             each group of the test split. None for no groups.
         separator: Separator of the classes of a sample in one column, for `labels`.
-        prompt: Of `next`: name of the column of prompts, with `response`; loss and metrics are of the responses alone.
+        prompt: Of `next` and `responses`: name of the column of prompts, with `response`; loss and metrics are of the responses
+            alone.
         response: Name of the column of responses.
         messages: Of `next`: name of a column of conversations in place of both, each a list of `{role: …, content: …}`; loss
             and metrics are of the messages of the role `assistant` alone.
@@ -139,7 +145,7 @@ class Lengths(FrozenModel):
         most: Longest sequence; longer ones are cut. Of `next`: length of the blocks that texts are packed into.
         stride: Of `answers`: tokens that two windows of a longer text share; None cuts the text in place of windows.
         prompt: Of prompts: longest one in tokens. None leaves a prompt what its response does not need, and at least half of
-            `most`.
+            `most`. Of `responses` there is no such limit: prompt and response may have `most` each.
         overlong: Of prompts and responses that do not fit: `cut` the beginning of the prompt, and the end of the response, or
             `refuse` them.
     """

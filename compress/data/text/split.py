@@ -16,6 +16,7 @@ from compress.data.batch import TARGET, Batch, Tensors
 from compress.data.stratified import Indices
 from compress.data.text.buckets import bucketed_batches
 from compress.data.text.ragged import Ragged
+from compress.data.text.settings import DECODER_IDS
 
 if TYPE_CHECKING:
     from compress.data.text.origin import TextOrigin
@@ -29,7 +30,7 @@ class TextSplit:
     """Texts of a split. See `compress.data.batch.Split` for the interface.
 
     Args:
-        inputs: `input_ids`, and for pairs `token_type_ids`.
+        inputs: `input_ids`, for pairs `token_type_ids`, and for networks that read responses apart `decoder_input_ids`.
         targets: By name, (N, …), or rows of different lengths, such as a class for each token.
         texts: Text of each sample for messages; empty for none.
         views: Forms of the inputs, one for each view of an epoch; none for the inputs themselves.
@@ -131,12 +132,12 @@ def padded_inputs(inputs: Mapping[str, Ragged], samples: Tensor) -> dict[str, Te
     """Inputs of these samples, padded to the longest, each int64 (R, L).
 
     Args:
-        inputs: `input_ids`, and for pairs `token_type_ids`.
+        inputs: `input_ids`, and where there are `token_type_ids` and `decoder_input_ids`.
         samples: Indices, int64 (R,).
     """
     ids = inputs[IDS].padded(samples)
     mask = (torch.arange(ids.shape[1]) < inputs[IDS].lengths[samples][:, None]).long()
-    return {IDS: ids, MASK: mask, **({TYPES: inputs[TYPES].padded(samples)} if TYPES in inputs else {})}
+    return {IDS: ids, MASK: mask, **{name: inputs[name].padded(samples) for name in (TYPES, DECODER_IDS) if name in inputs}}
 
 
 def _targets(targets: Mapping[str, Tensor | Ragged], samples: Tensor) -> Tensors:

@@ -11,12 +11,13 @@ from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.data.batch import SPLITS, TARGET
-from compress.data.settings import DataSettings
+from compress.data.settings import NO_TEMPLATE, DataSettings
 from compress.data.text.answer_targets import answer_windows
 from compress.data.text.masked_split import MaskedSplit
 from compress.data.text.masking import MaskRule
 from compress.data.text.packing import packed_split
 from compress.data.text.pair_split import PairSplit
+from compress.data.text.prompt_response import prompt_response_split
 from compress.data.text.ragged import Ragged
 from compress.data.text.responses import response_split
 from compress.data.text.split import IDS, TYPES, TextSplit
@@ -164,6 +165,27 @@ def _next(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataS
     return TaskSplits(splits, encoded)
 
 
+def _responses(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataSettings) -> TaskSplits:
+    columns = settings.columns
+    if columns.prompt is None or settings.chat_template not in (None, NO_TEMPLATE):
+        msg = gettext(
+            "sequence_to_sequence reads prompts and writes responses, without a chat template; name both columns: `columns: "
+            "{prompt: question, response: answer}`"
+        )
+        raise DataError(msg)
+    if settings.lengths.prompt is not None:
+        msg = gettext(
+            "sequence_to_sequence reads prompts apart from responses, and `lengths.most` limits each; leave `lengths.prompt` "
+            "out"
+        )
+        raise DataError(msg)
+    found = [
+        prompt_response_split(table, tokenizer, settings.lengths, name) for name, table in zip(SPLITS, tables, strict=True)
+    ]
+    facts = tuple(fact for each in found for fact in each.facts)
+    return TaskSplits([each.split for each in found], [each.encoded for each in found], facts=facts)
+
+
 def _pairs(tables: Sequence[TextTable], tokenizer: TextTokenizer, settings: DataSettings) -> TaskSplits:
     if any(table.pairs is None or settings.columns.text_pair is None for table in tables):
         msg = gettext("vectors of texts are judged on pairs; name both columns: `columns: {text: …, text_pair: …}`")
@@ -198,6 +220,7 @@ _MAKERS: dict[str, Maker] = {
     "answers": _answers,
     "masked": _masked,
     "next": _next,
+    "responses": _responses,
     "scores": _pairs,
     "matching": _pairs,
 }

@@ -11,6 +11,7 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.data.batch import TARGET, UNLABELLED, Batch, Split
 from compress.data.text.origin import TextOrigin
+from compress.data.text.settings import DECODER_IDS
 from compress.data.text.split import IDS, MASK
 
 
@@ -48,7 +49,9 @@ def last_run(target: Tensor) -> tuple[int, int]:
 
 
 def prompts_of(batch: Batch) -> list[Tensor]:
-    """Tokens before the last response of each sample."""
+    """Tokens before the last response of each sample; of an encoder-decoder those that the encoder reads."""
+    if DECODER_IDS in batch.inputs:
+        return [ids[mask > 0] for ids, mask in zip(batch.inputs[IDS], batch.inputs[MASK], strict=True)]
     rows = zip(batch.inputs[IDS], batch.targets[TARGET], strict=True)
     return [ids[: last_run(target)[0] + 1] for ids, target in rows]
 
@@ -74,6 +77,8 @@ def written_batch(
         values: By the name of the target, numbers for each token of each response.
         pad_id: Token that fills shorter sequences.
     """
+    if DECODER_IDS in batch.inputs:
+        return _read_apart(batch, responses, values, pad_id)
     sizes = [len(prompt) + len(response) - 1 for prompt, response in zip(prompts, responses, strict=True)]
     shape, device = (len(prompts), max(sizes)), prompts[0].device
     ids = torch.full(shape, pad_id, device=device)
@@ -88,4 +93,19 @@ def written_batch(
         for name, tensors in values.items():
             others[name][row, start : sizes[row]] = tensors[row]
     inputs = {name: {IDS: ids, MASK: mask}.get(name, torch.zeros_like(ids)) for name in batch.inputs}
+    return Batch(inputs, {TARGET: target, **others})
+
+
+def _read_apart(batch: Batch, responses: Sequence[Tensor], values: Mapping[str, Sequence[Tensor]], pad_id: int) -> Batch:
+    """The batch of an encoder-decoder with other responses; arguments as for `written_batch`."""
+    shape, device = (len(responses), max(map(len, responses))), responses[0].device
+    read = torch.full(shape, pad_id, device=device)
+    target = torch.full(shape, UNLABELLED, device=device)
+    others = {name: torch.zeros(shape, device=device) for name in values}
+    for row, response in enumerate(responses):
+        read[row, 1 : len(response)] = response[:-1]
+        target[row, : len(response)] = response
+        for name, tensors in values.items():
+            others[name][row, : len(response)] = tensors[row]
+    inputs = {name: read if name == DECODER_IDS else each.to(device) for name, each in batch.inputs.items()}
     return Batch(inputs, {TARGET: target, **others})

@@ -23,6 +23,7 @@ from compress.models import fit_to_data as head
 from compress.models.factory import UnfittedModel
 from compress.models.hugging_face_config import (
     check_causal,
+    check_encoder_decoder,
     check_tokens,
     image_size,
     is_image_classifier,
@@ -33,6 +34,7 @@ from compress.models.hugging_face_config import (
 )
 from compress.models.read_weights import first_few
 from compress.models.settings import CONFIG, FRESH, ModelSettings
+from compress.models.text.encoder_decoder import EncoderDecoder
 from compress.models.text.plain_modules import to_plain
 from compress.models.text.sentence_settings import SentenceSettings, sentence_settings
 from compress.models.text.task_kinds import TextKind, text_kind
@@ -133,6 +135,8 @@ def _text_network(
     has_weights = settings.weights != FRESH and CONFIG not in settings.args
     if kind == "next":
         check_causal(config, name)
+    if kind == "responses":
+        check_encoder_decoder(config, name)
     check_tokens(config, name, spec, has_weights=has_weights, needs_padding=kind != "next")
     labels = config.num_labels
     if kind == "tokens":
@@ -148,6 +152,8 @@ def _text_network(
         if getattr(network, "pooler", None) is not None:
             network.pooler = None  # type: ignore[assignment]  # its output is not used
         module: nn.Module = SentenceEncoder(network, takes_types=takes_types, settings=sentence, width=int(config.hidden_size))
+    elif kind == "responses":
+        module = EncoderDecoder(network, start=int(config.decoder_start_token_id))
     else:
         wrapper = {"tokens": TokenClassifier, "answers": AnswerFinder, "masked": MaskedTokens, "next": NextTokens}[kind]
         module = wrapper(network, takes_types=takes_types)
@@ -195,6 +201,7 @@ def _text_auto(kind: TextKind) -> Auto:
         AutoModelForCausalLM,
         AutoModelForMaskedLM,
         AutoModelForQuestionAnswering,
+        AutoModelForSeq2SeqLM,
         AutoModelForTokenClassification,
     )
 
@@ -203,6 +210,7 @@ def _text_auto(kind: TextKind) -> Auto:
         "answers": AutoModelForQuestionAnswering,
         "masked": AutoModelForMaskedLM,
         "next": AutoModelForCausalLM,
+        "responses": AutoModelForSeq2SeqLM,
         "vectors": AutoModel,
     }
     return autos[kind]

@@ -9,15 +9,17 @@ from compress.tasks.text.causal_language_model import CausalLanguageModel
 from compress.tasks.text.embedding import TextEmbedding
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
 from compress.tasks.text.question_answering import QuestionAnswering
+from compress.tasks.text.sequence_to_sequence import SequenceToSequence
 from compress.tasks.text.token_classification import TokenClassification
 
-TextKind = Literal["tokens", "answers", "masked", "next", "vectors"]
+TextKind = Literal["tokens", "answers", "masked", "next", "responses", "vectors"]
 
 _KINDS: tuple[tuple[type[Task], TextKind], ...] = (
     (TokenClassification, "tokens"),
     (QuestionAnswering, "answers"),
     (MaskedLanguageModel, "masked"),
     (CausalLanguageModel, "next"),
+    (SequenceToSequence, "responses"),
     (TextEmbedding, "vectors"),
 )
 

@@ -111,9 +111,9 @@ class NextTokens(PredictedTokens):
             position_ids=places,
             use_cache=True,
             logits_to_keep=1,
-            **{_cache_name(self.network): cache},
+            **{cache_name(self.network): cache},
         )
-        return outputs.logits[:, -1], outputs[_cache_name(self.network)]
+        return outputs.logits[:, -1], outputs[cache_name(self.network)]
 
 
 class SentenceEncoder(TextNetwork):
@@ -142,7 +142,7 @@ class SentenceEncoder(TextNetwork):
         return F.normalize(vectors, dim=1) if self.normalize else vectors
 
 
-def _cache_name(network: nn.Module) -> str:
+def cache_name(network: nn.Module) -> str:
     """What a network of transformers calls keys and values: `cache`, before release 5.20 `past_key_values`."""
     import inspect
 

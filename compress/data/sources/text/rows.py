@@ -79,7 +79,7 @@ def _check_columns(names: Sequence[str], columns: Columns, place: str) -> tuple[
     """The columns of targets; empty for a table without the default one."""
     targets = (columns.target,) if isinstance(columns.target, str) else columns.target
     is_missing = "target" not in columns.model_fields_set and targets == ("target",) and "target" not in names
-    if is_missing or columns.targets in ("masked", "next", "matching"):
+    if is_missing or columns.targets in ("masked", "next", "responses", "matching"):
         targets = ()
     texts = (columns.prompt, columns.response, columns.messages) if columns.has_responses else (columns.text, columns.text_pair)
     for name in filter(None, (*texts, columns.group, *targets)):

@@ -23,6 +23,8 @@ def misfit(methods: Sequence[TextAugmentation], targets: Targets) -> str | None:
         return gettext(
             "augment would damage the answers, which are places in the texts; remove it, or give further questions as data"
         )
+    if targets == "responses":
+        return gettext("augment keeps the responses of changed prompts, which may no longer fit; remove it")
     if targets == "next":
         return gettext("augment changes single texts, and a causal language model reads blocks of many; remove it")
     if targets in ("scores", "matching"):
