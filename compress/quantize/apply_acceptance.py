@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from compress.core.atomic_files import write_with
 from compress.core.fact import Fact
 from compress.core.signature import Signature
 from compress.core.stage import Context
-from compress.quantize.acceptance import check_acceptance, limits_only_quantized_meets
+from compress.quantize.acceptance import AcceptanceResult, check_acceptance, limits_only_quantized_meets
 from compress.quantize.acceptance_timing import FLOAT, QUANTIZED, AcceptanceCriteria
 from compress.quantize.serving import judge_by_requests, serving_mix
 from compress.quantize.stage_report import StageReport
@@ -52,6 +53,7 @@ def accept(
     acceptance = check_acceptance(source, files, (device.runtime, *device.runtimes), criteria, context)
     if (mix := serving_mix(stage, source, context)) is not None:
         acceptance = judge_by_requests(acceptance, source, files["onnxruntime"], mix, device.threads, report)
+    acceptance = _limit_changes(acceptance, stage.accept_if.changed_tokens, report)
     report.results |= acceptance.results
     report.skipped += acceptance.skipped
     report.tables["acceptance"] = acceptance.table(QUANTIZED)
@@ -71,3 +73,16 @@ def accept(
     report.notes.append(decision)
     report.warnings += [acceptance.note, decision]
     return False
+
+
+def _limit_changes(acceptance: AcceptanceResult, limit: float | None, report: StageReport) -> AcceptanceResult:
+    """The result of the test, failed if more greedy tokens change than allowed."""
+    changed = report.results.get("changed_tokens")
+    if limit is None or changed is None or changed.value is None:
+        return acceptance
+    lowest = changed.value if changed.low is None else changed.low
+    if lowest <= limit:
+        return acceptance
+    note = acceptance.note
+    values = {**note.values, "changed_tokens": changed.value, "max_changed_tokens": limit}
+    return replace(acceptance, passed=False, accurate=False, note=Fact.of(note.code, note.subject, **values))

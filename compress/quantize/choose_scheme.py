@@ -20,6 +20,7 @@ from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.stage import Candidate, Context, Outcome
 from compress.profile.served_sizes import served_sizes
+from compress.quantize.acceptance_timing import FLOAT, QUANTIZED
 from compress.quantize.settings import PTQSettings
 from compress.quantize.target_requirements import Scheme, local_device, target_runtimes, unsupported_scheme_reason
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from compress.quantize.stage import Quantize
 
 CANDIDATES: tuple[Scheme, ...] = ("dynamic_int8", "int8", "weight_int4")
-OF_TEXT_WRITERS: tuple[Scheme, ...] = ("dynamic_int8", "weight_int4")
+OF_TEXT_WRITERS: tuple[Scheme, ...] = ("dynamic_int8", "weight_int4", "block_int8")
 """Candidates for networks that write texts: static ranges are those of texts, not of one token."""
 SMOOTH = 0.5
 """α of SmoothQuant for static int8, if the recipe does not set it: activations of transformers have outlier channels."""
@@ -63,13 +64,15 @@ def choose_scheme(
         quantize: Quantizes by one scheme.
 
     Returns:
-        The stage with the chosen scheme; a row per candidate: `scheme`, `passed`, `speedup`, `drop`, `size_ratio`; facts on the
-        choice and on candidates that could not be built.
+        The stage with the chosen scheme, and its blocks where these were chosen; a row per candidate: `scheme`, `passed`,
+        `speedup`, `drop`, `size_ratio`, and of networks that write texts times and changed tokens, with a row of the float
+        network; facts on the choice and on candidates that could not be built.
 
     Raises:
         CompressError: No candidate could be built; the error is that of the first.
     """
     rows: dict[Scheme, Row] = {}
+    outcomes: dict[Scheme, Outcome] = {}
     facts: list[Fact] = []
     first: CompressError | None = None
     writes_text = "writes_text" in context.task.capabilities
@@ -77,7 +80,8 @@ def choose_scheme(
         if unsupported_scheme_reason(scheme, target_runtimes(context.targets)):
             continue
         try:
-            rows[scheme] = _row(scheme, _try(with_scheme(stage, scheme), candidate, context, quantize))
+            outcomes[scheme] = _try(with_scheme(stage, scheme), candidate, context, quantize)
+            rows[scheme] = _row(scheme, outcomes[scheme])
         except CompressError as error:
             first = first or error
             facts.append(Fact.of("quantize.scheme_failed", scheme, error=str(error)))
@@ -91,7 +95,17 @@ def choose_scheme(
     else:
         chosen = min(rows, key=lambda scheme: _value(rows[scheme]["drop"], float("inf")))
     facts.append(Fact.of("quantize.scheme_chosen", chosen, candidates=tuple(rows), passed=tuple(passed)))
-    return with_scheme(stage, chosen), tuple(rows.values()), tuple(facts)
+    floats = _float_row(outcomes[chosen])
+    return with_blocks(with_scheme(stage, chosen), outcomes[chosen]), (*floats, *rows.values()), tuple(facts)
+
+
+def with_blocks(stage: Quantize, outcome: Outcome) -> Quantize:
+    """The stage with the block size and accuracy level of an outcome, so that they are not chosen again."""
+    fact = next((fact for fact in outcome.notes if fact.code == "quantize.blocks"), None)
+    if fact is None:
+        return stage
+    blocks = {name: fact.values[name] for name in ("block", "accuracy_level")}
+    return stage.model_copy(update={"weight_only": stage.weight_only.model_copy(update=blocks)})
 
 
 def _try(stage: Quantize, candidate: Candidate, context: Context, quantize: Run) -> Outcome:
@@ -108,9 +122,22 @@ def _try(stage: Quantize, candidate: Candidate, context: Context, quantize: Run)
 
 def _row(scheme: Scheme, outcome: Outcome) -> Row:
     names = {"speedup": "acceptance_speedup", "drop": "acceptance_drop", "size_ratio": "size_ratio"}
+    names |= {"changed_tokens": "changed_tokens"}
     quantities = {name: outcome.results[key].model_dump(mode="json") for name, key in names.items() if key in outcome.results}
     failed = any(fact.code == "quantize.acceptance" for fact in outcome.warnings)
-    return {"scheme": scheme, "passed": not failed, **quantities}
+    return {"scheme": scheme, "passed": not failed, **quantities, **_times(outcome, QUANTIZED)}
+
+
+def _float_row(outcome: Outcome) -> tuple[Row, ...]:
+    """The row of the float network, which was timed in turns with a candidate; none without times of requests."""
+    times = _times(outcome, FLOAT)
+    return ({"scheme": FLOAT, **times},) if times else ()
+
+
+def _times(outcome: Outcome, network: str) -> Row:
+    """Times of requests, prompts and further tokens of a network; empty for networks that write no texts."""
+    rows = [row for row in outcome.tables.get("serving", ()) if row["network"] == network]
+    return {name: row[name] for row in rows for name in ("request_ms", "time_to_first_token_ms", "token_p50_ms")}
 
 
 def _value(quantity: object, otherwise: float) -> float:

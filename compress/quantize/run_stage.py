@@ -14,6 +14,7 @@ from compress.backends import onnx_files
 from compress.backends.feeds import first_feeds, make_batches
 from compress.backends.run_split import run_split
 from compress.backends.runner_protocol import Feeds
+from compress.core.entries import Tables
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.metric_limits import allowed_loss
@@ -24,11 +25,13 @@ from compress.quantize.analysis.layer_report import ReportSection, report_layers
 from compress.quantize.apply_acceptance import accept
 from compress.quantize.build_static import BATCH, build_static, plan_static
 from compress.quantize.calibration.unpadded import without_padding
+from compress.quantize.changed_tokens import count_changes, float_texts
 from compress.quantize.choose_scheme import choose_scheme, tries_schemes
 from compress.quantize.fuse_files import fuse_files
 from compress.quantize.load_float import load_quantizable
 from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.qdq import placement
+from compress.quantize.serving import serving_mix
 from compress.quantize.settings import ACCEPTED_LOSS, MixedPrecisionSettings
 from compress.quantize.stage_report import StageReport
 from compress.quantize.target_requirements import (
@@ -40,7 +43,7 @@ from compress.quantize.target_requirements import (
     seven_bit_weights,
     target_runtimes,
 )
-from compress.quantize.weight_only.choose_blocks import choose_blocks
+from compress.quantize.weight_only.choose_blocks import BlockLimits, BlockTrial, choose_blocks
 from compress.quantize.weight_only.head_and_tables import HeadAndTables
 from compress.quantize.weight_only.matmul_nbits import BYTES_LEVEL
 from compress.quantize.weight_only.round_blocks import needs_data
@@ -53,14 +56,21 @@ def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
     """See `Quantize.run`."""
     if not tries_schemes(stage, candidate, context):
         return quantize_by_scheme(stage, candidate, context)
-    chosen, rows, facts = choose_scheme(stage, candidate, context, quantize_by_scheme)
+    blocks: dict[str, Tables] = {}
+
+    def attempt(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
+        outcome = quantize_by_scheme(stage, candidate, context)
+        blocks[stage.scheme] = {name: rows for name, rows in outcome.tables.items() if name == "blocks"}
+        return outcome
+
+    chosen, rows, facts = choose_scheme(stage, candidate, context, attempt)
     outcome = quantize_by_scheme(chosen, candidate, context)
     failed = tuple(fact for fact in facts if fact.code == "quantize.scheme_failed")
     return replace(
         outcome,
         notes=(*(fact for fact in facts if fact not in failed), *outcome.notes),
         skipped=(*outcome.skipped, *failed),
-        tables={**outcome.tables, "schemes": rows},
+        tables={**blocks.get(chosen.scheme, {}), **outcome.tables, "schemes": rows},
     )
 
 
@@ -100,8 +110,23 @@ def quantize_by_scheme(stage: Quantize, candidate: Candidate, context: Context) 
     report.tables |= layers.tables
     report.notes += layers.notes
     report.skipped += layers.skipped
+    mix = None if context.smoke else serving_mix(stage, source, context)
+    if mix is not None:
+        _count_changes(source, files["onnxruntime"], context, report)
     accept(stage, parent, files, candidate.spec.signature, context, report)
     return report.outcome(Candidate(candidate.spec, files=files, lineage=candidate.lineage))
+
+
+def _count_changes(source: Path, quantized: Path, context: Context, report: StageReport) -> None:
+    """Count the tokens that change; they are a point for review."""
+    changes = count_changes(quantized, float_texts(source, context))
+    if not len(changes.counts):
+        return
+    report.results |= changes.quantities()
+    fact = changes.fact()
+    report.notes.append(fact)
+    if changes.firsts:
+        report.warnings.append(fact)
 
 
 def _build_other(
@@ -129,9 +154,13 @@ def _build_other(
     device = local_device(context.targets)
     is_open = blocks.block is None and blocks.accuracy_level is None
     if stage.scheme in BLOCK_BITS and is_open and device is not None and not context.smoke:
-        choice = choose_blocks(
-            model, source, options, candidate.spec.signature, _max_loss(stage, source, context), context, device
+        measured = BlockTrial(
+            stage.scheme, model, source, candidate.spec.signature, device, serving_mix(stage, source, context)
         )
+        limits = BlockLimits(
+            _max_loss(stage, source, context), None if stage.accept_if is None else stage.accept_if.changed_tokens
+        )
+        choice = choose_blocks(measured, options, limits, context)
         options, report.tables["blocks"] = choice.options, choice.rows
     if stage.scheme in BLOCK_BITS:
         bits = BLOCK_BITS[stage.scheme]

@@ -128,6 +128,8 @@ class AcceptanceSettings(MetricLimits):
     exceeds the limit. The default is 0.02 for a metric that is a fraction, and 2 % of the parent's value for any other metric.
 
     Attributes:
+        changed_tokens: Largest fraction of greedy tokens that may change, for networks that write texts; None allows any, and
+            the record counts them.
         keep: `better` continues with the float network if the quantized one is slower or loses too much of the metric;
             `quantized` records the result and always continues with the quantized network, for example to reduce the size.
         seconds: Timing of each file.
@@ -135,6 +137,7 @@ class AcceptanceSettings(MetricLimits):
 
     only_deciding_loss: ClassVar[bool] = True
 
+    changed_tokens: float | None = Field(default=None, ge=0.0, le=1.0)
     keep: Literal["better", "quantized"] = "better"
     seconds: float = Field(default=0.5, gt=0.0)
 

@@ -73,6 +73,30 @@ def test_without_one_that_passes_the_most_accurate_takes_the_test_again(here: Co
     assert "none of the schemes" in render(facts[1])
 
 
+def test_prompts_and_tokens_of_each_scheme_stand_beside_those_of_the_float_network(here: Context) -> None:
+    def times(name: str, request: float) -> dict[str, object]:
+        quantity = Quantity.measured(request, "ms").model_dump(mode="json")
+        return {"network": name, "request_ms": quantity, "time_to_first_token_ms": quantity, "token_p50_ms": quantity}
+
+    def quantize(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
+        request, changed = {"dynamic_int8": (2.0, 0.1), "int8": (9.0, 0.0), "weight_int4": (1.0, 0.2)}[stage.scheme]
+        found = outcome(10.0 / request, 0.0)
+        note = Fact.of("quantize.blocks", bits=4, block=128, accuracy_level=4)
+        return replace(
+            found,
+            results={**found.results, "changed_tokens": Quantity.measured(changed, "fraction")},
+            notes=(note,) if stage.scheme == "weight_int4" else (),
+            tables={"serving": (times("float", 10.0), times("quantized", request))},
+        )
+
+    chosen, rows, _ = choose_scheme(Quantize(), Candidate(SPEC), here, quantize)
+    assert [(row["scheme"], row["request_ms"]["value"]) for row in rows] == [
+        ("float", 10.0), ("dynamic_int8", 2.0), ("int8", 9.0), ("weight_int4", 1.0),
+    ]  # fmt: skip
+    assert [row["changed_tokens"]["value"] for row in rows[1:]] == [0.1, 0.0, 0.2]
+    assert (chosen.scheme, chosen.weight_only.block, chosen.weight_only.accuracy_level) == ("weight_int4", 128, 4)
+
+
 def test_only_networks_with_free_axes_timed_here_try_schemes(here: Context) -> None:
     text, image = Candidate(SPEC), Candidate(IMAGES, files={"onnxruntime": Path("x.onnx")})
     assert tries_schemes(Quantize(), text, here)

@@ -37,6 +37,8 @@ def stage_caption(stage: StageRecord, caption: str) -> str:
 
 
 TABLES: Mapping[str, str] = {
+    "schemes": "Quantization schemes",
+    "blocks": "Block sizes and accuracy levels",
     "acceptance": "Acceptance criteria",
     "auto": "Timing of possible replacements",
     "classes": "Metric of each class",
@@ -66,6 +68,15 @@ TABLES: Mapping[str, str] = {
 }
 """Titles of the tables of stages."""
 WORDS: Mapping[str, str] = {
+    "size_ratio": "size",
+    "token_p50_ms": "time of a token",
+    "time_to_first_token_ms": "time to first token",
+    "scheme": "scheme",
+    "request_ms": "time of a request",
+    "passed": "passed",
+    "changed_tokens": "changed tokens",
+    "block": "inputs in a block",
+    "accuracy_level": "accuracy level",
     "after": "after",
     "after_ms": "time after",
     "artifact_ms": "time of the artifact",

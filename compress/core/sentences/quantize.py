@@ -8,6 +8,7 @@ from compress.core.sentences.table import Sentences
 
 _LOSS = "loses {drop:.4f} of {metric} ({low:.4f} to {high:.4f}), more than the allowed {max_drop:g}"
 _LOSS_ALONE = "loses {drop:.4f} of {metric}, more than the allowed {max_drop:g}"
+_CHANGED = "changes {changed_tokens:.1%} of the greedy tokens, more than the allowed {max_changed_tokens:.1%}"
 _ACCEPTANCE = (
     "acceptance test {verdict}; the quantized network takes {latency_ms:.3g} ms in {runtime}, the float network "
     "{float_latency_ms:.3g} ms in {float_runtime}"
@@ -17,13 +18,27 @@ _ACCEPTANCE = (
 def _acceptance(fact: Fact) -> str:
     values = fact.values
     faults = []
-    if not values["accurate"]:
+    if values.get("max_changed_tokens") is not None:
+        faults.append(gettext(_CHANGED, **values))
+    elif not values["accurate"]:
         faults.append(gettext(_LOSS_ALONE if values["low"] is None else _LOSS, **values))
     if values["slower"]:
         faults.append(gettext("is slower"))
     listed = gettext(" and ").join(faults)
     verdict = gettext("failed: the quantized network {faults}", faults=listed) if faults else gettext("passed")
     return gettext(_ACCEPTANCE, verdict=verdict, **values)
+
+
+def _changed_tokens(fact: Fact) -> str:
+    values = fact.values
+    if not values["changed_texts"]:
+        return gettext("none of {tokens} greedy tokens after {texts} validation prompts changes", **values)
+    share = float(str(values["changed"])) / float(str(values["tokens"]))
+    return gettext(
+        "{changed} of {tokens} greedy tokens after {texts} validation prompts change ({share:.1%}); in the {changed_texts} "
+        "texts that change, {first:g} tokens (median) come before the first changed one",
+        share=share, **values,
+    )  # fmt: skip
 
 
 def _numeric_format(fact: Fact) -> str:
@@ -115,6 +130,7 @@ SENTENCES: Sentences = {
         "linear layers have {bits}-bit weights in blocks of {block} inputs; their products have accuracy level "
         "{accuracy_level} of ONNX Runtime (0: float32, 4: activations rounded to int8)"
     ),
+    "quantize.changed_tokens": _changed_tokens,
     "quantize.rounded_on": "rounding {subject} has the inputs of layers from {samples} training samples, seed {seed}",
     "quantize.inputs_scaled": (
         "{tensors} inputs of linear layers are scaled by their activations: squared output error {ratio:.0%} of that without "
