@@ -61,4 +61,6 @@ def test_changes_are_counted_after_the_tokens_of_the_float_network(context, lang
 
 def test_the_sentence_gives_counts_and_the_first_change():
     sentence = render(TokenChanges(np.array([[2.0, 10.0], [0.0, 10.0], [1.0, 5.0]]), (3, 4)).fact())
-    assert sentence.startswith("3 of 25 greedy tokens after 3 validation prompts change (12.0%); in the 2 texts that change, 3.5")
+    assert sentence.startswith(
+        "3 of 25 greedy tokens after 3 validation prompts change (12.0%); in the 2 texts that change, 3.5"
+    )
