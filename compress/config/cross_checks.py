@@ -190,6 +190,11 @@ def check_teacher(chain: Sequence[StageEntry], *, has_teacher: bool) -> Iterator
                     advice=advice,
                 ),
             )
+        if _lets_teacher_write(entry.stage):
+            yield (
+                (*entry.path, "writer"),
+                gettext("{name} lets the teacher write, but {advice}, or use writer: parent", name=entry.name, advice=advice),
+            )
         if _learns_from_teacher(entry.stage):
             yield (
                 entry.path,
@@ -276,7 +281,7 @@ def uses_teacher(stage: Stage | None) -> bool:
     fields = type(stage).model_fields if stage else ()
     values = [getattr(stage, field) for field in fields]
     recovers = any(isinstance(value, FinetuneSettings) and value.teacher == "teacher" for value in values)
-    return recovers or _learns_from_teacher(stage)
+    return recovers or _lets_teacher_write(stage) or _learns_from_teacher(stage)
 
 
 def teacher_terms(entry: StageEntry) -> Iterator[tuple[KeyPath, LossTerm]]:
@@ -293,6 +298,11 @@ def teacher_terms(entry: StageEntry) -> Iterator[tuple[KeyPath, LossTerm]]:
         for index, term in enumerate(terms):
             if term.needs and term.weight > 0:
                 yield (*path, index), term
+
+
+def _lets_teacher_write(stage: Stage | None) -> bool:
+    """Whether the teacher of the recipe writes texts in it."""
+    return bool(getattr(getattr(stage, "writer", None), "uses_recipe_teacher", False))
 
 
 def _learns_from_teacher(stage: Stage | None) -> bool:

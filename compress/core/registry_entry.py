@@ -27,6 +27,8 @@ FAMILIES: Mapping[str, str] = {
     "model": "a source of networks",
     "loss": "a term of a training loss",
     "teacher": "a source of target logits for a student",
+    "text_writer": "who writes texts to prompts",
+    "text_filter": "a rule by which written texts are kept",
     "synthesis": "a method of dataset distillation",
     "text_augmentation": "a method that makes changed copies of training texts",
     "granularity": "what pruning removes",

@@ -153,7 +153,8 @@ class Context:
 class Outcome:
     """Output of a stage. See `StageRecord` for the meaning of the fields after `candidate`.
 
-    `training_set` is a distilled set in the folder of the stage, on which later stages train instead of the training images.
+    `training_set` is a distilled set, or a file of generated texts, in the folder of the stage, on which later stages train
+    instead of the training samples.
     `trains_answers` is False after a stage that trained layers alone, whose network may not have learned its answers yet.
     """
 

@@ -41,7 +41,8 @@ class DataSettings(FrozenModel):
             for segmentation;
             `npz:PATH` (named arrays), `images:PATH` (without labels), `random:MODEL.onnx` (noise);
             texts: `csv:PATH`, `jsonl:PATH`, `parquet:PATH`, `hf_dataset:NAME_OR_FOLDER`, `text:PATH` (no targets),
-                `python_docs` (areas of sentences, or with columns `definition` and `summary` prompts with responses);
+                `python_docs` (areas of sentences, or with columns `definition` and `summary` prompts with responses),
+                `word_tasks:reverse,sort` (drawn words with exact answers, see the columns in its module);
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Pixels that the network sees: one number for height and width, or `[height, width]`.
         channels: 3, or 1 for networks with grey images.

@@ -184,9 +184,9 @@ class Distill(Stage, Training):
         """The context with the samples of the stage's own data, and with copies."""
         if self.data is None:
             return with_copies(context, self.augment)
-        from compress.distill.unlabelled import with_unlabelled_train
+        from compress.train.own_samples import with_own_samples
 
-        return with_unlabelled_train(context, self.data, self.augment)
+        return with_own_samples(context, self.data, self.augment)
 
     def _assistants(self, candidate: Candidate, context: Context) -> list[tuple[str, nn.Module]]:
         """Names of the networks to train before the student, and the networks with their initial weights."""

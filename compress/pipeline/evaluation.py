@@ -170,10 +170,11 @@ def evaluate_outcome(
     warnings = (*own, *no_gain_warning(control, task.metric_info))
     compared = compare_with(reference, evaluation.answers, context.data, task)
     results = evaluation.results | control
-    results |= measure_generated(candidate, context, parent_of(candidate, previous, reference))
+    generated, further = measure_generated(candidate, context, parent_of(candidate, previous, reference), previous)
+    results |= generated
     rows, told = compare_groups(task.deciding, context.data.groups, before, scores, against)
     warnings += told
-    tables = evaluation.tables | ({GROUPS: rows} if rows else {})
+    tables = evaluation.tables | further | ({GROUPS: rows} if rows else {})
     return Evaluation(
         metrics, results, warnings, warnings, tables, scores, answers=evaluation.answers, class_comparison=compared
     )

@@ -51,9 +51,11 @@ class PipelineExecutor(RunState):
     def train_teacher(self, network: NetworkPlan) -> None:
         """Train a teacher, or reuse a finished training."""
         training = network.training
-        stage: Stage | None = lookup("stage", "train").load()(**training.model_dump()) if training else None
+        stage: Stage | None = lookup("stage", "train").load()(**dict(training)) if training else None
         settings = training.model_dump(mode="json") if training else None
         parameters: dict[str, object] = {"network": network.key, "train": settings}
+        if stage is not None and (files := stage.file_hashes(self.plan.base)):
+            parameters["files"] = files
         count = len(self.teachers)
         pending = PendingStage(
             index=0,

@@ -5,115 +5,121 @@ The parent of a converted or quantized network is the last torch network, that o
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.backends.decoder.greedy_texts import greedy_texts
 from compress.backends.iterate_split import iterate_split
-from compress.core.atomic_files import write_text
+from compress.core.entries import Tables
 from compress.core.language import gettext
-from compress.core.record import Metrics, Quantity
+from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Candidate, Context
 from compress.data.batch import TARGET, UNLABELLED
 from compress.data.text.ragged import Ragged
-from compress.data.text.settings import DECODER_IDS, FILE
+from compress.data.text.settings import DECODER_IDS
 from compress.data.text.split import IDS, TextSplit
-from compress.distill.generation.prepare import end_token
-from compress.distill.generation.written_batches import check_has_prompts, prompts_of, responses_of
+from compress.distill.generation.generated_texts import BATCH, PROMPTED, GeneratedTexts, write_texts
+from compress.distill.generation.written_batches import prompts_of
+from compress.distill.prompts.template_prompts import read_template_prompts
+from compress.pipeline.template_metrics import measure_templates
 from compress.tasks.metric_quantity import estimate, loss_of
 from compress.tasks.text.generated_text_agreement import AGREEMENT, FirstDivergence, IdenticalTexts
-from compress.tasks.text.generated_text_metrics import TEXT_METRICS
+from compress.tasks.text.generated_text_metrics import TEXT_METRICS, ExactMatch, SumShare
 
 if TYPE_CHECKING:
     from compress.pipeline.stage_output import StageOutput
     from compress.tasks.text.generated_text import GeneratedText
 
-GENERATED = "generated.jsonl"
-"""File of the texts in the folder of a stage: a line about them, then one for each."""
-BATCH = 32
-SMOKE = 8
-"""Prompts and tokens of a smoke run."""
+
+EXACT = ExactMatch()
+SHARE = SumShare(
+    Metric(
+        name="exact_match_share",
+        label="exact match as a share of the prompted network's",
+        unit="fraction",
+        higher_is_better=True,
+    )
+)
 
 
-@dataclass(frozen=True)
-class GeneratedTexts:
-    """Texts of a network.
-
-    Attributes:
-        tokenizer: Hash of the tokenizer, since tokens of another one cannot be compared.
-        max_new_tokens: Longest text.
-        prompts: The prompts.
-        references: The responses of the data.
-        texts: The texts of the network.
-        tokens: Their tokens.
-    """
-
-    tokenizer: str
-    max_new_tokens: int
-    prompts: tuple[str, ...]
-    references: tuple[str, ...]
-    texts: tuple[str, ...]
-    tokens: tuple[tuple[int, ...], ...]
-
-    def save(self, folder: Path) -> None:
-        """Write the file of the texts."""
-        columns = zip(self.prompts, self.references, self.texts, self.tokens, strict=True)
-        rows = [dict(zip(("prompt", "reference", "text", "tokens"), row, strict=True)) for row in columns]
-        head = {"tokenizer": self.tokenizer, "max_new_tokens": self.max_new_tokens}
-        lines = (json.dumps(row, ensure_ascii=False) for row in (head, *rows))
-        write_text(folder / GENERATED, "\n".join(lines) + "\n")
-
-    @staticmethod
-    def read(folder: Path) -> GeneratedTexts | None:
-        """The texts in a folder; None where there are none."""
-        path = folder / GENERATED
-        if not path.exists():
-            return None
-        head, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-        prompts, references, texts = (tuple(row[name] for row in rows) for name in ("prompt", "reference", "text"))
-        tokens = tuple(tuple(row["tokens"]) for row in rows)
-        return GeneratedTexts(head["tokenizer"], head["max_new_tokens"], prompts, references, texts, tokens)
-
-    def compares_with(self, other: GeneratedTexts) -> bool:
-        """Whether both answer the same prompts in the same tokens."""
-        own, others = ((each.tokenizer, each.max_new_tokens, each.prompts) for each in (self, other))
-        return own == others
-
-
-def measure_generated(candidate: Candidate, context: Context, parent: StageOutput | None) -> Metrics:
+def measure_generated(
+    candidate: Candidate, context: Context, parent: StageOutput | None, previous: StageOutput | None = None
+) -> tuple[Metrics, Tables]:
     """Metrics of the texts of a network, and their agreement with the parent's; the texts are written to the folder.
 
     Args:
         candidate: The network.
         context: Of its stage.
         parent: The parent; None for none.
+        previous: Output of the stage before; the answers of a prompted network, and prompts of templates, are in its folder or
+            in those before.
+
+    Returns:
+        Quantities, and tables.
 
     Raises:
         DataError: The data are no prompts with responses.
     """
     settings = context.task.generated
     if settings is None:
-        return {}
-    own = write_texts(candidate, context, settings)
+        return {}, {}
+    runtime, network = ("", candidate.module) if candidate.module is not None else candidate.artifact
+    own = write_texts(network, context, settings, runtime)
     own.save(context.folder)
+    results = _own_results(own, parent, settings)
+    if parent is not None and (texts := _comparable(own, GeneratedTexts.read(parent.origin.folder))) is not None:
+        against = gettext("the network after {stage}", stage=parent.record.name)
+        results |= _agreement(candidate, context, own, texts, against)
+    folders = _folders(previous)
+    results |= _shares(own, next(filter(None, (GeneratedTexts.read(folder, PROMPTED) for folder in folders)), None), settings)
+    prompts = next(filter(None, map(read_template_prompts, folders)), [])
+    found, tables = measure_templates(network, runtime, context, prompts) if prompts else ({}, {})
+    return results | found, tables
+
+
+def _folders(output: StageOutput | None) -> list[Path]:
+    """Folders of the stages so far, the last first."""
+    folders = []
+    while output is not None:
+        folders.append(output.folder)
+        output = output.previous
+    return folders
+
+
+def _comparable(own: GeneratedTexts, other: GeneratedTexts | None) -> GeneratedTexts | None:
+    return other if other is not None and own.compares_with(other) else None
+
+
+def _shares(own: GeneratedTexts, prompted: GeneratedTexts | None, settings: GeneratedText) -> Metrics:
+    """Exact match as a share of that of the prompted network on the same prompts; empty without its texts."""
+    if prompted is None or _comparable(own, prompted) is None:
+        return {}
+    rows = [EXACT.compare(*_answers(each, settings)) for each in (own, prompted)]
+    where = gettext("against the network with system message and examples, same {count} validation prompts", count=len(rows[0]))
+    return {SHARE.info.name: estimate(SHARE, np.stack(rows, axis=1).astype(np.float64), where)}
+
+
+def _answers(texts: GeneratedTexts, settings: GeneratedText) -> tuple[list[str], list[str]]:
+    """Answers and references."""
+    return list(map(settings.answer, texts.texts)), list(map(settings.answer, texts.references))
+
+
+def _own_results(own: GeneratedTexts, parent: StageOutput | None, settings: GeneratedText) -> Metrics:
+    """Metrics of the texts, and their losses against the parent's."""
     where = gettext("texts of {count} validation prompts, the likeliest tokens", count=len(own.texts))
-    scores = {metric: metric.compare(own.texts, own.references) for metric in TEXT_METRICS}
+    scores = {metric: metric.compare(*_answers(own, settings)) for metric in TEXT_METRICS}
     results = {metric.info.name: estimate(metric, rows, where) for metric, rows in scores.items()}
     length = float(np.mean([len(tokens) for tokens in own.tokens]))
     results["generated_tokens"] = Quantity.measured(length, "1", gettext("mean length of {detail}", detail=where))
-    other = None if parent is None else GeneratedTexts.read(parent.origin.folder)
-    if parent is None or other is None or not own.compares_with(other):
+    other = None if parent is None else _comparable(own, GeneratedTexts.read(parent.origin.folder))
+    if parent is None or other is None:
         return results
     against = gettext("the network after {stage}", stage=parent.record.name)
     for metric, rows in scores.items():
-        before = metric.compare(other.texts, other.references)
+        before = metric.compare(*_answers(other, settings))
         results[metric.info.loss_name] = loss_of(metric, before, rows, against, "validation")
-    return results | _agreement(candidate, context, own, other, against)
+    return results
 
 
 def parent_of(candidate: Candidate, previous: StageOutput | None, reference: StageOutput | None) -> StageOutput | None:
@@ -129,34 +135,6 @@ def parent_of(candidate: Candidate, previous: StageOutput | None, reference: Sta
     while previous is not None and previous.record.form != "torch":
         previous = previous.previous
     return previous
-
-
-def write_texts(candidate: Candidate, context: Context, settings: GeneratedText) -> GeneratedTexts:
-    """The texts of a network to the first validation prompts; errors as for `measure_generated`."""
-    from tokenizers import Tokenizer
-
-    data, count, longest = context.data, settings.prompts, settings.max_new_tokens
-    if context.smoke:
-        count, longest = min(count, SMOKE), min(longest, SMOKE)
-    check_has_prompts(data.validation, "task.generated")
-    text, end = data.spec.text, end_token(context)
-    assert text is not None  # noqa: S101  # data with prompts are texts
-    assert end is not None  # noqa: S101  # responses end with it
-    batches = list(data.validation.ordered(BATCH))
-    prompts = [prompt for batch in batches for prompt in prompts_of(batch)][:count]
-    responses = [response.tolist() for batch in batches for response in responses_of(batch)][:count]
-    runtime, network = ("", candidate.module) if candidate.module is not None else candidate.artifact
-    tokens = greedy_texts(network, prompts, end=end, most=text.max_length, max_new_tokens=longest, runtime=runtime)
-    file = data.files[FILE]
-    decode = Tokenizer.from_str(file.decode()).decode
-    return GeneratedTexts(
-        hashlib.sha256(file).hexdigest()[:16],
-        longest,
-        tuple(decode(prompt.tolist()) for prompt in prompts),
-        tuple(map(decode, responses)),
-        tuple(map(decode, tokens)),
-        tuple(map(tuple, tokens)),
-    )
 
 
 def _agreement(

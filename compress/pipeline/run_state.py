@@ -11,6 +11,7 @@ from compress.config.devices import load_device
 from compress.core.progress import Reporter
 from compress.core.run_directory import RunDirectory
 from compress.core.stage import Candidate, Context, OnnxOptions
+from compress.data.text.settings import GENERATED_FILE
 from compress.pipeline.plan import Plan
 from compress.pipeline.stage_output import FLOAT_ONNX, PendingStage, StageOutput
 from compress.pipeline.task_data import check_requirements, check_targets
@@ -94,10 +95,14 @@ class RunState:
         return self.teachers[0] if self.teachers else best_trained(self.outputs, self.plan, self.task.metric_info)
 
     def _data(self, previous: StageOutput | None) -> Data:
-        """The splits; the training images are those of an earlier stage's distilled set, where one made a set."""
+        """The splits; the training samples are those that an earlier stage made, where one did."""
         file = previous.training_set() if previous else None
         if file is None:
             return self.data
+        if file.name == GENERATED_FILE:
+            from compress.data.text.generated_train import with_generated_train
+
+            return with_generated_train(self.data, file)
         from compress.data.sources.distilled_set import with_distilled_train
 
         return with_distilled_train(self.data, file)

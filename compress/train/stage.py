@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -13,9 +14,13 @@ from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
+from compress.data.settings import DataSettings
 from compress.data.text.augmentation.fitting import unlabelled
 from compress.train.settings import Training
 from compress.train.text_augmentation import Augmentations, augmentation_hashes, smaller, with_copies
+
+if TYPE_CHECKING:
+    from compress.tasks.capability import Capability
 
 
 class Train(Stage, Training):
@@ -24,6 +29,8 @@ class Train(Stage, Training):
     Attributes:
         augment: Methods that make changed copies of the training texts, such as `[random_deletion, random_swap]`. A copy has
             the label of its text, so that only methods that keep it are allowed. Empty for none.
+        data: Training samples of this stage alone, such as `{source: text:corpus.txt}`, for tasks whose targets are made from
+            the inputs; texts take the tokenizer of the recipe's data. None takes the training samples of the recipe.
         accepts: A torch network.
         produces: The same network with other weights.
     """
@@ -33,6 +40,7 @@ class Train(Stage, Training):
     trains: ClassVar[bool] = True
 
     augment: Augmentations = ()
+    data: DataSettings | None = None
 
     @model_validator(mode="after")
     def _labels_are_kept(self) -> Self:
@@ -46,12 +54,28 @@ class Train(Stage, Training):
             raise ValueError(msg)
         return self
 
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """Labels of other data are not those of the task."""
+        return {**super().requirements, **({} if self.data is None else {"data": ("self_supervised",)})}
+
+    def requirement_text(self, field: str) -> str | None:
+        """What a requirement is for, in a message; None for the value of the field."""
+        if field != "data" or self.data is None:
+            return None
+        return gettext("training on the data {source} of the stage", source=self.data.source)
+
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """See `compress.train.loop.fit`."""
         from compress.train.loop import fit
         from compress.train.plan import TrainingPlan
 
-        context, facts = with_copies(context, self.augment)
+        if self.data is None:
+            context, facts = with_copies(context, self.augment)
+        else:
+            from compress.train.own_samples import with_own_samples
+
+            context, facts = with_own_samples(context, self.data, self.augment)
         module = copy.deepcopy(candidate.network())
         history = fit(
             module,
@@ -70,9 +94,15 @@ class Train(Stage, Training):
         )
 
     def file_hashes(self, base: Path) -> dict[str, object]:
-        """Hashes of the files that copies of texts depend on."""
-        return augmentation_hashes(self.augment, base)
+        """Hashes of the files that the data of the stage, and copies of texts, depend on."""
+        hashes = augmentation_hashes(self.augment, base)
+        if self.data is None:
+            return hashes
+        from compress.data.factory import data_fingerprint
+
+        return {**hashes, "data": data_fingerprint(self.data, base)}
 
     def smoke(self) -> Self:
         """One epoch of small batches, with few copies."""
-        return Training.smoke(self).model_copy(update={"augment": smaller(self.augment)})
+        small = Training.smoke(self).model_copy(update={"augment": smaller(self.augment)})
+        return small if self.data is None else small.model_copy(update={"data": self.data.smoke()})

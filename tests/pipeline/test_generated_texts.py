@@ -1,5 +1,6 @@
 """Texts of a network to validation prompts, in its file and compared with the parent's."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,7 +10,9 @@ pytest.importorskip("transformers")
 
 from compress.core.errors import DataError
 from compress.core.stage import Candidate
-from compress.pipeline.generated_texts import GeneratedTexts, measure_generated, parent_of
+from compress.distill.generation.generated_texts import PROMPTED, GeneratedTexts
+from compress.distill.prompts.template_prompts import TEMPLATES, TemplatePrompt
+from compress.pipeline.generated_texts import measure_generated, parent_of
 from compress.tasks.text.causal_language_model import CausalLanguageModel
 from compress.tasks.text.generated_text import GeneratedText
 from tests.backends.tiny_decoder import network
@@ -32,7 +35,8 @@ def parent(folder):
 
 def test_the_texts_are_in_the_folder_with_prompt_and_reference(context):  # noqa: F811
     own = asking(context, "own")
-    results = measure_generated(candidate(), own, None)
+    results, tables = measure_generated(candidate(), own, None)
+    assert tables == {}
     texts = GeneratedTexts.read(own.folder)
     assert len(texts.texts) == len(context.data.validation)
     assert all(texts.references)
@@ -44,12 +48,12 @@ def test_the_texts_are_in_the_folder_with_prompt_and_reference(context):  # noqa
 
 def test_a_network_agrees_with_itself_and_less_with_another(context):  # noqa: F811
     first, second = asking(context, "first"), asking(context, "second")
-    before = measure_generated(candidate(), first, None)
-    same = measure_generated(candidate(), second, parent(first.folder))
+    before = measure_generated(candidate(), first, None)[0]
+    same = measure_generated(candidate(), second, parent(first.folder))[0]
     assert same["greedy_agreement"].value == same["identical_texts"].value == 1.0
     assert same["first_divergence"].value == before["generated_tokens"].value
     assert same["rouge_l_drop"].value == 0.0
-    other = measure_generated(candidate(seed=1), second, parent(first.folder))
+    other = measure_generated(candidate(seed=1), second, parent(first.folder))[0]
     assert other["greedy_agreement"].value < 1.0
     assert other["first_divergence"].value < before["generated_tokens"].value
 
@@ -57,13 +61,39 @@ def test_a_network_agrees_with_itself_and_less_with_another(context):  # noqa: F
 def test_texts_of_other_prompts_or_tokens_are_not_compared(context):  # noqa: F811
     first, second = asking(context, "first", prompts=1), asking(context, "second", prompts=2)
     measure_generated(candidate(), first, None)
-    assert "greedy_agreement" not in measure_generated(candidate(), second, parent(first.folder))
+    assert "greedy_agreement" not in measure_generated(candidate(), second, parent(first.folder))[0]
     assert len(GeneratedTexts.read(first.folder).texts) == 1
 
 
 def test_a_task_without_the_option_writes_nothing(context):  # noqa: F811
-    assert measure_generated(candidate(), context, None) == {}
+    assert measure_generated(candidate(), context, None) == ({}, {})
     assert GeneratedTexts.read(context.folder) is None
+
+
+def test_exact_match_is_given_as_a_share_of_the_prompted_networks(context):  # noqa: F811
+    own = asking(context, "own")
+    measure_generated(candidate(), own, None)
+    texts = GeneratedTexts.read(own.folder)
+    prompted = replace(texts, texts=texts.references)
+    prompted.save(own.folder, PROMPTED)
+    before = SimpleNamespace(folder=own.folder, previous=None)
+    second = asking(context, "second")
+    assert measure_generated(candidate(), second, None, before)[0]["exact_match_share"].value == 0.0
+    texts.save(own.folder, PROMPTED)
+    assert measure_generated(candidate(), second, None, before)[0]["exact_match_share"].value is None
+
+
+def test_templates_of_an_earlier_stage_are_measured(context):  # noqa: F811
+    own = asking(context, "own")
+    rows = [TemplatePrompt("{prompt}", False, "What?", "no"), TemplatePrompt("So {prompt}", True, "So What?", "no")]
+    (own.folder / TEMPLATES).write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows))
+    before = SimpleNamespace(folder=own.folder / "later", previous=SimpleNamespace(folder=own.folder, previous=None))
+    results, tables = measure_generated(candidate(), own, None, before)
+    assert results["held_out_exact_match"].runs == 1
+    assert [(row["template"], row["held_out"], row["prompts"]) for row in tables["templates"]] == [
+        ("{prompt}", False, 1),
+        ("So {prompt}", True, 1),
+    ]
 
 
 def test_data_without_prompts_are_refused(context):  # noqa: F811

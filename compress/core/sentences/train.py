@@ -47,6 +47,7 @@ def _loss_factors(fact: Fact) -> str:
 
 
 SENTENCES: Sentences = {
+    "train.smoke_keeps_texts": "the filters left too few of {count} texts, and a smoke run keeps all",
     "train.auxiliary_outputs": (
         "in training mode the network returns {count} auxiliary outputs besides its logits; they have no loss"
     ),

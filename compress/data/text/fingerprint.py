@@ -29,6 +29,8 @@ def text_fingerprint(settings: DataSettings, origin: DataSource) -> dict[str, ob
     parts: dict[str, object] = {"tokenizers": _version("tokenizers")}
     if origin.name == "python_docs":
         parts["python"] = platform.python_version()
+    elif origin.name == "word_tasks":
+        parts["numpy"] = _version("numpy")
     else:
         parts["files"] = {
             str(file.relative_to(origin.path.parent)): _hash(file) for file in table_files(origin.path, origin.name)

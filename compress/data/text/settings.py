@@ -30,6 +30,8 @@ DECODER_IDS = "decoder_input_ids"
 """Name of the input with the tokens of a response, the first of which is the start."""
 FILE = "tokenizer.json"
 """File of a tokenizer."""
+GENERATED_FILE = "texts.jsonl"
+"""File of the texts of a stage `generate`, in its folder."""
 MODEL = "model"
 """Tokenizer of the network that the recipe starts from."""
 

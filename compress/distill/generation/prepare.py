@@ -12,12 +12,12 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
+from compress.data.text.context_tokens import text_origin
 from compress.data.text.settings import FILE
 from compress.distill.generation.on_policy_split import OnPolicySplit, Writing, only_network
 from compress.distill.generation.own_texts import own_text_divergence, own_text_scores
 from compress.distill.generation.settings import Generation
 from compress.distill.generation.teacher_texts import write_teacher_texts
-from compress.distill.generation.written_batches import check_has_prompts
 from compress.train.distributed import resolve_device
 from compress.train.memory_format import to_cpu, to_device
 
@@ -42,7 +42,7 @@ def with_written_texts(
             network.
     """
     split, text = context.data.train, context.data.spec.text
-    check_has_prompts(split, "generation")
+    text_origin(split, "generation")
     end = end_token(context)
     if text is None or end is None:
         msg = gettext("generation: the data have no tokenizer; use a source of texts, such as jsonl:PATH")

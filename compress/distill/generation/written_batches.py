@@ -7,32 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from compress.core.errors import DataError
-from compress.core.language import gettext
-from compress.data.batch import TARGET, UNLABELLED, Batch, Split
-from compress.data.text.origin import TextOrigin
+from compress.data.batch import TARGET, UNLABELLED, Batch
 from compress.data.text.settings import DECODER_IDS
 from compress.data.text.split import IDS, MASK
-
-
-def check_has_prompts(split: Split, setting: str) -> None:
-    """Check that the samples are prompts with responses.
-
-    Args:
-        split: The samples.
-        setting: What needs them, for the message.
-
-    Raises:
-        DataError: They are not.
-    """
-    origin = getattr(split, "origin", None)
-    if not isinstance(origin, TextOrigin) or not origin.settings.columns.has_responses:
-        msg = gettext(
-            "{setting}: responses are written to prompts, and the data have none; name their columns: `data: "
-            "{{columns: {{prompt: question, response: answer}}}}`",
-            setting=setting,
-        )
-        raise DataError(msg)
 
 
 def last_run(target: Tensor) -> tuple[int, int]:

@@ -15,7 +15,14 @@ class GeneratedText(FrozenModel):
     Attributes:
         prompts: Number of validation prompts that are answered, the first ones.
         max_new_tokens: Longest text in tokens.
+        answer_after: Texts are compared from the last occurrence of this on, such as `Answer:`, where a network writes its
+            reasoning before; None compares whole texts.
     """
 
     prompts: int = Field(default=128, ge=1, le=100_000)
     max_new_tokens: int = Field(default=64, ge=1, le=100_000)
+    answer_after: str | None = Field(default=None, min_length=1)
+
+    def answer(self, text: str) -> str:
+        """The part of a text that is compared."""
+        return text if self.answer_after is None else text.rpartition(self.answer_after)[2]

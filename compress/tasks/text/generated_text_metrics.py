@@ -56,6 +56,27 @@ class MeanOfTexts:
         return lambda counts: float(counts @ rows / counts.sum())
 
 
+class SumShare:
+    """Sum of a score of the texts as a share of the sum of another network's, Σ a / Σ b; NaN where Σ b is 0.
+
+    Args:
+        info: Name, label, unit and direction.
+
+    Attributes:
+        is_mean: No.
+    """
+
+    is_mean: ClassVar[bool] = False
+
+    def __init__(self, info: Metric) -> None:
+        self.info = info
+
+    def value(self, scores: Scores) -> float:
+        """The share, of scores a and b of each text, (N, 2)."""
+        own, other = scores.sum(axis=0, dtype=np.float64)
+        return float(own / other) if other else float("nan")
+
+
 class GeneratedTextMetric(MeanOfTexts):
     """Base class of metrics of written texts against references."""
 

@@ -1,14 +1,11 @@
 """Batches with other responses against the tokens that they are made of."""
 
-import pytest
 import torch
 
-from compress.core.errors import DataError
 from compress.data.batch import TARGET, Batch
 from compress.data.text.ragged import Ragged
 from compress.data.text.split import IDS, MASK, TextSplit
 from compress.distill.generation.written_batches import (
-    check_has_prompts,
     last_run,
     prompts_of,
     responses_of,
@@ -54,9 +51,3 @@ def test_numbers_of_tokens_stand_at_their_targets():
     assert bool((made.targets["value"][~known] == 0).all())
     assert made.inputs[MASK].sum(1).tolist() == [3, 7, 2]
     assert isinstance(made, Batch)
-
-
-def test_data_without_prompts_are_refused():
-    split = TextSplit({IDS: Ragged.of([[1, 2]])}, {TARGET: Ragged.of([[2, 3]], -100)})
-    with pytest.raises(DataError, match="responses are written to prompts, and the data have none"):
-        check_has_prompts(split, "generation")

@@ -1,4 +1,4 @@
-"""The data of a `distill` stage of its own: training samples whose labels are not read."""
+"""Data of a stage of its own: training samples whose labels are not read, unless they are made from the inputs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class UnlabelledSplit:
             yield batch._replace(targets=absent | second)
 
 
-def with_unlabelled_train(
+def with_own_samples(
     context: Context, settings: DataSettings, methods: Sequence[TextAugmentation] = ()
 ) -> tuple[Context, tuple[Fact, ...]]:
     """The context with the training samples of another source, and facts about their copies; validation and test stay.

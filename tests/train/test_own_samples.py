@@ -16,11 +16,11 @@ from compress.data.factory import load_data
 from compress.data.settings import DataSettings
 from compress.data.text.pair_split import PAIR
 from compress.distill.stage import Distill
-from compress.distill.unlabelled import _absent, with_unlabelled_train
 from compress.tasks.classification import Classification
 from compress.tasks.regression import Regression
 from compress.tasks.text.embedding import TextEmbedding
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
+from compress.train.own_samples import _absent, with_own_samples
 from tests.distill.losses.encoders.encoder_checks import encoder
 
 
@@ -41,7 +41,7 @@ def context(make_context, tmp_path):
 
 def test_training_samples_lose_their_labels_and_the_other_splits_stay(context, tmp_path):
     source = write(tmp_path / "corpus.npz", samples=90, seed=1)
-    data = with_unlabelled_train(context, DataSettings(source=source))[0].data
+    data = with_own_samples(context, DataSettings(source=source))[0].data
     assert 80 < len(data.train) < 90
     for batches in (data.train.ordered(16), data.train.epoch(0, 16, 0), data.train.view(0, 16)):
         assert all((batch.target == UNLABELLED).all() and batch.samples is not None for batch in batches)
@@ -58,7 +58,7 @@ def test_labels_in_the_file_change_nothing(context, tmp_path):
         file = dict(np.load(tmp_path / "labelled.npz"))
         file["target"] = np.where(np.arange(40) % 2, target, 2)
         np.savez(tmp_path / f"{target}.npz", **file)
-        split = with_unlabelled_train(context, DataSettings(source=f"npz:{target}.npz", validation=0.1, test=0.1))[0].data.train
+        split = with_own_samples(context, DataSettings(source=f"npz:{target}.npz", validation=0.1, test=0.1))[0].data.train
         targets.append(next(iter(split.ordered(64))).target)
     assert torch.equal(*targets)
 
@@ -66,7 +66,7 @@ def test_labels_in_the_file_change_nothing(context, tmp_path):
 def test_other_inputs_are_refused(context, tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros((40, 3), np.float32), target=np.arange(40) % 2)
     with pytest.raises(DataError, match=r"own data npz:other.npz give the inputs x.* and the network takes input_ids"):
-        with_unlabelled_train(context, DataSettings(source="npz:other.npz"))
+        with_own_samples(context, DataSettings(source="npz:other.npz"))
 
 
 def test_real_targets_become_nan(make_context, tmp_path):
@@ -74,7 +74,7 @@ def test_real_targets_become_nan(make_context, tmp_path):
     np.savez(tmp_path / "values.npz", **file)
     settings = DataSettings(source="npz:values.npz")
     context = make_context(load_data(settings, base=tmp_path), base=tmp_path, task=Regression())
-    batch = next(iter(with_unlabelled_train(context, settings)[0].data.train.ordered(4)))
+    batch = next(iter(with_own_samples(context, settings)[0].data.train.ordered(4)))
     assert batch.target.shape == (4, 1)
     assert batch.target.isnan().all()
 
@@ -139,8 +139,40 @@ def test_second_texts_are_those_of_the_stages_own_data(pairs, make_context, tmp_
     settings = DataSettings(columns=columns, **tokens)
     context = make_context(load_data(settings, base=tmp_path), base=tmp_path, task=TextEmbedding())
     own = DataSettings(source="jsonl:rows.jsonl", columns={"text": "a", **({"text_pair": "b"} if pairs else {})})
-    batch = next(iter(with_unlabelled_train(context, own)[0].data.train.ordered(8)))
+    batch = next(iter(with_own_samples(context, own)[0].data.train.ordered(8)))
     assert batch.targets["score"].isnan().all()
     second = [name for name in batch.targets if name.startswith(PAIR)]
     assert second == ([f"{PAIR}input_ids", f"{PAIR}attention_mask"] if pairs else [])
     assert all((batch.targets[name] >= 0).all() for name in second)
+
+
+def test_a_stage_trains_a_language_model_on_samples_of_its_own(tmp_path, make_context):
+    pytest.importorskip("transformers")
+    from compress.tasks.text.causal_language_model import CausalLanguageModel
+    from compress.train.stage import Train
+    from tests.backends.tiny_decoder import network
+    from tests.data.text.test_responses import PROMPTS, RESPONSES, settings_for, write_rows
+
+    first, second = (
+        write_rows(tmp_path / f"{name}.jsonl", [{"q": f"{name} {q}", "a": a} for q, a in zip(PROMPTS, RESPONSES, strict=True)])
+        for name in ("one", "two")
+    )
+    columns = {"prompt": "q", "response": "a"}
+    context = make_context(load_data(settings_for(first, columns), base=tmp_path), base=tmp_path, task=CausalLanguageModel())
+    own = DataSettings(source=f"jsonl:{second}", columns=columns)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    stage = Train(epochs=1, batch_size=4, data=own)
+    found = stage.run(Candidate(None, network(size=320)), replace(context, folder=tmp_path / "a"))
+    other = with_own_samples(replace(context, folder=tmp_path / "b"), own)[0]
+    assert all(text.startswith("two") for text in other.data.train.origin.table.texts)
+    expected = Train(epochs=1, batch_size=4).run(Candidate(None, network(size=320)), other)
+    assert found.curves == expected.curves
+    assert stage.file_hashes(tmp_path)["data"] != Train(data=settings_for(first, columns)).file_hashes(tmp_path)["data"]
+
+
+def test_labels_of_other_data_are_not_those_of_the_task():
+    from compress.train.stage import Train
+
+    (finding,) = check_task(Classification(), [(("stages", 0), Train(data=DataSettings(source="digits")))])
+    assert "training on the data digits of the stage needs" in finding[1]

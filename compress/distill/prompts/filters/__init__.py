@@ -1,0 +1,1 @@
+"""Filters of written texts, one in each file."""
