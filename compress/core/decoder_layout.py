@@ -8,6 +8,8 @@ A layer keeps k_t and v_t of all earlier tokens, (batch, groups, tokens, width) 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
@@ -18,7 +20,7 @@ CACHED = "key_value_cache"
 """Key of the metadata of a file with past keys and values; its value is `LAST` or `ALL`."""
 LAST, ALL = "last", "all"
 """Whether a file computes the logits of the last token alone, or of all."""
-BYTES_OF_FLOAT = 4
+FLOAT_BITS = 32
 
 
 class AttentionLayer(FrozenModel):
@@ -61,6 +63,7 @@ class DecoderLayout(FrozenModel):
         positions: Name of the layer with learned positions; empty without.
         head: Name of the layer of the logits.
         window: Tokens that a token sees, itself included; None for all.
+        cache_bits: Bits of each number of the kept keys and values.
     """
 
     layers: tuple[AttentionLayer, ...] = Field(min_length=1)
@@ -70,8 +73,9 @@ class DecoderLayout(FrozenModel):
     positions: str = ""
     head: str
     window: int | None = Field(default=None, ge=1)
+    cache_bits: Literal[4, 8, 32] = 32
 
     @property
     def bytes_per_token(self) -> int:
-        """Bytes of the keys and values of one token in float32: Σ_l 2 · groups_l · width_l · 4."""
-        return sum(2 * layer.groups * layer.width * BYTES_OF_FLOAT for layer in self.layers)
+        """Bytes of the kept keys and values of one token: Σ_l 2 · groups_l · width_l · bits / 8."""
+        return sum(2 * layer.groups * layer.width * self.cache_bits // 8 for layer in self.layers)

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.backends.decoder.key_value_cache import write_cached
+from compress.backends.decoder.key_value_cache import read_layout, write_cached
+from compress.backends.decoder.quantized_cache import Bits, calibrate_cache
 from compress.backends.decoder.session import DecoderSession
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.core.atomic_files import write_text
+from compress.core.decoder_layout import FLOAT_BITS, DecoderLayout
 from compress.core.errors import ConversionError
-from compress.core.fact import Fact
+from compress.core.fact import Fact, Value
 from compress.core.language import gettext
 from compress.core.network_spec import LOGITS
 from compress.core.stage import Candidate, Context
+from compress.core.statistics import percentile_interval
 from compress.data.text.settings import FILE
 from compress.export.decoder_script import decoder_script
 from compress.export.genai_config import TOKENIZER, genai_config, stop_tokens, tokenizer_config
@@ -29,12 +32,15 @@ from compress.export.manifest import MODEL, rewrite_manifest
 from compress.export.parity import ParityTable, check, form_name
 from compress.export.parity_chain import FLOAT
 from compress.export.settings import DecoderExport, ExportTarget, Tolerance
+from compress.profile.generation.serving_mix import time_mix
 
 if TYPE_CHECKING:
     from compress.backends.runner_protocol import Array
 
 SAMPLES, STEPS = 8, 16
 """Texts that are compared, and tokens of each that are read one by one."""
+CALIBRATION, TIMED_PROMPT = 32, 256
+"""Training texts for the scales of integer keys and values, and tokens of the prompt before which a token is timed."""
 RUNTIME = "onnxruntime"
 
 
@@ -50,7 +56,7 @@ class DecoderArtifacts:
 
     def __init__(self, context: Context, settings: DecoderExport, tolerance: Tolerance, pairs: ParityTable) -> None:
         self.context, self.settings, self.tolerance, self.pairs = context, settings, tolerance, pairs
-        self._compared: set[Path] = set()
+        self._compared: set[tuple[Path, int | None]] = set()
 
     def write(self, target: ExportTarget, candidate: Candidate, folder: Path) -> tuple[Fact, ...]:
         """Replace the file and the script of an artifact, and write `genai_config.json`.
@@ -76,6 +82,10 @@ class DecoderArtifacts:
         try:
             layout = write_cached(source, aside, logits=self.settings.logits)
             self._compare(source, aside)
+            facts: list[Fact] = []
+            if (bits := self.settings.cache_bits) is not None:
+                layout, speed = self._write_integers(source, aside, bits)
+                facts.append(speed)
             aside.replace(path)
         except ConversionError as error:
             if self._compared and form_name(source) == FLOAT:
@@ -90,39 +100,71 @@ class DecoderArtifacts:
         if FILE in files and TOKENIZER not in files:
             write_text(folder / TOKENIZER, tokenizer_config(layout))
         tokens = layout.bytes_per_token
-        rewrite_manifest(
-            folder, {"key_value_cache": {"bytes_per_token": tokens, "context": layout.context, "logits": self.settings.logits}}
-        )
+        described = {"bytes_per_token": tokens, "context": layout.context, "logits": self.settings.logits}
+        integers = {} if layout.cache_bits == FLOAT_BITS else {"bits": layout.cache_bits}
+        rewrite_manifest(folder, {"key_value_cache": described | integers})
+        notes = [Fact.of("export.cache", target.name, bytes_per_token=tokens, context=layout.context), *facts]
         is_uniform = len({(layer.groups, layer.width) for layer in layout.layers}) == 1
-        notes = [Fact.of("export.cache", target.name, bytes_per_token=tokens, context=layout.context)]
         if not is_uniform:
             notes.append(Fact.of("export.not_for_genai", target.name))
         if not stops and FILE in files:
             notes.append(Fact.of("export.no_stop_tokens", target.name))
         return tuple(notes)
 
-    def _compare(self, source: Path, path: Path) -> None:
+    def _write_integers(self, source: Path, path: Path, bits: Bits) -> tuple[DecoderLayout, Fact]:
+        """Replace a file whose keys and values are float by one with integers.
+
+        Args:
+            source: File without a cache.
+            path: File with a float cache; replaced.
+            bits: Of the integers.
+
+        Returns:
+            Its layout, and a fact on bytes and times.
+        """
+        before = read_layout(path)
+        assert before is not None  # noqa: S101  # `write_cached` has written it
+        batches = itertools.islice(self.context.data.train.ordered(1), CALIBRATION)
+        texts = [next(iter(batch.inputs.values()))[0].tolist() for batch in batches]
+        integers = path.with_name(f"{path.name}.integers")
+        try:
+            layout = write_cached(source, integers, logits=self.settings.logits, cache=calibrate_cache(path, texts, bits))
+            self._compare(source, integers, bits)
+            values: dict[str, Value] = {"bits": bits, "bytes": layout.bytes_per_token, "float_bytes": before.bytes_per_token}
+            if not self.context.smoke:
+                values |= _token_times(path, integers, layout.context)
+            integers.replace(path)
+        finally:
+            integers.unlink(missing_ok=True)
+        return layout, Fact.of("export.integer_cache", self.settings.key_value, **values)
+
+    def _compare(self, source: Path, path: Path, bits: Bits | None = None) -> None:
         """Add a row: logits of the file with a cache against those of the file without.
+
+        Args:
+            source: File without a cache.
+            path: File with one.
+            bits: Of integer keys and values; None for float32.
 
         Raises:
             ConversionError: Those of float files differ by more than the tolerance.
         """
         import torch
 
-        if source in self._compared:
+        if (source, bits) in self._compared:
             return
-        self._compared.add(source)
+        self._compared.add((source, bits))
         name = form_name(source)
         rows = [*_logits(source, path, self.context)]
         plain, cached = (torch.from_numpy(np.concatenate(part))[None] for part in zip(*rows, strict=True))
         parity = self.context.task.agreement({LOGITS: plain}, {LOGITS: cached})
-        is_float = name == FLOAT
+        is_float = name == FLOAT and bits is None
         limit = gettext(
             "{absolute:g} + {relative:g} × largest output", absolute=self.tolerance.absolute, relative=self.tolerance.relative
         )
         self.pairs.rows.append(
             {
-                "pair": gettext("{form} → with past keys and values, {count} tokens", form=name, count=plain.shape[1]),
+                "pair": _pair(name, plain.shape[1], bits),
                 "samples": len(rows),
                 "max_abs": parity.max_abs,
                 "mean_abs": parity.mean_abs,
@@ -134,6 +176,27 @@ class DecoderArtifacts:
         if is_float:
             what = gettext("the file against the same with past keys and values")
             check(parity, relative=self.tolerance.relative, absolute=self.tolerance.absolute, what=what)
+
+
+def _pair(form: str, count: int, bits: int | None) -> str:
+    """What a row compares."""
+    if bits is None:
+        return gettext("{form} → with past keys and values, {count} tokens", form=form, count=count)
+    return gettext("{form} → with past keys and values of {bits} bits, {count} tokens", form=form, bits=bits, count=count)
+
+
+def _token_times(path: Path, integers: Path, context: int) -> dict[str, Value]:
+    """Time of a token with float and with integer keys and values, ms, after a prompt; and whether integers are slower."""
+    prompt = max(1, min(TIMED_PROMPT, context - STEPS))
+    times = time_mix({FLOAT: path, "integers": integers}, prompt, STEPS)
+    ratio = np.array(times["integers"].tokens_ms) / np.array(times[FLOAT].tokens_ms)
+    interval = percentile_interval(ratio, 0.5)
+    return {
+        "prompt": prompt,
+        "token_ms": float(np.median(times["integers"].tokens_ms)),
+        "float_token_ms": float(np.median(times[FLOAT].tokens_ms)),
+        "slower": interval is not None and interval[0] > 1.0,
+    }
 
 
 def _logits(source: Path, path: Path, context: Context) -> Iterator[tuple[Array, Array]]:

@@ -59,9 +59,9 @@ def generate(text, most=128, threads=1):
     if not 0 < len(tokens) <= context:
         sys.exit(f"the text has {len(tokens)} tokens; give 1 to {context}")
     value, outputs = onnxruntime.OrtValue.ortvalue_from_numpy, [each.name for each in session.get_outputs()]
-    inputs = {each.name: each.shape for each in session.get_inputs()}
-    past = {name: value(np.zeros((1, shape[1], 0, shape[3]), np.float32)) for name, shape in inputs.items() if "past" in name}
-    stream, seen = DecodeStream(skip_special_tokens=True), 0
+    inputs, kinds = {each.name: each for each in session.get_inputs()}, {"tensor(int8)": "i1", "tensor(uint8)": "u1"}
+    zeros = {k: np.zeros((1, x.shape[1], 0, x.shape[3]), kinds.get(x.type, "f4")) for k, x in inputs.items() if "past" in k}
+    past, stream, seen = {name: value(array) for name, array in zeros.items()}, DecodeStream(skip_special_tokens=True), 0
     for _ in range(min(most, context - len(tokens) + 1)):
         total = seen + len(tokens)
         feeds = {

@@ -43,10 +43,19 @@ class DecoderExport(FrozenModel):
         cache: The file has past keys and values, so that a further token costs one token; without, each further token costs the
             whole text again. A runtime or network for which this is not known gets the file without.
         logits: `last` computes the logits of the last token alone, which shortens reading a prompt; `all` of all tokens.
+        key_value: Numbers of the kept keys and values: `int8` takes a quarter and `int4` an eighth of the bytes of `float32`.
+            Their scales are those of training texts. The record has the bytes, the agreement of the logits, and the time of a
+            token in both.
     """
 
     cache: bool = True
     logits: Literal["last", "all"] = "last"
+    key_value: Literal["float32", "int8", "int4"] = "float32"
+
+    @property
+    def cache_bits(self) -> Literal[4, 8] | None:
+        """Bits of integer keys and values; None for float32."""
+        return {"int8": 8, "int4": 4}.get(self.key_value)  # type: ignore[return-value]  # a dictionary of both
 
 
 class Tolerance(FrozenModel):

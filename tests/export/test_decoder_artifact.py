@@ -2,16 +2,21 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
 from compress.backends.decoder.key_value_cache import is_cached
+from compress.backends.decoder.sampling import Sampler
 from compress.core.atomic_files import sha256
+from compress.core.sentences import render
 from compress.core.stage import Context
 from compress.export.decoder_artifact import DecoderArtifacts
 from compress.export.parity import ParityTable
 from compress.export.settings import DecoderExport, ExportTarget, Tolerance
 from compress.export.stage import Export
+from compress.export.text_generator import GenerationTimes, TextGenerator
 from compress.quantize.schemes import SchemeOptions, build_models
 from tests.export.decoder_artifacts import MOST, TASK, text_data
 
@@ -106,3 +111,37 @@ def test_a_network_without_a_layout_gets_the_file_without(context, language_arti
 def test_settings_of_decoders_need_a_task_that_continues_texts():
     assert Export().requirements == {}
     assert Export(decoder={"logits": "all"}).requirements == {"decoder": ("writes_text",)}
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("int8", 8), ("int4", 4)])
+def test_keys_and_values_may_be_integers(kind, bits, context, language_artifact):
+    _, candidate = language_artifact
+    notes, rows, folder = written(context, candidate, key_value=kind)
+    assert [note.code for note in notes] == ["export.cache", "export.integer_cache"]
+    values, whole = notes[1].values, 2 * 2 * 2 * 16 * 4
+    assert (values["bytes"], values["float_bytes"]) == (whole * bits // 32, whole)
+    assert values["token_ms"] > 0
+    assert f"keys and values of {bits} bits take {whole * bits // 32} bytes" in render(notes[1])
+    assert json.loads((folder / "manifest.json").read_text())["key_value_cache"]["bits"] == bits
+    assert rows[0]["top1"] == 1.0
+    assert rows[1]["cosine"] > (0.999 if bits == 8 else 0.8)
+    (folder / "tokenizer.json").write_bytes(context.data.files["tokenizer.json"])
+    script = subprocess.run(
+        [sys.executable, folder / "infer.py", "river stone", "8"], capture_output=True, text=True, check=False
+    )
+    assert script.returncode == 0, script.stderr
+    generator = TextGenerator(folder)
+    prompt = generator.prompt_tokens("river stone")
+    times = GenerationTimes(len(prompt))
+    text = "".join(generator.stream(prompt, Sampler(), most=8, times=times))
+    assert script.stdout.rstrip("\n") == text.rstrip("\n")
+    genai = pytest.importorskip("onnxruntime_genai")
+    parameters = genai.GeneratorParams(model := genai.Model(str(folder)))
+    parameters.set_search_options(max_length=len(prompt) + 8, do_sample=False)
+    theirs = genai.Generator(model, parameters)
+    theirs.append_tokens(prompt)
+    found = []
+    while not theirs.is_done() and len(found) < 8:
+        theirs.generate_next_token()
+        found.append(int(theirs.get_next_tokens()[0]))
+    assert found[: len(times.tokens)] == times.tokens

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -27,6 +27,9 @@ from compress.core.decoder_layout import ALL, CACHED, LAST, METADATA, AttentionL
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
 
+if TYPE_CHECKING:
+    from compress.backends.decoder.quantized_cache import QuantizedCache
+
 Logits = Literal["last", "all"]
 IDS, MASK, POSITIONS = "input_ids", "attention_mask", "position_ids"
 PAST, PRESENT = "past_key_values.{layer}.{part}", "present.{layer}.{part}"
@@ -34,6 +37,10 @@ PAST, PRESENT = "past_key_values.{layer}.{part}", "present.{layer}.{part}"
 PARTS = ("key", "value")
 PAST_LENGTH, TOTAL_LENGTH = "past_sequence_length", "total_sequence_length"
 DOMAIN, VERSION = "com.microsoft", 1
+OTHER_INPUTS = 3
+"""Inputs of the fused attention between the angles and the scales, which are not used here."""
+CACHE_TYPES = {32: (ir.DataType.FLOAT, 1), 8: (ir.DataType.INT8, 1), 4: (ir.DataType.UINT8, 2)}
+"""Type of kept keys and values by their bits, and numbers in each of its values."""
 LOOKUPS = ("Gather", "GatherBlockQuantized")
 
 
@@ -58,13 +65,14 @@ def is_cached(path: Path) -> bool:
     return any(entry.key == CACHED for entry in read_graph(path).metadata_props)
 
 
-def write_cached(source: Path, path: Path, *, logits: Logits = "last") -> DecoderLayout:
+def write_cached(source: Path, path: Path, *, logits: Logits = "last", cache: QuantizedCache | None = None) -> DecoderLayout:
     """Write the file of a decoder with past keys and values.
 
     Args:
         source: ONNX file with a layout, float or quantized.
         path: The new file.
         logits: `last` computes the logits of the last token alone.
+        cache: Scales of keys and values that are kept as integers; None keeps them in float32.
 
     Raises:
         ConversionError: The file has no layout, or its graph is not that of the layout.
@@ -78,17 +86,21 @@ def write_cached(source: Path, path: Path, *, logits: Logits = "last") -> Decode
         )
         raise ConversionError(msg)
     model: ir.Model = ir.from_proto(onnx_files.load(source))  # `to_ir` would store a tied table a second time
-    model = with_cache(model, layout, logits=logits)
+    if cache is not None:
+        layout = layout.model_copy(update={"cache_bits": cache.bits})
+    model = with_cache(model, layout, logits=logits, cache=cache)
     proto = graphs.to_proto(model)
     onnx_files.check(proto)
     onnx_files.save(proto, path)
     return layout
 
 
-def with_cache(model: ir.Model, layout: DecoderLayout, *, logits: Logits = "last") -> ir.Model:
+def with_cache(
+    model: ir.Model, layout: DecoderLayout, *, logits: Logits = "last", cache: QuantizedCache | None = None
+) -> ir.Model:
     """A copy of a decoder with past keys and values; arguments and errors as for `write_cached`."""
     copy = graphs.with_shapes(model)
-    builder = _CacheBuilder(copy, layout)
+    builder = _CacheBuilder(copy, layout, cache)
     for index, layer in enumerate(layout.layers):
         builder.replace_attention(index, layer)
     if layout.positions:
@@ -106,10 +118,11 @@ class _CacheBuilder:
     Args:
         model: The network, with shapes.
         layout: Its attention layers.
+        cache: Scales of integers; None for float32.
     """
 
-    def __init__(self, model: ir.Model, layout: DecoderLayout) -> None:
-        self.model, self.layout = model, layout
+    def __init__(self, model: ir.Model, layout: DecoderLayout, cache: QuantizedCache | None) -> None:
+        self.model, self.layout, self.cache = model, layout, cache
         inputs = {str(value.name): value for value in model.graph.inputs}
         if not {IDS, MASK} <= inputs.keys():
             msg = gettext(
@@ -169,11 +182,16 @@ class _CacheBuilder:
             query, key, value = (layer_result(find_layer(self.model, name)) for name in names)
             parts = query, key, value
         pasts, presents = self._cache(index, layer)
-        settings: dict[str, float | int] = {"num_heads": layer.heads, "kv_num_heads": layer.groups, "scale": layer.scale}
+        settings: dict[str, float | int | str] = {"num_heads": layer.heads, "kv_num_heads": layer.groups, "scale": layer.scale}
         inputs: list[ir.Value | None] = [*parts, *pasts, self.seen, self.total]
         if self.angles is not None:
             inputs += self.angles
             settings |= {"do_rotary": 1, "rotary_interleaved": 0}
+        if self.cache is not None:
+            inputs += [None] * (OTHER_INPUTS if self.angles is not None else OTHER_INPUTS + 2)
+            inputs += self._scales(index, self.cache)
+            settings |= {"kv_cache_bit_width": self.cache.bits}
+            settings |= {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL"}
         if self.layout.window is not None:
             settings["local_window_size"] = self.layout.window
         path = layer.output.rpartition(".")[0]
@@ -188,6 +206,13 @@ class _CacheBuilder:
         )  # fmt: skip
         self._insert(node, attended, result)
         self.presents += presents
+
+    def _scales(self, index: int, cache: QuantizedCache) -> list[ir.Value]:
+        """Scales of the keys and values of a layer as constants."""
+        return [
+            graphs.add_initializer(self.model, f"cache.{index}.{part}_scale", array.astype(np.float32))
+            for part, array in zip(PARTS, cache.scales[index], strict=True)
+        ]
 
     def _insert(self, node: ir.Node, attended: ir.Value, result: ir.Value) -> None:
         """Make the output layer read the fused attention; a reshape of all tokens into rows stays."""
@@ -210,10 +235,11 @@ class _CacheBuilder:
         """Past and present keys and values of a layer; the past ones become inputs of the graph."""
 
         def tensor(template: str, part: str, length: str) -> ir.Value:
+            kind, per_byte = CACHE_TYPES[self.layout.cache_bits]
             return ir.Value(
                 name=template.format(layer=index, part=part),
-                type=ir.TensorType(ir.DataType.FLOAT),
-                shape=ir.Shape([self.batch, layer.groups, ir.SymbolicDim(length), layer.width]),
+                type=ir.TensorType(kind),
+                shape=ir.Shape([self.batch, layer.groups, ir.SymbolicDim(length), layer.width // per_byte]),
             )
 
         pasts = [tensor(PAST, part, PAST_LENGTH) for part in PARTS]
@@ -253,3 +279,4 @@ class _CacheBuilder:
             first.shape = ir.Shape([self.batch, 1, first.shape[2]])
         self.model.opset_imports.setdefault(DOMAIN, VERSION)
         self.model.metadata_props[CACHED] = logits
+        self.model.metadata_props[METADATA] = self.layout.model_dump_json()

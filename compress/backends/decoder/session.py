@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,13 @@ from compress.core.errors import ConversionError
 from compress.core.language import gettext
 
 if TYPE_CHECKING:
+    from onnxruntime import OrtValue
+
     from compress.backends.runner_protocol import Array
     from compress.core.decoder_layout import DecoderLayout
+
+CACHE_TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
+"""Types of keys and values, as ONNX Runtime names them; uint8 holds two numbers of 4 bits."""
 
 
 class DecoderSession:
@@ -49,6 +55,7 @@ class DecoderSession:
         self._takes_positions = POSITIONS in names
         self.length = 0
         self.capacity = 0
+        self._buffers: dict[tuple[int, str], OrtValue] = {}
         self.start(layout.context)
 
     def start(self, capacity: int | None = None) -> None:
@@ -64,13 +71,23 @@ class DecoderSession:
             return
         self.capacity = min(capacity, self.layout.context)
         self._binding = self._runner.session.io_binding()
-        for index, layer in enumerate(self.layout.layers):
-            for part in PARTS:
-                buffer = onnxruntime.OrtValue.ortvalue_from_numpy(
-                    np.zeros((1, layer.groups, self.capacity, layer.width), np.float32)
-                )
-                self._binding.bind_ortvalue_input(PAST.format(layer=index, part=part), buffer)
-                self._binding.bind_ortvalue_output(PRESENT.format(layer=index, part=part), buffer)
+        inputs = {each.name: each for each in self._runner.session.get_inputs()}
+        for index, part in product(range(len(self.layout.layers)), PARTS):
+            past = inputs[PAST.format(layer=index, part=part)]
+            shape = (1, past.shape[1], self.capacity, past.shape[3])
+            buffer = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, CACHE_TYPES[past.type]))
+            self._binding.bind_ortvalue_input(past.name, buffer)
+            self._binding.bind_ortvalue_output(PRESENT.format(layer=index, part=part), buffer)
+            self._buffers[index, part] = buffer
+
+    def keys_and_values(self, layer: int) -> tuple[Array, Array]:
+        """Keys and values of a layer for all tokens so far, (G, tokens, W) each, as they are kept.
+
+        Args:
+            layer: Its number, from 0.
+        """
+        keys, values = (self._buffers[layer, part].numpy()[0, :, : self.length].copy() for part in PARTS)
+        return keys, values  # copies: the buffers are gone with the session
 
     def read(self, tokens: Sequence[int]) -> Array:
         """Read the next tokens.

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from compress.core.fact import Fact
+from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
+
+
+def _integer_cache(fact: Fact) -> str:
+    values = fact.values
+    sizes = gettext("keys and values of {bits} bits take {bytes} bytes per token in place of {float_bytes}", **values)
+    if values.get("token_ms") is None:
+        return sizes
+    times = gettext(
+        "a token after {prompt} takes {token_ms:.3g} ms, with float keys and values {float_token_ms:.3g} ms (measured)",
+        **values,
+    )
+    slower = gettext("; they are slower here, and save memory alone") if values["slower"] else ""
+    return f"{sizes}; {times}{slower}"
+
 
 SENTENCES: Sentences = {
     "export.runtime_refused": "{reason}",
@@ -10,6 +26,7 @@ SENTENCES: Sentences = {
     "export.artifact_refused": "{reason}",
     "export.float_file_ships": "{subject}: float32 ships, because no int8 file was made for {runtime}",
     "export.postprocessing_outside": "{subject}: {name} stays outside the graph for {runtime}, where it is not tried",
+    "export.integer_cache": _integer_cache,
     "export.cache": "{subject}: the file keeps keys and values, {bytes_per_token} bytes per token, up to {context} tokens",
     "export.no_cache": "{subject}: the file keeps no keys and values, so each further token costs the whole text: {reason}",
     "export.not_for_genai": "{subject}: onnxruntime-genai does not run layers with different numbers of key–value heads",

@@ -112,7 +112,7 @@ def measure_generation(files: Mapping[str, Path], plan: GenerationPlan, *, devic
                     quantities["size_bytes"] = Quantity.measured(cached[name].stat().st_size, "bytes", gettext("size on disk"))
                     quantities["memory_bytes"] = peaks[name][context]
                     kept = session.layout.bytes_per_token * context
-                    quantities["key_value_bytes"] = Quantity.measured(kept, "bytes", gettext("counted from shapes, float32"))
+                    quantities["key_value_bytes"] = Quantity.measured(kept, "bytes", gettext("counted from shapes"))
                 else:
                     reason = gettext("the network takes at most {most} tokens", most=most)
                     quantities = {key: Quantity.missing(unit, reason) for key, unit in UNITS.items()}

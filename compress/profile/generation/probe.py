@@ -35,13 +35,16 @@ def run(model: str, threads: int, contexts: list[int]) -> list[int]:
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    inputs = {each.name: each.shape for each in session.get_inputs()}
+    inputs = {each.name: each for each in session.get_inputs()}
+    types = {"tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
     outputs = [each.name for each in session.get_outputs()]
     value = onnxruntime.OrtValue.ortvalue_from_numpy
     peaks = []
     for context in contexts:
         past = {
-            name: value(np.zeros((1, shape[1], 0, shape[3]), np.float32)) for name, shape in inputs.items() if "past" in name
+            name: value(np.zeros((1, each.shape[1], 0, each.shape[3]), types.get(each.type, np.float32)))
+            for name, each in inputs.items()
+            if "past" in name
         }
         seen = 0
         for count in (context, 1):
