@@ -119,6 +119,9 @@ def _patches(batch: np.ndarray, settings: Mapping[str, Any], kernel: tuple[int, 
 
 def _mean_vector(batches: Sequence[np.ndarray], settings: Mapping[str, Any], kernel: tuple[int, ...] | None) -> np.ndarray:
     """Mean vector over all images and positions, (C · kh · kw,) or (D,), float64."""
+    if kernel is None:  # texts of several lengths
+        total = sum(batch.reshape(-1, batch.shape[-1]).sum(0, dtype=np.float64) for batch in batches)
+        return np.asarray(total / sum(batch.size // batch.shape[-1] for batch in batches))
     image = sum(batch.sum(0, dtype=np.float64) for batch in batches) / sum(map(len, batches))
     mean: np.ndarray = _patches(np.asarray(image)[None], settings, kernel).mean((0, 1, 2)).numpy().reshape(-1)
     return mean

@@ -39,3 +39,16 @@ def test_moments_are_those_of_what_outputs_are_products_of(chain: ir.Model) -> N
         np.testing.assert_allclose(statistics.x.mean(1), statistics.mean, atol=1e-4)
         np.testing.assert_allclose(square - mean**2, deviation**2, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(statistics.cross_moment, statistics.hessian, rtol=1e-5)
+
+
+def test_texts_of_several_lengths_have_one_mean(chain: ir.Model) -> None:
+    layer = next(layer for layer in weighted_layers(chain) if layer.operator != "Conv")
+    (node,) = (node for node in chain.graph if node.name == layer.name)
+    weight = read_weight(chain, layer.weight)
+    depth = layer.to_matrix(weight).shape[2]
+    rng = np.random.default_rng(0)
+    batches = [rng.standard_normal((2, length, depth)).astype(np.float32) for length in (3, 5)]
+    found = collect_inputs(layer, node, weight, batches, batches, seed=0)
+    np.testing.assert_allclose(
+        found.mean[0], np.concatenate([batch.reshape(-1, depth) for batch in batches]).mean(0), atol=1e-6
+    )
