@@ -35,6 +35,7 @@ _WHERE = {
     "Recipe": "compress.config.recipe",
     "Run": "compress.pipeline.pipeline",
     "RunRecord": "compress.core.run_record",
+    "Speculative": "compress.distill.speculative.stage",
     "Stage": "compress.core.stage",
     "StageRecord": "compress.core.record",
     "Tracking": "compress.config.tracking",

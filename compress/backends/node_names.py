@@ -15,6 +15,9 @@ NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
 """Scope that torch's exporter gives to operators outside of all modules, such as reads of the sizes of inputs."""
 QUANTIZED = re.compile(r"(_MatMul)?_quant(_scales_mul|_output_scale_mul)?$")
 """Suffix that ONNX Runtime's `quantize_dynamic` adds to the name of a node."""
+SLICE = re.compile(r"slice\([^)]*\)\.")
+"""Part of a name that torch gives to a slice of a list of layers, as of `self.layers[: count]`; the layers keep their numbers
+where the slice begins with the first."""
 FUSED = "com.microsoft"
 """Domain of operators that ONNX Runtime fuses from several nodes."""
 
@@ -55,7 +58,8 @@ def module_path(node: ir.Node, *, ours: bool = False) -> str:
             modules = list(ast.literal_eval(scopes))
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # metadata are untrusted
             return ""
-        return next((str(module) for module in reversed(modules[:-1]) if module and module != NO_MODULE), "")
+        path = next((str(module) for module in reversed(modules[:-1]) if module and module != NO_MODULE), "")
+        return SLICE.sub("", path)
     if "/" in name:
         path = _join_path(name.strip("/").split("/")[:-1])
         return "" if path == NO_MODULE else path

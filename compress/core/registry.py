@@ -41,6 +41,8 @@ ENTRIES: tuple[Entry, ...] = (
           "EfficientNet-Lite, -EdgeTPU; Howard et al. 2019, arXiv:1905.02244"),
     Entry("stage", "merge", "compress.merge.stage:Merge", "Wortsman et al. 2022, model soups, arXiv:2203.05482"),
     Entry("stage", "merge_experts", "compress.merge.experts.stage:MergeExperts", "Xue et al. 2022, arXiv:2201.10890"),
+    Entry("stage", "speculative", "compress.distill.speculative.stage:Speculative",
+          "Liu et al. 2023, online speculative decoding, arXiv:2310.07177"),
     Entry("stage", "quantize", "compress.quantize.stage:Quantize", "Jacob et al. 2018, arXiv:1712.05877"),
     Entry("stage", "export", "compress.export.stage:Export", "ONNX specification"),
     Entry("stage", "profile", "compress.profile.stage:Profile", "MLPerf Inference rules"),

@@ -87,6 +87,71 @@ if __name__ == "__main__":
     print()
 '''
 
+SINGLE = SOURCE[SOURCE.index("def generate(") : SOURCE.index("if __name__")]
+PAIR = '''class Text:
+    """One text in one session; keys and values of each token are computed once."""
+
+    def __init__(self, path, threads):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.names = [each.name for each in self.session.get_outputs()]
+        self.shapes = {each.name: each.shape for each in self.session.get_inputs()}
+        pasts = {name: shape for name, shape in self.shapes.items() if "past" in name}
+        self.past = {name: np.zeros((1, shape[1], 0, shape[3]), np.float32) for name, shape in pasts.items()}
+        self.tokens = []
+
+    def likeliest(self, text, count):
+        """Numbers of the likeliest tokens after each of the last ones of a text, of which earlier ones are kept."""
+        self.tokens = self.tokens[: len(text) - count]
+        seen, total = len(self.tokens), len(text)
+        past = {name: values[:, :, :seen] for name, values in self.past.items()}
+        feeds = {
+            "input_ids": np.array([text[seen:]], np.int64),
+            "attention_mask": np.ones((1, total), np.int64),
+            "position_ids": np.arange(seen, total, dtype=np.int64)[None],
+        }
+        feeds = {name: array for name, array in feeds.items() if name in self.shapes}
+        logits, *present = self.session.run(self.names, {**feeds, **past})
+        self.past, self.tokens = dict(zip(past, present)), list(text)
+        return logits[0, -count:].argmax(-1).tolist()
+
+
+def generate(text, most=128, threads=1):
+    """Pieces of the text that follows: the draft proposes k tokens, and the network takes those that are its likeliest."""
+    tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    k = json.loads((HERE / "speculative.json").read_text(encoding="utf-8"))["k"]
+    target, draft = Text(HERE / "model.onnx", threads), Text(HERE / "draft.onnx", threads)
+    tokens, context = prompt_tokens(text, tokenizer), MODEL["context_length"]
+    if not 0 < len(tokens) <= context:
+        sys.exit(f"the text has {len(tokens)} tokens; give 1 to {context}")
+    stream, end = DecodeStream(skip_special_tokens=True), len(tokens) + min(most, context - len(tokens) + 1)
+    while len(tokens) < end:
+        drafted = []
+        for _ in range(min(k, end - len(tokens) - 1)):
+            drafted += draft.likeliest(tokens + drafted, 1)
+        chosen = target.likeliest(tokens + drafted, len(drafted) + 1)
+        accepted = next((n for n, (one, other) in enumerate(zip(drafted, chosen)) if one != other), len(drafted))
+        for token in chosen[: accepted + 1]:
+            if token in STOPS:
+                return
+            tokens.append(token)
+            yield stream.step(tokenizer, token) or ""
+
+
+'''
+
+
+def speculative_script(spec: NetworkSpec) -> str:
+    """The same for an artifact with `draft.onnx` and `speculative.json`, whose `model.onnx` gives the logits of all tokens.
+
+    Args:
+        spec: Of the network; text around a prompt is part of the script.
+    """
+    return decoder_script(spec).replace(SINGLE, PAIR)
+
 
 def decoder_script(spec: NetworkSpec) -> str:
     """Python source of `infer.py` for `model.onnx`, `genai_config.json` and `tokenizer.json` in the same folder.

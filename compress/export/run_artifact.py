@@ -24,7 +24,7 @@ from compress.core.signature import Signature
 from compress.core.user_path import user_path
 from compress.data.sources.find_images import SUFFIXES
 from compress.data.sources.text.read_lines import read_text
-from compress.export.decoder_script import decoder_script
+from compress.export.decoder_script import decoder_script, speculative_script
 from compress.export.infer_script import infer_script
 
 SCRIPT, MODEL = "infer.py", "model.onnx"
@@ -124,7 +124,7 @@ def is_own_script(folder: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     spec = read_spec(folder / MODEL)
-    if text == decoder_script(spec):
+    if text in (decoder_script(spec), speculative_script(spec)):
         return True
     if not all(PLAIN_NAME.match(tensor.name) for tensor in (*spec.signature.inputs, *spec.signature.outputs)):
         return False

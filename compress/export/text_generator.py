@@ -12,6 +12,7 @@ from compress.backends.decoder.generate import generate
 from compress.backends.decoder.key_value_cache import is_cached
 from compress.backends.decoder.sampling import Sampler
 from compress.backends.decoder.session import DecoderSession
+from compress.backends.decoder.speculative import SpeculativeDecoder
 from compress.core.errors import ConversionError, DataError
 from compress.core.language import gettext
 from compress.data.text.cells import ChatMessage
@@ -20,6 +21,7 @@ from compress.data.text.settings import FILE
 from compress.data.text.tokenizer_files import read_tokenizer, special_tokens
 from compress.export.manifest import MODEL
 from compress.export.run_artifact import find_artifact, read_spec
+from compress.export.speculative_artifact import DRAFT, read_pair
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -81,6 +83,10 @@ class TextGenerator:
         self._around = text.prompt if text is not None else None
         self.stops = _stops(folder / GENAI)
         self.session = DecoderSession(folder / MODEL, threads=threads)
+        pair = read_pair(folder)
+        self.pair = (
+            None if pair is None else SpeculativeDecoder(self.session, DecoderSession(folder / DRAFT, threads=threads), pair.k)
+        )
 
     def prompt_tokens(self, text: str, *, system: str | None = None, chat: bool = True) -> list[int]:
         """Token numbers of a text, or of a message where there is a chat template.
@@ -128,8 +134,7 @@ class TextGenerator:
         from tokenizers.decoders import DecodeStream
 
         stream = DecodeStream(skip_special_tokens=True)
-        self.session.start(len(prompt) + most)
-        for token, seconds in generate(self.session, prompt, sampler, most=most, stops=self.stops):
+        for token, seconds in self._tokens(prompt, sampler, most):
             if times.first_token_s is None:
                 times.first_token_s = seconds
             else:
@@ -137,6 +142,15 @@ class TextGenerator:
             times.tokens.append(token)
             if piece := stream.step(self.tokenizer, token):
                 yield piece
+
+    def _tokens(self, prompt: Sequence[int], sampler: Sampler, most: int) -> Iterator[tuple[int, float]]:
+        """Tokens and their times, of the pair where there is one and the likeliest tokens are taken."""
+        if self.pair is None or sampler.temperature > 0:
+            self.session.start(len(prompt) + most)
+            yield from generate(self.session, prompt, sampler, most=most, stops=self.stops)
+            return
+        for one in self.pair.rounds(prompt, most=most, stops=self.stops):
+            yield from ((token, one.seconds / len(one.tokens)) for token in one.tokens)
 
 
 def around(text: str, prompt: tuple[str, str] | None) -> str:

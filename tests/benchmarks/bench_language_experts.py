@@ -1,6 +1,6 @@
 """A dense student of a mixture of experts: more than the router's experts against plain distillation, over several seeds.
 
-    python tests/benchmarks/bench_language_experts.py [--seeds 0,1,2] [--teacher-epochs 8] [--epochs 6]
+    python tests/benchmarks/bench_language_experts.py [--seeds 0,1,2] [--texts 1000] [--teacher-epochs 8] [--epochs 5]
 
 Data, teacher and losses are those of `llm_moe_to_dense`. The student is a dense decoder of an eighth of the teacher's size with
 new weights; all arms of a seed have the same ones and see the texts in the same order. The second table merges the experts of
@@ -65,7 +65,8 @@ class Setting(NamedTuple):
 
 def prepare(seed: int, folder: Path, arguments: argparse.Namespace) -> Setting:
     """Read the data and train the teacher."""
-    loaded = recipes.load("llm_moe_to_dense", overrides=(f"seed={seed}", f"data.seed={seed}"))
+    cut = (f"data.limit={arguments.texts}", f"data.evaluation_limit={arguments.texts // 2}")
+    loaded = recipes.load("llm_moe_to_dense", overrides=(f"seed={seed}", f"data.seed={seed}", *cut))
     recipe = loaded.recipe
     task = recipe.task.make()
     data = data_for_task(load_data(recipe.data, base=Path.cwd()), task)
@@ -162,7 +163,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--teacher-epochs", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=1000)
     arguments = parser.parse_args()
     scores: dict[str, list[Nats]] = {}
     first: Setting | None = None

@@ -120,6 +120,19 @@ class DecoderSession:
         logits: Array = binding.get_outputs()[-1].numpy()[0]
         return logits
 
+    @property
+    def context(self) -> int:
+        """Most tokens of a text that the network takes."""
+        return self.layout.context
+
+    def rewind(self, length: int) -> None:
+        """Forget the tokens after the first ones; keys and values of the next tokens take their places.
+
+        Args:
+            length: Tokens that stay, at most those read so far.
+        """
+        self.length = min(length, self.length)
+
     def close(self) -> None:
         """Free the session."""
         self._runner.__exit__(None, None, None)

@@ -20,6 +20,7 @@ from compress.core.sentences import (
     prune,
     quantize,
     quantize_ptq,
+    speculative,
     substitute,
     tasks,
     train,
@@ -28,7 +29,7 @@ from compress.core.sentences.table import Sentence, Sentences
 
 ROOMS = (
     backends, data, dataset_distillation, export, merge, models, pipeline, profile, prune, quantize,
-    quantize_ptq, substitute, tasks, train,
+    quantize_ptq, speculative, substitute, tasks, train,
 )  # fmt: skip
 SENTENCES: Sentences = {TEXT: "{text}", SKIPPED: "{reason}"}
 SUBJECTS: Sentences = {}

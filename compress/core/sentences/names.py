@@ -43,6 +43,8 @@ TABLES: Mapping[str, str] = {
     "auto": "Timing of possible replacements",
     "classes": "Metric of each class",
     "conversions": "Conversions between int8 and float",
+    "draft_acceptance": "Acceptance of the draft by position",
+    "draft_lengths": "Expected speed-up by number of proposals",
     "expert_shares": "Shares of the router",
     "generation": "Speed of prompts and of further tokens",
     "groups": "Metric of each group",
