@@ -97,7 +97,7 @@ def serve_and_learn(
         if number % settings.update_every == 0 and recent:
             for _ in range(settings.steps):
                 optimizer.zero_grad()
-                refused_loss(draft, list(recent)).backward()
+                refused_loss(draft, list(recent)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return acceptance, refused
