@@ -25,8 +25,9 @@ from compress.pipeline.pipeline import Pipeline
 
 RECIPE = Path(__file__).resolve().parents[2] / "pipelines" / "llm_minillm.yaml"
 Arm = dict[str, Any]
-SUPERVISED, WORD, SEQUENCE = "supervised", "word_level", "sequence_level"
+SUPERVISED, WORD, STORED, SEQUENCE = "supervised", "word_level", "word_level_stored", "sequence_level"
 ON_POLICY = ("gkd", "reverse_kl", "minillm")
+PAIRS = (*((arm, other) for arm in ON_POLICY for other in (SUPERVISED, SEQUENCE)), (STORED, WORD))
 TOKENS = {"max_new_tokens": 32}
 
 
@@ -35,6 +36,7 @@ def arms() -> dict[str, Arm]:
     return {
         SUPERVISED: {"losses": ["task"]},
         WORD: {"losses": [{"token_divergence": {"kind": "forward"}}]},
+        STORED: {"losses": [{"token_divergence": {"kind": "forward"}}], "cache": {"k": 50}},
         SEQUENCE: {"losses": ["task"], "generation": {"teacher": 1.0, **TOKENS}},
         "gkd": {"losses": [{"token_divergence": {"kind": "jensen_shannon"}}], "generation": {"student": 0.5, **TOKENS}},
         "reverse_kl": {"losses": [{"token_divergence": {"kind": "reverse"}}], "generation": {"student": 1.0, **TOKENS}},
@@ -75,7 +77,7 @@ def main() -> None:
     for seed in map(int, arguments.seeds.split(",")):
         for name in arguments.arms.split(","):
             results.setdefault(name, {})[seed] = run_arm(name, seed, arguments.epochs, arguments.out, smoke=arguments.smoke)
-            text = section(results, ON_POLICY, (SUPERVISED, SEQUENCE), f"python {shlex.join(sys.argv)}")
+            text = section(results, PAIRS, f"python {shlex.join(sys.argv)}")
             if arguments.page:
                 arguments.page.write_text(text, encoding="utf-8")
     print(text)

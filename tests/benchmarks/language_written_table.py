@@ -14,13 +14,12 @@ PLACES = (slice(0, 4), slice(4, 8), slice(8, 12), slice(12, 16), slice(16, 24))
 """Places of the exposure-bias table, from the first token of a response."""
 
 
-def section(results: Results, on_policy: Sequence[str], others: Sequence[str], command: str) -> str:
+def section(results: Results, pairs: Sequence[tuple[str, str]], command: str) -> str:
     """The section: networks, paired differences, exposure bias by place.
 
     Args:
         results: By arm and seed.
-        on_policy: Arms with texts of the student.
-        others: Arms that they are compared with.
+        pairs: Arms that are compared.
         command: The command that wrote it.
     """
     lines = [
@@ -31,9 +30,9 @@ def section(results: Results, on_policy: Sequence[str], others: Sequence[str], c
         *(_row(name, list(seeds.values())) for name, seeds in results.items()),
         _teacher_row(list(next(iter(results.values())).values())),
         "",
-        "| difference | ROUGE-L, points | log-likelihood by the teacher, nat per token | goal |",
-        "|---|---|---|---|",
-        *(_difference(results, name, other) for name in on_policy for other in others if name in results and other in results),
+        "| difference | ROUGE-L, points | log-likelihood by the teacher, nat per token |",
+        "|---|---|---|",
+        *(_difference(results, name, other) for name, other in pairs if name in results and other in results),
         "",
         "| KL(p_t ‖ p_s) on own texts over that on the teacher's, by place | "
         + " | ".join(f"{place.start + 1}–{place.stop}" for place in PLACES)
@@ -72,14 +71,12 @@ def _difference(results: Results, name: str, other: str) -> str:
     pairs = [(results[name][seed], results[other][seed]) for seed in seeds]
     rouge = np.concatenate([100 * (one.rouge - two.rouge) for one, two in pairs])
     likelihood = np.concatenate([one.log_likelihood - two.log_likelihood for one, two in pairs])
-    (rouge_text, rouge_low), (text, low) = _interval(rouge), _interval(likelihood)
-    met = "met" if min(rouge_low, low) > 0 else "missed"
-    return f"| `{name}` over `{other}` | {rouge_text} | {text} | {met} |"
+    return f"| `{name}` over `{other}` | {_interval(rouge)} | {_interval(likelihood)} |"
 
 
-def _interval(column: Column) -> tuple[str, float]:
+def _interval(column: Column) -> str:
     low, high = bootstrap_interval(column)
-    return f"{column.mean():+.2f} ({low:+.2f} to {high:+.2f})", low
+    return f"{column.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _bias(name: str, seeds: Sequence[Written]) -> str:
