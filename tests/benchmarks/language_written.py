@@ -132,8 +132,8 @@ def write_texts(pipeline: Pipeline, run: compress.Run, seed: int) -> Written:
         seed: Of what is drawn.
     """
     writer = _Writer(pipeline.plan.load_data(), seed)
-    folders = sorted(run.folder.glob("[0-9][0-9]-*"))
-    teacher, student = compress.load(folders[0]), compress.load(folders[-1])
+    teacher = compress.load(run.folder / "00-teacher")
+    student = compress.load(max(run.folder.glob("[0-9][0-9]-*")))
     own, guided = writer.write(student, DRAWN), writer.write(teacher, DRAWN)
     return Written(
         writer.rouge(student),
