@@ -34,7 +34,8 @@ class Written(NamedTuple):
 
     Attributes:
         rouge: ROUGE-L (F1) of the student's likeliest text against that of the data, (N,).
-        teacher_rouge: The same of the teacher's likeliest text.
+        drawn_rouge: The same of the text that the student draws at temperature 1, as published comparisons have it.
+        teacher_rouge: Of the teacher's likeliest text.
         log_likelihood: log p_t per token of the text that the student draws at temperature 1, (N,), nat.
         own: KL(p_t ‖ p_s) at each place of the student's own drawn texts, mean over the texts that reach it, (32,), nat.
         guided: The same on texts that the teacher draws.
@@ -42,6 +43,7 @@ class Written(NamedTuple):
     """
 
     rouge: Column
+    drawn_rouge: Column
     teacher_rouge: Column
     log_likelihood: Column
     own: Column
@@ -77,10 +79,10 @@ class _Writer:
             batches.append(written_batch(batch, prompts, texts, {}, self.text.pad_id))
         return batches
 
-    def rouge(self, network: nn.Module) -> Column:
-        """ROUGE-L (F1) of the likeliest texts, (N,)."""
+    def rouge(self, batches: list[Batch]) -> Column:
+        """ROUGE-L (F1) of texts that `write` gave, (N,)."""
         scorer, scores = RougeScorer(["rougeL"]), []
-        for wanted, written in zip(self.split.ordered(BATCH), self.write(network, LIKELIEST), strict=True):
+        for wanted, written in zip(self.split.ordered(BATCH), batches, strict=True):
             for reference, response in zip(responses_of(wanted), responses_of(written), strict=True):
                 scores.append(scorer.score(self._words(reference), self._words(response))["rougeL"].fmeasure)
         return np.array(scores)
@@ -136,8 +138,9 @@ def write_texts(pipeline: Pipeline, run: compress.Run, seed: int) -> Written:
     student = compress.load(max(run.folder.glob("[0-9][0-9]-*")))
     own, guided = writer.write(student, DRAWN), writer.write(teacher, DRAWN)
     return Written(
-        writer.rouge(student),
-        writer.rouge(teacher),
+        writer.rouge(writer.write(student, LIKELIEST)),
+        writer.rouge(own),
+        writer.rouge(writer.write(teacher, LIKELIEST)),
         log_likelihoods(teacher, own),
         divergence_by_place(student, teacher, own),
         divergence_by_place(student, teacher, guided),

@@ -25,13 +25,13 @@ def section(results: Results, pairs: Sequence[tuple[str, str]], command: str) ->
     lines = [
         f"`{command}`",
         "",
-        "| stage after fine-tuning | ROUGE-L | log-likelihood by the teacher, nat per token | perplexity on test |",
-        "|---|---|---|---|",
+        "| stage after fine-tuning | ROUGE-L, likeliest | ROUGE-L, drawn | log-likelihood by the teacher | perplexity |",
+        "|---|---|---|---|---|",
         *(_row(name, list(seeds.values())) for name, seeds in results.items()),
         _teacher_row(list(next(iter(results.values())).values())),
         "",
-        "| difference | ROUGE-L, points | log-likelihood by the teacher, nat per token |",
-        "|---|---|---|",
+        "| difference | ROUGE-L, likeliest, points | ROUGE-L, drawn | log-likelihood by the teacher, nat per token |",
+        "|---|---|---|---|",
         *(_difference(results, name, other) for name, other in pairs if name in results and other in results),
         "",
         "| KL(p_t ‖ p_s) on own texts over that on the teacher's, by place | "
@@ -45,16 +45,14 @@ def section(results: Results, pairs: Sequence[tuple[str, str]], command: str) ->
 
 def _row(name: str, seeds: Sequence[Written]) -> str:
     perplexities = [float(seed.perplexity.value or np.nan) for seed in seeds]
-    rouge, likelihood = ([float(column.mean()) for column in columns] for columns in _columns(seeds))
-    return f"| `{name}` | {_points(rouge)} | {_numbers(likelihood)} | {_numbers(perplexities, 1)} |"
+    rouge, drawn, likelihood = (
+        [float(getattr(seed, part).mean()) for seed in seeds] for part in ("rouge", "drawn_rouge", "log_likelihood")
+    )
+    return f"| `{name}` | {_points(rouge)} | {_points(drawn)} | {_numbers(likelihood)} | {_numbers(perplexities, 1)} |"
 
 
 def _teacher_row(seeds: Sequence[Written]) -> str:
-    return f"| the teacher | {_points([float(seed.teacher_rouge.mean()) for seed in seeds])} | | |"
-
-
-def _columns(seeds: Sequence[Written]) -> tuple[list[Column], list[Column]]:
-    return [seed.rouge for seed in seeds], [seed.log_likelihood for seed in seeds]
+    return f"| the teacher | {_points([float(seed.teacher_rouge.mean()) for seed in seeds])} | | | |"
 
 
 def _points(values: Sequence[float]) -> str:
@@ -69,9 +67,11 @@ def _numbers(values: Sequence[float], digits: int = 2) -> str:
 def _difference(results: Results, name: str, other: str) -> str:
     seeds = [seed for seed in results[name] if seed in results[other]]
     pairs = [(results[name][seed], results[other][seed]) for seed in seeds]
-    rouge = np.concatenate([100 * (one.rouge - two.rouge) for one, two in pairs])
-    likelihood = np.concatenate([one.log_likelihood - two.log_likelihood for one, two in pairs])
-    return f"| `{name}` over `{other}` | {_interval(rouge)} | {_interval(likelihood)} |"
+    cells = (
+        _interval(np.concatenate([scale * (getattr(one, part) - getattr(two, part)) for one, two in pairs]))
+        for part, scale in (("rouge", 100.0), ("drawn_rouge", 100.0), ("log_likelihood", 1.0))
+    )
+    return f"| `{name}` over `{other}` | {' | '.join(cells)} |"
 
 
 def _interval(column: Column) -> str:
