@@ -32,7 +32,7 @@ TOKENS = {"max_new_tokens": 32}
 
 
 def arms() -> dict[str, Arm]:
-    """What differs between the runs: losses, who writes the texts, and stored answers of 120 bytes per token (83 classes of 1,000)."""
+    """What differs between the runs: losses, who writes the texts, and answers stored in 120 bytes per token (83 of 1,000)."""
     return {
         SUPERVISED: {"losses": ["task"]},
         WORD: {"losses": [{"token_divergence": {"kind": "forward"}}]},
