@@ -369,6 +369,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("block_rounding", "k_quant", "compress.quantize.weight_only.k_quant:round_k_quant", "llama.cpp, make_qkx2_quants"),
     Entry("block_rounding", "gptq", "compress.quantize.weight_only.gptq_blocks:round_gptq",
           "Frantar et al. 2023, arXiv:2210.17323", {"needs_data": True}),
+    Entry("block_rounding", "sign_round", "compress.quantize.weight_only.sign_round:round_by_sign",
+          "Cheng et al. 2023, AutoRound, arXiv:2309.05516", {"needs_data": True}),
     Entry("block_rounding", "awq", "compress.quantize.weight_only.awq:round_scaled",
           "Lin et al. 2024, arXiv:2306.00978", {"needs_data": True, "rescales": True}),
 

@@ -86,8 +86,9 @@ class WeightOnlySettings(FrozenModel):
         rounding: `nearest`, with the range of each block that has the least squared error; `k_quant` fits scales and zero
             points to the weights by least squares, without data; `gptq` rounds input by input and compensates the error of
             earlier inputs (Frantar 2023); `awq` first scales the inputs of layers by their activations, within the norms and
-            layers before them (Lin 2024). The last two take training samples.
-        samples: Training samples for `gptq` and `awq`.
+            layers before them (Lin 2024); `sign_round` learns rounding and ranges of each layer by the sign of the gradient
+            (AutoRound, Cheng 2023), in more time. The last three take training samples.
+        samples: Training samples for `gptq`, `awq` and `sign_round`.
     """
 
     block: Literal[16, 32, 64, 128] | None = None
@@ -102,7 +103,8 @@ class WeightOnlySettings(FrozenModel):
     def _refuse_unused_samples(self) -> Self:
         if self.samples != 128 and not lookup("block_rounding", self.rounding).options.get("needs_data"):
             msg = gettext(
-                "weight_only.samples are for rounding: gptq or awq, not {rounding}; remove it", rounding=self.rounding
+                "weight_only.samples are for rounding: gptq, awq or sign_round, not {rounding}; remove it",
+                rounding=self.rounding,
             )
             raise ValueError(msg)
         return self

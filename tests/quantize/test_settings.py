@@ -37,7 +37,7 @@ def test_a_rounding_in_blocks_is_one_of_the_registry_and_samples_are_for_those_t
     for rounding in ("nearest", "k_quant", "gptq", "awq"):
         assert WeightOnlySettings(rounding=rounding).rounding == rounding
     assert WeightOnlySettings(rounding="awq", samples=64).samples == 64
-    with pytest.raises(ValidationError, match="are for rounding: gptq or awq, not k_quant"):
+    with pytest.raises(ValidationError, match="are for rounding: gptq, awq or sign_round, not k_quant"):
         WeightOnlySettings(rounding="k_quant", samples=64)
     with pytest.raises(ValidationError, match="gptq"):
         WeightOnlySettings(rounding="gptp")
