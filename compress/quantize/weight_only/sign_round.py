@@ -46,8 +46,8 @@ def round_by_sign(problem: BlockRounding) -> BlockwiseWeight:
         least = torch.minimum(errors.detach(), least)
         if step < STEPS:
             rounding.step(errors.sum(), (1 - step / STEPS) / STEPS)
-    q, s, z = (part.numpy() for part in best)
-    return BlockwiseWeight(q, s, z, bits=problem.bits, inputs=nearest.inputs)
+    integers, scales, zero_points = (part.numpy() for part in best)
+    return BlockwiseWeight(integers, scales, zero_points, bits=problem.bits, inputs=nearest.inputs)
 
 
 class _Rounding:
