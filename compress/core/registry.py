@@ -170,6 +170,8 @@ ENTRIES: tuple[Entry, ...] = (
           "Wang et al. 2020, MiniLM, arXiv:2002.10957"),
     Entry("loss", "hidden_states", "compress.distill.losses.encoders.hidden_states:HiddenStates",
           "Jiao et al. 2020, TinyBERT, arXiv:1909.10351"),
+    Entry("loss", "dynamic_hidden_states", "compress.distill.losses.encoders.dynamic_hidden_states:DynamicHiddenStates",
+          "Kendall et al. 2018, arXiv:1705.07115; Du et al. 2018, arXiv:1812.02224; Passban et al. 2021, arXiv:2012.14022"),
     Entry("loss", "hidden_cosine", "compress.distill.losses.encoders.hidden_states:HiddenCosine",
           "Sanh et al. 2019, DistilBERT, arXiv:1910.01108"),
     Entry("loss", "attention_scores", "compress.distill.losses.encoders.attention_scores:AttentionScores",

@@ -53,7 +53,7 @@ class LayerMatch(FrozenModel):
 NamedLayers = Annotated[tuple[LayerMatch | str | int, ...], Field(min_length=1)]
 """A list of matches; a single name or index selects the same layer in both networks."""
 
-LayerMap = Literal["uniform", "first", "last", "learned", "searched"]
+LayerMap = Literal["uniform", "first", "last", "learned", "searched", "all"]
 """A rule that gives each layer m = 1 … M of the student one of the teacher's N layers, see `layer_maps`."""
 
 LayerSelection = Literal["auto"] | LayerMap | NamedLayers
@@ -100,11 +100,13 @@ class MatchedFeatures:
         student: Features of the student, with gradient.
         teacher: Features of the teacher, without gradient.
         teacher_index: Index of the teacher, from 0.
+        source: The layer's output before padding was set to 0, of which the outputs of the student follow.
     """
 
     student: Tensor
     teacher: Tensor
     teacher_index: int = 0
+    source: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from compress.train.loss_term import NETWORK_OUTPUT, FeatureKind
 
 Shape = tuple[int, ...]
 ATTENTION_KINDS: tuple[FeatureKind, ...] = ("attention", "scores", "relations")
+DECODER_PROJECTIONS = (("q_proj", "k_proj", "v_proj", "o_proj"), ("c_attn", "c_proj"))
+"""Child layers of the attention of decoders, of Llama's and of GPT-2's shape."""
 EMBEDDING_PARTS = ("Embedding", "LayerNorm", "RMSNorm", "Dropout", "Identity", "Linear")
 """Endings of the names of layers in a layer that embeds words."""
 
@@ -178,6 +180,15 @@ class LayerCatalog:
         return tuple(name for name, layer in self.module.named_modules() if has_attention_map(layer))
 
     @cached_property
+    def _decoder_attention_names(self) -> tuple[str, ...]:
+        """Attention layers of decoders, whose maps are not read: their blocks are found alone."""
+        return tuple(
+            name
+            for name, layer in self.module.named_modules()
+            if any(all(hasattr(layer, child) for child in children) for children in DECODER_PROJECTIONS)
+        )
+
+    @cached_property
     def _projected_names(self) -> tuple[str, ...]:
         """Attention layers whose map can be computed from query and key."""
         layers = {name: self.module.get_submodule(name) for name in self._attention_names}
@@ -217,7 +228,7 @@ class LayerCatalog:
     def _blocks(self) -> tuple[LayerInfo, ...]:
         """The layer around each attention layer that returns tokens (L, D): a member of a list, else the innermost."""
         names: list[str] = []
-        for attention in self._attention_names:
+        for attention in self._attention_names or self._decoder_attention_names:
             parts = attention.split(".")
             ancestors = (".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
             around = [name for name in ancestors if name in self.layers and len(self.layers[name].shape) == 2]

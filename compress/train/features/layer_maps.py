@@ -4,6 +4,7 @@
     first       g(m) = m                              ("bottom" of the same paper)
     last        g(m) = m + N − M                      ("top" of the same paper)
     learned     all layers, weighted by softmax(a_m)  (as in ALP-KD, Passban et al. 2021, arXiv:2012.14022)
+    all         every layer with every layer, for a loss that weighs them itself, see `dynamic_hidden_states`
     searched    the g that increases and has the largest sum of similarities, see `layer_search`
 
 for m = 1 … M layers of the student and N of the teacher. Where M > N, only the last N layers of the student are matched, with
@@ -67,6 +68,8 @@ def map_layers(rule: LayerMap, student: LayerCatalog, teacher: LayerCatalog, kin
         ModelError: A network has no layer of this kind.
     """
     embedding, product = split_embedding(student, teacher, kind)
+    if rule == "all":
+        return embedding + product
     students, teachers = list(dict.fromkeys(a for a, _ in product)), list(dict.fromkeys(b for _, b in product))
     return embedding + [(students[m], teachers[n]) for m, n in map_indices(rule, len(students), len(teachers))]
 

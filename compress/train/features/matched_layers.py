@@ -120,7 +120,8 @@ class FeatureMatcher:
                 )
                 raise ModelError(gettext("{names} did not run in this step; name other layers", names=names))
             target = targets[0] if pair.learned is None else self.loss_modules[pair.learned](targets)[pair.row]
-            features.append(MatchedFeatures(student[pair.student].float(), target, pair.teacher_index))
+            states = student[pair.student]
+            features.append(MatchedFeatures(states.float(), target, pair.teacher_index, states))
         return tuple(features)
 
     def modules_of(self, index: int) -> nn.Module | None:

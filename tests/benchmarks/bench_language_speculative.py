@@ -1,0 +1,172 @@
+"""Speculative decoding: acceptance before and after online updates on a shifted domain, identical texts, and speed.
+
+    python -m compress pipeline llm_moe_to_dense.yaml --out RUNS
+    python tests/benchmarks/bench_language_speculative.py --run RUNS/llm_moe_to_dense/HASH [--part learn|time] [--work DIR]
+
+The target is the dense student of that run. The draft (1 layer of width 64) is distilled on the run's training texts, and then
+serves prompts from the topics of Python's own help, which neither has seen. The second target, of the part `large`, has 8
+layers of width 512 and random weights: its texts mean nothing, it shows the times of a larger network. `learn` and `large`
+write files to DIR, `time` times them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pydoc_data.topics
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from compress.backends.decoder.key_value_cache import write_cached
+from compress.backends.decoder.session import DecoderSession
+from compress.backends.decoder.speculative import SpeculativeDecoder
+from compress.backends.export_onnx import export_onnx
+from compress.config import recipe as recipes
+from compress.core.network_spec import NetworkSpec
+from compress.data.factory import load_data
+from compress.distill.losses.token_divergence import TokenDivergence
+from compress.distill.speculative.compare_speed import compare_speed
+from compress.distill.speculative.online_updates import ModuleSession, serve_and_learn
+from compress.distill.speculative.requests import Acceptance, serve
+from compress.distill.speculative.stage import OnlineUpdates
+from compress.distill.speculative.step_times import measure_steps
+from compress.models.factory import build_model
+from compress.models.saved_network import load, read_description
+from compress.models.settings import ModelSettings
+from compress.pipeline.task_data import data_for_task
+from compress.tasks.text.causal_language_model import CausalLanguageModel
+from compress.train.loop import fit
+from compress.train.plan import TrainingPlan
+from compress.train.settings import Training
+from compress.train.teachers.cached_logits import CachedTeacher
+from compress.train.teachers.logit_shards import LogitFolder
+
+TASK, K, MOST, HELD_OUT, SERVED = CausalLanguageModel(), 4, 40, 40, 160
+DRAFT = {"layers": 1, "width": 64, "heads": 2, "key_value_heads": 1, "feed_forward": 128}
+LARGE = {"layers": 8, "width": 512, "heads": 8, "key_value_heads": 4, "feed_forward": 1376}
+
+
+def build(args: dict[str, int], spec: NetworkSpec, seed: int) -> nn.Module:
+    """A decoder with new weights."""
+    settings = ModelSettings(source="decoder:tiny", args=dict(args))
+    return build_model(settings, spec, seed=seed, base=Path(), task=TASK).module
+
+
+def topic_prompts(run: Path, count: int) -> list[list[int]]:
+    """The first tokens of lines of Python's help."""
+    tokenizer = Tokenizer.from_file(str(next(run.glob("artifacts/*/tokenizer.json"))))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    lines = [line.strip() for text in pydoc_data.topics.topics.values() for line in text.splitlines()]
+    long = [line for line in lines if len(line.split()) >= 8]
+    chosen = long[:: max(1, len(long) // count)][:count]
+    return [tokenizer.encode(line, add_special_tokens=False).ids[:16] for line in chosen]
+
+
+def write(module: nn.Module, spec: NetworkSpec, path: Path, logits: str) -> None:
+    """A file with past keys and values."""
+    export_onnx(module, spec, path.with_suffix(".plain.onnx"))
+    write_cached(path.with_suffix(".plain.onnx"), path, logits=logits)
+
+
+def rate(target: DecoderSession, draft: nn.Module, prompts: list[list[int]]) -> Acceptance:
+    """Acceptance of a draft on prompts."""
+    acceptance = Acceptance()
+    decoder = SpeculativeDecoder(target, ModuleSession(draft, target.context), K)
+    for prompt in prompts:
+        serve(decoder, prompt, most=MOST, stops=(), acceptance=acceptance)
+    return acceptance
+
+
+def learn(run: Path, work: Path, seed: int) -> None:
+    """Distil a draft, let it serve, write files of both targets and their drafts, and print acceptance."""
+    spec = read_description(run / "02-distill").spec
+    target = load(run / "02-distill")
+    loaded = recipes.load("llm_moe_to_dense")
+    data = data_for_task(load_data(loaded.recipe.data, base=Path()), TASK)
+    teacher = CachedTeacher([target], data.train, TASK, key="target", cache=LogitFolder(work / "cache", None), device="cpu")
+    draft = build(DRAFT, spec, seed)
+    plan = TrainingPlan(
+        Training(epochs=2, batch_size=32, lr=4e-3), data, TASK, (TokenDivergence(kind="forward"),), seed, teacher
+    )
+    fit(draft, plan, folder=work / f"draft{seed}", device="cpu")
+    write(target, spec, work / "target.onnx", "all")
+    prompts = topic_prompts(run, HELD_OUT + SERVED)
+    held_out, served = prompts[::5], [prompt for index, prompt in enumerate(prompts) if index % 5]
+    session = DecoderSession(work / "target.onnx")
+    own = [batch.inputs["input_ids"][0, :12].tolist() for batch in data.test.ordered(1)][:HELD_OUT]
+    lines = {"own domain": rate(session, draft, own), "shifted domain, before": rate(session, draft, held_out)}
+    write(draft, spec, work / "draft_before.onnx", "last")
+    online = OnlineUpdates(requests=SERVED, update_every=8, steps=4, lr=2e-3)
+    _, refused = serve_and_learn(session, draft, served, online, k=K, most=MOST, stops=())
+    lines["shifted domain, after"] = rate(session, draft, held_out)
+    write(draft, spec, work / "draft.onnx", "last")
+    (work / "prompts.json").write_text(json.dumps(held_out))
+    for name, found in lines.items():
+        by_position = ", ".join(f"{row['rate']:.2f}" for row in found.rows())
+        print(f"| {seed} | {name} | {found.rate:.3f} | {by_position} |", flush=True)
+    print(f"{refused} refused positions in {len(served)} requests", flush=True)
+
+
+def learn_large(run: Path, work: Path) -> None:
+    """The same for a large target with random weights, whose draft learns online alone."""
+    spec = read_description(run / "02-distill").spec
+    prompts = topic_prompts(run, 120)
+    target, draft = build(LARGE, spec, 1), build(DRAFT, spec, 2)
+    write(target, spec, work / "large.onnx", "all")
+    session = DecoderSession(work / "large.onnx")
+    before = rate(session, draft, prompts[:16])
+    online = OnlineUpdates(requests=104, update_every=8, steps=8, lr=3e-3)
+    serve_and_learn(session, draft, prompts[16:], online, k=K, most=MOST, stops=())
+    after = rate(session, draft, prompts[:16])
+    write(draft, spec, work / "large_draft.onnx", "last")
+    print(
+        f"| large | random weights, before | {before.rate:.3f} | |\n| large | random weights, after | {after.rate:.3f} | |",
+        flush=True,
+    )
+
+
+def timed(work: Path, target: str, draft: str, count: int) -> None:
+    """Times of runs, the k that they choose, and measured speed and identity."""
+    one, other = DecoderSession(work / target), DecoderSession(work / draft)
+    prompts = json.loads((work / "prompts.json").read_text())[:count]
+    acceptance = Acceptance()
+    for prompt in prompts:
+        serve(SpeculativeDecoder(one, other, 8), prompt, most=MOST, stops=(), acceptance=acceptance)
+    times = measure_steps(one, other, prompts[0] * 2, 8)
+    k = times.best(acceptance.rate)
+    speed = compare_speed(SpeculativeDecoder(one, other, k), prompts, most=MOST, stops=())
+    runs = f"{times.draft * 1e3:.2f} / {times.target[0] * 1e3:.2f} / {times.target[k] * 1e3:.2f}"
+    print(
+        f"| {target} | {acceptance.rate:.3f} | {runs} | {k} | {times.speedup(acceptance.rate, k):.2f} | "
+        f"{speed.ratio:.2f} ({speed.low:.2f}–{speed.high:.2f}) | {speed.identical} of {speed.texts} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--part", choices=("learn", "large", "time"), default="learn")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    if arguments.part == "learn":
+        learn(arguments.run, arguments.work, arguments.seed)
+    elif arguments.part == "large":
+        learn_large(arguments.run, arguments.work)
+    else:
+        timed(arguments.work, "target.onnx", "draft.onnx", HELD_OUT)
+        timed(arguments.work, "target.onnx", "draft_before.onnx", HELD_OUT)
+        if (arguments.work / "large.onnx").is_file():
+            timed(arguments.work, "large.onnx", "large_draft.onnx", 16)
+
+
+if __name__ == "__main__":
+    main()
