@@ -70,7 +70,7 @@ class DynamicHiddenStates(LossTerm):
 
         refuse_other_than_tokens(matched)
         students = list(dict.fromkeys(layers.student for layers in matched))
-        maps = {}
+        maps: dict[str, nn.Module] = {}
         for layers in matched:
             small, large = layers.student_shape[-1], layers.teacher_shape[-1]
             place = f"{students.index(layers.student)} {large}"
@@ -93,7 +93,8 @@ class DynamicHiddenStates(LossTerm):
         a = gradient_agreement(inputs.task_loss(), d, tensors) if labelled else torch.ones_like(d)
         if self.weights == "equal":
             return (a * d).mean()
-        return (0.5 * (a * (-log_variance).exp() * d + log_variance)).mean()
+        loss: Tensor = (0.5 * (a * (-log_variance).exp() * d + log_variance)).mean()
+        return loss
 
 
 def layer_distances(inputs: LossInputs, maps: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
