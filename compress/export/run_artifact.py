@@ -26,6 +26,7 @@ from compress.data.sources.find_images import SUFFIXES
 from compress.data.sources.text.read_lines import read_text
 from compress.export.decoder_script import decoder_script, speculative_script
 from compress.export.infer_script import infer_script
+from compress.export.respond_script import respond_script
 
 SCRIPT, MODEL = "infer.py", "model.onnx"
 RUNTIMES = ("onnxruntime", "openvino", "onnxruntime:cuda")
@@ -124,7 +125,8 @@ def is_own_script(folder: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     spec = read_spec(folder / MODEL)
-    if text in (decoder_script(spec), speculative_script(spec)):
+    responds = spec.text is not None and text == respond_script(spec)
+    if responds or text in (decoder_script(spec), speculative_script(spec)):
         return True
     if not all(PLAIN_NAME.match(tensor.name) for tensor in (*spec.signature.inputs, *spec.signature.outputs)):
         return False

@@ -14,6 +14,7 @@ from compress.core.language import gettext
 from compress.core.record import Metrics
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Form, OnnxOptions, Outcome, Stage
+from compress.data.text.settings import DECODER_IDS
 from compress.export.settings import DecoderExport, ExportTarget, Placement, Tolerance
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Export(Stage):
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Export, compare on validation, then write one folder per device."""
         from compress.export.decoder_artifact import DecoderArtifacts
+        from compress.export.encoder_decoder_artifact import EncoderDecoderArtifacts
         from compress.export.example_figure import save_examples
         from compress.export.parity import ParityTable
         from compress.export.parity_chain import compare_engine, compare_runtime
@@ -96,6 +98,7 @@ class Export(Stage):
         targets = _targets(context, choices.runtimes)
         comparisons = ArtifactComparisons(context)
         decoders = DecoderArtifacts(context, self.decoder, self.tolerance, pairs)
+        parts = EncoderDecoderArtifacts(context, self.tolerance, pairs)
         for target in targets:
             if reason := self._refusal(target, outcome):
                 skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))
@@ -104,7 +107,9 @@ class Export(Stage):
             inside, kept_outside = write_artifact(target, outcome, folder, context, self.postprocessing)
             pairs.rows += comparisons.rows(outcome.file_for(target.runtime), inside, outcome.spec)
             notes += kept_outside
-            if "writes_text" in context.task.capabilities and self.decoder.cache:
+            if any(each.name == DECODER_IDS for each in outcome.spec.signature.inputs):
+                notes += parts.write(target, outcome, folder)
+            elif "writes_text" in context.task.capabilities and self.decoder.cache:
                 notes += decoders.write(target, outcome, folder)
             if target.family not in outcome.files and "onnxruntime" in outcome.files:
                 notes.append(_other_file_note(target, candidate))

@@ -13,6 +13,7 @@ from compress.backends.decoder.key_value_cache import is_cached
 from compress.backends.decoder.sampling import Sampler
 from compress.backends.decoder.session import DecoderSession
 from compress.backends.decoder.speculative import SpeculativeDecoder
+from compress.backends.decoder.split_encoder import DECODER
 from compress.core.errors import ConversionError, DataError
 from compress.core.language import gettext
 from compress.data.text.cells import ChatMessage
@@ -20,6 +21,7 @@ from compress.data.text.chat_template import TEMPLATE_FILE, USER, ChatTemplate
 from compress.data.text.settings import FILE
 from compress.data.text.tokenizer_files import read_tokenizer, special_tokens
 from compress.export.manifest import MODEL
+from compress.export.response_generator import ResponseGenerator
 from compress.export.run_artifact import find_artifact, read_spec
 from compress.export.speculative_artifact import DRAFT, read_pair
 
@@ -151,6 +153,14 @@ class TextGenerator:
             return
         for one in self.pair.rounds(prompt, most=most, stops=self.stops):
             yield from ((token, one.seconds / len(one.tokens)) for token in one.tokens)
+
+
+def open_generator(artifact: Path, *, threads: int = 1) -> TextGenerator | ResponseGenerator:
+    """The artifact of a language model or of an encoder-decoder, ready to write; arguments and errors as for both."""
+    folder = find_artifact(artifact)
+    if (folder / DECODER).is_file():
+        return ResponseGenerator(folder, threads=threads)
+    return TextGenerator(folder, threads=threads)
 
 
 def around(text: str, prompt: tuple[str, str] | None) -> str:

@@ -148,6 +148,20 @@ class LossInputs:
         mask = self.batch.inputs.get(ATTENTION_MASK)
         return None if mask is None else mask.bool()
 
+    def mask_of(self, tokens: Tensor) -> Tensor | None:
+        """Which tokens of features (N, L, D) are no padding, bool (N, L).
+
+        An encoder-decoder has tokens of prompts and of responses; where both have one length, those that are padding in neither.
+
+        Args:
+            tokens: Features of one layer.
+        """
+        if DECODER_IDS not in self.batch.inputs or TARGET not in self.batch.targets:
+            return self.token_mask
+        both = (self.token_mask, self.batch.targets[TARGET] >= 0)
+        fitting = [mask for mask in both if mask is not None and mask.shape == tokens.shape[:2]]
+        return torch.stack(fitting).all(dim=0) if fitting else None
+
     @property
     def targets(self) -> Tensor:
         """Class of each row, int64 (R,); negative for a row without a class."""

@@ -72,7 +72,7 @@ class WeightedLoss:
         for index, term in enumerate(self.terms):
             if (term.needs and teacher.logits is None) or not term.applies_to(sampled=inputs.is_sampled):
                 continue
-            features = _without_padding(self.matcher.features(index, activations, teacher.activations), inputs.token_mask)
+            features = _without_padding(self.matcher.features(index, activations, teacher.activations), inputs)
             term_inputs = replace(inputs, features=features, modules=self.matcher.modules_of(index))
             values[index] = self._term_loss(term, term_inputs, mixed)
             if teacher.further and "teacher_logits" in term.needs:
@@ -106,10 +106,11 @@ class WeightedLoss:
         return mixed.lam * loss + (1 - mixed.lam) * term.forward(replace(inputs, batch=partner, row_targets=targets))
 
 
-def _without_padding(features: tuple[MatchedFeatures, ...], mask: Tensor | None) -> tuple[MatchedFeatures, ...]:
+def _without_padding(features: tuple[MatchedFeatures, ...], inputs: LossInputs) -> tuple[MatchedFeatures, ...]:
     """Features with zeros for padding where they are tokens (N, L, D): distances of whole samples then do not contain it."""
 
     def zeroed(tokens: Tensor) -> Tensor:
+        mask = inputs.mask_of(tokens)
         is_masked = mask is not None and tokens.ndim == 3 and tokens.shape[:2] == mask.shape
         return tokens.masked_fill(~mask[:, :, None], 0.0) if mask is not None and is_masked else tokens
 

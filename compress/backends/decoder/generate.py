@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from compress.backends.decoder.sampling import Sampler
-from compress.backends.decoder.session import DecoderSession
+
+if TYPE_CHECKING:
+    from compress.backends.runner_protocol import Array
+
+
+class TextSession(Protocol):
+    """A network that reads the tokens of one text.
+
+    Attributes:
+        length: Tokens that were read so far.
+        capacity: Most tokens of the text.
+    """
+
+    length: int
+    capacity: int
+
+    def start(self) -> None:
+        """Begin a new text."""
+
+    def read(self, tokens: Sequence[int]) -> Array:
+        """Read the next tokens; logits of the token after the last one are the last row."""
 
 
 class GeneratedToken(NamedTuple):
@@ -23,7 +43,7 @@ class GeneratedToken(NamedTuple):
 
 
 def generate(
-    session: DecoderSession, prompt: Sequence[int], sampler: Sampler, *, most: int, stops: Collection[int] = ()
+    session: TextSession, prompt: Sequence[int], sampler: Sampler, *, most: int, stops: Collection[int] = ()
 ) -> Iterator[GeneratedToken]:
     """The tokens after a prompt, up to one that ends the text, which is not among them, or the context of the network.
 

@@ -29,6 +29,13 @@ SENTENCES: Sentences = {
     "export.integer_cache": _integer_cache,
     "export.cache": "{subject}: the file keeps keys and values, {bytes_per_token} bytes per token, up to {context} tokens",
     "export.no_cache": "{subject}: the file keeps no keys and values, so each further token costs the whole text: {reason}",
+    "export.encoder_apart": (
+        "{subject}: encoder.onnx ({encoder:.2f} MB) reads a prompt once, and decoder.onnx ({decoder:.2f} MB) all tokens of the "
+        "response for each new one; model.onnx is the whole network"
+    ),
+    "export.encoder_not_apart": (
+        "{subject}: encoder and decoder stay in one file, so each token of a response costs the prompt too: {reason}"
+    ),
     "export.not_for_genai": "{subject}: onnxruntime-genai does not run layers with different numbers of key–value heads",
     "export.no_stop_tokens": "{subject}: the tokenizer names no token that ends a text; generation ends at its limit",
     "export.onnx_file_ships": "{subject}: the file for ONNX Runtime ships, because none was made for {runtime}",

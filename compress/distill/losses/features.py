@@ -79,7 +79,7 @@ class Direct(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `mean_squared_error`."""
-        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.token_mask) for f_s, f_t in project(inputs)])
+        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.mask_of(f_s)) for f_s, f_t in project(inputs)])
 
 
 class Hint(LossTerm):
@@ -100,7 +100,7 @@ class Hint(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `mean_squared_error`."""
-        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.token_mask) for f_s, f_t in project(inputs)])
+        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.mask_of(f_s)) for f_s, f_t in project(inputs)])
 
 
 class Cosine(LossTerm):
@@ -121,7 +121,7 @@ class Cosine(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `cosine_distance`."""
-        return mean_over_pairs([cosine_distance(f_s, f_t, inputs.token_mask) for f_s, f_t in project(inputs)])
+        return mean_over_pairs([cosine_distance(f_s, f_t, inputs.mask_of(f_s)) for f_s, f_t in project(inputs)])
 
 
 class Embedding(LossTerm):
@@ -142,4 +142,4 @@ class Embedding(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `mean_squared_error`."""
-        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.token_mask) for f_s, f_t in project(inputs)])
+        return mean_over_pairs([mean_squared_error(f_s, f_t, inputs.mask_of(f_s)) for f_s, f_t in project(inputs)])

@@ -24,6 +24,7 @@ from compress.train.features.discover_layers import LayerCatalog, LayerInfo
 from compress.train.loss_term import FeatureKind, LayerMap
 
 LayerPairs = list[tuple[LayerInfo, LayerInfo]]
+Layers = list[LayerInfo]
 
 
 def map_indices(rule: LayerMap, students: int, teachers: int) -> list[tuple[int, int]]:
@@ -71,7 +72,23 @@ def map_layers(rule: LayerMap, student: LayerCatalog, teacher: LayerCatalog, kin
     if rule == "all":
         return embedding + product
     students, teachers = list(dict.fromkeys(a for a, _ in product)), list(dict.fromkeys(b for _, b in product))
-    return embedding + [(students[m], teachers[n]) for m, n in map_indices(rule, len(students), len(teachers))]
+    pairs = [pair for a, b in _sides(students, teachers, kind) for pair in _by_rule(rule, a, b)]
+    return embedding + pairs
+
+
+def _by_rule(rule: LayerMap, students: Layers, teachers: Layers) -> LayerPairs:
+    return [(students[m], teachers[n]) for m, n in map_indices(rule, len(students), len(teachers))]
+
+
+def _sides(students: Layers, teachers: Layers, kind: FeatureKind) -> list[tuple[Layers, Layers]]:
+    """Layers that a rule matches with each other: of hidden states those of encoders, and those of decoders, apart.
+
+    Both networks read the same sample, so that hidden states of one side have the same number of tokens.
+    """
+    lengths = [dict.fromkeys(layer.shape[0] for layer in layers) for layers in (students, teachers)]
+    if kind != "hidden" or {*lengths[0]} != {*lengths[1]}:
+        return [(students, teachers)]
+    return [tuple([a for a in each if a.shape[0] == length] for each in (students, teachers)) for length in lengths[0]]  # type: ignore[misc]  # two of them
 
 
 def match_layers(student: LayerCatalog, teacher: LayerCatalog, kind: FeatureKind) -> LayerPairs:

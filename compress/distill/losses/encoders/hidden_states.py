@@ -102,7 +102,7 @@ class HiddenStates(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `hidden_states`."""
-        return mean_over_pairs([hidden_states(h_s, h_t, inputs.token_mask) for h_s, h_t in project(inputs)])
+        return mean_over_pairs([hidden_states(h_s, h_t, inputs.mask_of(h_s)) for h_s, h_t in project(inputs)])
 
 
 class HiddenCosine(LossTerm):
@@ -124,7 +124,7 @@ class HiddenCosine(LossTerm):
 
     def per_sample(self, inputs: LossInputs) -> Tensor:
         """See `hidden_cosine`."""
-        return mean_over_pairs([hidden_cosine(h_s, h_t, inputs.token_mask) for h_s, h_t in project(inputs)])
+        return mean_over_pairs([hidden_cosine(h_s, h_t, inputs.mask_of(h_s)) for h_s, h_t in project(inputs)])
 
 
 def refuse_other_than_tokens(matched: Sequence[MatchedLayers]) -> None:
