@@ -38,6 +38,7 @@ ENGLISH = {
     "export/example_figure.py": "places of matplotlib",
     "export/decoder_script.py": "a generated file",
     "export/infer_script.py": "a generated file",
+    "export/respond_script.py": "a generated file",
     "data/text/augmentation/replacement.py": "a list of words",
     "export/infer_text.py": "a generated file",
     "export/licences.py": "a generated file",

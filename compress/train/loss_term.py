@@ -11,6 +11,7 @@ from pydantic import Field
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.data.batch import TARGET
+from compress.data.text.settings import DECODER_IDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -151,13 +152,15 @@ class LossInputs:
     def mask_of(self, tokens: Tensor) -> Tensor | None:
         """Which tokens of features (N, L, D) are no padding, bool (N, L).
 
-        An encoder-decoder has tokens of prompts and of responses; where both have one length, those that are padding in neither.
+        Encoder-decoders have tokens of prompts and of responses; of both with one length those that are no padding in either.
 
         Args:
             tokens: Features of one layer.
         """
         if DECODER_IDS not in self.batch.inputs or TARGET not in self.batch.targets:
             return self.token_mask
+        import torch
+
         both = (self.token_mask, self.batch.targets[TARGET] >= 0)
         fitting = [mask for mask in both if mask is not None and mask.shape == tokens.shape[:2]]
         return torch.stack(fitting).all(dim=0) if fitting else None

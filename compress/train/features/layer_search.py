@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from compress.backends.eval_mode import eval_mode
+from compress.core.errors import ModelError
+from compress.core.language import gettext
 from compress.data.batch import Tensors
 from compress.train.features.discover_layers import LayerCatalog, LayerInfo
 from compress.train.features.hooks import capture
@@ -86,6 +88,12 @@ def search(
     students, teachers = (list(dict.fromkeys(layers)) for layers in zip(*product, strict=True))
     features_s = _features(student, [*(a for a, _ in embedding), *students], inputs)
     features_t = _features(teacher, [*(b for _, b in embedding), *teachers], inputs)
+    if len({layer.shape[0] for layer in (*students, *teachers)}) > 1 and kind == "hidden":
+        msg = gettext(
+            "layers: searched compares layers that read the same tokens, and those of an encoder and of a decoder read others; "
+            "use uniform, or name layers"
+        )
+        raise ModelError(msg)
     mask = inputs.get(ATTENTION_MASK)
     mask = None if mask is None else mask.bool()
     first = len(embedding)

@@ -29,7 +29,9 @@ SMALL = {"layers": 2, "width": 32, "heads": 2, "feed_forward": 64}
 
 def network(base=None, source="encoder_decoder:tiny", seed=0, *, spread=True, **settings) -> nn.Module:
     """A network with new weights, by default with logits that are far apart, so that it writes different tokens."""
-    choice = ModelSettings(source=source, **({"args": SMALL} if base is None else {}), **settings)
+    if base is None:
+        settings.setdefault("args", SMALL)
+    choice = ModelSettings(source=source, **settings)
     module = build_model(choice, SPEC, seed=seed, base=base, task=TASK).module.eval()
     generator = torch.Generator().manual_seed(seed)
     for values in module.parameters():
