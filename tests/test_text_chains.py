@@ -95,6 +95,40 @@ TASKS = {
 }
 
 
+@pytest.mark.slow
+def test_prompts_and_responses_go_through_the_chain_of_an_encoder_decoder(tmp_path):
+    pytest.importorskip("rouge_score")
+    pytest.importorskip("sacrebleu")
+    rows = [
+        dict(zip(("town", "person", "text"), (town, person, text), strict=True))
+        for person, town, text in map(sentence, range(COUNT))
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    small = {"source": "encoder_decoder:tiny", "args": {"layers": 1, "width": 32, "heads": 2}}
+    plan = recipe("embedding", tmp_path) | {
+        "task": {"sequence_to_sequence": {"generated": {"prompts": 8, "max_new_tokens": 6}}},
+        "data": {
+            "source": "jsonl:rows.jsonl",
+            "columns": {"prompt": "text", "response": "town"},
+            "tokenizer": {"train": "bpe", "vocabulary": 300, "lowercase": False},
+            "lengths": {"typical": 12, "most": 32},
+        },
+        "teacher": {**small, "train": {**QUICK, "epochs": 4}},
+        "model": small,
+    }
+    written = {"teacher": 1.0, "max_new_tokens": 6}
+    plan["stages"][1] = {"distill": {**QUICK, "losses": ["token_divergence", "hidden_states"], "generation": written}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
+    result = Pipeline.load(tmp_path / "recipe.yaml").run(out=tmp_path, device="cpu")
+    for stage in result.record.stages:
+        assert stage.after["perplexity"].value > 0
+        assert {"exact_match", "rouge_l", "bleu"} <= stage.results.keys() or stage.name == "export"
+    assert result.record.stages[2].after["macs"].value < result.record.stages[1].after["macs"].value
+    artifact = next(result.folder.rglob("manifest.json")).parent
+    assert (artifact / "decoder.onnx").is_file()
+    assert isinstance(scripted(artifact, sentence(3)[2]), str)
+
+
 def scripted(artifact: Path, *texts: str) -> str:
     """What the script of an artifact prints."""
     command = [sys.executable, "infer.py", *texts]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from compress.core.errors import MissingPackageError, ModelError, TrustError, message_line
 from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec, image_spec
-from compress.core.signature import BATCH, SEQUENCE, AxisSizes, Signature, TensorSpec
+from compress.core.signature import BATCH, RESPONSE, SEQUENCE, AxisSizes, Signature, TensorSpec
 from compress.core.user_path import user_path
-from compress.models.hugging_face_task import is_decoder, saved_task
+from compress.data.text.settings import DECODER_IDS
+from compress.models.hugging_face_task import is_decoder, is_encoder_decoder, saved_task
 from compress.models.settings import CONFIG, ModelSettings
 from compress.tasks.base import Task
 from compress.tasks.text.token_classification import TokenClassification
@@ -87,12 +88,12 @@ def _text_spec(config: PretrainedConfig, classes: tuple[str, ...], outputs: tupl
     ]
     if types > 1:
         inputs.append(TensorSpec(name="token_type_ids", dtype="int64", shape=shape, values=(0, types - 1)))
+    sizes = {SEQUENCE: AxisSizes(1, min(TYPICAL_SEQUENCE, most), most)}
+    if is_encoder_decoder(config):
+        inputs.append(TensorSpec(name=DECODER_IDS, dtype="int64", shape=(BATCH, RESPONSE), values=inputs[0].values))
+        sizes[RESPONSE] = sizes[SEQUENCE]
     return NetworkSpec(
-        signature=Signature(
-            inputs=tuple(inputs),
-            outputs=outputs,
-            sizes={SEQUENCE: AxisSizes(1, min(TYPICAL_SEQUENCE, most), most)},
-        ),
+        signature=Signature(inputs=tuple(inputs), outputs=outputs, sizes=sizes),
         classes=classes,
     )
 
@@ -119,9 +120,7 @@ def check_encoder_decoder(config: PretrainedConfig, name: str) -> None:
     Raises:
         ModelError: It has not.
     """
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES as WRITERS
-
-    if config.model_type not in WRITERS or not getattr(config, "is_encoder_decoder", False):
+    if not is_encoder_decoder(config):
         msg = gettext(
             "hf:{name} is a {model_type}, which is no encoder-decoder: sequence_to_sequence needs a network whose encoder "
             "reads a prompt and whose decoder writes, such as T5, BART or Marian, or encoder_decoder:tiny",

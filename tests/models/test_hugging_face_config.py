@@ -67,12 +67,21 @@ def test_a_decoder_gives_logits_of_the_next_tokens(tmp_path):
     assert spec.classes == ()
 
 
+@pytest.mark.parametrize(("kind", "saved"), [("t5", "T5ForConditionalGeneration"), ("marian", "MarianMTModel")])
+def test_an_encoder_decoder_reads_responses_and_gives_logits_of_their_tokens(kind, saved, tmp_path):
+    name = config(tmp_path / "net", model_type=kind, architectures=[saved], vocab_size=40)
+    spec = spec_of(name, base=tmp_path)
+    assert [each.name for each in spec.signature.inputs] == ["input_ids", "attention_mask", "decoder_input_ids"]
+    assert [str(output) for output in spec.signature.outputs] == ["logits: float32 batch×response×40"]
+
+
 @pytest.mark.parametrize(
     ("kind", "saved"),
     [
         ("bert", "BertForMultipleChoice"),
         ("bert", "BertLMHeadModel"),
-        ("t5", "T5ForConditionalGeneration"),
+        ("t5", "T5EncoderModel"),
+        ("whisper", "WhisperForConditionalGeneration"),
         ("bart", "BartModel"),
     ],
 )
