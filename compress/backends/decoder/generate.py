@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from compress.backends.runner_protocol import Array
 
 
-class TextSession(Protocol):
+class ReadingSession(Protocol):
     """A network that reads the tokens of one text.
 
     Attributes:
@@ -43,7 +43,7 @@ class GeneratedToken(NamedTuple):
 
 
 def generate(
-    session: TextSession, prompt: Sequence[int], sampler: Sampler, *, most: int, stops: Collection[int] = ()
+    session: ReadingSession, prompt: Sequence[int], sampler: Sampler, *, most: int, stops: Collection[int] = ()
 ) -> Iterator[GeneratedToken]:
     """The tokens after a prompt, up to one that ends the text, which is not among them, or the context of the network.
 

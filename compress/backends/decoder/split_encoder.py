@@ -50,6 +50,7 @@ def split_encoder(source: Path, folder: Path) -> tuple[str, ...]:
         raise ConversionError(gettext("{path} does not read responses as {name}", path=source, name=DECODER_IDS))
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         raise ConversionError(gettext("{path} has branches or loops, whose values are not followed", path=source))
+    _read_batch_of_prompt(graph, next(name for name in inputs if name != DECODER_IDS))
     of_response = _after(graph.node, [DECODER_IDS])
     of_prompt = _after(graph.node, [name for name in inputs if name != DECODER_IDS]) - of_response
     read = dict.fromkeys(name for node in graph.node if of_response & {*node.output} for name in node.input)
@@ -64,6 +65,14 @@ def split_encoder(source: Path, folder: Path) -> tuple[str, ...]:
     given = [*_typed_values(folder / ENCODER, between), *passed]
     onnx_files.save(_part(model, given, list(graph.output), outputs, stop=between), folder / DECODER)
     return between
+
+
+def _read_batch_of_prompt(graph: onnx.GraphProto, prompt: str) -> None:
+    """Read the size of the batch from the prompt in place of the response: the encoder then does not depend on the response."""
+    for node in graph.node:
+        places = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "Shape" and node.input[0] == DECODER_IDS and (places.get("start", 0), places.get("end")) == (0, 1):
+            node.input[0] = prompt
 
 
 def _after(nodes: Iterable[onnx.NodeProto], names: Sequence[str]) -> set[str]:

@@ -20,6 +20,7 @@ from compress.core.errors import ConversionError
 from compress.quantize.schemes import SchemeOptions, build_models
 from tests.backends.decoder.small_decoders import decoder
 from tests.tasks.text.encoder_decoders import MOST, SPEC, network, responses
+from tests.tasks.text.text_arrays import VOCABULARY
 
 END = 3
 
@@ -54,8 +55,10 @@ def test_both_files_give_the_logits_of_the_whole_for_every_sample(whole, is_int8
     parts = [onnx.load(tmp_path / name) for name in (ENCODER, DECODER)]
     assert [each.name for each in parts[0].graph.output] == list(between)
     assert not {each.name for each in parts[0].graph.input} & {"decoder_input_ids"}
-    nodes = [len(part.graph.node) for part in (*parts, onnx.load(path))]
-    assert max(nodes[:2]) < nodes[2] <= sum(nodes[:2])
+    weights = [sum(len(each.raw_data) for each in part.graph.initializer) for part in (*parts, onnx.load(path))]
+    table = VOCABULARY * 32 * (1 if is_int8 else 4)  # in both
+    assert sum(weights[:2]) < weights[2] + 2 * table
+    assert 0.5 < weights[0] / weights[1] < 2.0
 
 
 def test_a_response_is_that_of_the_torch_network(whole, tmp_path):
