@@ -23,7 +23,7 @@ from compress.quantize.weight_only.round_blocks import BlockOptions, round_block
 
 DOMAIN, VERSION = "com.microsoft", 1
 BYTES_LEVEL = 4
-"""Accuracy level of 8-bit layers: without it, ONNX Runtime unpacks the weights at each run, at 9 to 30 times the time of float."""
+"""Accuracy level of 8-bit layers: without it, ONNX Runtime unpacks the weights at each run, in 9 to 30 times the time."""
 OTHERS = HeadAndTables()
 
 
