@@ -32,6 +32,7 @@ ENGLISH = {
     "data/sources/text/word_tasks.py": "samples of the data",
     "distill/prompts/filters/base.py": "an error for developers",
     "distill/prompts/writers/base.py": "errors for developers",
+    "distill/rewards/base.py": "an error for developers",
     "distill/teachers/external.py": "the name of a teacher in the record",
     "distill/teachers/self_teachers.py": "the name of a teacher in the record",
     "distill/teachers/settings.py": "an error for developers",

@@ -102,6 +102,7 @@ RESULT_LABELS = {
     "generated_tokens": "tokens per written text",
     "greedy_agreement": "greedy agreement",
     "identical_texts": "identical texts",
+    "reward": "reward of the texts in training",
     "rouge_l": "ROUGE-L",
     "rouge_l_drop": "ROUGE-L drop",
     "texts_written": "texts that the student wrote",

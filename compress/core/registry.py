@@ -164,6 +164,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "channel_wise", "compress.distill.losses.channel_wise:ChannelWise", "Shu et al. 2021, arXiv:2011.13256"),
     Entry("loss", "minillm", "compress.distill.losses.minillm:MiniLlm", "Gu et al. 2024, MiniLLM, arXiv:2306.08543"),
     Entry("loss", "llmr", "compress.distill.losses.llmr:Llmr", "Li et al. 2024, LLMR, arXiv:2409.12500"),
+    Entry("loss", "environment_reward", "compress.distill.losses.environment_reward:EnvironmentReward",
+          "Shen et al. 2016, minimum risk training, arXiv:1512.02433"),
     Entry("loss", "attention_transfer", "compress.distill.losses.attention:AttentionTransfer",
           "Zagoruyko 2017, arXiv:1612.03928"),
     Entry("loss", "attention_maps", "compress.distill.losses.attention:AttentionMaps",
@@ -213,6 +215,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("text_writer", "file", "compress.distill.prompts.writers.file:FileWriter", "answers in a file"),
     Entry("text_writer", "endpoint", "compress.distill.prompts.writers.endpoint:EndpointWriter",
           "OpenAI's interface of chats, as of vLLM and llama.cpp"),
+
+    Entry("text_reward", "exact_match", "compress.distill.rewards.exact_match:ExactMatchReward", "equal texts"),
+    Entry("text_reward", "rouge_l", "compress.distill.rewards.rouge_l:RougeLReward", "Lin 2004, ROUGE"),
+    Entry("text_reward", "bleu", "compress.distill.rewards.bleu:BleuReward", "Shen et al. 2016, arXiv:1512.02433"),
+    Entry("text_reward", "function", "compress.distill.rewards.function:FunctionReward", "the user's own function"),
 
     Entry("text_filter", "length", "compress.distill.prompts.filters.length:LengthFilter", "texts that ended by themselves"),
     Entry("text_filter", "repetition", "compress.distill.prompts.filters.repetition:RepetitionFilter",

@@ -28,6 +28,7 @@ FAMILIES: Mapping[str, str] = {
     "loss": "a term of a training loss",
     "teacher": "a source of target logits for a student",
     "text_writer": "who writes texts to prompts",
+    "text_reward": "a reward of texts that a student writes",
     "text_filter": "a rule by which written texts are kept",
     "synthesis": "a method of dataset distillation",
     "text_augmentation": "a method that makes changed copies of training texts",

@@ -37,6 +37,8 @@ NETWORK_OUTPUT = "output"
 POLICY, SAMPLED = "policy_log_prob", "sampled_log_prob"
 """Targets of texts that the student drew, float32 (N, L): log-probability of each token by the student, and by the distribution
 that it was drawn from, at that time."""
+REWARD = "reward"
+"""Target of texts that the student drew, float32 (N, L): reward of an environment for each token."""
 
 
 class LayerMatch(FrozenModel):
@@ -262,6 +264,11 @@ class LossTerm(FrozenModel):
     @property
     def needs_unmixed(self) -> bool:
         """Whether it needs images that are not mixed or erased."""
+        return False
+
+    @property
+    def uses_reward(self) -> bool:
+        """Whether it uses rewards of texts that the student writes."""
         return False
 
     def applies_to(self, *, sampled: bool) -> bool:

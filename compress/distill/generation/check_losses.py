@@ -29,6 +29,7 @@ def check_generation(generation: Generation | None, losses: Sequence[LossTerm]) 
             name=sampling[0],
         )
         raise ValueError(msg)
+    _check_reward(generation, active)
     for kind in kinds:
         if not any(term.applies_to(sampled=kind == "student") for term in active):
             names = ", ".join(name_of("loss", term) for term in active)
@@ -39,3 +40,20 @@ def check_generation(generation: Generation | None, losses: Sequence[LossTerm]) 
                 kind=kind,
             )
             raise ValueError(msg)
+
+
+def _check_reward(generation: Generation | None, active: Sequence[LossTerm]) -> None:
+    """Refuse a loss by rewards without one, and a reward without such a loss."""
+    using = [name_of("loss", term) for term in active if term.uses_reward]
+    has_reward = generation is not None and generation.reward is not None
+    if using and not has_reward:
+        msg = gettext(
+            "loss `{name}` learns from the reward of an environment; name one: `generation: {{student: 1.0, reward: rouge_l}}`",
+            name=using[0],
+        )
+        raise ValueError(msg)
+    if has_reward and not using:
+        msg = gettext(
+            "generation: no loss uses the reward; add `environment_reward`, or set `reward_weight` of `minillm` or `llmr`"
+        )
+        raise ValueError(msg)

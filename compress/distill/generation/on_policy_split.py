@@ -25,12 +25,13 @@ from compress.core.language import gettext
 from compress.data.augment import seed_of
 from compress.data.batch import Batch, Split
 from compress.distill.generation.settings import Generation
-from compress.distill.generation.written_batches import prompts_of, written_batch
-from compress.train.loss_term import POLICY, SAMPLED
+from compress.distill.generation.written_batches import prompts_of, responses_of, written_batch
+from compress.train.loss_term import POLICY, REWARD, SAMPLED
 from compress.train.optimizer_step import group_batches
 
 if TYPE_CHECKING:
     from compress.distill.generation.teacher_texts import TeacherTexts
+    from compress.distill.rewards.reward_texts import TokenRewards
     from compress.train.teachers.base import Teacher
 
 
@@ -63,6 +64,7 @@ class WrittenTexts:
         ended: Texts that ended by themselves.
         seconds: Time that they took.
         epochs: Epochs that were begun.
+        rewards: Sum of their rewards.
     """
 
     texts: int = 0
@@ -70,6 +72,7 @@ class WrittenTexts:
     ended: int = 0
     seconds: float = 0.0
     epochs: int = 0
+    rewards: float = 0.0
 
 
 class OnPolicySplit:
@@ -82,6 +85,7 @@ class OnPolicySplit:
         writing: Tokens, lengths, window and seed.
         teacher: The teacher; None where it writes nothing.
         teacher_texts: Responses of the teacher; None where it writes none.
+        rewards: Rewards of texts; None for none.
 
     Attributes:
         written: Counts of the texts so far.
@@ -97,9 +101,10 @@ class OnPolicySplit:
         writing: Writing,
         teacher: Teacher | None = None,
         teacher_texts: TeacherTexts | None = None,
+        rewards: TokenRewards | None = None,
     ) -> None:
         self.split, self.student, self.settings, self.writing = split, student, settings, writing
-        self.teacher, self.teacher_texts = teacher, teacher_texts
+        self.teacher, self.teacher_texts, self.rewards = teacher, teacher_texts, rewards
         own = f"{split.fingerprint} {settings.model_dump_json()} {writing}"
         self.fingerprint = hashlib.sha256(own.encode()).hexdigest()
         self.written = WrittenTexts()
@@ -161,6 +166,10 @@ class OnPolicySplit:
             name: [row[:length] for row, length in zip(rows, lengths, strict=True)]
             for name, rows in ((POLICY, found.policy_log_probs), (SAMPLED, found.sampling_log_probs))
         }
+        if self.rewards is not None:
+            references = [reference for batch in batches for reference in responses_of(batch)]
+            values[REWARD] = self.rewards.of(every, responses, references)
+            self.written.rewards += sum(float(row.sum()) for row in values[REWARD])
         self._count(responses, time.perf_counter() - start)
         made, place = [], 0
         for batch, own in zip(batches, prompts, strict=True):

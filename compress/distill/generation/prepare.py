@@ -18,6 +18,7 @@ from compress.distill.generation.on_policy_split import OnPolicySplit, Writing, 
 from compress.distill.generation.own_texts import own_text_divergence, own_text_scores
 from compress.distill.generation.settings import Generation
 from compress.distill.generation.teacher_texts import write_teacher_texts
+from compress.distill.rewards.reward_texts import TokenRewards
 from compress.train.distributed import resolve_device
 from compress.train.memory_format import to_cpu, to_device
 
@@ -62,7 +63,11 @@ def with_written_texts(
             cache=context.cache,
             reporter=context.reporter,
         )
-    written = OnPolicySplit(split, student, settings, writing, teacher if settings.teacher_share else None, texts)
+    rewards = None
+    if settings.reward is not None:
+        tokenizer = text_origin(split, "generation").tokenizer.tokenizer
+        rewards = TokenRewards(settings.reward, tokenizer, context)
+    written = OnPolicySplit(split, student, settings, writing, teacher if settings.teacher_share else None, texts, rewards)
     return replace(context, data=replace(context.data, train=written)), written
 
 
@@ -127,7 +132,13 @@ def writing_results(split: OnPolicySplit, epochs: int) -> Metrics:
     detail = gettext(
         "texts that the student wrote in training, with {tokens} tokens at most", tokens=split.settings.max_new_tokens
     )
+    rewards = {}
+    if split.settings.reward is not None:
+        rewards["reward"] = Quantity.measured(
+            written.rewards / written.texts, "1", gettext("mean of {detail}", detail=detail), runs=written.texts
+        )
     return {
+        **rewards,
         "texts_written": Quantity.measured(written.texts, "1", detail),
         "tokens_per_text": Quantity.measured(written.tokens / written.texts, "1", gettext("mean of {detail}", detail=detail)),
         "texts_ended": Quantity.measured(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
+from compress.core.registry_field import RegistryField
+from compress.distill.rewards.base import TextReward
 
 TextKind = Literal["data", "teacher", "student"]
 """Who wrote the responses of a batch."""
@@ -30,6 +32,8 @@ class Generation(FrozenModel):
         max_new_tokens: Longest response in tokens.
         teacher_share: α. Each token of the student's texts is drawn from α p_t + (1 − α) p_s, as in MiniLLM.
         window: Batches whose texts are written together; None is `accumulate`.
+        reward: Reward of each text of the student, against the response of the data, such as `rouge_l`, or a function; for the
+            loss `environment_reward`, and `reward_weight` of `minillm` and `llmr`. None for none.
         passes: How often a window is trained on before the next one is written; an epoch has as many more steps.
     """
 
@@ -41,6 +45,7 @@ class Generation(FrozenModel):
     max_new_tokens: int = Field(default=128, ge=1)
     teacher_share: float = Field(default=0.0, ge=0.0, lt=1.0)
     window: int | None = Field(default=None, ge=1)
+    reward: Annotated[TextReward, RegistryField("text_reward", TextReward)] | None = None
     passes: int = Field(default=1, ge=1, le=100)
 
     @model_validator(mode="after")

@@ -42,4 +42,5 @@ class Llmr(PolicyGradient):
         """The loss of a batch of the student's texts, see the module."""
         samples = inputs.row_samples
         rewards = induced_rewards(inputs.require_teacher_logits(), inputs.targets, samples)
-        return self.objective(inputs, discounted_sums(rewards, samples, self.gamma))
+        sums = discounted_sums(rewards, samples, self.gamma)
+        return self.objective(inputs, self.shaped(sums, inputs))

@@ -83,5 +83,5 @@ class MiniLlm(PolicyGradient):
         rest = rewards_of_rest(
             rewards, inputs.row_samples, self.gamma, by_length=self.length_normalization, after=self.single_step
         )
-        loss = self.objective(inputs, rest)
+        loss = self.objective(inputs, self.shaped(rest, inputs))
         return loss + token_divergence(z_s, z_t, kind="reverse").mean() if self.single_step else loss

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from compress.tasks.capability import Capability
-from compress.train.loss_term import POLICY, SAMPLED, LossInputs, LossTerm, Need
+from compress.train.loss_term import POLICY, REWARD, SAMPLED, LossInputs, LossTerm, Need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,11 +116,13 @@ class PolicyGradient(LossTerm):
         gamma: γ, discount of later rewards.
         clip: ε of the clipped objective.
         whiten: Whether sums of rewards are scaled to mean 0 and variance 1 over the tokens of a batch.
+        reward_weight: Factor of the reward of `generation: {reward: …}`, which is added to that of the last token.
     """
 
     gamma: float = Field(default=1.0, ge=0.0, le=1.0)
     clip: float = Field(default=0.2, gt=0.0)
     whiten: bool = True
+    reward_weight: float = Field(default=0.0, ge=0.0)
     needs: ClassVar[tuple[Need, ...]] = ("teacher_logits",)
     requires: ClassVar[tuple[Capability, ...]] = ("class_rows", "writes_text")
     needs_samples: ClassVar[bool] = True
@@ -128,6 +130,22 @@ class PolicyGradient(LossTerm):
     def applies_to(self, *, sampled: bool) -> bool:
         """Texts of the student alone."""
         return sampled
+
+    @property
+    def uses_reward(self) -> bool:
+        """Whether it uses the reward of an environment."""
+        return self.reward_weight > 0.0
+
+    def shaped(self, sums: Tensor, inputs: LossInputs) -> Tensor:
+        """Sums of rewards with those of the environment, R_t + w Σ_{i ≥ t} γ^{i−t} e_i, (R,).
+
+        Args:
+            sums: R, (R,).
+            inputs: Of a batch of the student's texts.
+        """
+        if not self.uses_reward:
+            return sums
+        return sums + self.reward_weight * discounted_sums(inputs.row_values(REWARD), inputs.row_samples, self.gamma)
 
     def objective(self, inputs: LossInputs, advantages: Tensor) -> Tensor:
         """Mean of the clipped objective over the tokens, a scalar; tokens of a mixture have their importance.

@@ -138,7 +138,7 @@ class Bleu(GeneratedTextMetric):
         """Words of text and reference, right n-grams and n-grams of each order, float64 (N, 10)."""
         rows = []
         for text, reference in zip(texts, references, strict=True):
-            score = self._bleu.sentence_score(text, [reference])
+            score = self.scorer.sentence_score(text, [reference])
             rows.append([score.sys_len, score.ref_len, *score.counts, *score.totals])
         return np.array(rows, dtype=np.float64).reshape(-1, 2 + 2 * ORDER)
 
@@ -153,18 +153,28 @@ class Bleu(GeneratedTextMetric):
 
     def _of_sums(self, sums: NDArray[np.float64]) -> float:
         counts = [int(count) for count in sums]
-        found = self._bleu.compute_bleu(
+        found = self.scorer.compute_bleu(
             counts[2 : 2 + ORDER], counts[2 + ORDER :], counts[0], counts[1], smooth_method="exp", max_ngram_order=ORDER
         )
         return float(found.score)
 
     @cached_property
-    def _bleu(self) -> BLEU:
+    def scorer(self) -> BLEU:
+        """That of sacrebleu."""
         try:
             from sacrebleu.metrics.bleu import BLEU
         except ImportError as error:
             raise MissingPackageError("sacrebleu", "language", gettext("the metric {name}", name=BLEU_SCORE.label)) from error
         return BLEU(effective_order=True)
+
+
+def sentence_bleu(text: str, reference: str) -> float:
+    """BLEU of a single text, from 0 to 100, with smoothing, and up to the longest n-grams that it has.
+
+    Raises:
+        MissingPackageError: sacrebleu is not installed.
+    """
+    return float(Bleu().scorer.sentence_score(text, [reference]).score)
 
 
 TEXT_METRICS: tuple[GeneratedTextMetric, ...] = (ExactMatch(), RougeL(), Bleu())

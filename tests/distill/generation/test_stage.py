@@ -19,7 +19,9 @@ def run(context, **fields):  # noqa: F811
     spec = task.complete_spec(context.data.spec)
     candidate, teacher = (Candidate(spec, network(seed=seed, size=320)) for seed in (0, 1))
     data = replace(context.data, spec=spec)
-    return Distill(**QUICK, **fields).run(candidate, replace(context, data=data, task=task.for_spec(spec), teachers=(teacher,)))
+    return Distill(**{**QUICK, **fields}).run(
+        candidate, replace(context, data=data, task=task.for_spec(spec), teachers=(teacher,))
+    )
 
 
 @pytest.mark.parametrize("losses", [["minillm"], [{"token_divergence": {"kind": "reverse"}}]])

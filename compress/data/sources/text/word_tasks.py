@@ -1,7 +1,7 @@
 """`word_tasks:TASKS`: exact tasks on words that are drawn, for networks that follow an instruction, and those that learned one.
 
-    word_tasks:reverse           word: bakemi   instruction: Write the letters in reverse order.   answer: imekab
-    word_tasks:reverse,sort      each word in one of these tasks, which is drawn
+    word_tasks:capitals          word: bakemi   instruction: Capitals.   answer: BAKEMI
+    word_tasks:capitals,vowels   each word in one of these tasks, which is drawn; the vowels of the word are aei
 
 Columns of prompts and responses:
 
@@ -33,13 +33,13 @@ SHARES = (0.8, 0.1, 0.1)
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 SYLLABLES = (2, 3)
 """Fewest and most syllables of a word, each of two letters."""
-WORDINGS = ("{word}", "word: {word}", "the word is {word}")
+WORDINGS = ("{word}", "of {word}", "{word}!")
 """How a word is given to a teacher, which is drawn."""
 TASKS: Mapping[str, tuple[str, Callable[[str], str]]] = {
-    "reverse": ("Write the letters in reverse order.", lambda word: word[::-1]),
-    "sort": ("Sort the letters.", lambda word: "".join(sorted(word))),
-    "vowels": ("Write the vowels alone.", lambda word: "".join(letter for letter in word if letter in VOWELS)),
-    "swap": ("Exchange the first and the last letter.", lambda word: word[-1] + word[1:-1] + word[0]),
+    "capitals": ("Capitals.", lambda word: word.upper()),
+    "vowels": ("Vowels.", lambda word: "".join(letter for letter in word if letter in VOWELS)),
+    "reverse": ("Reverse.", lambda word: word[::-1]),
+    "sort": ("Sort.", lambda word: "".join(sorted(word))),
 }
 """Instruction and answer of each task."""
 COLUMNS = ("word", "asked", "answer")
