@@ -29,7 +29,6 @@ ENGLISH = {
     "data/sources/segmentation/mask_listing.py": "folders of a layout",
     "data/sources/text/python_library.py": "names of modules",
     "dataset_distillation/base.py": "an error for developers",
-    "data/sources/text/word_tasks.py": "samples of the data",
     "distill/prompts/filters/base.py": "an error for developers",
     "distill/prompts/writers/base.py": "errors for developers",
     "distill/rewards/base.py": "an error for developers",

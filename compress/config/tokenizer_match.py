@@ -55,7 +55,7 @@ def check_tokenizers(draft: PartialRecipe, data: DataSettings, base: Path) -> It
             yield (*path, "source"), _refusal(teacher, reason)
             continue
         for entry in draft.chain:
-            yield from _misfits(entry, teacher)
+            yield from _misfits(entry, teacher) if data.columns.prompt is None else _unmerged(entry, teacher)
 
 
 def check_lengths(draft: PartialRecipe, data: DataSettings, base: Path) -> Iterator[Finding]:
@@ -140,7 +140,7 @@ def _why_no_own_tokens(data: DataSettings, model: ModelSettings) -> str | None:
     """Why a teacher cannot have tokens of its own in a recipe, whatever its losses are; None where it can."""
     if model.needs_teacher:
         return gettext("the student starts from its weights")
-    if data.columns.targets not in WHOLE_TEXTS:
+    if data.columns.targets not in WHOLE_TEXTS and data.columns.prompt is None:
         return gettext("the answers of this task are of tokens")
     return None
 
@@ -162,6 +162,20 @@ def _misfits(entry: StageEntry, teacher: ModelSettings) -> Iterator[Finding]:
             yield (*entry.path, "augment", index), f"{_refusal(teacher, reason)}, {advice}"
 
 
+def _unmerged(entry: StageEntry, teacher: ModelSettings) -> Iterator[Finding]:
+    """Losses on responses that do not compare groups of tokens, and texts of the teacher in its own tokens."""
+    for path, term in teacher_terms(entry):
+        if not term.merges_tokens:
+            reason = gettext("loss {name} compares the networks token by token", name=name_of("loss", term))
+            yield path, gettext("{refusal}, or use the loss uld, which merges tokens", refusal=_refusal(teacher, reason))
+    if getattr(getattr(entry.stage, "generation", None), "uses_teacher", False):
+        reason = gettext("it would write texts for the student in its own tokens")
+        yield (
+            (*entry.path, "generation"),
+            gettext("{refusal}, or let it write in a stage `generate`", refusal=_refusal(teacher, reason)),
+        )
+
+
 def _refusal(teacher: ModelSettings, reason: str) -> str:
     return gettext(
         "{source} has another tokenizer than the data, and {reason}: set data.tokenizer: {name}, which the student takes, too",
@@ -174,4 +188,5 @@ def _refusal(teacher: ModelSettings, reason: str) -> str:
 def _losses_on_answers() -> Sequence[str]:
     """Names of the losses that need only the teacher's answers for whole texts."""
     classes: dict[str, type[LossTerm]] = {row.name: row.load() for row in entries("loss")}
-    return [name for name, term in classes.items() if tuple(term.needs) == ("teacher_logits",) and not term.aligns_tokens]
+    answers = {name: term for name, term in classes.items() if not (term.aligns_tokens or term.merges_tokens)}
+    return [name for name, term in answers.items() if tuple(term.needs) == ("teacher_logits",)]

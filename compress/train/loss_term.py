@@ -220,6 +220,8 @@ class LossTerm(FrozenModel):
         student_only: Whether it compares features of the student only, without a teacher.
         uses_labels: Whether it uses the labels.
         requires: Capabilities of the task that it needs.
+        merges_tokens: Whether it compares groups of tokens of the same text, so that the teacher may have another tokenizer for
+            responses.
         aligns_tokens: Whether it compares the networks token by token, which needs one tokenizer for both.
         needs_samples: Whether it needs texts that the student draws, `generation: {student: …}` of the stage.
     """
@@ -232,6 +234,7 @@ class LossTerm(FrozenModel):
     uses_labels: ClassVar[bool] = False
     requires: ClassVar[tuple[Capability, ...]] = ()
     aligns_tokens: ClassVar[bool] = False
+    merges_tokens: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = False
 
     @property

@@ -127,3 +127,33 @@ def test_the_positions_of_a_student_are_compared_with_those_of_the_tokenizer(bas
     with pytest.raises(RecipeError, match=r"up to 512 tokens, and hf:same has positions for 64"):
         read(base, model="hf:same")
     read(base, model="hf:same", data=", lengths: {typical: 32, most: 64}")
+
+
+RESPONSES = """
+name: a
+task: causal_language_model
+data: {source: word_tasks:reverse, columns: {prompt: word, response: answer}, tokenizer: {train: bpe}}
+model: {source: "decoder:tiny"}
+teacher: {source: "hf:net"}
+stages: [{distill: {losses: [LOSS], generation: {GENERATION}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "generation", "fault"),
+    [
+        (
+            "token_divergence",
+            "student: 0.5",
+            "loss token_divergence compares .*, or use the loss uld",
+        ),
+        ("minillm", "student: 0.5", "loss minillm compares the networks token by token"),
+        ("uld", "teacher: 1.0", "it would write texts for the student in its own tokens: .*, or let it write in a stage"),
+    ],
+)
+def test_a_teacher_of_responses_with_another_tokenizer_needs_a_loss_that_merges_tokens(base, loss, generation, fault):
+    text = RESPONSES.replace("LOSS", loss).replace("GENERATION", generation)
+    with pytest.raises(RecipeError, match=fault):
+        loads(text, base=base)
+    recipe = loads(RESPONSES.replace("LOSS", "uld, task").replace("GENERATION", "student: 0.5"), base=base)
+    assert own_tokenizer(recipe.data, recipe.teacher, base) == "net"

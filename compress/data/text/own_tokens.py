@@ -95,8 +95,10 @@ def own_tokens_fact(data: Data, source: str) -> Fact:
 
 def _origin(split: Split) -> TextOrigin:
     origin = getattr(split, "origin", None)
-    if isinstance(origin, TextOrigin) and origin.settings.columns.targets in WHOLE_TEXTS:
-        return origin
+    if isinstance(origin, TextOrigin):
+        columns = origin.settings.columns
+        if columns.targets in WHOLE_TEXTS or columns.prompt is not None:
+            return origin
     msg = gettext(
         "the teacher has a tokenizer of its own, and these samples are no whole texts that it could read anew; use its "
         "tokenizer for the data: `tokenizer: model`"

@@ -97,6 +97,8 @@ class RecipeTeacher(TeacherConfig):
             raise CompressError(msg)
         for index, teacher in enumerate(context.teachers):
             check_same_classes(teacher.spec.classes, candidate.spec.classes, gettext("teacher {index}", index=index))
+        if any(context.teacher_tokenizers) and (aligned := _in_own_tokens(context)) is not None:
+            return aligned
         networks = [teacher.network() for teacher in context.teachers]
         return cached_teacher(networks, context, combine=self.combine, k=k, tokenizers=context.teacher_tokenizers)
 
@@ -273,6 +275,29 @@ class FunctionTeacher(TeacherConfig):
         key = " ".join([self.function, *code.hashes.values()])
         function = load_function(self.function.removeprefix("python:"), context.base, context.trust_code)
         return function_teacher(function, key, candidate.spec, context, k)
+
+
+def _in_own_tokens(context: Context) -> Teacher | None:
+    """The teacher of texts with a tokenizer of its own, which reads responses in its tokens; None for whole texts.
+
+    Raises:
+        CompressError: There are several teachers.
+    """
+    from compress.data.text.context_tokens import text_origin
+    from compress.data.text.origin import TextOrigin
+
+    origin = getattr(context.data.train, "origin", None)
+    if not isinstance(origin, TextOrigin) or not origin.settings.columns.has_responses:
+        return None
+    if len(context.teachers) > 1:
+        msg = gettext("teachers with tokenizers of their own cannot be combined, since their rows are of other tokens; use one")
+        raise CompressError(msg)
+    from compress.distill.teachers.aligned import AlignedTeacher
+
+    own = text_origin(context.data.train, "distill").tokenizer
+    tokenizer = context.teacher_tokenizers[0]
+    assert tokenizer is not None  # noqa: S101  # as the caller found
+    return AlignedTeacher(context.teachers[0].network(), tokenizer, own, context.task)
 
 
 def check_same_classes(teacher: tuple[str, ...], student: tuple[str, ...], name: str) -> None:
