@@ -256,6 +256,14 @@ class TeacherSettings(ModelSettings):
     train: TeacherTraining | None = None
     whole_vocabulary: bool = True
 
+    @field_validator("train", mode="before")
+    @classmethod
+    def _takes_training(cls, value: object) -> object:
+        """The settings of any training."""
+        if not isinstance(value, Training) or isinstance(value, TeacherTraining):
+            return value
+        return {name: getattr(value, name) for name in value.model_fields_set & TeacherTraining.model_fields.keys()}
+
     @model_validator(mode="after")
     def _needs_no_teacher(self) -> Self:
         if self.needs_teacher:
