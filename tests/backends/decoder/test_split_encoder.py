@@ -56,7 +56,7 @@ def test_both_files_give_the_logits_of_the_whole_for_every_sample(whole, is_int8
     assert [each.name for each in parts[0].graph.output] == list(between)
     assert not {each.name for each in parts[0].graph.input} & {"decoder_input_ids"}
     weights = [sum(len(each.raw_data) for each in part.graph.initializer) for part in (*parts, onnx.load(path))]
-    table = VOCABULARY * 32 * (1 if is_int8 else 4)  # in both
+    table = VOCABULARY * 32 * 4  # in both
     assert sum(weights[:2]) < weights[2] + 2 * table
     assert 0.5 < weights[0] / weights[1] < 2.0
 
