@@ -51,7 +51,7 @@ def test_a_function_gets_prompt_text_and_reference(tmp_path):
     [
         ("broken", "KeyError: 'p'"),
         ("none", "it returned None, not a finite number"),
-        ("infinite", "it returned inf, not a finite number"),
+        ("infinite", "it returned 'inf', not a finite number"),
     ],
 )
 def test_a_function_that_fails_is_named_with_the_sample(tmp_path, name, fault):
