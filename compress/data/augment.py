@@ -8,7 +8,6 @@ see the same crop.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,12 +123,6 @@ AUGMENTATIONS: dict[str, Callable[[Size, Transform], Transform]] = {
     "randaugment": randaugment,
 }
 """By the name in `data.augment`: (H and W, the evaluation transform) → augmentation. `none` has no entry."""
-
-
-def seed_of(*parts: int | str) -> int:
-    """A 63-bit seed from numbers and words, equal on every machine."""
-    text = ":".join(map(str, parts))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 @contextmanager

@@ -24,9 +24,10 @@ from torch.utils.data import (
 from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.object_fingerprint import fingerprint_object
+from compress.core.seed_of import seed_of
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.array_contents import content_hash
-from compress.data.augment import seed_of, seeded_transform
+from compress.data.augment import seeded_transform
 from compress.data.batch import Batch
 from compress.data.read_batch import BatchLayout
 from compress.data.split_checks import refuse_unlabelled

@@ -20,7 +20,8 @@ import torchvision
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from compress.data.augment import Transform, seed_of, seeded_transform
+from compress.core.seed_of import seed_of
+from compress.data.augment import Transform, seeded_transform
 from compress.data.batch import UNLABELLED, Batch
 from compress.data.settings import Size
 from compress.data.split_checks import Comparable

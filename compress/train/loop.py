@@ -22,7 +22,7 @@ from compress.core.errors import TrainingError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.progress import Bar, NullReporter, Reporter
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.train.adapters import Adapters, add_adapters
 from compress.train.checkpoints import Checkpoints, clone_state, fingerprint_with_hook, hook_state, restore_hook, tensors_of
 from compress.train.distributed import accelerated, broadcast_weights, run_on_main

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from compress.data.augment import AUGMENTATIONS, Augmentation, EvaluationTransform, random_crop, seed_of, seeded_transform
+from compress.data.augment import AUGMENTATIONS, Augmentation, EvaluationTransform, random_crop, seeded_transform
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -91,9 +91,3 @@ def test_the_state_is_restored_after_an_error():
     with pytest.raises(RuntimeError, match="inside"):
         fail()
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_seeds_differ_between_neighbours_and_orders():
-    seeds = {seed_of(a, b, c) for a in range(3) for b in range(30) for c in range(10)}
-    assert len(seeds) == 900
-    assert seed_of(1, 23) != seed_of(12, 3)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.batch import Batch
 from compress.data.differentiable_augment import PROBABILITIES, differentiable_augment
 from compress.data.stratified import Indices

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from compress.core.errors import DataError
 from compress.core.language import gettext
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.build_image_data import ArrayPart, from_arrays
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource, Size

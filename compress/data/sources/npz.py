@@ -21,9 +21,9 @@ from torch import Tensor
 from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
+from compress.core.seed_of import seed_of
 from compress.core.signature import BATCH, Signature, TensorSpec
 from compress.data.array_contents import checksums, content_hash
-from compress.data.augment import seed_of
 from compress.data.batch import TARGET, Batch
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.batch import TARGET, Batch, Tensors
 from compress.data.stratified import Indices
 from compress.data.text.buckets import bucketed_batches

@@ -22,7 +22,7 @@ from compress.backends.continue_prompts import Sampling, continue_prompts
 from compress.backends.eval_mode import eval_mode, module_device
 from compress.core.errors import TrainingError
 from compress.core.language import gettext
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.batch import Batch, Split
 from compress.distill.generation.settings import Generation
 from compress.distill.generation.written_batches import prompts_of, responses_of, written_batch

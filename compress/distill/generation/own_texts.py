@@ -18,7 +18,7 @@ from compress.backends.continue_prompts import Sampling, continue_prompts
 from compress.backends.eval_mode import eval_mode, module_device
 from compress.core.language import gettext
 from compress.core.record import Metric, Quantity
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.batch import Split, Tensors
 from compress.distill.generation.written_batches import prompts_of, written_batch
 from compress.distill.losses.token_divergence import token_divergence

@@ -17,7 +17,7 @@ from compress.backends.eval_mode import eval_mode, module_device
 from compress.core.atomic_files import write_with
 from compress.core.language import gettext
 from compress.core.progress import Reporter
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.batch import Batch, Split
 from compress.data.text.ragged import Ragged
 from compress.distill.generation.settings import Generation

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from compress.core.errors import nearest
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.distill.prompts.written_text import GuidedPrompt
 
 PROMPT = "prompt"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compress.core.errors import TrainingError
 from compress.core.language import gettext
 from compress.core.registry_field import name_of
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.batch import Batch
 from compress.tasks.base import Task
 from compress.train.curriculum.loss_balancing import GradNorm, UncertaintyWeighting

@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("transformers")
 
 from compress.backends.continue_prompts import Sampling, continue_prompts
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.distill.generation.on_policy_split import Writing
 from compress.distill.generation.own_texts import METRIC, own_text_divergence, own_text_scores
 from compress.distill.generation.written_batches import prompts_of

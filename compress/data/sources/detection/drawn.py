@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from compress.core.fact import Fact
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.build_image_data import channel_moments, rgb_to_grey
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource, Size

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from compress.data.augment import EvaluationTransform, seed_of, seeded_transform
+from compress.core.seed_of import seed_of
+from compress.data.augment import EvaluationTransform, seeded_transform
 from compress.data.batch import Batch
 from compress.data.detection_targets import pad_objects
 from compress.data.image_split import CACHE_BYTES

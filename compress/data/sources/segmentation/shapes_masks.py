@@ -11,7 +11,7 @@ import torch
 from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.core.language import gettext
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.build_image_data import channel_moments, rgb_to_grey
 from compress.data.build_mask_data import build_mask_data
 from compress.data.interface import Data

@@ -21,7 +21,7 @@ import numpy as np
 
 from compress.core.errors import DataError
 from compress.core.language import gettext
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.text.python_definitions import definitions_table

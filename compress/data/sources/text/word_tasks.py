@@ -21,7 +21,7 @@ import numpy as np
 
 from compress.core.errors import DataError, nearest
 from compress.core.language import gettext
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.text.build import build_text_data

@@ -11,7 +11,7 @@ import numpy as np
 
 from compress.core.atomic_files import write_text
 from compress.core.registry_field import name_of
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.text.augmentation.base import Draw, Resources, TextAugmentation
 from compress.data.text.augmentation.fitting import FAMILY
 from compress.data.text.augmentation.words import Edited, Words, rebuild, split_words

@@ -10,7 +10,7 @@ from torch import nn
 from compress.backends.continue_prompts import Sampling, continue_prompts
 from compress.backends.eval_mode import eval_mode
 from compress.core.language import gettext
-from compress.data.augment import seed_of
+from compress.core.seed_of import seed_of
 from compress.data.text.context_tokens import context_tokens, prompt_tokens
 from compress.data.text.packing import end_token
 from compress.data.text.tokenizer import TextTokenizer
