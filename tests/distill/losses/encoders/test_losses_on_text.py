@@ -30,6 +30,8 @@ NOT_OF_TEXT = {
     "channel_wise": "outputs with a height and a width",
     "minillm": WRITES,
     "llmr": WRITES,
+    "environment_reward": WRITES,
+    "uld": WRITES,
 }
 """Losses that the task refuses."""
 TEXT = NetworkSpec(
