@@ -31,7 +31,8 @@ def generate(  # one parameter per flag: typer reads them from here
 ) -> None:
     """Continue a text with the artifact of a language model, and print it as it is generated."""
     from compress.backends.decoder.sampling import Sampler
-    from compress.export.text_generator import GenerationTimes, open_generator
+    from compress.export.stream_text import GenerationTimes
+    from compress.export.text_generator import open_generator
 
     generator = open_generator(artifact, threads=threads)
     tokens = generator.prompt_tokens(prompt, system=system, chat=chat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,10 @@ from compress.data.text.settings import FILE
 from compress.data.text.tokenizer_files import read_tokenizer
 from compress.export.manifest import MODEL
 from compress.export.run_artifact import read_spec
+from compress.export.stream_text import GenerationTimes, stream_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-    from compress.export.text_generator import GenerationTimes
 
 START = 0
 """Stands for the start of a response, which the network puts there."""
@@ -85,18 +85,13 @@ class ResponseGenerator:
             most: Most tokens.
             times: Receives the time of each token; that of the first one contains the prompt.
         """
-        import time
+        yield from stream_text(self._tokens(prompt, sampler, most), self.tokenizer, times)
 
-        from tokenizers.decoders import DecodeStream
-
-        stream, start = DecodeStream(skip_special_tokens=True), time.perf_counter()
+    def _tokens(self, prompt: Sequence[int], sampler: Sampler, most: int) -> Iterator[tuple[int, float]]:
+        """Tokens and their times; that of the first one contains the prompt."""
+        start = time.perf_counter()
         self.session.read_prompt(prompt)
-        read_s = time.perf_counter() - start
+        waited = time.perf_counter() - start
         for token, seconds in generate(self.session, [START], sampler, most=most, stops={self.end}):
-            if times.first_token_s is None:
-                times.first_token_s = read_s + seconds
-            else:
-                times.further_s.append(seconds)
-            times.tokens.append(token)
-            if piece := stream.step(self.tokenizer, token):
-                yield piece
+            yield token, waited + seconds
+            waited = 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,28 +23,12 @@ from compress.export.manifest import MODEL
 from compress.export.response_generator import ResponseGenerator
 from compress.export.run_artifact import find_artifact, read_spec
 from compress.export.speculative_artifact import DRAFT, read_pair
+from compress.export.stream_text import GenerationTimes, stream_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 GENAI = "genai_config.json"
-
-
-@dataclass
-class GenerationTimes:
-    """Times of one text.
-
-    Attributes:
-        prompt_tokens: Tokens of the prompt.
-        first_token_s: Time to the first token, s; None before it.
-        further_s: Time of each further token, s.
-        tokens: Numbers of the tokens that were generated.
-    """
-
-    prompt_tokens: int
-    first_token_s: float | None = None
-    further_s: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
 
 
 class TextGenerator:
@@ -133,17 +116,7 @@ class TextGenerator:
             most: Most tokens.
             times: Receives the time of each token.
         """
-        from tokenizers.decoders import DecodeStream
-
-        stream = DecodeStream(skip_special_tokens=True)
-        for token, seconds in self._tokens(prompt, sampler, most):
-            if times.first_token_s is None:
-                times.first_token_s = seconds
-            else:
-                times.further_s.append(seconds)
-            times.tokens.append(token)
-            if piece := stream.step(self.tokenizer, token):
-                yield piece
+        yield from stream_text(self._tokens(prompt, sampler, most), self.tokenizer, times)
 
     def _tokens(self, prompt: Sequence[int], sampler: Sampler, most: int) -> Iterator[tuple[int, float]]:
         """Tokens and their times, of the pair where there is one and the likeliest tokens are taken."""

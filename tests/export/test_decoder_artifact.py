@@ -16,7 +16,8 @@ from compress.export.decoder_artifact import DecoderArtifacts
 from compress.export.parity import ParityTable
 from compress.export.settings import DecoderExport, ExportTarget, Tolerance
 from compress.export.stage import Export
-from compress.export.text_generator import GenerationTimes, TextGenerator
+from compress.export.stream_text import GenerationTimes
+from compress.export.text_generator import TextGenerator
 from compress.quantize.schemes import SchemeOptions, build_models
 from tests.export.decoder_artifacts import MOST, TASK, text_data
 

@@ -8,7 +8,8 @@ import pytest
 from compress.backends.decoder.sampling import Sampler
 from compress.export.decoder_script import decoder_script
 from compress.export.run_artifact import is_own_script
-from compress.export.text_generator import GenerationTimes, TextGenerator
+from compress.export.stream_text import GenerationTimes
+from compress.export.text_generator import TextGenerator
 from tests.export.decoder_artifacts import MOST
 
 

@@ -8,7 +8,8 @@ import pytest
 from compress.backends.decoder.key_value_cache import read_layout
 from compress.backends.decoder.sampling import Sampler
 from compress.export.genai_config import stop_tokens
-from compress.export.text_generator import GenerationTimes, TextGenerator
+from compress.export.stream_text import GenerationTimes
+from compress.export.text_generator import TextGenerator
 from tests.export.decoder_artifacts import MOST, text_data
 
 

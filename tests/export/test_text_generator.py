@@ -8,7 +8,8 @@ import torch
 
 from compress.backends.decoder.sampling import Sampler
 from compress.core.errors import ConversionError, DataError
-from compress.export.text_generator import GenerationTimes, TextGenerator
+from compress.export.stream_text import GenerationTimes
+from compress.export.text_generator import TextGenerator
 from tests.export.decoder_artifacts import MOST, TEMPLATE
 
 

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from compress.core.errors import CompressError
 from compress.core.language import gettext
-from compress.core.printable import shorten
 from compress.distill.rewards.base import RewardedText, TextReward
+from compress.distill.text_function import PATTERN, call_on_text, text_fault
 
 if TYPE_CHECKING:
     from compress.core.stage import Context
-
-SHOWN = 120
-"""Characters of a text in a message."""
 
 
 class FunctionReward(TextReward):
@@ -28,7 +24,7 @@ class FunctionReward(TextReward):
             --trust-code.
     """
 
-    function: str = Field(pattern=r"^python:.+\.py:[A-Za-z_]\w*$")
+    function: str = Field(pattern=PATTERN)
 
     def rewards(self, texts: Sequence[RewardedText], context: Context) -> list[float]:
         """What the function returns for each text.
@@ -41,22 +37,10 @@ class FunctionReward(TextReward):
         function = load_function(self.function.removeprefix("python:"), context.base, context.trust_code)
         found = []
         for each in texts:
-            try:
-                value = function(each.prompt, each.text, each.reference)
-            except Exception as error:  # the user's code raises errors of any kind
-                raise self._fault(each, f"{type(error).__name__}: {error}") from error
+            value = call_on_text(self.function, function, each.prompt, each.text, each.reference)
             if not isinstance(value, int | float) or not math.isfinite(value):
-                raise self._fault(each, gettext("it returned {found!r}, not a finite number", found=value))
+                raise text_fault(
+                    self.function, each.prompt, each.text, gettext("it returned {found!r}, not a finite number", found=value)
+                )
             found.append(float(value))
         return found
-
-    def _fault(self, text: RewardedText, reason: str) -> CompressError:
-        return CompressError(
-            gettext(
-                "{function} failed on prompt {prompt!r} with the text {text!r}: {reason}",
-                function=self.function,
-                prompt=shorten(text.prompt, SHOWN),
-                text=shorten(text.text, SHOWN),
-                reason=reason,
-            )
-        )

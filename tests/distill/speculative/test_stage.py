@@ -13,7 +13,8 @@ from compress.core.stage import Candidate, Context
 from compress.distill.speculative.stage import OnlineUpdates, Speculative
 from compress.export.decoder_script import speculative_script
 from compress.export.run_artifact import is_own_script
-from compress.export.text_generator import GenerationTimes, TextGenerator
+from compress.export.stream_text import GenerationTimes
+from compress.export.text_generator import TextGenerator
 from tests.export.decoder_artifacts import TASK, build_artifact, text_data
 
 DRAFT = {"source": "decoder:tiny", "args": {"layers": 1, "width": 32, "heads": 2, "key_value_heads": 1, "feed_forward": 32}}

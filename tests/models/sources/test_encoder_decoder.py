@@ -134,7 +134,7 @@ def test_sizes_are_those_of_the_table(name):
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="unknown encoder_decoder 'tini': did you mean tiny"):
+    with pytest.raises(ModelError, match="unknown encoder_decoder 'tini': did you mean 'tiny'"):
         network(source="encoder_decoder:tini")
     with pytest.raises(ModelError, match="a width of 128 cannot be divided among 3 heads"):
         encoder_decoder_config("tiny", {"heads": 3}, SPEC)

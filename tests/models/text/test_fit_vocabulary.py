@@ -17,6 +17,7 @@ transformers = pytest.importorskip("transformers")
 
 NUMBERS = (0, 1, 2, 5, 8, 13, 21, 34)
 KEPT = KeptTokens.of(NUMBERS, 40)
+DECODERS = ("gpt2", "llama", "mistral", "mixtral")
 
 
 def masked(kind: str, **changes: object) -> nn.Module:
@@ -37,7 +38,7 @@ class Logits(nn.Module):
         return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LAYERS if not kind.startswith(("deberta", "gpt2", "llama"))])
+@pytest.mark.parametrize("kind", [kind for kind in LAYERS if not kind.startswith(("deberta", *DECODERS))])
 @torch.no_grad()
 def test_the_answers_are_those_for_the_tokens_that_are_left_with_tied_output_layers(kind):
     network = Logits(masked(kind))

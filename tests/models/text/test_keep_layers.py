@@ -22,6 +22,8 @@ OTHER = {
     "electra": {**SMALL, "embedding_size": 8},
     "gpt2": {"n_embd": 16, "n_layer": 4, "n_head": 4, "vocab_size": 40, "pad_token_id": 0},
     "llama": {**SMALL, "pad_token_id": 0},
+    "mistral": {**SMALL, "num_key_value_heads": 2, "pad_token_id": 0},
+    "mixtral": {**SMALL, "num_key_value_heads": 2, "pad_token_id": 0, "num_local_experts": 2, "num_experts_per_tok": 1},
 }
 
 

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from compress.core.errors import CompressError
 from compress.core.language import gettext
-from compress.core.printable import shorten
 from compress.distill.prompts.filters.base import TextFilter
+from compress.distill.text_function import PATTERN, call_on_text, text_fault
 
 if TYPE_CHECKING:
     from compress.core.stage import Context
     from compress.distill.prompts.written_text import WrittenText
-
-SHOWN = 120
-"""Characters of a text in a message."""
 
 
 class CheckerFilter(TextFilter):
@@ -28,7 +24,7 @@ class CheckerFilter(TextFilter):
             whether the text is kept. Needs --trust-code.
     """
 
-    function: str = Field(pattern=r"^python:.+\.py:[A-Za-z_]\w*$")
+    function: str = Field(pattern=PATTERN)
 
     def keep(self, texts: Sequence[WrittenText], context: Context) -> list[WrittenText]:
         """Texts for which the function returns True.
@@ -41,23 +37,11 @@ class CheckerFilter(TextFilter):
         function = load_function(self.function.removeprefix("python:"), context.base, context.trust_code)
         kept = []
         for each in texts:
-            try:
-                found = function(each.prompt, each.text, each.answer, each.reference)
-            except Exception as error:  # the user's code raises errors of any kind
-                raise self._fault(each, f"{type(error).__name__}: {error}") from error
+            found = call_on_text(self.function, function, each.prompt, each.text, each.answer, each.reference)
             if not isinstance(found, bool):
-                raise self._fault(each, gettext("it returned {found!r}, not True or False", found=found))
+                raise text_fault(
+                    self.function, each.prompt, each.text, gettext("it returned {found!r}, not True or False", found=found)
+                )
             if found:
                 kept.append(each)
         return kept
-
-    def _fault(self, text: WrittenText, reason: str) -> CompressError:
-        return CompressError(
-            gettext(
-                "{function} failed on prompt {prompt!r} with the text {text!r}: {reason}",
-                function=self.function,
-                prompt=shorten(text.prompt, SHOWN),
-                text=shorten(text.text, SHOWN),
-                reason=reason,
-            )
-        )
