@@ -35,9 +35,18 @@ from tests.tasks import keypoints, kinds
 
 SIZE = (16, 32)
 QUICK = {"epochs": 1, "batch_size": 12}
-OTHER_TEACHERS = ("teacher", "soft_label_file", "distilled", "function")
+OTHER_TEACHERS = ("teacher", "soft_label_file", "distilled", "function", "prompted", "prompted_parent", "knowledge_augmentation", "student_aware_router")
 """Teachers that are not made of the network alone; their own tests cover them."""
-OF_TRANSFORMERS = ("embedding", "attention_maps")
+OF_TRANSFORMERS = (
+    "attention_maps",
+    "attention_scores",
+    "dynamic_hidden_states",
+    "embedding",
+    "hidden_cosine",
+    "hidden_states",
+    "relations",
+    "value_relation",
+)
 """Losses on layers that the networks here have not, which is no matter of the task."""
 
 
@@ -102,13 +111,18 @@ CURRICULA = {
 }
 
 
-OF_WRITTEN_TEXTS = ("minillm", "llmr")
-"""Losses on texts that the student writes in training."""
+STUDENT_WRITES: dict[str, object] = {"student": 1.0}
+OF_WRITTEN_TEXTS = {
+    "environment_reward": {**STUDENT_WRITES, "reward": "rouge_l"},
+    "llmr": STUDENT_WRITES,
+    "minillm": STUDENT_WRITES,
+}
+"""Losses on texts that the student writes in training, and how it writes them."""
 
 
 def of_training() -> Iterator[Chosen]:
     for loss in sorted(set(names("loss")) - set(OF_TRANSFORMERS)):
-        written = {"generation": {"student": 1.0}} if loss in OF_WRITTEN_TEXTS else {}
+        written = {"generation": OF_WRITTEN_TEXTS[loss]} if loss in OF_WRITTEN_TEXTS else {}
         yield f"loss {loss}", Distill, {"losses": ({loss: {}},), "teacher": "parent", **written, **QUICK}
     for teacher in names("teacher"):
         if teacher not in OTHER_TEACHERS:
@@ -201,8 +215,14 @@ def test_all_losses_that_are_not_refused_train_together(task, make_context, tmp_
     """The quick half of the test above."""
     chosen = case(task)
     losses = [name.removeprefix("loss ") for name in METHODS if name.startswith("loss ")]
-    encoders = {"hidden_states", "hidden_cosine", "attention_scores", "value_relation", "relations"}  # need attention layers
-    allowed = [name for name in losses if name not in encoders and not missing(chosen, METHODS[f"loss {name}"]())]
+        "hidden_states",
+        "dynamic_hidden_states",
+        "hidden_cosine",
+        "attention_scores",
+        "value_relation",
+        "relations",
+    }  # need attention layers
+    allowed = [name for name in losses if not missing(chosen, METHODS[f"loss {name}"]())]
     assert {"task", "squared_error", "hint"} <= set(allowed)
     assert ("response" in allowed) == ("class_rows" in chosen.task.capabilities)
     together = tuple({name: {"weight": 0.1}} for name in allowed)
