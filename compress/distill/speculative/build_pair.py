@@ -103,9 +103,9 @@ def _requests(stage: Speculative, candidate: Candidate, context: Context) -> _Re
     most = max(1, (text.max_length if text is not None else 1) - 2)
     wanted = 0 if online is None else online.requests
     if online is not None and online.data is not None:
-        from compress.distill.unlabelled import with_unlabelled_train
+        from compress.train.own_samples import with_own_samples
 
-        own, _ = with_unlabelled_train(context, online.data)
+        own, _ = with_own_samples(context, online.data)
         prompts = request_prompts(own.data.train, stage.prompts + wanted, most)
         held_out, served = prompts[: stage.prompts], prompts[stage.prompts :]
     else:

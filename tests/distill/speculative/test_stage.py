@@ -100,3 +100,17 @@ def test_settings():
     small = Speculative(draft=DRAFT, online={}).smoke()
     assert (small.prompts, small.max_new_tokens, small.train.epochs, small.online.requests) == (4, 16, 1, 8)
     assert "draft.onnx" in speculative_script(TASK.complete_spec(text_data().spec))
+
+
+def test_served_requests_are_those_of_data_of_their_own(exported, tmp_path):
+    from compress.distill.speculative.build_pair import _requests
+
+    _, candidate = exported
+    context = context_in(tmp_path / "stage", candidate)
+    lines = [f"stone river {word} cloud stone" for word in ("river", "stone", "cloud")] * 40
+    (context.base / "served.txt").write_text("\n".join(lines), encoding="utf-8")
+    online = OnlineUpdates(data={"source": "text:served.txt"}, requests=3)
+    found = _requests(Speculative(**QUICK, online=online), candidate, context)
+    own = _requests(Speculative(**QUICK, online={"requests": 3}), candidate, context)
+    assert (len(found.served), len(found.held_out)) == (3, 4)
+    assert found.served != own.served
