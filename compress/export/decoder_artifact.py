@@ -22,7 +22,6 @@ from compress.core.decoder_layout import FLOAT_BITS, DecoderLayout
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact, Value
 from compress.core.language import gettext
-from compress.core.network_spec import LOGITS
 from compress.core.stage import Candidate, Context
 from compress.core.statistics import percentile_interval
 from compress.data.text.settings import FILE
@@ -149,29 +148,20 @@ class DecoderArtifacts:
         Raises:
             ConversionError: Those of float files differ by more than the tolerance.
         """
-        import torch
-
         if (source, bits) in self._compared:
             return
         self._compared.add((source, bits))
         name = form_name(source)
         rows = [*_logits(source, path, self.context)]
-        plain, cached = (torch.from_numpy(np.concatenate(part))[None] for part in zip(*rows, strict=True))
-        parity = self.context.task.agreement({LOGITS: plain}, {LOGITS: cached})
         is_float = name == FLOAT and bits is None
         limit = gettext(
             "{absolute:g} + {relative:g} × largest output", absolute=self.tolerance.absolute, relative=self.tolerance.relative
         )
-        self.pairs.rows.append(
-            {
-                "pair": _pair(name, plain.shape[1], bits),
-                "samples": len(rows),
-                "max_abs": parity.max_abs,
-                "mean_abs": parity.mean_abs,
-                "cosine": parity.cosine,
-                "top1": parity.top1,
-                "limit": limit if is_float else gettext("none: ranges of activations are those of other tokens"),
-            }
+        count = sum(len(one) for one, _ in rows)
+        parity = self.pairs.add_logits(
+            _pair(name, count, bits),
+            rows,
+            limit if is_float else gettext("none: ranges of activations are those of other tokens"),
         )
         if is_float:
             what = gettext("the file against the same with past keys and values")

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from compress.backends.decoder.response_session import ResponseSession
 from compress.backends.decoder.split_encoder import DECODER, ENCODER, split_encoder
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
@@ -19,7 +17,6 @@ from compress.core.atomic_files import write_text
 from compress.core.errors import ConversionError
 from compress.core.fact import Fact
 from compress.core.language import gettext
-from compress.core.network_spec import LOGITS
 from compress.core.stage import Candidate, Context
 from compress.data.text.settings import DECODER_IDS
 from compress.export.manifest import MODEL, rewrite_manifest
@@ -87,29 +84,20 @@ class EncoderDecoderArtifacts:
         Raises:
             ConversionError: Those of float files differ by more than the tolerance.
         """
-        import torch
-
         if source in self._compared:
             return
         self._compared.add(source)
         name = form_name(source)
         rows = [*_logits(source, folder, self.context)]
-        whole, parts = (torch.from_numpy(np.concatenate(part))[None] for part in zip(*rows, strict=True))
-        parity = self.context.task.agreement({LOGITS: whole}, {LOGITS: parts})
         is_float = name == FLOAT
         limit = gettext(
             "{absolute:g} + {relative:g} × largest output", absolute=self.tolerance.absolute, relative=self.tolerance.relative
         )
-        self.pairs.rows.append(
-            {
-                "pair": gettext("{form} → encoder and decoder apart, {count} tokens", form=name, count=whole.shape[1]),
-                "samples": len(rows),
-                "max_abs": parity.max_abs,
-                "mean_abs": parity.mean_abs,
-                "cosine": parity.cosine,
-                "top1": parity.top1,
-                "limit": limit if is_float else gettext("none: fused integer operators may round differently"),
-            }
+        count = sum(len(one) for one, _ in rows)
+        parity = self.pairs.add_logits(
+            gettext("{form} → encoder and decoder apart, {count} tokens", form=name, count=count),
+            rows,
+            limit if is_float else gettext("none: fused integer operators may round differently"),
         )
         if is_float:
             what = gettext("the file against its encoder and decoder")

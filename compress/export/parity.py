@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from compress.backends.runner_protocol import Array
 from compress.core.entries import Row
 from compress.core.errors import ConversionError
 from compress.core.language import gettext, joined
+from compress.core.network_spec import LOGITS
 from compress.tasks.output_agreement import OutputAgreement
 
 if TYPE_CHECKING:
@@ -124,6 +127,21 @@ class ParityTable:
         self.rows.append(self._row(joined((reference.form, other.form), " → "), other, parity, limit))
         return parity
 
+    def add_logits(self, pair: str, rows: Sequence[tuple[Array, Array]], limit: str) -> OutputAgreement:
+        """Add a row for logits of texts.
+
+        Args:
+            pair: What is compared.
+            rows: Logits of the reference and of the other form for each text, (T, V).
+            limit: Description of the limit.
+        """
+        import torch
+
+        reference, other = (torch.from_numpy(np.concatenate(part))[None] for part in zip(*rows, strict=True))
+        parity = self.task.agreement({LOGITS: reference}, {LOGITS: other})
+        self.rows.append({"pair": pair, "samples": len(rows), **_differences(parity), "limit": limit})
+        return parity
+
     def add_missing(self, pair: str, reason: str) -> None:
         """Add a row for a pair that was not compared."""
         self.rows.append({"pair": pair, "limit": gettext("not measured: {reason}", reason=reason)})
@@ -134,13 +152,15 @@ class ParityTable:
         return {
             "pair": pair,
             "samples": len(collected),
-            "max_abs": parity.max_abs if parity else None,
-            "mean_abs": parity.mean_abs if parity else None,
-            "cosine": parity.cosine if parity else None,
-            "top1": parity.top1 if parity else None,
+            **_differences(parity),
             self.task.metric: metric.value(scores.double().numpy()),
             "limit": limit,
         }
+
+
+def _differences(parity: OutputAgreement | None) -> dict[str, object]:
+    """Columns of a row; None where nothing is compared."""
+    return {name: getattr(parity, name, None) for name in ("max_abs", "mean_abs", "cosine", "top1")}
 
 
 def check(

@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from compress.backends.decoder.generate import generate
-from compress.backends.decoder.key_value_cache import is_cached, write_cached
+from compress.backends.decoder.key_value_cache import as_cached
 from compress.backends.decoder.sampling import Sampler
 from compress.backends.decoder.session import DecoderSession
 from compress.core.fact import Fact
@@ -112,11 +111,7 @@ def count_changes(quantized: Path, texts: Sequence[Text]) -> TokenChanges:
 @contextmanager
 def _opened(path: Path) -> Iterator[DecoderSession]:
     """A session of a file with past keys and values, which are added where it has none."""
-    with TemporaryDirectory() as folder:
-        cached = path
-        if not is_cached(path):
-            cached = Path(folder) / "cached.onnx"
-            write_cached(path, cached)
+    with as_cached(path) as cached:
         session = DecoderSession(cached)
         try:
             yield session

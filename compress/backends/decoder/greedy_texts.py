@@ -6,9 +6,7 @@ text again for each token.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 
 from compress.backends.continue_prompts import Sampling, continue_prompts
 from compress.backends.decoder.generate import generate
-from compress.backends.decoder.key_value_cache import IDS, MASK, is_cached, read_layout, write_cached
+from compress.backends.decoder.key_value_cache import IDS, MASK, as_cached, read_layout
 from compress.backends.decoder.sampling import Sampler
 from compress.backends.decoder.session import DecoderSession
 from compress.backends.eval_mode import eval_mode
@@ -78,7 +76,7 @@ def _in_batches(
 def _with_cache(path: Path, prompts: Sequence[Tensor], *, end: int, most: int, max_new_tokens: int) -> list[list[int]]:
     """Texts one after the other, with keys and values of earlier tokens."""
     texts = []
-    with _cached(path) as file:
+    with as_cached(path) as file:
         session = DecoderSession(file, threads=0)
         try:
             for prompt in prompts:
@@ -89,18 +87,6 @@ def _with_cache(path: Path, prompts: Sequence[Tensor], *, end: int, most: int, m
         finally:
             session.close()
     return texts
-
-
-@contextmanager
-def _cached(path: Path) -> Iterator[Path]:
-    """The file with past keys and values: itself, or a temporary one."""
-    if is_cached(path):
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
-        write_cached(path, file)
-        yield file
 
 
 class _FileNetwork(nn.Module):

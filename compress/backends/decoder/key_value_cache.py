@@ -10,8 +10,10 @@ softmax. Names of inputs and outputs are those of onnxruntime-genai.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -93,6 +95,25 @@ def write_cached(source: Path, path: Path, *, logits: Logits = "last", cache: Qu
     onnx_files.check(proto)
     onnx_files.save(proto, path)
     return layout
+
+
+@contextmanager
+def as_cached(path: Path) -> Iterator[Path]:
+    """The file of a decoder with past keys and values: itself, or a temporary one.
+
+    Args:
+        path: ONNX file with past keys and values, or with the layout of a decoder.
+
+    Raises:
+        ConversionError: The file is no decoder.
+    """
+    if is_cached(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        write_cached(path, file)
+        yield file
 
 
 def with_cache(

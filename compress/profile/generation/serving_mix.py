@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from compress.backends.decoder.key_value_cache import is_cached, write_cached
+from compress.backends.decoder.key_value_cache import as_cached
 from compress.backends.decoder.session import DecoderSession
 from compress.core.language import gettext
 from compress.core.record import Quantity
@@ -75,13 +74,10 @@ def time_mix(files: Mapping[str, Path], prompt: int, answer: int, *, threads: in
     Raises:
         ConversionError: A file is no decoder, or does not load.
     """
-    with TemporaryDirectory() as folder, ExitStack() as stack:
+    with ExitStack() as stack:
         sessions = {}
-        for index, (name, path) in enumerate(files.items()):
-            cached = Path(folder) / f"{index}.onnx"
-            if not is_cached(path):
-                write_cached(path, cached)
-            sessions[name] = DecoderSession(path if is_cached(path) else cached, threads=threads)
+        for name, path in files.items():
+            sessions[name] = DecoderSession(stack.enter_context(as_cached(path)), threads=threads)
             stack.callback(sessions[name].close)
         context = min(session.layout.context for session in sessions.values())
         steps = min(STEPS, max(1, answer - 1))
