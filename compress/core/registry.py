@@ -19,6 +19,12 @@ __all__ = ["ENTRIES", "REGISTRY", "Entry", "add", "entries", "lookup", "names", 
 
 SMALLER_NETWORK = {"measures": ("macs", "params", "bytes", "latency", "latency_ms"), "max_ratio": 0.9, "structured": True}
 ZEROED_WEIGHTS = {"measures": ("sparsity", "params", "bytes"), "max_ratio": 0.99}
+FEWER_EXPERTS = {
+    "measures": ("params", "bytes", "latency", "latency_ms"),
+    "max_ratio": 0.9,
+    "structured": True,
+    "ranked_by": "expert_score",
+}
 DROP_AND_GROW = {
     "parameters": {"update_every": 100, "drop_fraction": 0.3, "end_fraction": 0.75},
     "curve": "one_shot",
@@ -260,7 +266,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("granularity", "channel", "compress.prune.structured.channels:ChannelPruner",
           "Fang et al. 2023, DepGraph, arXiv:2301.12900", SMALLER_NETWORK),
     Entry("granularity", "layer", "compress.prune.structured.depth:BlockPruner",
-          "Men et al. 2024, ShortGPT, arXiv:2403.03853", SMALLER_NETWORK),
+          "Men et al. 2024, ShortGPT, arXiv:2403.03853", {**SMALLER_NETWORK, "ranked_by": "block_score"}),
+    Entry("granularity", "expert", "compress.prune.structured.experts:ExpertPruner",
+          "Lu et al. 2024, arXiv:2402.14800", FEWER_EXPERTS),
     Entry("granularity", "weight", "compress.prune.unstructured.weights:UnstructuredPruner",
           "Han et al. 2015, arXiv:1506.02626", ZEROED_WEIGHTS),
     Entry("granularity", "block", "compress.prune.unstructured.weights:block_pruner",
@@ -305,6 +313,12 @@ ENTRIES: tuple[Entry, ...] = (
           "Men et al. 2024, ShortGPT, arXiv:2403.03853"),
     Entry("block_score", "search", "compress.prune.structured.block_importance:validation_loss",
           "Sajjad et al. 2020, arXiv:2004.03844", {"greedy": True}),
+
+    Entry("expert_score", "reap", "compress.prune.structured.expert_scores:reap", "Lasby et al. 2025, REAP, arXiv:2510.13999"),
+    Entry("expert_score", "router_share", "compress.prune.structured.expert_scores:router_share",
+          "Muzio et al. 2024, SEER-MoE, arXiv:2404.05089"),
+    Entry("expert_score", "reconstruction", "compress.prune.structured.expert_scores:reconstruction",
+          "Lu et al. 2024, arXiv:2402.14800"),
 
     Entry("schedule", "one_shot", "compress.prune.schedules:one_shot", "all at once", {"single_step": True}),
     Entry("schedule", "linear", "compress.prune.schedules:linear", "equal steps"),

@@ -36,6 +36,7 @@ FAMILIES: Mapping[str, str] = {
     "importance": "a pruning criterion",
     "schedule": "a schedule of the removed fraction",
     "block_score": "the order in which blocks and layers are dropped",
+    "expert_score": "the order in which experts are removed",
     "penalty": "a regularizer before the first pruning step",
     "merge": "a way to merge networks of one architecture",
     "expert_merge": "a way to merge the experts of a layer",
@@ -65,7 +66,8 @@ class Entry:
         source: Paper, specification or library.
         options: Properties that validation needs without importing the method; a missing key is the default.
             All: capabilities of the task that it `requires`, where its class does not declare them.
-            granularity: `measures` of a target that fit, largest `max_ratio`, `structured` if the network gets smaller;
+            granularity: `measures` of a target that fit, largest `max_ratio`, `structured` if the network gets smaller, the
+            field that it is `ranked_by` where this is not the importance;
             importance: `scores` (`channels`, `weights`; both by default), `loss_change`, `magnitude`;
             schedule: `parameters` of its own with defaults, `curve` it follows, `granularities` it needs, `single_step`,
             `exchanges` connections, `trains`; penalty: `structured`, `acts_on` (`weights` by default), `grows`, `picks`;

@@ -2,24 +2,26 @@
 
 A stage may replace a part by a simpler one: HardSwish by ReLU, a squeeze-excite gate by the identity. A place is the
 name of a submodule, or of an attribute with an activation function (`activation` of torch's transformer layers). The
-replacement is one of `PARTS`, or a feed-forward network in place of a mixture of experts; a file cannot name others, and
-contains no code.
+replacement is one of `PARTS`, or a feed-forward network in place of a mixture of experts; or the last experts of a mixture
+are absent. A file cannot name others, and contains no code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compress.core.language import gettext
-from compress.models.text.experts import FeedForward, MixtureOfExperts
+from compress.models.text.experts import FeedForward, MixtureOfExperts, mixtures
 
-ReplaceablePart = Literal["identity", "relu", "relu6", "feed_forward"]
+ReplaceablePart = Literal["identity", "relu", "relu6", "feed_forward", "absent"]
 PARTS: Mapping[ReplaceablePart, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
 FEED_FORWARD: ReplaceablePart = "feed_forward"
+ABSENT: ReplaceablePart = "absent"
+"""In place of an expert of a mixture that has fewer of them."""
 FUNCTIONS: Mapping[ReplaceablePart, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
 REPLACEABLE: tuple[object, ...] = (F.hardswish, F.silu, F.gelu, *FUNCTIONS.values())
 """Functions that `FUNCTIONS` may replace in an attribute."""
@@ -48,10 +50,13 @@ def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> No
         parts: Parts by place.
 
     Raises:
-        KeyError: The place does not exist.
+        KeyError: The place does not exist, or cannot have the part.
     """
+    _remove_experts(module, [name for name, part in parts.items() if part == ABSENT])
     replacements: dict[int, nn.Module] = {}
     for name, part in parts.items():
+        if part == ABSENT:
+            continue
         owner_name, _, leaf = name.rpartition(".")
         owner = _owner(module, owner_name, name)
         before = getattr(owner, leaf, None)
@@ -69,7 +74,31 @@ def find_replaceable(module: nn.Module, reference: nn.Module) -> dict[str, Repla
     """The replacements in `module` by place; apart from them both networks have the same structure."""
     replaced = {name: part for name, part, before in _pairs(module, reference) if (part is not None and before != part)}
     # the inside of a replacement is not compared
-    return {name: part for name, part in replaced.items() if not any(name.startswith(f"{other}.") for other in replaced)}
+    outer = {name: part for name, part in replaced.items() if not any(name.startswith(f"{other}.") for other in replaced)}
+    return outer | dict.fromkeys(_absent_experts(module, reference), ABSENT)
+
+
+def _absent_experts(module: nn.Module, reference: nn.Module) -> Iterator[str]:
+    """Places of the experts of the reference beyond the number of experts of a mixture."""
+    before = mixtures(reference)
+    for name, part in mixtures(module).items():
+        count = len(before[name].experts) if name in before else 0
+        yield from (f"{name}.experts.{index}" for index in range(len(part.experts), count))
+
+
+def _remove_experts(module: nn.Module, names: Sequence[str]) -> None:
+    """Remove the last experts of mixtures, in place.
+
+    Raises:
+        KeyError: A place is none of the last experts of a mixture.
+    """
+    remaining = set(names)
+    for name, part in mixtures(module).items():
+        while (last := f"{name}.experts.{len(part.experts) - 1}") in remaining:
+            del part.experts[-1]
+            remaining.remove(last)
+    if remaining:
+        raise KeyError(min(remaining))
 
 
 def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, ReplaceablePart | None, ReplaceablePart | None]]:
@@ -118,4 +147,4 @@ def _owner(module: nn.Module, owner: str, name: str) -> nn.Module:
         raise KeyError(name) from error
 
 
-assert set(get_args(ReplaceablePart)) == {*PARTS, FEED_FORWARD}  # noqa: S101  # one list, written twice for the type checker
+assert set(get_args(ReplaceablePart)) == {*PARTS, FEED_FORWARD, ABSENT}  # noqa: S101  # one list, written twice for the type checker

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from compress.core.language import gettext
+from compress.core.registry import entries, lookup
 from compress.prune.schedule_settings import has_option, with_option
 
 if TYPE_CHECKING:
@@ -26,11 +27,35 @@ def with_defaults(fields: Any) -> Any:
     kind = training.get("kind") if isinstance(training, dict) else getattr(training, "kind", None)
     granularity = fields.get("granularity", "channel")
     if "importance" not in fields and (kind == "greg2" or granularity != "channel"):
-        return {**fields, "importance": "magnitude"}
+        fields = {**fields, "importance": "magnitude"}
     ranking = _LAYER_BY_LAYER.get(str(fields.get("importance"))) if granularity == "weight" else None
+    if granularity == "expert":
+        ranking = "local"  # as many experts in each layer, which a configuration of transformers can describe
     target = fields.get("target")
     in_bytes = isinstance(target, dict) and "bytes" in target  # found by search over scores, which layers in turn do not have
     return {"ranking": ranking, **fields} if ranking and not (in_bytes and ranking == "row") else fields
+
+
+def score_reason(stage: Prune) -> str:
+    """Reason why a score does not fit the granularity, with the fix; empty when it does."""
+    own = lookup("granularity", stage.granularity).options.get("ranked_by")
+    if own and stage.importance != "magnitude":
+        return gettext(
+            "granularity {granularity!r} ranks by {own}, not by importance; leave importance {importance!r} out",
+            granularity=stage.granularity,
+            own=own,
+            importance=stage.importance,
+        )
+    for entry in entries("granularity"):
+        field = entry.options.get("ranked_by")
+        if field and field != own and getattr(stage, field) != type(stage).model_fields[field].default:
+            return gettext(
+                "{field} belongs to granularity {owner!r}, and granularity is {granularity!r}; leave it out",
+                field=field,
+                owner=entry.name,
+                granularity=stage.granularity,
+            )
+    return ""
 
 
 def ranking_reason(stage: Prune) -> str:

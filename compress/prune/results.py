@@ -85,7 +85,7 @@ def notes(stage: Prune, parent: nn.Module, module: nn.Module, round_to: int) -> 
     """Points for review: zeros that a dense runtime does not skip, and widths that are no multiple of `round_to`."""
     if not has_option("granularity", stage.granularity, "structured"):
         return (Fact.of("prune.dense_runtime", stage.granularity),)
-    if stage.granularity == "layer":
+    if stage.granularity != "channel":
         return ()
     names = unrounded(module, parent, round_to)
     return (Fact.of("prune.widths_not_multiples", round_to=round_to, layers=names),) if names else ()

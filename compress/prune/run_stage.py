@@ -90,7 +90,7 @@ class PruningRun:
             ),
             warnings=(*state.notes, *cliff, *setup.warnings()),
             curves={f"{self.metric.label} over pruning steps": self._curve(state), **self.initial.curves, **state.curves},
-            tables={**setup.tables(), "pruning_steps": state.rows, "layers": rows},
+            tables={**setup.tables(module), "pruning_steps": state.rows, "layers": rows},
         )
 
     def _resume(self) -> tuple[ResumeState, nn.Module]:
@@ -207,8 +207,8 @@ class PruningRun:
         return dynamic.DropGrow(pruned.module, masks, schedule.kind, exchanges, self.context.seed + k)
 
     def _layer_rows(self, module: nn.Module) -> tuple[Row, ...]:
-        """Rows of the dropped blocks, or else of the layers."""
-        return self.setup.dropped_blocks(module) or results.layers(self.stage, self.parent, module)
+        """Rows of the dropped blocks or of the experts, or else of the layers."""
+        return self.setup.pruned_parts(module) or results.layers(self.stage, self.parent, module)
 
     def _metric_loss(self, state: ResumeState, value: float) -> float:
         """Loss of the metric against the dense network, at least 0 where the value is worse."""

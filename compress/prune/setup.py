@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
@@ -26,13 +27,16 @@ from compress.profile import compare_networks
 from compress.prune import latency_target as latency
 from compress.prune import speedup
 from compress.prune.base import MASK, Constraints, Pruner
+from compress.prune.criteria import ScoringData
 from compress.prune.resume import LOG, LatencyLog, key_of, read_log
 from compress.prune.schedule_settings import TIMED, has_option
 from compress.prune.structured import channel_multiple
 from compress.prune.structured.block_importance import BlockScoring
 from compress.prune.structured.depth import BlockPruner
+from compress.prune.structured.expert_scores import ExpertScoring
+from compress.prune.structured.experts import ExpertPruner
 from compress.prune.structured.layer_costs import layer_times
-from compress.train.distributed import accelerated, run_on_main
+from compress.train.distributed import accelerated, resolve_device, run_on_main
 from compress.train.validation_scores import validation_scores
 
 if TYPE_CHECKING:
@@ -140,6 +144,12 @@ class PruningSetup:
             options["scoring"] = BlockScoring(
                 tuple(first.inputs.values()), stage.block_score, first.inputs.get(MASK), self._validation_loss
             )
+        if stage.granularity == "expert":
+            batches = self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed)
+            data = ScoringData(
+                tuple(islice(batches, stage.batches)), self.context.task, device=resolve_device(self.context.device)
+            )
+            options["scoring"] = ExpertScoring(data, stage.expert_score)
         pruner: Pruner = lookup("granularity", stage.granularity).load()(
             self.parent,
             self.spec,
@@ -230,13 +240,14 @@ class PruningSetup:
         """The notes that the report shows first: a missed latency target, steps without speed-up."""
         return (*self._warnings, *speedup.no_speedup(self.log.speed))
 
-    def dropped_blocks(self, module: nn.Module) -> tuple[Row, ...]:
-        """Rows of the blocks that a network lacks, for `granularity: layer`."""
-        return self.pruner.rows(module) if isinstance(self.pruner, BlockPruner) else ()
+    def pruned_parts(self, module: nn.Module) -> tuple[Row, ...]:
+        """Rows of the blocks that a network lacks, or of its mixtures of experts; empty for other granularities."""
+        return self.pruner.rows(module) if isinstance(self.pruner, (BlockPruner, ExpertPruner)) else ()
 
-    def tables(self) -> Tables:
-        """Rows of the times of the steps, and of the roundings that were benchmarked."""
+    def tables(self, module: nn.Module) -> Tables:
+        """Rows of the times of the steps, of the roundings that were benchmarked, and of the experts of a network."""
         tables: Tables = {"speed": self.log.speed, "rounding": self.log.rounding}
+        tables["experts"] = self.pruner.expert_rows(module) if isinstance(self.pruner, ExpertPruner) else ()
         tables["latency_target"] = (self._final_latency.model_dump(),) if self._final_latency else ()
         return {name: rows for name, rows in tables.items() if rows}
 

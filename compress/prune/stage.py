@@ -17,7 +17,7 @@ from compress.core.registry import entries, lookup
 from compress.core.registry_field import RegistryName
 from compress.core.stage import Candidate, Context, Outcome, Stage
 from compress.prune.field_types import MaxRatios, Pattern, parse_block, parse_n_m
-from compress.prune.ranking_settings import ranking_reason, with_defaults
+from compress.prune.ranking_settings import ranking_reason, score_reason, with_defaults
 from compress.prune.schedule_settings import TIMED, ImportanceName, Schedule, SparseTraining, incompatible_reason, is_iterative
 from compress.train.settings import FinetuneSettings
 
@@ -106,8 +106,8 @@ class Prune(Stage):
     """Remove channels, whole blocks or single weights.
 
     Attributes:
-        granularity: `channel` (with attention heads) and `layer` (whole residual blocks) give an ordinary smaller network that
-            is faster on any runtime. `weight`, `block` and `n:m` set weights to zero and keep shapes: this saves compressed
+        granularity: `channel` (with attention heads), `layer` (whole residual blocks) and `expert` (experts of a mixture, with
+            their part of the router) give an ordinary smaller network that is faster on any runtime. `weight`, `block` and `n:m` set weights to zero and keep shapes: this saves compressed
             bytes, and time only on a runtime with sparse kernels.
         pattern: For `n:m`, N of M neighbouring inputs to keep, `2:4` by default; for `block`, output × input channels, `1x4`
             by default.
@@ -121,12 +121,17 @@ class Prune(Stage):
         block_score: For granularity `layer`, the score by which blocks are dropped, smallest first: `outputs` (change of the
             outputs without the block), `influence` (how much the block turns the vectors of its tokens; one run of the
             network), `search` (validation loss without the block, again after each removal: greedy search).
-        target: How much to remove. Channels and layers take macs, params, bytes, latency or latency_ms; weights and blocks
-            sparsity, params or bytes; `n:m` the sparsity of its pattern.
+        expert_score: For granularity `expert`, the score by which experts are removed, smallest first: `reap` (weight of the
+            router × norm of the output, over the tokens of the expert), `router_share` (its part of all weights of the
+            router), `reconstruction` (error of the mixture without it); all of them on training texts, of which `batches` are
+            read.
+        target: How much to remove. Channels and layers take macs, params, bytes, latency or latency_ms, experts all of these
+            but macs, since a token costs as much as before; weights and blocks sparsity, params or bytes; `n:m` the sparsity of
+            its pattern.
         ranking: `global`: lowest scores of the whole network first; `local`: the same fraction in each layer; `erk`, for
             weights and blocks: Erdős–Rényi-kernel densities, with wide layers sparser than narrow ones; `row`, for weights: the
             same fraction of each output of each layer, with `wanda` layer by layer. With granularity `weight` the default is
-            `row` for `wanda` and `local` for `sparsegpt`; else it is `global`.
+            `row` for `wanda` and `local` for `sparsegpt`, and for experts it is `local`; else it is `global`.
         schedule: Number of steps and fraction removed after each.
         cost_aware: With `ranking: global`, changes of the loss are divided by the cost of the channel, so that of two channels
             of equal importance the more expensive one is removed. `target`: its parameters for targets of params or bytes,
@@ -155,6 +160,7 @@ class Prune(Stage):
     pattern: Pattern | None = None
     importance: ImportanceName = "fisher"
     block_score: Annotated[str, RegistryName("block_score")] = "outputs"
+    expert_score: Annotated[str, RegistryName("expert_score")] = "reap"
     target: Target
     ranking: Literal["global", "local", "erk", "row"] = "global"
     schedule: Schedule = Schedule()
@@ -188,18 +194,8 @@ class Prune(Stage):
                 fitting=" or ".join(map(repr, fitting)),
             )
             raise ValueError(msg)
-        if self.granularity == "layer" and self.importance != "magnitude":
-            msg = gettext(
-                "granularity 'layer' ranks blocks by block_score, not by importance; leave importance {importance!r} out",
-                importance=self.importance,
-            )
-            raise ValueError(msg)
-        if self.granularity != "layer" and self.block_score != "outputs":
-            msg = gettext(
-                "block_score belongs to granularity 'layer', and granularity is {granularity!r}; leave it out",
-                granularity=self.granularity,
-            )
-            raise ValueError(msg)
+        if reason := score_reason(self):
+            raise ValueError(reason)
         return self
 
     @model_validator(mode="after")

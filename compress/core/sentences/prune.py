@@ -64,6 +64,10 @@ def _target_not_reached(fact: Fact) -> str:
                 cost=cost,
                 limits=limits,
             )
+        case "expert", _:
+            text = gettext(
+                "{cost}; {limits} of the experts of a layer, and by the experts that each token needs", cost=cost, limits=limits
+            )
         case _, "bytes":
             reached = gettext("{reached:.3f} of the dense network's compressed bytes, target {asked:.3f}", **values)
             text = gettext("{reached}; {limits} in each layer", reached=reached, limits=limits)
@@ -252,6 +256,7 @@ SENTENCES: Sentences = {
     "prune.recurrent_width": "its channels are coupled to the hidden state of {layer}",
     "prune.heads_protected": "protected",
     "prune.no_fewer_heads": "{heads} heads: max_ratio {max_ratio} allows no smaller number",
+    "prune.no_fewer_experts": "{experts} experts: experts per token and max_ratio keep {kept}",
     "prune.fails_with_fewer_heads": "with fewer heads the network does not run ({error})",
     "prune.heads_not_equivalent": "removing a head and setting its output to zero differ in the outputs, by {difference:.1e}",
 }

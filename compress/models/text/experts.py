@@ -12,12 +12,13 @@ every expert has linear layers of its own. In an exported graph all experts comp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from compress.core.language import gettext
 from compress.train.router_balance import RoutedLayer
 
 Routing = Literal["top", "sampled", "all"]
@@ -57,12 +58,14 @@ class MixtureOfExperts(RoutedLayer):
 
     Attributes:
         routing: How experts are chosen, see the module.
+        numbers: The number that each expert had before any was removed.
     """
 
     def __init__(self, gate: nn.Linear, experts: Iterable[FeedForward], per_token: int, balance: float) -> None:
         super().__init__(per_token, balance)
         self.gate = gate
         self.experts = nn.ModuleList(experts)
+        self.numbers = tuple(range(len(self.experts)))
         self.routing: Routing = "top"
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -110,6 +113,29 @@ def expert_weights(logits: Tensor, per_token: int, routing: Routing) -> Tensor:
     chosen = torch.multinomial(p + torch.finfo(p.dtype).tiny, per_token) if drawn else p.topk(per_token, dim=1).indices
     kept = torch.zeros_like(p).scatter(1, chosen, p.gather(1, chosen))
     return kept / kept.sum(dim=1, keepdim=True)
+
+
+@torch.no_grad()
+def keep_experts(mixture: MixtureOfExperts, kept: Sequence[int]) -> None:
+    """Remove all other experts of a mixture and their rows of the router, in place.
+
+    Args:
+        mixture: The mixture.
+        kept: Places of the experts that stay, at least k of them.
+
+    Raises:
+        ValueError: Fewer than k experts would stay.
+    """
+    if len(kept) < mixture.per_token:
+        msg = gettext(
+            "a mixture with {k} experts per token cannot keep {kept} experts; keep more", k=mixture.per_token, kept=len(kept)
+        )
+        raise ValueError(msg)
+    mixture.experts = nn.ModuleList(mixture.experts[index] for index in kept)
+    mixture.numbers = tuple(mixture.numbers[index] for index in kept)
+    for name, before in list(mixture.gate.named_parameters()):
+        setattr(mixture.gate, name, nn.Parameter(before[list(kept)].clone(), requires_grad=before.requires_grad))
+    mixture.gate.out_features = len(kept)
 
 
 def mixtures(module: nn.Module) -> dict[str, MixtureOfExperts]:
