@@ -107,8 +107,9 @@ class Prune(Stage):
 
     Attributes:
         granularity: `channel` (with attention heads), `layer` (whole residual blocks) and `expert` (experts of a mixture, with
-            their part of the router) give an ordinary smaller network that is faster on any runtime. `weight`, `block` and `n:m` set weights to zero and keep shapes: this saves compressed
-            bytes, and time only on a runtime with sparse kernels.
+            their part of the router) give an ordinary smaller network that is faster on any runtime. `weight`, `block` and
+            `n:m` set weights to zero and keep shapes: this saves compressed bytes, and time only on a runtime with sparse
+            kernels.
         pattern: For `n:m`, N of M neighbouring inputs to keep, `2:4` by default; for `block`, output × input channels, `1x4`
             by default.
         importance: Score of a channel or weight. From weights: `magnitude` (of all weights coupled to a channel), `l1`, `l2`
