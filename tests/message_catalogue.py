@@ -34,6 +34,7 @@ TYPER = (
 TABLES = {
     "core/sentences/": None,
     "core/format_quantity.py": ("LABELS", "METRIC_LABELS", "RESULT_LABELS", "HOW_WORDS"),
+    "config/starter/offers.py": ("WANTED",),
     "config/yaml_nodes.py": ("RECIPE", "DEVICE_PROFILE"),
     "models/check_network.py": ("IN_RECIPE", "IN_PYTHON", "IN_FILE"),
     "pipeline/review/compare_runs.py": ("MISSING",),

@@ -20,6 +20,8 @@ ENGLISH = {
     "config/devices/template.py": "a generated file",
     "config/pydantic_messages.py": "prefixes of pydantic, and one word of a table",
     "config/recipe.py": "the title of the JSON schema",
+    "config/starter/offers.py": "YAML of a generated file",
+    "config/starter/write_starter.py": "a generated file",
     "core/atomic_files.py": "a text of the operating system",
     "core/memory_errors.py": "texts of errors of libraries",
     "core/plot_style.py": "a text of matplotlib's warnings",

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from compress import __version__
+from compress.cli import completion
 from compress.cli import measuring_commands as measuring
 from compress.cli import one_verb_commands as one_verb
 from compress.cli import review_commands as review
@@ -21,6 +22,7 @@ from compress.cli.common import BAD_INPUT, BUDGET_MISSED, TrustCode, echo, resum
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.cli.generate_command import generate
+from compress.cli.init_command import init
 from compress.cli.interruption import Interruption
 from compress.cli.language_option import Language, take_language, translate_help
 from compress.core.errors import CompressError
@@ -37,7 +39,12 @@ app = typer.Typer(
 )
 app.add_typer(devices_app, name="devices")
 
-RecipeName = Annotated[str, typer.Argument(help="Path of a recipe, or its name in ./pipelines or among the shipped recipes.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        help="Path of a recipe, or its name in ./pipelines or among the shipped recipes.", autocompletion=completion.recipes
+    ),
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value, e.g. stages.prune.target.macs=0.3.")
 ]
@@ -64,6 +71,9 @@ def _root(
     lang: Language = None,
 ) -> None:
     pass
+
+
+app.command()(init)
 
 
 @app.command()
@@ -149,7 +159,7 @@ def sensitivity(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(parser=user_path, help="A run directory, or its record.json.")],
+    run: review.RunPath,
     out: Annotated[Path | None, typer.Option(parser=user_path, help="Output folder; by default the run directory.")] = None,
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Also write report.pdf, printed by an installed Chromium browser.")
@@ -177,7 +187,7 @@ def report(
 
 @app.command()
 def check(
-    run: Annotated[Path, typer.Argument(parser=user_path, help="A run directory.")],
+    run: review.RunPath,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; the exit code is the result.")] = False,
 ) -> None:
     """Compare the files of a run with their checksums. The exit code is 1 if a file is missing or changed."""
@@ -197,7 +207,9 @@ app.command()(review.card)
 
 
 @app.command()
-def methods(family: Annotated[str | None, typer.Argument(help="Show only this family.")] = None) -> None:
+def methods(
+    family: Annotated[str | None, typer.Argument(help="Show only this family.", autocompletion=completion.families)] = None,
+) -> None:
     """List every method that a recipe can name, with its source."""
     from compress.cli.terminal import table
     from compress.core.registry import entries

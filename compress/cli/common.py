@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from rich.console import Console
 from compress.core.environment import is_main
 from compress.core.language import gettext
 from compress.core.printable import printable
+from compress.core.user_path import user_path
 
 HOW_TO_RESUME = (
     "interrupted: finished stages and epochs are kept; run the same command again to continue, or add --fresh to start over"
@@ -21,6 +23,13 @@ HOW_TO_RESUME = (
 BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sources and methods of the recipe to run.")]
+
+
+def run_path(text: str) -> Path:
+    """The path of a run as a user writes it; `latest` is followed also where the file system has no symbolic links."""
+    from compress.core.latest_run import follow_latest
+
+    return follow_latest(user_path(text))
 
 
 @contextmanager

@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 
+from compress.cli import completion
 from compress.cli.common import BAD_INPUT, INTERRUPTED, echo, terminal
 from compress.core.language import gettext
 from compress.core.sentences.settings import check_words
 from compress.core.user_path import user_path
+
+ProfileName = Annotated[str, typer.Argument(help="Name, short name, or path of a profile.", autocompletion=completion.devices)]
 
 app = typer.Typer(help="Device profiles.", no_args_is_help=True)
 
@@ -26,7 +29,7 @@ def listed() -> None:
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
+def show(name: ProfileName) -> None:
     """Print one profile with the source of every value."""
     from compress.config.devices import load_device
     from compress.config.yaml_writer import dump
@@ -35,7 +38,7 @@ def show(name: Annotated[str, typer.Argument(help="Name, short name, or path of 
 
 
 @app.command("check")
-def check(name: Annotated[str, typer.Argument(help="Name, short name, or path of a profile.")]) -> None:
+def check(name: ProfileName) -> None:
     """Check a profile and its measurement contract. The exit code is 2 if nothing can be measured or estimated."""
     from compress.cli.terminal import table
     from compress.config.devices import load_device

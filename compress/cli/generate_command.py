@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from compress.cli.common import echo, echo_json
+from compress.cli import completion
+from compress.cli.common import echo, echo_json, run_path
 from compress.core.language import gettext
-from compress.core.user_path import user_path
 
 
 def generate(  # one parameter per flag: typer reads them from here
     artifact: Annotated[
-        Path, typer.Argument(parser=user_path, help="Artifact of a language model, or a run directory with one.")
+        Path,
+        typer.Argument(
+            parser=run_path, help="Artifact of a language model, or a run directory with one.", autocompletion=completion.runs
+        ),
     ],
     prompt: Annotated[str, typer.Argument(help="The text to continue, or the message if there is a chat template.")],
     most: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens to generate.")] = 128,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from compress.cli.common import BUDGET_MISSED, TrustCode, echo_json
+from compress.cli import completion
+from compress.cli.common import BUDGET_MISSED, TrustCode, echo_json, run_path
 from compress.cli.common import terminal as open_terminal
 from compress.core.language import gettext
 from compress.core.user_path import user_path
@@ -31,7 +32,7 @@ def profile(  # one parameter per flag: typer reads them from here
             help="ONNX files to measure in turns; networks hf:FOLDER; or folders with times.json of trtexec, to read.",
         ),
     ],
-    devices: Annotated[str, typer.Option(help="Comma-separated profile names.")] = "host",
+    devices: Annotated[str, typer.Option(help="Comma-separated profile names.", autocompletion=completion.devices)] = "host",
     threads: Annotated[str, typer.Option(help="Threads of an inference; a list such as 1,2 is swept.")] = "1",
     batch: Annotated[str, typer.Option(help="Batch sizes to sweep on this machine, such as 1,8.")] = "",
     seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each model and of each point of a sweep.")] = 2.0,
@@ -196,7 +197,12 @@ class _Results(NamedTuple):
 
 def quantize_report(
     model: Annotated[
-        Path, typer.Argument(parser=user_path, help="A quantized ONNX file, or a run directory with a quantize stage.")
+        Path,
+        typer.Argument(
+            parser=run_path,
+            help="A quantized ONNX file, or a run directory with a quantize stage.",
+            autocompletion=completion.runs,
+        ),
     ],
     parent: Annotated[
         Path | None,

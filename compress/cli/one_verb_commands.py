@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from compress.cli.common import BUDGET_MISSED, TrustCode, echo, resumable
+from compress.cli import completion
+from compress.cli.common import BUDGET_MISSED, TrustCode, echo, resumable, run_path
 from compress.cli.common import terminal as open_terminal
 from compress.core.language import gettext
 from compress.core.user_path import user_path
@@ -19,7 +20,10 @@ DataPath = Annotated[
         "--data", help="An .npz of named arrays, an image folder, or a source; by default random inputs, with a warning."
     ),
 ]
-Devices = Annotated[str, typer.Option("--device", help="Comma-separated names of device profiles.")]
+Devices = Annotated[
+    str,
+    typer.Option("--device", help="Comma-separated names of device profiles.", autocompletion=completion.devices),
+]
 Shapes = Annotated[
     list[str],
     typer.Option(
@@ -93,7 +97,10 @@ def export(  # one parameter per flag: typer reads them from here
 
 
 def infer(
-    artifact: Annotated[Path, typer.Argument(parser=user_path, help="Folder of an artifact, or its run directory.")],
+    artifact: Annotated[
+        Path,
+        typer.Argument(parser=run_path, help="Folder of an artifact, or its run directory.", autocompletion=completion.runs),
+    ],
     source: Annotated[
         str,
         typer.Argument(metavar="INPUT", help="An image, an .npz, a folder of images, a text, or a .txt with one in each line."),

@@ -7,18 +7,27 @@ from typing import Annotated
 
 import typer
 
-from compress.cli.common import BUDGET_MISSED, echo
+from compress.cli import completion
+from compress.cli.common import BUDGET_MISSED, echo, run_path
 from compress.cli.common import terminal as open_terminal
 from compress.core.language import gettext
 from compress.core.user_path import user_path
 
-RunPath = Annotated[Path, typer.Argument(parser=user_path, help="A run directory, or its record.json.")]
+RunPath = Annotated[
+    Path,
+    typer.Argument(parser=run_path, help="A run directory, or its record.json.", autocompletion=completion.runs),
+]
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(parser=user_path, help="Run directories, or their record.json; two or more.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=run_path, help="Run directories, or their record.json; two or more.", autocompletion=completion.runs
+        ),
+    ],
     baseline: Annotated[
-        Path | None, typer.Option(parser=user_path, help="The run to compare the others with; the first by default.")
+        Path | None, typer.Option(parser=run_path, help="The run to compare the others with; the first by default.")
     ] = None,
     out: Annotated[Path | None, typer.Option(parser=user_path, help="Also write the comparison as Markdown.")] = None,
 ) -> None:
@@ -46,7 +55,7 @@ def gate(  # a typer command: each option is a parameter
         Path | None, typer.Option(parser=user_path, help="YAML with limits; the budget of the run's recipe by default.")
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(parser=user_path, help="A run that this one must not be worse than, beyond the intervals.")
+        Path | None, typer.Option(parser=run_path, help="A run that this one must not be worse than, beyond the intervals.")
     ] = None,
     summary: Annotated[Path | None, typer.Option(parser=user_path, help="Write a Markdown summary here.")] = None,
     junit: Annotated[Path | None, typer.Option(parser=user_path, help="Write JUnit XML here.")] = None,

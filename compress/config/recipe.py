@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from compress.config import cross_checks as checks
 from compress.config import device_references as devices
@@ -36,6 +36,7 @@ from compress.core.budget import Budget
 from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import Language, gettext
+from compress.core.latest_run import LATEST
 from compress.core.registry_field import RegistryField
 from compress.core.stage import Stage
 from compress.data.settings import DataSettings
@@ -73,6 +74,13 @@ class Recipe(FrozenModel):
     budget: Budget | None = None
     tracking: Tracking | None = None
     language: Language | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _keep_the_name_of_the_link(cls, name: str) -> str:
+        if name == LATEST:
+            raise ValueError(gettext("{name} is the link to the latest run; choose another name", name=name))
+        return name
 
     @property
     def teachers(self) -> tuple[TeacherSettings, ...]:

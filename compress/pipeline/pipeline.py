@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from compress.core.atomic_files import name_disk_errors
 from compress.core.environment import check_launch, is_main
 from compress.core.language import Language, in_language_of_recipe
+from compress.core.latest_run import link_latest
 from compress.core.progress import NullReporter, Reporter
 from compress.core.run_directory import RunDirectory
 from compress.core.run_record import RunRecord
@@ -156,6 +157,8 @@ class Pipeline:
                 record = self._run_stages(executor, trackers)
                 report = publish(record, directory.path, (*executor.teachers, *executor.outputs), reporter) if is_main() else ()
             trackers.finish(record, directory.path)
+            if is_main():
+                link_latest(directory.out, directory.path)
             return Run(record, directory.path, report)
 
     def _run_stages(self, executor: PipelineExecutor, trackers: Trackers) -> RunRecord:

@@ -16,8 +16,8 @@ from pathlib import Path
 from compress import __version__
 from compress.core.errors import CompressError, StoreError
 from compress.core.language import gettext
+from compress.core.latest_run import records_below
 from compress.core.record import Quantity
-from compress.core.run_directory import RECORD
 from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import RESULT_WORDS
 from compress.pipeline.read_record import read_record
@@ -29,7 +29,6 @@ INDEX = Path(".cache") / "history.sqlite"
 """Place of the index below the folder of all runs."""
 SMOKE, NO_BUDGET = "toy size", "no budget"
 """Results without a verdict."""
-RUNS = f"*/*/{RECORD}"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _update(index: Path, folder: Path) -> tuple[RunRow, ...]:
         columns = ", ".join(COLUMNS)
         database.execute(f"CREATE TABLE IF NOT EXISTS runs (stamp TEXT NOT NULL, {columns}, PRIMARY KEY (path))")
         known = dict(database.execute("SELECT path, stamp FROM runs"))
-        present = {record.parent.relative_to(folder).as_posix(): record for record in sorted(folder.glob(RUNS))}
+        present = {record.parent.relative_to(folder).as_posix(): record for record in records_below(folder)}
         database.executemany("DELETE FROM runs WHERE path = ?", [(path,) for path in known.keys() - present.keys()])
         for path, record in present.items():
             stamp = _stamp(record)

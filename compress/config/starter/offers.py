@@ -1,0 +1,152 @@
+"""What `compress init` offers for each task: networks, data, and the stages that suit them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Chain = Literal["image", "defects", "encoder", "decoder", "writer", "file"]
+"""Kind of stages: networks of images, of good parts alone, of texts, of next tokens, of texts from texts, or an ONNX file."""
+
+IMAGE_FOLDER = "imagefolder:photos"
+FOLDER_KEYS: Mapping[str, str] = {
+    "imagefolder": "image_size: 96",
+    "masks": "image_size: 96",
+    "coco": "image_size: 320",
+    "voc": "image_size: 320",
+    "yolo": "image_size: 320",
+    "digits": "image_size: 64",
+    "drawn_parts": "image_size: 48, channels: 1",
+    "shapes_masks": "image_size: 48",
+    "drawn_boxes": "image_size: 64, samples: 1000, test: 0.5",
+}
+"""Further keys of `data:` by source."""
+TOKENIZER: Mapping[str, str] = {
+    "encoder": "tokenizer: {train: wordpiece, vocabulary: 4000}",
+    "encoder_decoder": "tokenizer: {train: bpe, vocabulary: 4000}",
+    "decoder": "tokenizer: {train: bpe, vocabulary: 4000}",
+}
+"""`data.tokenizer` of a network that brings none, by its source."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What is offered for a task.
+
+    Attributes:
+        networks: Sources of networks, the default first; any other source may be named.
+        data: Sources of data, the default first; any other source may be named.
+        chain: Kind of stages.
+        tolerance: Default of the largest loss of the deciding metric, in its unit.
+        columns: Columns of a table of texts, as YAML; empty for the defaults.
+    """
+
+    networks: tuple[str, ...]
+    data: tuple[str, ...]
+    chain: Chain = "image"
+    tolerance: float = 0.01
+    columns: str = ""
+
+
+OFFERS: Mapping[str, Offer] = {
+    "classification": Offer(
+        ("torchvision:mobilenet_v2", "torchvision:resnet18", "torchvision:mobilenet_v3_small", "python:nets.py:network"),
+        (IMAGE_FOLDER, "digits", "npz:arrays"),
+    ),
+    "multilabel": Offer(
+        ("torchvision:mobilenet_v2", "python:nets.py:network"),
+        ("npz:tags",),
+    ),
+    "regression": Offer(
+        ("torchvision:mobilenet_v2", "python:nets.py:network"),
+        ("npz:people",),
+        tolerance=0.1,
+    ),
+    "segmentation": Offer(
+        ("segmenter:small", "torchvision:lraspp_mobilenet_v3_large"),
+        ("masks:streets", "shapes_masks"),
+        tolerance=0.02,
+    ),
+    "detection": Offer(
+        ("detector:small", "torchvision:ssdlite320_mobilenet_v3_large"),
+        ("coco:boxes.json", "voc:boxes", "yolo:boxes", "drawn_boxes"),
+        tolerance=0.02,
+    ),
+    "inspection": Offer(
+        ("torchvision:mobilenet_v2", "torchvision:resnet18"),
+        ("imagefolder:parts", "drawn_parts"),
+        tolerance=0.05,
+    ),
+    "anomaly": Offer(
+        ("anomaly:small",),
+        ("imagefolder:parts", "drawn_parts"),
+        "defects",
+        tolerance=0.05,
+    ),
+    "text_classification": Offer(
+        ("encoder:tiny", "hf:my_encoder"),
+        ("csv:texts.csv", "jsonl:texts.jsonl", "python_docs"),
+        "encoder",
+    ),
+    "token_classification": Offer(
+        ("encoder:tiny", "hf:my_encoder"),
+        ("csv:words.csv", "jsonl:words.jsonl"),
+        "encoder",
+    ),
+    "question_answering": Offer(
+        ("encoder:tiny", "hf:my_encoder"),
+        ("csv:questions.csv", "jsonl:questions.jsonl"),
+        "encoder",
+        columns="text_pair: second",
+    ),
+    "embedding": Offer(
+        ("encoder:tiny", "hf:my_encoder"),
+        ("csv:pairs.csv", "jsonl:pairs.jsonl"),
+        "encoder",
+        columns="text_pair: second",
+    ),
+    "masked_language_model": Offer(
+        ("encoder:tiny", "hf:my_encoder"),
+        ("text:texts.txt", "csv:texts.csv"),
+        "encoder",
+        tolerance=1.0,
+    ),
+    "causal_language_model": Offer(
+        ("decoder:tiny", "hf:my_decoder"),
+        ("text:texts.txt", "csv:texts.csv"),
+        "decoder",
+        tolerance=1.0,
+    ),
+    "sequence_to_sequence": Offer(
+        ("encoder_decoder:tiny", "hf:my_t5"),
+        ("csv:pairs.csv", "jsonl:pairs.jsonl"),
+        "writer",
+        tolerance=1.0,
+        columns="prompt: text, response: target",
+    ),
+    "outputs": Offer(
+        ("onnx:model.onnx",),
+        ("images:photos", "npz:inputs.npz", "random:model.onnx"),
+        "file",
+    ),
+}
+"""By the name of the task, in the order of the question."""
+WANTED: Mapping[str, str] = {
+    "classification": "photos/train/CLASS/*.jpg and photos/val/CLASS/*.jpg",
+    "multilabel": "tags/train.npz, validation.npz and test.npz with `image` (N, 3, H, W) and `target` (N, K) of 0 or 1",
+    "regression": "people/train.npz, validation.npz and test.npz with `image` (N, 3, H, W) and `target` (N, V)",
+    "segmentation": "streets/images, streets/masks and streets/classes.txt",
+    "detection": "a file of COCO, or a folder of Pascal VOC or YOLO",
+    "inspection": "a folder `good` and one for each kind of defect",
+    "anomaly": "folders `good` and `defect`; training reads `good` alone",
+    "text_classification": "a table with the columns `text` and `target`",
+    "token_classification": "a table with the columns `text`, words, and `target`, their tags",
+    "question_answering": "a table with the columns `text`, `second` and `target`",
+    "embedding": "a table with the columns `text`, `second` and `target`, a score",
+    "masked_language_model": "texts, one in each line",
+    "causal_language_model": "texts, one in each line",
+    "sequence_to_sequence": "a table with the columns `text` and `target`, both texts",
+    "outputs": "a folder of images or an .npz of named arrays; no labels",
+}
+"""What the data of a task have, for the question and the head of the recipe."""
