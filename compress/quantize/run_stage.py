@@ -15,6 +15,7 @@ from compress.backends.feeds import first_feeds, make_batches
 from compress.backends.run_split import run_split
 from compress.backends.runner_protocol import Feeds
 from compress.core.entries import Tables
+from compress.core.environment import is_main
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.metric_limits import allowed_loss
@@ -30,6 +31,8 @@ from compress.quantize.choose_scheme import choose_scheme, tries_schemes
 from compress.quantize.fuse_files import fuse_files
 from compress.quantize.load_float import load_quantizable
 from compress.quantize.mixed_precision.search import search_mixed_precision
+from compress.quantize.mixed_precision.trial import TrialPlan
+from compress.quantize.qat.train_blocks import train_blocks
 from compress.quantize.qdq import placement
 from compress.quantize.serving import serving_mix
 from compress.quantize.settings import ACCEPTED_LOSS, MixedPrecisionSettings
@@ -37,6 +40,7 @@ from compress.quantize.stage_report import StageReport
 from compress.quantize.target_requirements import (
     BLOCK_BITS,
     MODEL_FILES,
+    Scheme,
     local_device,
     runtimes_to_build,
     score_batch,
@@ -46,6 +50,7 @@ from compress.quantize.target_requirements import (
 from compress.quantize.weight_only.choose_blocks import BlockLimits, BlockTrial, choose_blocks
 from compress.quantize.weight_only.head_and_tables import HeadAndTables
 from compress.quantize.weight_only.matmul_nbits import BYTES_LEVEL
+from compress.quantize.weight_only.mixed_bits import MORE_BITS, MixedBitsPlan
 from compress.quantize.weight_only.round_blocks import needs_data
 
 if TYPE_CHECKING:
@@ -95,7 +100,10 @@ def quantize_by_scheme(stage: Quantize, candidate: Candidate, context: Context) 
         if models is None:
             return Outcome(candidate)  # in distributed training, only the first process writes files
     else:
-        models, reference = _build_other(stage, model, source, excluded, candidate, context, report)
+        built = _build_other(stage, model, source, excluded, candidate, context, report)
+        if built is None:
+            return Outcome(candidate)
+        models, reference = built
     files = {runtime: context.folder / MODEL_FILES[runtime] for runtime in runtimes}
     for runtime, path in files.items():
         onnx_files.save(models[runtime], path)
@@ -137,8 +145,11 @@ def _build_other(
     candidate: Candidate,
     context: Context,
     report: StageReport,
-) -> tuple[Mapping[str, ModelProto], ir.Model]:
-    """The network for each runtime in a scheme other than static int8, and the float network to compare its layers with."""
+) -> tuple[Mapping[str, ModelProto], ir.Model] | None:
+    """The network for each runtime in a scheme other than static int8, and the float network to compare its layers with.
+
+    None in processes that write no files.
+    """
     blocks = stage.weight_only
     options = schemes.SchemeOptions(
         per_channel=stage.per_channel,
@@ -149,6 +160,7 @@ def _build_other(
         rounding=blocks.rounding,
         batches=_batches(stage, model, context, report) if needs_data(blocks.rounding) else (),
         parts=HeadAndTables(blocks.head, blocks.embedding),
+        eight_bits=placement.match_nodes(model, blocks.eight_bits, "weight_only.eight_bits"),
         exclude=excluded,
     )
     device = local_device(context.targets)
@@ -166,7 +178,15 @@ def _build_other(
         bits = BLOCK_BITS[stage.scheme]
         report.notes.append(Fact.of("quantize.blocks", bits=bits, block=options.block, accuracy_level=options.accuracy_level))
     if stage.mixed is not None:
-        options = _with_float_layers(stage.mixed, model, options, candidate, context, report)
+        options = _with_precise_layers(stage.mixed, stage.scheme, model, options, candidate, context, report)
+    if stage.recover is not None:
+        trained = train_blocks(stage.scheme, model, options, stage.recover, candidate, context)
+        if not is_main():
+            return None
+        options, report.curves = trained.options, trained.curves
+        report.results |= trained.results
+        report.notes += trained.notes
+        report.skipped += trained.skipped
     quantized = schemes.build_models(stage.scheme, model, runtimes_to_build(context.targets), options)
     for network in quantized.models.values():
         onnx_files.write_metadata(network, candidate.spec)
@@ -190,23 +210,29 @@ def _batches(stage: Quantize, model: ir.Model, context: Context, report: StageRe
     return make_batches(without_padding(samples), model, BATCH)
 
 
-def _with_float_layers(
+def _with_precise_layers(
     mixed: MixedPrecisionSettings,
+    scheme: Scheme,
     model: ir.Model,
     options: schemes.SchemeOptions,
     candidate: Candidate,
     context: Context,
     report: StageReport,
 ) -> schemes.SchemeOptions:
-    """Options of `dynamic_int8` with the layers excluded that mixed precision keeps in float."""
-    excluded, plan = tuple(options.exclude), schemes.DynamicInt8Plan(model, options)
-    batch = score_batch("dynamic_int8", context.targets, 64)
+    """Options with the layers that mixed precision keeps in float, or for `weight_int4` in 8 bits."""
+    in_blocks = scheme in BLOCK_BITS
+    plan: TrialPlan = MixedBitsPlan(model, options) if in_blocks else schemes.DynamicInt8Plan(model, options)
+    excluded = (*options.exclude, *(plan.fixed if isinstance(plan, MixedBitsPlan) else ()))
+    batch = score_batch(scheme, context.targets, 64)
     result = search_mixed_precision(mixed, plan, excluded, candidate.spec, context, batch_size=batch)
     report.tables["sensitivity"] = result.rows
-    report.notes.append(result.note)
+    note = result.note.model_copy(update={"values": {**result.note.values, "bits": MORE_BITS}}) if in_blocks else result.note
+    report.notes.append(note)
     if not result.within_budget:
-        report.warnings.append(result.note)
-    return replace(options, exclude=(*excluded, *result.float_layers))
+        report.warnings.append(note)
+    if in_blocks:
+        return replace(options, eight_bits=(*options.eight_bits, *result.float_layers))
+    return replace(options, exclude=(*options.exclude, *result.float_layers))
 
 
 def _max_loss(stage: Quantize, source: Path, context: Context) -> float:

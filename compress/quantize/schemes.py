@@ -16,7 +16,7 @@ dynamic integer convolution of ONNX Runtime is slower than its float convolution
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx
 import onnx_ir as ir
@@ -38,7 +38,7 @@ from compress.quantize.weight_only.awq import scale_inputs
 from compress.quantize.weight_only.dequantized import dequantized_weights
 from compress.quantize.weight_only.head_and_tables import HeadAndTables
 from compress.quantize.weight_only.matmul_nbits import OTHERS, linear_layers, rounded_layers
-from compress.quantize.weight_only.round_blocks import BlockOptions
+from compress.quantize.weight_only.round_blocks import BlockOptions, Weights
 
 REFERENCE = "onnxruntime"
 
@@ -83,6 +83,8 @@ class SchemeOptions:
         rounding: How these weights are rounded, a name in the registry family `block_rounding`.
         batches: Calibration batches by name of the input, for a rounding that needs data.
         parts: Bits of the output layer and of tables.
+        eight_bits: Names of layers with 8 bits in place of 4, for `weight_int4`.
+        given: Matrices of these schemes that are rounded already, by initializer and axis of the outputs.
         exclude: Names of nodes that are not quantized.
     """
 
@@ -94,7 +96,14 @@ class SchemeOptions:
     rounding: str = "nearest"
     batches: Sequence[Feeds] = ()
     parts: HeadAndTables = OTHERS
+    eight_bits: Sequence[str] = ()
+    given: Weights = field(default_factory=dict)
     exclude: Sequence[str] = ()
+
+    def blocks(self, bits: int) -> BlockOptions:
+        """How the matrices of a scheme with blocks are rounded."""
+        more = dict.fromkeys(self.eight_bits, 8)
+        return BlockOptions(bits, self.block, self.symmetric, self.rounding, self.batches, more, given=self.given)
 
 
 DEFAULT_OPTIONS = SchemeOptions()
@@ -135,13 +144,15 @@ def build_models(
 def _blocks(model: ir.Model, runtimes: Sequence[str], bits: int, options: SchemeOptions) -> QuantizedModels:
     """Integer weights in blocks; behind a rescaling of inputs where the rounding has one."""
     exclude = options.exclude
-    blocks = BlockOptions(bits, options.block, options.symmetric, options.rounding, options.batches)
+    blocks = options.blocks(bits)
     rescaled = PassResult(model)
     if lookup("block_rounding", options.rounding).options.get("rescales"):
         shared = [layer.name for layer in options.parts.tied(model, linear_layers(model), bits).values()]
         rescaled = scale_inputs(model, blocks, (*exclude, *shared))
-    convolutions = dequantized_weights(rescaled.model, bits, operators=("Conv",), exclude=exclude, tables=False)
-    result = rounded_layers(convolutions, blocks, accuracy_level=options.accuracy_level, exclude=exclude, parts=options.parts)
+    network = rescaled.model
+    for each, others in ((bits, options.eight_bits), (8, ())) if options.eight_bits else ((bits, ()),):
+        network = dequantized_weights(network, each, operators=("Conv",), exclude=(*exclude, *others), tables=False)
+    result = rounded_layers(network, blocks, accuracy_level=options.accuracy_level, exclude=exclude, parts=options.parts)
     networks = dict.fromkeys(runtimes, _stripped(result.model))
     return QuantizedModels(networks, rescaled.skipped, (*rescaled.notes, *result.notes), rescaled.model)
 

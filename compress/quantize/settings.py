@@ -82,6 +82,8 @@ class WeightOnlySettings(FrozenModel):
             of a head of 8 bits is 4.
         embedding: Bits of embedding tables in the same blocks, or `float`; None for int8 with a scale for each row. A table
             that is also the output layer, with as many bits, is stored once.
+        eight_bits: Globs of names of layers with 8 bits in place of 4, for `weight_int4`, such as `["*.v_proj*"]`; `mixed`
+            finds further ones. Their accuracy level is 4.
         symmetric: Zero points in the middle of the range; otherwise each block has its own.
         rounding: `nearest`, with the range of each block that has the least squared error; `k_quant` fits scales and zero
             points to the weights by least squares, without data; `gptq` rounds input by input and compensates the error of
@@ -95,6 +97,7 @@ class WeightOnlySettings(FrozenModel):
     accuracy_level: Literal[0, 4] | None = None
     head: PartBits = None
     embedding: PartBits = None
+    eight_bits: tuple[str, ...] = ()
     symmetric: bool = False
     rounding: Annotated[str, RegistryName("block_rounding")] = "nearest"
     samples: int = Field(default=128, ge=8, le=10_000)
@@ -146,6 +149,8 @@ class AcceptanceSettings(MetricLimits):
 
 class MixedPrecisionSettings(MetricLimits):
     """Mixed precision: the fewest float layers that meet a limit on the metric, or the best float layers under a cost budget.
+
+    With the scheme `weight_int4` these layers have 8 bits in place of float.
 
     The key of the largest loss has the name of the deciding metric, such as `accuracy_drop: 0.005`; the loss is that against
     the float parent on validation. Without any budget it is 0.01 for a metric that is a fraction, and 1 % of the parent's value
@@ -202,12 +207,6 @@ class QATSettings(FinetuneSettings):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if self.precision in ("bf16", "fp16"):
-            msg = gettext(
-                "recover.precision {precision} is too coarse for fake quantization; remove it, float32 is used",
-                precision=self.precision,
-            )
-            raise ValueError(msg)
         unavailable = [name_of("loss", term) for term in self.losses if {"features", "input_gradient"} & set(term.needs)]
         if unavailable and self.teacher != "none":
             msg = gettext(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compress.core.language import gettext
+from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.quantize.settings import (
     AcceptanceSettings,
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
     from compress.config.devices import Device
     from compress.tasks.capability import Capability
 
+_SCHEMES_OF: Mapping[str, tuple[Scheme, ...]] = {
+    "mixed": ("dynamic_int8", "weight_int4"),
+    "recover": ("weight_int4", "block_int8"),
+}
+"""Schemes, besides static int8, that have an option of it."""
+
 
 class Quantize(Stage):
     """Quantize the exported network.
@@ -49,8 +56,10 @@ class Quantize(Stage):
         per_channel: One weight scale per output channel; False for one per tensor.
         symmetric: Zero point of activations is 0, for static int8; None selects what each runtime prefers.
         ptq: Passes over the float network, and how its weights are rounded, for static int8.
-        mixed: Search for layers to keep in float, for static and dynamic int8; None keeps only those of `keep_float`.
-        recover: Quantization-aware training with the float network as teacher, for static int8; None does not train.
+        mixed: Search for layers to keep in float, for static and dynamic int8, or in 8 bits, for `weight_int4`; None keeps only
+            those of `keep_float`.
+        recover: Quantization-aware training with the float network as teacher, for static int8, `weight_int4` and `block_int8`;
+            None does not train.
         weight_only: Blocks of integer weights, for `weight_int4` and `block_int8`.
         keep_float: Globs of names of ONNX nodes that stay in float. Nodes with weights have the names of the network's layers.
         serving: Tokens of prompt and answer of a typical request, for networks that write texts: `auto` and the acceptance
@@ -78,7 +87,7 @@ class Quantize(Stage):
 
     @model_validator(mode="after")
     def _refuse_options_of_other_schemes(self) -> Self:
-        options = [name for name in self.static_options if (self.scheme, name) != ("dynamic_int8", "mixed")]
+        options = [name for name in self.static_options if self.scheme not in _SCHEMES_OF.get(name, ())]
         if self.scheme not in ("auto", "int8") and options:
             msg = gettext(
                 "{options} is for static int8, but scheme is {scheme}; remove it or write scheme: int8",
@@ -93,11 +102,36 @@ class Quantize(Stage):
                 scheme=self.scheme,
             )
             raise ValueError(msg)
-        if self.recover is not None and (rounding := self.ptq.weights.rounding) != "nearest":
+        if self.scheme == "block_int8" and self.weight_only.eight_bits:
+            msg = gettext("weight_only.eight_bits is for weight_int4; all layers of block_int8 have 8 bits: remove it")
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_options_beside_recover(self) -> Self:
+        if self.recover is None:
+            return self
+        if (rounding := self.ptq.weights.rounding) != "nearest":
             msg = gettext(
                 "recover changes the weights, which undoes ptq.weights.rounding: {rounding}; remove one of them",
                 rounding=rounding,
             )
+            raise ValueError(msg)
+        if self.scheme not in BLOCK_BITS and self.recover.precision in ("bf16", "fp16"):
+            msg = gettext(
+                "recover.precision {precision} is too coarse for fake quantization; remove it, float32 is used",
+                precision=self.recover.precision,
+            )
+            raise ValueError(msg)
+        if self.scheme in BLOCK_BITS and lookup("block_rounding", self.weight_only.rounding).options.get("rescales"):
+            msg = gettext(
+                "weight_only.rounding: {rounding} rescales the exported network, and recover trains the layers of the torch "
+                "network; use another rounding, or remove recover",
+                rounding=self.weight_only.rounding,
+            )
+            raise ValueError(msg)
+        if self.scheme in BLOCK_BITS and self.recover.lora is not None:
+            msg = gettext("recover.lora: adapters cannot change weights that are rounded in blocks; leave lora out")
             raise ValueError(msg)
         return self
 
@@ -134,10 +168,10 @@ class Quantize(Stage):
             if weights.takes_iterations:
                 fewer = weights.model_copy(update={"iterations": min(weights.iterations, 10)})
                 changes["ptq"] = self.ptq.model_copy(update={"weights": fewer})
-            if self.mixed is not None:
-                changes["mixed"] = self.mixed.model_copy(update={"seconds": min(self.mixed.seconds, 2.0)})
-            if self.recover is not None:
-                changes["recover"] = self.recover.smoke()
+        if self.mixed is not None:
+            changes["mixed"] = self.mixed.model_copy(update={"seconds": min(self.mixed.seconds, 2.0)})
+        if self.recover is not None:
+            changes["recover"] = self.recover.smoke()
         return self.model_copy(update=changes)
 
     def cache_inputs(self, targets: tuple[Device, ...]) -> dict[str, object]:

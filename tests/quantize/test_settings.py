@@ -23,6 +23,13 @@ def test_iterations_without_adaround_are_refused() -> None:
     [
         ({"scheme": "fp16", "recover": {}}, "recover is for static int8, but scheme is fp16"),
         ({"recover": {}, "ptq": {"weights": {"rounding": "adaround"}}}, "undoes ptq.weights.rounding: adaround"),
+        (
+            {"scheme": "weight_int4", "recover": {}, "weight_only": {"rounding": "awq"}},
+            "weight_only.rounding: awq rescales the exported network",
+        ),
+        ({"scheme": "weight_int4", "recover": {"lora": {"rank": 4}}}, "adapters cannot change weights"),
+        ({"scheme": "block_int8", "weight_only": {"eight_bits": ["a"]}}, "all layers of block_int8 have 8 bits"),
+        ({"scheme": "block_int8", "mixed": {}}, "mixed is for static int8, but scheme is block_int8"),
         ({"recover": {"precision": "bf16"}}, "recover.precision bf16 is too coarse for fake quantization"),
         ({"recover": {"losses": ["hint", "task"]}}, "recover.losses: hint needs inner features"),
         ({"recover": {"epochs": 0}}, "greater than or equal to 1"),

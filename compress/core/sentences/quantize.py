@@ -79,8 +79,9 @@ def _mixed_precision(fact: Fact) -> str:
     verdict = gettext("is met") if values["within_budget"] else gettext("is not met by any trial, and this is the best one")
     end = "" if values["complete"] else gettext("; the search ended after {seconds:g} s")
     return gettext(
-        "mixed precision: {count} of {layers} layers in float ({names}), drop {drop:.4f}{cost_words}; the budget of "
+        "mixed precision: {count} of {layers} layers in {precision} ({names}), drop {drop:.4f}{cost_words}; the budget of "
         "{budget_words} {verdict}; {trials} trials{end}",
+        precision=gettext("{bits} bits", bits=values["bits"]) if "bits" in values else gettext("float"),
         count=len(names),
         names=", ".join(map(str, names)) or gettext("none"),
         cost_words=cost.format(**values),

@@ -10,6 +10,10 @@ _RECOVERED = (
     "fine-tuned with fake quantization at the Q/DQ pairs of {subject}: {bits}-bit weights, scales {scales}, best after epoch "
     "{best_epoch} of {epochs}"
 )
+_BLOCKS = (
+    "fine-tuned with the weights of {layers} linear layers rounded in blocks: scales {scales}, best after epoch {best_epoch} "
+    "of {epochs}"
+)
 _RANGES_LEARNED = (
     "ranges and biases learned together, {counted} over {samples} samples: SQNR of the outputs "
     "{before_db:.1f} dB before and {after_db:.1f} dB after, on {held_out} other samples"
@@ -22,6 +26,13 @@ def _ranges_learned(fact: Fact) -> str:
 
 
 SENTENCES: Sentences = {
+    "quantize_ptq.block_not_trained": (
+        "{subject} is not trained: its matrix is shared, or is not that of the layer of this name in the torch network"
+    ),
+    "quantize_ptq.block_recovery_discarded": (
+        f"{_BLOCKS}; its metric is worse than before, so the integers before are used: try a lower recover.lr or more epochs"
+    ),
+    "quantize_ptq.blocks_recovered": _BLOCKS,
     "quantize_ptq.block_error": (
         "{subject}: output error of a block {ratio:.0%} of that of nearest rounding (median over {blocks} blocks, on {samples} "
         "samples or more)"

@@ -41,6 +41,11 @@ class WeightedLayer:
     axis: int
     groups: int = 1
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """The weight, and the axis of the outputs in it: layers with the same key have the same matrix."""
+        return self.weight, self.axis
+
     def to_matrix(self, weight: np.ndarray) -> np.ndarray:
         """W, (G, K, D), from a weight in the shape of the initializer."""
         moved = np.moveaxis(weight, self.axis, 0)

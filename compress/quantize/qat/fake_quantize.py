@@ -108,12 +108,12 @@ class FakeQuantize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Quantized values x̂, in the shape of x."""
         count = x.numel() / (x.shape[0] if self.batched else self.theta.numel())
-        s = _scaled(self.scale, 1 / math.sqrt(max(count, 1.0) * self.high))
+        s = scale_gradient(self.scale, 1 / math.sqrt(max(count, 1.0) * self.high))
         if self.axis is not None:
             s = s.reshape([-1 if axis == self.axis % x.ndim else 1 for axis in range(x.ndim)])
         return fake_quantize(x, s, self.low, self.high)
 
 
-def _scaled(x: Tensor, factor: float) -> Tensor:
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """Return x with its gradient multiplied by `factor` (Esser et al. 2020, appendix A)."""
     return x.detach() + (x - x.detach()) * factor

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from onnx import ModelProto
+from torch import nn
+
 from compress.backends.compare_on_split import compare_on_split
 from compress.backends.run_split import run_split
 from compress.core.environment import is_main
@@ -12,7 +15,6 @@ from compress.core.fact import Fact
 from compress.core.language import gettext, message_of
 from compress.core.record import Curve, Metrics, Quantity
 from compress.core.stage import Candidate, Context
-from compress.quantize.qat.onnx_to_torch import OnnxModule
 from compress.quantize.qat.qdq_module import export_learned, freeze_like, to_fake_quantized
 from compress.quantize.settings import QATSettings
 from compress.quantize.static_int8 import StaticInt8Plan
@@ -64,7 +66,8 @@ def train_quantized(
         return QATResult(static)
     learned = export_learned(static, RUNTIME, exclude, module)
     try:
-        results, better = _compare(static, learned, exclude, module, candidate, context)
+        before, after = (plan.build(RUNTIME, exclude, candidate.spec) for plan in (static, learned))
+        results, better = compare_recovered(before, after, module, context)
     except Exception as error:  # the runtime's exceptions have no common base but Exception
         if not type(error).__module__.startswith("onnxruntime"):
             raise
@@ -80,24 +83,15 @@ def train_quantized(
     )
     notes = [note] if not frozen else [note, Fact.of("quantize_ptq.frozen_layers_not_trained", count=frozen)]
     curves = {f"recover {name}": curve for name, curve in history.curves.items()}
-    return QATResult(learned if better else static, results | _epochs(history), curves, (*notes, *history.notes))
+    return QATResult(learned if better else static, results | epochs_of(history), curves, (*notes, *history.notes))
 
 
-def _compare(
-    before: StaticInt8Plan,
-    after: StaticInt8Plan,
-    exclude: tuple[str, ...],
-    module: OnnxModule,
-    candidate: Candidate,
-    context: Context,
-) -> tuple[Metrics, bool]:
-    """Metrics of both files and agreement of the second with the trained module; whether the second is not worse."""
+def compare_recovered(before: ModelProto, after: ModelProto, module: nn.Module, context: Context) -> tuple[Metrics, bool]:
+    """Metrics of both files, with the agreement of the second with the trained module, and whether the second is not worse."""
     split, source = context.data.validation, gettext("ONNX Runtime, validation split")
     metric, task = context.task.deciding, context.task
-    calibrated = run_split(before.build(RUNTIME, exclude, candidate.spec), split, task, batch_size=64)
-    trained = compare_on_split(
-        module, after.build(RUNTIME, exclude, candidate.spec), split, task, batch_size=256, other_batch_size=64
-    )
+    calibrated = run_split(before, split, task, batch_size=64)
+    trained = compare_on_split(module, after, split, task, batch_size=256, other_batch_size=64)
     agreement, runs = trained.agreement.top1, len(trained.other)
     scores = [calibrated.metric, metric.value(trained.other)]
     worse = scores[1] < scores[0] if metric.info.higher_is_better else scores[1] > scores[0]
@@ -116,7 +110,8 @@ def _compare(
     return results, not worse
 
 
-def _epochs(history: History) -> Metrics:
+def epochs_of(history: History) -> Metrics:
+    """Epochs of recovery, and the best of them."""
     return {
         "epochs": Quantity.measured(history.epochs, "1", gettext("epochs of recovery that were run")),
         "best_epoch": Quantity.measured(history.best_epoch, "1", gettext("epoch with the best validation metric")),

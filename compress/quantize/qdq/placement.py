@@ -98,7 +98,17 @@ def placement_for(model: ir.Model, runtime: str, *, symmetric: bool | None = Non
 
 
 def match_keep_float(model: ir.Model, globs: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the nodes that the globs match.
+    """Names of the nodes that the globs of `keep_float` match; see `match_nodes`."""
+    return match_nodes(model, globs, "keep_float")
+
+
+def match_nodes(model: ir.Model, globs: tuple[str, ...], setting: str) -> tuple[str, ...]:
+    """Names of the nodes that globs match.
+
+    Args:
+        model: The network.
+        globs: Globs of names.
+        setting: Name of the setting, for the error.
 
     Raises:
         ConversionError: A glob matches no node; the message lists nodes with weights.
@@ -108,7 +118,8 @@ def match_keep_float(model: ir.Model, globs: tuple[str, ...]) -> tuple[str, ...]
         if not any(fnmatchcase(name, glob) for name in names):
             weighted = [str(node.name) for node in model.graph if node.op_type in WEIGHTED]
             msg = gettext(
-                "keep_float: {glob!r} matches no node; nodes with weights are {weighted}",
+                "{setting}: {glob!r} matches no node; nodes with weights are {weighted}",
+                setting=setting,
                 glob=glob,
                 weighted=", ".join(weighted[:20]),
             )

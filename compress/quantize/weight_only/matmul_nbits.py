@@ -7,19 +7,20 @@ always written into the file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
 from compress.backends import onnx_graph as graphs
+from compress.core.fact import Fact
 from compress.quantize.dynamic.embeddings import quantize_embeddings
 from compress.quantize.ptq.pipeline import PassResult
 from compress.quantize.ptq.weighted_layers import LINEAR, WeightedLayer, weighted_layers
 from compress.quantize.weight_only.block_tables import StoredWeight, look_up_blocks, store
 from compress.quantize.weight_only.head_and_tables import HeadAndTables, tables
-from compress.quantize.weight_only.round_blocks import BlockOptions, round_blocks
+from compress.quantize.weight_only.round_blocks import BlockOptions, Weights, round_blocks
 
 DOMAIN, VERSION = "com.microsoft", 1
 BYTES_LEVEL = 4
@@ -54,6 +55,23 @@ def linear_layers(model: ir.Model, exclude: Sequence[str] = ()) -> list[Weighted
     return [layer for layer in weighted_layers(model, shared=True) if layer.operator in LINEAR and layer.name not in exclude]
 
 
+def round_layers(
+    model: ir.Model, options: BlockOptions, *, exclude: Sequence[str] = (), parts: HeadAndTables = OTHERS
+) -> tuple[Weights, tuple[Fact, ...]]:
+    """The matrices that `rounded_layers` writes, and notes on the error of rounding; see there."""
+    layers = linear_layers(model, parts.excluded(model, exclude))
+    return round_blocks(model, layers, _with_parts(model, options, layers, parts)[0])
+
+
+def _with_parts(
+    model: ir.Model, options: BlockOptions, layers: Sequence[WeightedLayer], parts: HeadAndTables
+) -> tuple[BlockOptions, Mapping[str, WeightedLayer]]:
+    """The options with the bits of the output layer, and output layers by name of the table whose integers they share."""
+    tied = parts.tied(model, layers, options.bits)
+    bits = {**options.bits_by_layer, **parts.bits_by_layer(model, options.bits)}
+    return replace(options, bits_by_layer=bits, without_data=[layer.name for layer in tied.values()]), tied
+
+
 def rounded_layers(
     model: ir.Model,
     options: BlockOptions,
@@ -78,25 +96,19 @@ def rounded_layers(
     copy = model.clone()
     layers = linear_layers(copy, exclude)
     nodes = {str(node.name): node for node in copy.graph}
-    tied = parts.tied(model, layers, options.bits)
-    options = replace(
-        options,
-        bits_by_layer=parts.bits_by_layer(model, options.bits),
-        without_data=[layer.name for layer in tied.values()],
-    )
+    options, tied = _with_parts(model, options, layers, parts)
     rounded, notes = round_blocks(model, layers, options)
     stored: dict[tuple[str, int], StoredWeight] = {}
     for layer in layers:
-        key = layer.weight, layer.axis
-        if key not in stored:
-            stored[key] = store(copy, f"{layer.weight}_{layer.axis}", rounded[key], symmetric=options.symmetric)
+        if layer.key not in stored:
+            stored[layer.key] = store(copy, f"{layer.weight}_{layer.axis}", rounded[layer.key], symmetric=options.symmetric)
         level = accuracy_level if options.bits_of(layer.name) == options.bits else BYTES_LEVEL
-        _replace(copy, nodes[layer.name], stored[key], level)
+        _replace(copy, nodes[layer.name], stored[layer.key], level)
     for name in {layer.weight for layer in layers}:
         if not copy.graph.initializers[name].uses():
             del copy.graph.initializers[name]
     if isinstance(parts.embedding, int):
-        shared = {name: stored[layer.weight, layer.axis] for name, layer in tied.items()}
+        shared = {name: stored[layer.key] for name, layer in tied.items()}
         look_up_blocks(copy, shared | _store_tables(copy, options, parts.embedding, {*shared}, exclude))
     else:
         quantize_embeddings(copy, exclude=exclude)

@@ -41,6 +41,7 @@ class BlockOptions:
         batches: Calibration batches by name of the input, for methods that need data.
         bits_by_layer: Bits of layers by name that have other ones.
         without_data: Names of layers that are rounded without data.
+        given: Matrices that are rounded already; the others are rounded behind them.
         reporter: Shows a progress bar.
     """
 
@@ -51,6 +52,7 @@ class BlockOptions:
     batches: Sequence[Feeds] = ()
     bits_by_layer: Mapping[str, int] = field(default_factory=dict)
     without_data: Collection[str] = ()
+    given: Weights = field(default_factory=dict)
     reporter: Reporter = field(default_factory=NullReporter)
 
     def problem(self, w: np.ndarray, inputs: LayerInputs | None = None, layer: str = "") -> BlockRounding:
@@ -86,26 +88,27 @@ def round_blocks(model: ir.Model, layers: Sequence[WeightedLayer], options: Bloc
     """
     row = lookup("block_rounding", options.rounding)
     method: RoundBlocks = row.load()
-    weights: dict[tuple[str, int], BlockwiseWeight] = {}
+    weights = dict(options.given)
+    layers = [layer for layer in layers if layer.key not in weights]
     if not row.options.get("needs_data") or row.options.get("rescales"):  # a rescaled network is rounded to the nearest
         for layer in layers:
-            if (layer.weight, layer.axis) not in weights:
+            if layer.key not in weights:
                 problem = options.problem(_matrix(model, layer), layer=layer.name)
-                weights[layer.weight, layer.axis] = method(problem)
+                weights[layer.key] = method(problem)
         return weights, ()
     for layer in layers:
         if layer.name in options.without_data:
-            weights[layer.weight, layer.axis] = options.round_table(_matrix(model, layer), options.bits_of(layer.name))
+            weights[layer.key] = options.round_table(_matrix(model, layer), options.bits_of(layer.name))
     runner, ratios = SequentialRunner(model, layers, options.batches), list[float]()
     readers = {layer.weight: len(model.graph.initializers[layer.weight].uses()) for layer in layers}
     with options.reporter.bar(gettext("round weights"), len(layers)) as bar:
         for layer, inputs, inputs_quantized in runner:
-            if (layer.weight, layer.axis) in weights:
+            if layer.key in weights:
                 continue
             weight = read_weight(model, layer.weight)
             statistics = collect_inputs(layer, runner.node(layer), weight, inputs, inputs_quantized, seed=len(weights))
             problem = options.problem(layer.to_matrix(weight)[0], statistics, layer.name)
-            rounded = weights[layer.weight, layer.axis] = method(problem)
+            rounded = weights[layer.key] = method(problem)
             if readers[layer.weight] == 1:  # the table of an embedding has its own integers
                 runner.set_weights({layer.weight: layer.from_matrix(rounded.dequantize()[None], weight)})
             ratios.append(_error_ratio(problem, rounded))
