@@ -3,7 +3,8 @@
     images ─► nodes before layer 1 ─► layer 1 ─► nodes between ─► layer 2 ─► …      once with W, once with quantized weights
 
 Each iteration stops before a layer and yields its inputs in both networks, x and x̂. The caller then sets the quantized weights
-and biases of the layer. Only tensors that a later node reads are kept between two layers.
+and biases of the layer. Only tensors that a later node reads are kept between two layers, and only weights that a later node
+reads: no more of the network is run at a time than the nodes between two layers.
 """
 
 from __future__ import annotations
@@ -56,11 +57,13 @@ class SequentialRunner:
         by_name = {node.name: index for index, node in enumerate(self.nodes)}
         self.starts = [by_name[layer.name] for layer in layers]
         self.constants = set(model.graph.initializers)
+        self.last_use = {name: self._last_use(value) for name, value in model.graph.initializers.items()}
         selection = self._select_batches(batches, held_bytes)
         self.images = sum(map(feeds_size, selection))
         self.float_tensors: list[Tensors] = [dict(batch) for batch in selection]
         self.quantized_tensors: list[Tensors] = [dict(tensors) for tensors in self.float_tensors]
         self.changed: dict[str, np.ndarray] = {}
+        self.differs = False
 
     def __iter__(self) -> Iterator[tuple[WeightedLayer, list[np.ndarray], list[np.ndarray]]]:
         """Each layer with its inputs in the float network and in the quantized network, by batch."""
@@ -76,27 +79,33 @@ class SequentialRunner:
         return self.nodes[self.starts[self.layers.index(layer)]]
 
     def set_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set weights and biases of the quantized network, by initializer."""
+        """Set weights and biases of the quantized network, by initializer; they are kept until their last use."""
         self.changed |= arrays
+        self.differs = True
 
     def _run(self, first: int, stop: int) -> None:
         """Run nodes `first` to `stop` in both networks and delete tensors that no later node reads."""
+        self._advance(self.float_tensors, first, stop, {})
+        if self.differs:
+            self._advance(self.quantized_tensors, first, stop, self.changed)
+        else:
+            self.quantized_tensors = [dict(tensors) for tensors in self.float_tensors]
+        self.changed = {name: array for name, array in self.changed.items() if self.last_use.get(name, -1) >= stop}
+
+    def _advance(self, tensors_of_batches: list[Tensors], first: int, stop: int, changed: Mapping[str, np.ndarray]) -> None:
+        """Run nodes `first` to `stop` on the tensors of each batch, in place."""
         outputs = [
             str(value.name) for node in self.nodes[first:stop] for value in node.outputs if self._last_use(value) >= stop
         ]
         if not outputs:  # no node between the layers, or only nodes of the network's outputs
             return
-        for tensors_of_batches, changed in ((self.float_tensors, {}), (self.quantized_tensors, self.changed)):
-            if tensors_of_batches is self.quantized_tensors and not self.changed:
-                self.quantized_tensors = [dict(tensors) for tensors in self.float_tensors]
-                continue
-            session = self._session(first, stop, outputs, tensors_of_batches[0], changed)
-            names = [entry.name for entry in session.get_inputs()]
-            for tensors in tensors_of_batches:
-                results = session.run(outputs, {name: tensors[name] for name in names})
-                for name in [name for name in tensors if self._last_use(self.values[name]) < stop]:
-                    del tensors[name]
-                tensors |= zip(outputs, results, strict=True)
+        session = self._session(first, stop, outputs, tensors_of_batches[0], changed)
+        names = [entry.name for entry in session.get_inputs()]
+        for tensors in tensors_of_batches:
+            results = session.run(outputs, {name: tensors[name] for name in names})
+            for name in [name for name in tensors if self._last_use(self.values[name]) < stop]:
+                del tensors[name]
+            tensors |= zip(outputs, results, strict=True)
 
     def _last_use(self, value: ir.Value) -> int:
         """Index of the last node that reads a tensor; -1 if no node does."""
@@ -124,15 +133,10 @@ class SequentialRunner:
         return [batches[index * len(batches) // count] for index in range(count)]
 
     def _bytes_per_image(self, batch: Feeds) -> int:
-        """Largest sum of the bytes of tensors between two layers, for one image of a batch."""
-        values = [value for node in self.nodes for value in node.outputs if value.name]
-        names = [str(value.name) for value in values]
-        session = onnx_session.create_session(graphs.with_outputs(self.model, names), optimised=False, threads=0)
-        size = feeds_size(batch)
-        arrays = session.run(names, batch)
-        lifetimes = [(-1, self._last_use(self.values[name]), array.nbytes // size) for name, array in batch.items()]
-        for value, array in zip(values, arrays, strict=True):
-            producer = value.producer()
-            start_index = -1 if producer is None else self.position[producer]
-            lifetimes.append((start_index, self._last_use(value), array.nbytes // size))
-        return max(sum(size for start_index, read, size in lifetimes if start_index < start <= read) for start in self.starts)
+        """Largest sum of the bytes of tensors between two layers, for one image of a batch, from a run layer by layer."""
+        held, first, largest = [dict(batch)], 0, 0
+        for start in self.starts:
+            self._advance(held, first, start, {})
+            first = start
+            largest = max(largest, sum(array.nbytes for array in held[0].values()))
+        return largest // feeds_size(batch)

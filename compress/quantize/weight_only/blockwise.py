@@ -5,12 +5,15 @@ W[k, d] ≈ s[k, g] (q[k, d] − z[k, g]),   q in [0, 2^b − 1],   g = ⌊d / b
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 SHRINKS = np.linspace(1.0, 0.7, 13)
 """Fractions of a block's range that the search for the least squared error tries."""
+PART = 2**21
+"""Weights that are rounded at a time, so that a large output layer needs no more memory than other layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,25 @@ def quantize_blocks(w: np.ndarray, bits: int, block: int, *, symmetric: bool = F
         symmetric: The zero point is 2^(b−1); otherwise it is the integer nearest to −min / s.
         search: Also try narrower ranges, which saturate some weights, and take the one with the least squared error.
     """
+    return join([_quantize_rows(w[rows], bits, block, symmetric=symmetric, search=search) for rows in parts_of(w)])
+
+
+def parts_of(w: np.ndarray) -> Iterator[slice]:
+    """Ranges of the rows of a matrix (K, D) with at most `PART` weights each, or of one row."""
+    rows = max(PART // max(w.shape[1], 1), 1)
+    return (slice(start, start + rows) for start in range(0, max(len(w), 1), rows))
+
+
+def join(parts: Sequence[BlockwiseWeight]) -> BlockwiseWeight:
+    """The matrix whose rows are those of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    q, s, z = (np.concatenate([getattr(part, name) for part in parts]) for name in ("q", "s", "z"))
+    return BlockwiseWeight(q, s, z, bits=parts[0].bits, inputs=parts[0].inputs)
+
+
+def _quantize_rows(w: np.ndarray, bits: int, block: int, *, symmetric: bool, search: bool) -> BlockwiseWeight:
+    """`quantize_blocks` of all rows at once."""
     outputs, inputs = w.shape
     padded = np.zeros((outputs, -(-inputs // block) * block), np.float32)
     padded[:, :inputs] = w

@@ -1,12 +1,13 @@
 """Round the linear layers of a network in blocks, one after the other, by a method of the registry family `block_rounding`.
 
-Methods that use the inputs of a layer have those behind the rounded layers; the inputs of one layer are held at a time.
+Methods that use the inputs of a layer have those behind the rounded layers; the inputs of one layer are held at a time. Outputs of
+a layer are rounded independently, so a large layer is rounded in parts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -19,7 +20,7 @@ from compress.core.registry import lookup
 from compress.quantize.ptq.input_statistics import LayerInputs, collect_inputs
 from compress.quantize.ptq.layer_by_layer import SequentialRunner
 from compress.quantize.ptq.weighted_layers import WeightedLayer, read_weight
-from compress.quantize.weight_only.blockwise import BlockwiseWeight
+from compress.quantize.weight_only.blockwise import BlockwiseWeight, join, parts_of
 from compress.quantize.weight_only.rounding_problem import BlockRounding, RoundBlocks
 
 Weights = Mapping[tuple[str, int], BlockwiseWeight]
@@ -108,10 +109,11 @@ def round_blocks(model: ir.Model, layers: Sequence[WeightedLayer], options: Bloc
             weight = read_weight(model, layer.weight)
             statistics = collect_inputs(layer, runner.node(layer), weight, inputs, inputs_quantized, seed=len(weights))
             problem = options.problem(layer.to_matrix(weight)[0], statistics, layer.name)
-            rounded = weights[layer.key] = method(problem)
+            rounded, ratio = _round_in_parts(method, problem)
+            weights[layer.key] = rounded
             if readers[layer.weight] == 1:  # the table of an embedding has its own integers
                 runner.set_weights({layer.weight: layer.from_matrix(rounded.dequantize()[None], weight)})
-            ratios.append(_error_ratio(problem, rounded))
+            ratios.append(ratio)
             bar.advance()
     if not ratios:
         return weights, ()
@@ -124,10 +126,13 @@ def _matrix(model: ir.Model, layer: WeightedLayer) -> np.ndarray:
     return matrix
 
 
-def _error_ratio(problem: BlockRounding, rounded: BlockwiseWeight) -> float:
-    """Squared error of the outputs ÷ that of rounding to the nearest."""
-    before, after = (
-        float(problem.statistics.error(problem.w[None], weight.dequantize()[None]).sum())
-        for weight in (problem.nearest(), rounded)
-    )
-    return after / before if before > 0 else 1.0
+def _round_in_parts(method: RoundBlocks, problem: BlockRounding) -> tuple[BlockwiseWeight, float]:
+    """A rounded matrix, and the squared error of its outputs ÷ that of rounding to the nearest."""
+    parts, errors = list[BlockwiseWeight](), np.zeros(2)
+    for rows in parts_of(problem.w):
+        part = replace(problem, w=np.ascontiguousarray(problem.w[rows]))
+        part.hessian = problem.hessian  # its factors are those of all parts
+        parts.append(method(part))
+        for index, weight in enumerate((parts[-1], part.nearest())):
+            errors[index] += part.statistics.error(part.w[None], weight.dequantize()[None]).sum()
+    return join(parts), float(errors[0] / errors[1]) if errors[1] > 0 else 1.0
