@@ -269,6 +269,8 @@ ENTRIES: tuple[Entry, ...] = (
           "Men et al. 2024, ShortGPT, arXiv:2403.03853", {**SMALLER_NETWORK, "ranked_by": "block_score"}),
     Entry("granularity", "expert", "compress.prune.structured.experts:ExpertPruner",
           "Lu et al. 2024, arXiv:2402.14800", FEWER_EXPERTS),
+    Entry("granularity", "component", "compress.prune.structured.components:ComponentPruner",
+          "Ashkboos et al. 2024, SliceGPT, arXiv:2401.15024", {**SMALLER_NETWORK, "ranked_by": "rotation"}),
     Entry("granularity", "weight", "compress.prune.unstructured.weights:UnstructuredPruner",
           "Han et al. 2015, arXiv:1506.02626", ZEROED_WEIGHTS),
     Entry("granularity", "block", "compress.prune.unstructured.weights:block_pruner",

@@ -2,8 +2,8 @@
 
 A stage may replace a part by a simpler one: HardSwish by ReLU, a squeeze-excite gate by the identity. A place is the
 name of a submodule, or of an attribute with an activation function (`activation` of torch's transformer layers). The
-replacement is one of `PARTS`, or a feed-forward network in place of a mixture of experts; or the last experts of a mixture
-are absent. A file cannot name others, and contains no code.
+replacement is one of `PARTS`, a feed-forward network in place of a mixture of experts, or a rotated layer in place of a decoder
+layer; or the last experts of a mixture are absent. A file cannot name others, and contains no code.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from torch.nn import functional as F
 
 from compress.core.language import gettext
 from compress.models.text.experts import FeedForward, MixtureOfExperts, mixtures
+from compress.models.text.rotated_layer import RotatedLayer, has_llama_shape, rotated
 
-ReplaceablePart = Literal["identity", "relu", "relu6", "feed_forward", "absent"]
+ReplaceablePart = Literal["identity", "relu", "relu6", "feed_forward", "rotated_layer", "absent"]
 PARTS: Mapping[ReplaceablePart, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
 FEED_FORWARD: ReplaceablePart = "feed_forward"
+ROTATED: ReplaceablePart = "rotated_layer"
 ABSENT: ReplaceablePart = "absent"
 """In place of an expert of a mixture that has fewer of them."""
 FUNCTIONS: Mapping[ReplaceablePart, Callable[[Tensor], Tensor]] = {"relu": F.relu, "relu6": F.relu6}
@@ -60,7 +62,7 @@ def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> No
         owner_name, _, leaf = name.rpartition(".")
         owner = _owner(module, owner_name, name)
         before = getattr(owner, leaf, None)
-        if isinstance(before, nn.Module) and (part != FEED_FORWARD or isinstance(before, MixtureOfExperts)):
+        if isinstance(before, nn.Module) and _can_replace(part, before):
             setattr(owner, leaf, replacements.setdefault(id(before), _new(part, before)))
         elif part in FUNCTIONS and _is_function(before):
             setattr(owner, leaf, FUNCTIONS[part])
@@ -70,11 +72,18 @@ def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> No
             setattr(owner, _FUSED, int(part == "relu"))
 
 
+def _can_replace(part: ReplaceablePart, before: nn.Module) -> bool:
+    if part == ROTATED:
+        return has_llama_shape(before)
+    return part != FEED_FORWARD or isinstance(before, MixtureOfExperts)
+
+
 def find_replaceable(module: nn.Module, reference: nn.Module) -> dict[str, ReplaceablePart]:
     """The replacements in `module` by place; apart from them both networks have the same structure."""
     replaced = {name: part for name, part, before in _pairs(module, reference) if (part is not None and before != part)}
-    # the inside of a replacement is not compared
-    outer = {name: part for name, part in replaced.items() if not any(name.startswith(f"{other}.") for other in replaced)}
+    # the inside of a replacement is not compared, except for that of a rotated layer, which has the parts of the old one
+    closed = [name for name, part in replaced.items() if part != ROTATED]
+    outer = {name: part for name, part in replaced.items() if not any(name.startswith(f"{other}.") for other in closed)}
     return outer | dict.fromkeys(_absent_experts(module, reference), ABSENT)
 
 
@@ -119,6 +128,8 @@ def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, Repla
 def _kind(part: nn.Module) -> ReplaceablePart | None:
     if type(part) is FeedForward:
         return FEED_FORWARD
+    if type(part) is RotatedLayer:
+        return ROTATED
     return next((name for name, kind in PARTS.items() if type(part) is kind), None)
 
 
@@ -133,6 +144,8 @@ def _is_function(value: object) -> bool:
 def _new(part: ReplaceablePart, before: nn.Module) -> nn.Module:
     if isinstance(before, MixtureOfExperts) and part == FEED_FORWARD:
         return before.dense()
+    if part == ROTATED:
+        return rotated(before)
     replacement = PARTS[part]()
     replacement.training = before.training
     if part != "identity":
@@ -147,4 +160,4 @@ def _owner(module: nn.Module, owner: str, name: str) -> nn.Module:
         raise KeyError(name) from error
 
 
-assert set(get_args(ReplaceablePart)) == {*PARTS, FEED_FORWARD, ABSENT}  # noqa: S101  # one list, written twice for the type checker
+assert set(get_args(ReplaceablePart)) == {*PARTS, FEED_FORWARD, ROTATED, ABSENT}  # noqa: S101  # one list, written twice for the type checker

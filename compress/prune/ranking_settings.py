@@ -41,7 +41,7 @@ def score_reason(stage: Prune) -> str:
     own = lookup("granularity", stage.granularity).options.get("ranked_by")
     if own and stage.importance != "magnitude":
         return gettext(
-            "granularity {granularity!r} ranks by {own}, not by importance; leave importance {importance!r} out",
+            "granularity {granularity!r} has {own} in place of importance; leave importance {importance!r} out",
             granularity=stage.granularity,
             own=own,
             importance=stage.importance,

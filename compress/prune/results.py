@@ -117,6 +117,8 @@ def layers(stage: Prune, parent: nn.Module, module: nn.Module) -> tuple[Row, ...
     """A row for each layer: channels before and after, or weights and zeros."""
     if stage.granularity == "channel":
         return (*channel_rows(parent, module), *heads.head_rows(parent, module))
+    if stage.granularity == "component":
+        return channel_rows(parent, module)
     return tuple(
         {"layer": name, "weights": n, "zeros": zero, "sparsity": zero / n} for name, (zero, n) in count_zeros(module).items()
     )

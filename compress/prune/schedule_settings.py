@@ -234,9 +234,10 @@ def _training_reason(stage: Prune, training: SparseTraining) -> str:
             kind=training.kind,
             granularity=stage.granularity,
         )
-    if has_option("penalty", training.kind, "grows") and stage.granularity in ("layer", "expert"):
+    if has_option("penalty", training.kind, "grows") and stage.granularity in ("layer", "expert", "component"):
         return gettext(
-            "sparse_training: {kind} acts on channels or weights, not on whole layers or experts; use group_lasso or slimming",
+            "sparse_training: {kind} acts on channels or weights, not on whole layers, experts or components; use "
+            "group_lasso or slimming",
             kind=training.kind,
         )
     if training.kind == "greg2" and not has_option("importance", stage.importance, "magnitude"):

@@ -83,7 +83,7 @@ class PruningSetup:
     def _measure(self, key: str) -> LatencyLog:
         dense_ms = self._from_first(self._dense_ms) if self.stage.target.timed else None
         log = LatencyLog(key=key, dense_ms=dense_ms)
-        if self.stage.granularity == "channel":
+        if self.stage.granularity in ("channel", "component"):
             multiple, rows = self._from_first(partial(self._rounding, dense_ms))
             log = log.model_copy(update={"round_to": multiple, "rounding": rows})
         if self.stage.cost_aware == "latency":
@@ -145,11 +145,9 @@ class PruningSetup:
                 tuple(first.inputs.values()), stage.block_score, first.inputs.get(MASK), self._validation_loss
             )
         if stage.granularity == "expert":
-            batches = self.context.data.train.epoch(0, stage.recover.batch_size, self.context.seed)
-            data = ScoringData(
-                tuple(islice(batches, stage.batches)), self.context.task, device=resolve_device(self.context.device)
-            )
-            options["scoring"] = ExpertScoring(data, stage.expert_score)
+            options["scoring"] = ExpertScoring(self._scoring_data(), stage.expert_score)
+        if stage.granularity == "component":
+            options |= {"scoring": self._scoring_data(), "rotation": stage.rotation}
         pruner: Pruner = lookup("granularity", stage.granularity).load()(
             self.parent,
             self.spec,
@@ -159,6 +157,12 @@ class PruningSetup:
             **options,
         )
         return pruner
+
+    def _scoring_data(self) -> ScoringData:
+        """Training batches for a pruner that scores by itself."""
+        batches = self.context.data.train.epoch(0, self.stage.recover.batch_size, self.context.seed)
+        parts = tuple(islice(batches, self.stage.batches))
+        return ScoringData(parts, self.context.task, device=resolve_device(self.context.device))
 
     def _validation_loss(self, module: nn.Module) -> float:
         return validation_scores(module, self.context).loss

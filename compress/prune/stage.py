@@ -106,10 +106,10 @@ class Prune(Stage):
     """Remove channels, whole blocks or single weights.
 
     Attributes:
-        granularity: `channel` (with attention heads), `layer` (whole residual blocks) and `expert` (experts of a mixture, with
-            their part of the router) give an ordinary smaller network that is faster on any runtime. `weight`, `block` and
-            `n:m` set weights to zero and keep shapes: this saves compressed bytes, and time only on a runtime with sparse
-            kernels.
+        granularity: `channel` (with attention heads), `layer` (whole residual blocks), `expert` (experts of a mixture, with
+            their part of the router) and `component` (hidden width of a decoder, rotated to its principal components) give a
+            smaller network that is faster on any runtime. `weight`, `block` and `n:m` set weights to zero and keep shapes: this
+            saves compressed bytes, and time only on a runtime with sparse kernels.
         pattern: For `n:m`, N of M neighbouring inputs to keep, `2:4` by default; for `block`, output × input channels, `1x4`
             by default.
         importance: Score of a channel or weight. From weights: `magnitude` (of all weights coupled to a channel), `l1`, `l2`
@@ -126,9 +126,11 @@ class Prune(Stage):
             router × norm of the output, over the tokens of the expert), `router_share` (its part of all weights of the
             router), `reconstruction` (error of the mixture without it); all of them on training texts, of which `batches` are
             read.
-        target: How much to remove. Channels and layers take macs, params, bytes, latency or latency_ms, experts all of these
-            but macs, since a token costs as much as before; weights and blocks sparsity, params or bytes; `n:m` the sparsity of
-            its pattern.
+        rotation: For granularity `component`: `blocks`, components of each block, with a matrix on each residual connection, as
+            in SliceGPT; or `common`, components of all blocks together, without further matrices: an ordinary network.
+        target: How much to remove. Channels, layers and components take macs, params, bytes, latency or latency_ms, experts all
+            of these but macs, since a token costs as much as before; weights and blocks sparsity, params or bytes; `n:m` the
+            sparsity of its pattern.
         ranking: `global`: lowest scores of the whole network first; `local`: the same fraction in each layer; `erk`, for
             weights and blocks: Erdős–Rényi-kernel densities, with wide layers sparser than narrow ones; `row`, for weights: the
             same fraction of each output of each layer, with `wanda` layer by layer. With granularity `weight` the default is
@@ -162,6 +164,7 @@ class Prune(Stage):
     importance: ImportanceName = "fisher"
     block_score: Annotated[str, RegistryName("block_score")] = "outputs"
     expert_score: Annotated[str, RegistryName("expert_score")] = "reap"
+    rotation: Literal["blocks", "common"] = "blocks"
     target: Target
     ranking: Literal["global", "local", "erk", "row"] = "global"
     schedule: Schedule = Schedule()

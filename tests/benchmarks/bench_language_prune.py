@@ -1,4 +1,4 @@
-"""Pruning and 4-bit rounding of a toy decoder: Wanda and SparseGPT against magnitude, a healed width cut, four roundings.
+"""Pruning and 4-bit rounding of a toy decoder: Wanda and SparseGPT against magnitude, healed width cuts, four roundings.
 
     python tests/benchmarks/bench_language_prune.py [--steps 600]
 
@@ -31,6 +31,7 @@ from compress.models.settings import ModelSettings
 from compress.prune.base import Constraints
 from compress.prune.criteria import ScoringData, magnitude, minitron, sparsegpt, wanda
 from compress.prune.structured.channels import ChannelPruner
+from compress.prune.structured.components import ComponentPruner
 from compress.prune.unstructured.n_m import NMPruner
 from compress.prune.unstructured.weights import UnstructuredPruner
 from compress.quantize.schemes import SchemeOptions, build_models
@@ -102,6 +103,35 @@ def sparse_rows(net, spec, data, test):
     return rows
 
 
+def width_lines(net, spec, data, ids, test, steps, seen):
+    """All widths cut by a quarter, and the hidden width alone by the same number of parameters; each healed by distillation."""
+    importance = minitron()
+    importance.collect(net, data)
+    limits = Constraints(round_to=4, max_ratio=0.25)
+    cut = ChannelPruner(net, spec, measure="params", ranking="local", limits=limits).prune(net, 0.5, importance).module
+    dense = sum(p.numel() for p in net.parameters())
+    kept = sum(p.numel() for p in cut.parameters()) / dense
+    networks = {"all widths cut by a quarter": cut}
+    for rotation in ("blocks", "common"):
+        limits = Constraints(round_to=4, max_ratio=0.9)
+        pruner = ComponentPruner(net, spec, scoring=data, rotation=rotation, measure="params", limits=limits)
+        networks[f"components ({rotation})"] = pruner.prune(net, kept, importance).module
+    limits = Constraints(round_to=4, max_ratio=0.9, protect=("*up_proj", "*gate_proj", "*self_attn*", "*q_proj", "*k_proj"))
+    pruner = ChannelPruner(net, spec, measure="params", ranking="local", limits=limits)
+    networks["hidden width by activations"] = pruner.prune(net, kept, importance).module
+    lines = []
+    for name, small in networks.items():
+        before = perplexity(small, test)
+        part = sum(p.numel() for p in small.parameters()) / dense
+        healing = train(small, ids, steps, LR, 2, teacher=copy.deepcopy(net))
+        width = small.network.lm_head.in_features
+        lines.append(
+            f"{name} (hidden width {width}, {part:.1%} of the parameters): {before:.3f}, healed on {healing / seen:.1%}: "
+            f"{perplexity(small, test):.3f}"
+        )
+    return lines
+
+
 def rounded_rows(net, spec, batches, test):
     """Perplexity of the file with 4-bit weights, in ONNX Runtime."""
     rows = []
@@ -128,6 +158,7 @@ def rounded_rows(net, spec, batches, test):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--widths", action="store_true", help="only the width cuts")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     ids, test, vocabulary = read_text()
@@ -146,19 +177,11 @@ def main() -> None:
     batches = [make_batch(ids, torch.randint(0, len(ids) - LENGTH - 1, (SIZE,), generator=generator)) for _ in range(8)]
     data = ScoringData(batches, TASK)
     lines = [f"dense: perplexity {dense:.3f} after {seen} training tokens"]
-    lines += [f"{name}: 50 % {half:.3f}, 2:4 {pattern:.3f}" for name, half, pattern in sparse_rows(net, spec, data, test)]
-    importance = minitron()
-    importance.collect(net, data)
-    limits = Constraints(round_to=4, max_ratio=0.25)
-    cut = ChannelPruner(net, spec, measure="params", ranking="local", limits=limits).prune(net, 0.5, importance).module
-    before = perplexity(cut, test)
-    healing = train(cut, ids, arguments.steps // 10, LR, 2, teacher=copy.deepcopy(net))
-    after, fraction = perplexity(cut, test), healing / seen
-    kept = sum(p.numel() for p in cut.parameters()) / sum(p.numel() for p in net.parameters())
-    lines.append(
-        f"all widths cut by a quarter ({kept:.1%} of the parameters): {before:.3f}, healed on {fraction:.1%}: {after:.3f}"
-    )
-    lines += [f"4 bits, {name}: {value:.3f}" for name, value in rounded_rows(net, spec, batches, test)]
+    if not arguments.widths:
+        lines += [f"{name}: 50 % {half:.3f}, 2:4 {pattern:.3f}" for name, half, pattern in sparse_rows(net, spec, data, test)]
+    lines += width_lines(net, spec, data, ids, test, arguments.steps // 10, seen)
+    if not arguments.widths:
+        lines += [f"4 bits, {name}: {value:.3f}" for name, value in rounded_rows(net, spec, batches, test)]
     print("\n".join(lines))
 
 

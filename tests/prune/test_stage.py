@@ -68,7 +68,10 @@ WEIGHT = {"granularity": "weight", "target": {"sparsity": 0.8}, "schedule": {"ki
         ({"target": {"macs": 0.5}, "block_score": "influence"}, "block_score belongs to granularity 'layer'"),
         ({"target": {"macs": 0.5}, "granularity": "layer", "block_score": "influense"}, "influence"),
         ({"target": {"macs": 0.5}, "granularity": "expert"}, "does not fit granularity 'expert'"),
-        ({"target": {"params": 0.5}, "granularity": "expert", "importance": "taylor"}, "ranks by expert_score"),
+        (
+            {"target": {"params": 0.5}, "granularity": "expert", "importance": "taylor"},
+            "has expert_score in place of importance",
+        ),
         ({"target": {"macs": 0.5}, "expert_score": "router_share"}, "expert_score belongs to granularity 'expert'"),
     ],
 )

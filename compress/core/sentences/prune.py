@@ -68,6 +68,10 @@ def _target_not_reached(fact: Fact) -> str:
             text = gettext(
                 "{cost}; {limits} of the experts of a layer, and by the experts that each token needs", cost=cost, limits=limits
             )
+        case "component", _:
+            text = gettext(
+                "{cost}; {limits} of the hidden width, and by round_to {round_to}", cost=cost, limits=limits, **values
+            )
         case _, "bytes":
             reached = gettext("{reached:.3f} of the dense network's compressed bytes, target {asked:.3f}", **values)
             text = gettext("{reached}; {limits} in each layer", reached=reached, limits=limits)
@@ -176,6 +180,17 @@ def _not_permuted(fact: Fact) -> str:
     )
 
 
+def _components(fact: Fact) -> str:
+    values = fact.values
+    text = gettext(
+        "hidden width {before} rotated to its principal components, of which {width} with {kept:.2%} of the variance stay",
+        **values,
+    )
+    if fact.subject == "common":
+        return text
+    return gettext("{text}; each residual connection has a matrix", text=text)
+
+
 def _widths(fact: Fact) -> str:
     widths = ", ".join(map(str, _tuple(fact, "layers")))
     return gettext(
@@ -215,6 +230,7 @@ SENTENCES: Sentences = {
         "were selected by the magnitudes at its end (factor {factor:g}); raise epochs or pick_strength, or lower every"
     ),
     "prune.penalty_growth": _penalty_growth,
+    "prune.components": _components,
     "prune.channels_permuted": "input channels permuted before the first step: the pattern keeps {gain:.1%} more of the scores",
     "prune.channels_not_permuted": _not_permuted,
     "prune.sensitivity_table": (
@@ -226,6 +242,7 @@ SENTENCES: Sentences = {
     "prune.indivisible_blocks": "its {outputs}×{inputs} channels do not divide into blocks of {rows}×{columns}",
     "prune.indivisible_inputs": "its {inputs} inputs for each output do not divide into groups of {m}",
     "prune.not_a_residual_block": "no residual block or transformer layer, or the shape of its output differs from its input",
+    "prune.not_the_hidden_width": "granularity component changes the hidden width alone",
     "prune.output_layer": "output layer: its width is that of the network's outputs",
     "prune.attention_width": "the width of attention is the sum of its heads, which must have equal sizes",
     "prune.attention_projection": "its outputs belong to attention heads, which are removed as a whole",
@@ -263,6 +280,7 @@ SENTENCES: Sentences = {
 SUBJECTS: Sentences = {
     "prune.other_parameters": "{count} other parameters",
     "prune.not_a_residual_block": "everything else",
+    "prune.not_the_hidden_width": "feed-forward columns and heads",
     **dict.fromkeys(
         ("prune.heads_protected", "prune.no_fewer_heads", "prune.fails_with_fewer_heads", "prune.heads_not_equivalent"),
         "{subject} (heads)",

@@ -22,6 +22,9 @@ def set_decoder_config(network: PreTrainedModel) -> None:
         network: A network of transformers.
     """
     config = network.config
+    head = network.get_output_embeddings()
+    if head is not None and head.weight is not network.get_input_embeddings().weight:
+        config.tie_word_embeddings = False
     layers = {name.rpartition(".")[2]: part for name, part in reversed(list(network.named_modules()))}
     queries, keys, gate = (layers.get(name) for name in ("q_proj", "k_proj", "gate_proj"))
     attention = next((part for part in network.modules() if isinstance(getattr(part, "head_dim", None), int)), None)

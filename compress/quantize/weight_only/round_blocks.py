@@ -1,7 +1,7 @@
 """Round the linear layers of a network in blocks, one after the other, by a method of the registry family `block_rounding`.
 
-Methods that use the inputs of a layer have those behind the rounded layers; the inputs of one layer are held at a time. Outputs of
-a layer are rounded independently, so a large layer is rounded in parts.
+Methods that use the inputs of a layer have those behind the rounded layers; the inputs of one layer are held at a time. The
+outputs of a layer are rounded independently, so a large layer is rounded in parts.
 """
 
 from __future__ import annotations
