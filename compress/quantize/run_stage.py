@@ -32,6 +32,7 @@ from compress.quantize.fuse_files import fuse_files
 from compress.quantize.load_float import load_quantizable
 from compress.quantize.mixed_precision.search import search_mixed_precision
 from compress.quantize.mixed_precision.trial import TrialPlan
+from compress.quantize.ptq.smoothquant import smooth_linear_inputs
 from compress.quantize.qat.train_blocks import train_blocks
 from compress.quantize.qdq import placement
 from compress.quantize.serving import serving_mix
@@ -55,6 +56,9 @@ from compress.quantize.weight_only.round_blocks import needs_data
 
 if TYPE_CHECKING:
     from compress.quantize.stage import Quantize
+
+SMOOTHED_ON = 128
+"""Training samples whose activations SmoothQuant uses for `dynamic_int8`."""
 
 
 def run(stage: Quantize, candidate: Candidate, context: Context) -> Outcome:
@@ -150,6 +154,8 @@ def _build_other(
 
     None in processes that write no files.
     """
+    if stage.ptq.smooth is not None:
+        model = _smooth(stage.ptq.smooth, model, excluded, context, report)
     blocks = stage.weight_only
     options = schemes.SchemeOptions(
         per_channel=stage.per_channel,
@@ -194,6 +200,18 @@ def _build_other(
     report.notes += quantized.notes
     report.skipped += quantized.skipped
     return quantized.models, quantized.rescaled or model
+
+
+def _smooth(alpha: float, model: ir.Model, excluded: tuple[str, ...], context: Context, report: StageReport) -> ir.Model:
+    """The network with the inputs of its linear layers smoothed."""
+    samples = context.task.calibration(
+        context.data.train, SMOOTHED_ON, context.seed, classes=len(context.data.spec.classes)
+    )  # fmt: skip
+    batches = make_batches(without_padding(samples), model, BATCH)
+    smoothed = smooth_linear_inputs(model, batches, alpha, exclude=excluded, reporter=context.reporter)
+    report.notes += smoothed.notes
+    report.skipped += smoothed.skipped
+    return smoothed.model
 
 
 def _default_level(stage: Quantize) -> int:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from compress.tasks.capability import Capability
 
 _SCHEMES_OF: Mapping[str, tuple[Scheme, ...]] = {
+    "ptq.smooth": ("dynamic_int8",),
     "mixed": ("dynamic_int8", "weight_int4"),
     "recover": ("weight_int4", "block_int8"),
 }
@@ -55,7 +56,7 @@ class Quantize(Stage):
         calibration: How the ranges of activations are estimated, for static int8.
         per_channel: One weight scale per output channel; False for one per tensor.
         symmetric: Zero point of activations is 0, for static int8; None selects what each runtime prefers.
-        ptq: Passes over the float network, and how its weights are rounded, for static int8.
+        ptq: Passes over the float network, and how its weights are rounded, for static int8; `smooth` for `dynamic_int8`, too.
         mixed: Search for layers to keep in float, for static and dynamic int8, or in 8 bits, for `weight_int4`; None keeps only
             those of `keep_float`.
         recover: Quantization-aware training with the float network as teacher, for static int8, `weight_int4` and `block_int8`;
@@ -146,11 +147,13 @@ class Quantize(Stage):
         static = {
             "calibration": CalibrationSettings(),
             "symmetric": None,
-            "ptq": PTQSettings(),
             "mixed": None,
             "recover": None,
         }
-        return sorted(name for name, default in static.items() if getattr(self, name) != default)
+        names = [name for name, default in static.items() if getattr(self, name) != default]
+        smooth = ["ptq.smooth"] if self.ptq.smooth is not None else []
+        others = ["ptq"] if self.ptq.model_copy(update={"smooth": None}) != PTQSettings() else []
+        return sorted((*names, *smooth, *others))
 
     @property
     def trains(self) -> bool:  # type: ignore[override]  # a class variable of other stages

@@ -13,7 +13,7 @@ from compress.core.record import Quantity
 from compress.core.sentences import render
 from compress.core.stage import Candidate, Context, Outcome
 from compress.data.interface import Data
-from compress.quantize.choose_scheme import choose_scheme, tries_schemes
+from compress.quantize.choose_scheme import OF_TEXT_WRITERS, choose_scheme, tries_schemes, with_scheme
 from compress.quantize.stage import Quantize
 from tests.export.tiny import SPEC as IMAGES
 from tests.export.tiny import split
@@ -55,6 +55,15 @@ def test_the_fastest_scheme_that_passed_is_chosen(here: Context) -> None:
     assert chosen.accept_if is not None
     assert chosen.accept_if.keep == "better"
     assert list(here.folder.iterdir()) == []
+
+
+def test_candidates_for_text_writers_smooth_activations_and_compensate_rounding() -> None:
+    stages = {scheme: with_scheme(Quantize(), scheme, writes_text=True) for scheme in OF_TEXT_WRITERS}
+    assert {scheme: stage.ptq.smooth for scheme, stage in stages.items()} == {
+        "dynamic_int8": 0.65, "weight_int4": None, "block_int8": None,
+    }  # fmt: skip
+    assert stages["weight_int4"].weight_only.rounding == "gptq"
+    assert with_scheme(Quantize(), "weight_int4").weight_only.rounding == "nearest"
 
 
 def test_without_one_that_passes_the_most_accurate_takes_the_test_again(here: Context) -> None:

@@ -30,6 +30,11 @@ def test_iterations_without_adaround_are_refused() -> None:
         ({"scheme": "weight_int4", "recover": {"lora": {"rank": 4}}}, "adapters cannot change weights"),
         ({"scheme": "block_int8", "weight_only": {"eight_bits": ["a"]}}, "all layers of block_int8 have 8 bits"),
         ({"scheme": "block_int8", "mixed": {}}, "mixed is for static int8, but scheme is block_int8"),
+        (
+            {"scheme": "dynamic_int8", "ptq": {"smooth": 0.5, "equalize": True}},
+            "ptq is for static int8, but scheme is dynamic_int8",
+        ),
+        ({"scheme": "fp16", "ptq": {"smooth": 0.5}}, "ptq.smooth is for static int8, but scheme is fp16"),
         ({"recover": {"precision": "bf16"}}, "recover.precision bf16 is too coarse for fake quantization"),
         ({"recover": {"losses": ["hint", "task"]}}, "recover.losses: hint needs inner features"),
         ({"recover": {"epochs": 0}}, "greater than or equal to 1"),
