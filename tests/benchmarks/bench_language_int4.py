@@ -3,8 +3,9 @@
     python tests/benchmarks/bench_language_int4.py FOLDER --work DIR [quality speed serving greedy]
 
 `FOLDER` is SmolLM2-135M-Instruct as a folder of transformers, made from a 4-bit file (Q4_1): its matrices lie on a grid of 16
-values for each 32 inputs, so that 4 bits in blocks of 32 lose nothing, and their accuracy says nothing; blocks of 64 and 128 do
-not fit the grid. Texts are from the documentation of Python. One thread. Results are kept in `DIR`, a JSON file for each part.
+values for each 32 inputs. The channels are put into random order first (`permuted_channels`), which changes no answer, so that
+no block fits the grid. Texts are from the documentation of Python. One thread. Results are kept in `DIR`, a JSON file for each
+part.
 """
 
 from __future__ import annotations
@@ -29,10 +30,22 @@ from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
 from compress.profile.generation.serving_mix import mix_speedup, time_mix
 from compress.tasks.text.causal_language_model import CausalLanguageModel
-from tests.benchmarks.language_int4_files import FLOAT, INT4, NNCF, OpenVinoDecoder, OrtDecoder, our_files, peer_files
+from tests.benchmarks.language_int4_files import (
+    DYNAMIC,
+    FLOAT,
+    INT4,
+    INT8,
+    MIXED,
+    NNCF,
+    OpenVinoDecoder,
+    OrtDecoder,
+    our_files,
+    peer_files,
+)
+from tests.benchmarks.permuted_channels import permute_channels
 
-LENGTH, TEXTS, CALIBRATION = 256, 6, 16
-"""Tokens of a text, texts of the test, and texts for GPTQ."""
+LENGTH, TEXTS, CALIBRATION, SEED = 256, 24, 16, 0
+"""Tokens of a text, texts of the test, texts for GPTQ, AWQ and SmoothQuant, and the seed of the bootstrap over texts."""
 CONTEXT, STEPS, ROUNDS = 128, 24, 5
 PROMPTS, ANSWER = 200, 8
 MIXES = ((512, 8), (16, 256))
@@ -60,25 +73,28 @@ def measure_quality(files: Mapping[str, Path], ids: np.ndarray) -> dict[str, dic
     """Perplexity and agreement of the likeliest tokens with the float network, on texts that are read at once."""
     texts = [ids[-(index + 1) * LENGTH - 1 :][: LENGTH + 1] for index in range(TEXTS)]
     found: dict[str, dict[str, float]] = {}
-    reference = np.zeros(0)
+    reference, floats = np.zeros(0), np.zeros(0)
+    draws = np.random.default_rng(SEED).integers(TEXTS, size=(2000, TEXTS))
     for name, path in files.items():
-        decoder, loss, tokens = open_decoder(name, path), 0.0, []
+        decoder, losses, tokens = open_decoder(name, path), [], []
         for text in texts:
             decoder.start()
             z = torch.from_numpy(decoder.read(text[:-1].tolist())).double()
-            loss += float(torch.nn.functional.cross_entropy(z, torch.from_numpy(text[1:]), reduction="sum"))
+            losses.append(float(torch.nn.functional.cross_entropy(z, torch.from_numpy(text[1:]))))
             tokens.append(z.argmax(1).numpy())
-        likeliest = np.concatenate(tokens)
-        reference = likeliest if name == FLOAT else reference
-        size = sum(
-            part.stat().st_size
-            for part in (path, *path.parent.glob(f"{path.stem}.bin"), *path.parent.glob(f"{path.name}.data"))
-            if part.exists()
-        )
+        likeliest, by_text = np.stack(tokens), np.array(losses)
+        reference, floats = (likeliest, by_text) if name == FLOAT else (reference, floats)
+        parts = (path, *path.parent.glob(f"{path.stem}.bin"), *path.parent.glob(f"{path.name}.data"))
+        equal, rises = (likeliest == reference).mean(1), np.exp((by_text - floats)[draws].mean(1)) - 1
         found[name] = {
-            "perplexity": math.exp(loss / (TEXTS * LENGTH)),
-            "agreement": float((likeliest == reference).mean()),
-            "size_mb": size / 1e6,
+            "perplexity": math.exp(by_text.mean()),
+            "rise": math.exp((by_text - floats).mean()) - 1,
+            "rise_low": float(np.quantile(rises, 0.025)),
+            "rise_high": float(np.quantile(rises, 0.975)),
+            "agreement": float(equal.mean()),
+            "agreement_low": float(np.quantile(equal[draws].mean(1), 0.025)),
+            "agreement_high": float(np.quantile(equal[draws].mean(1), 0.975)),
+            "size_mb": sum(part.stat().st_size for part in parts if part.exists()) / 1e6,
         }
         print(name, found[name], flush=True)
     return found
@@ -105,7 +121,7 @@ def measure_speed(files: Mapping[str, Path]) -> dict[str, dict[str, list[float]]
 
 def measure_serving(files: Mapping[str, Path]) -> dict[str, object]:
     """Time of requests of the schemes, and which is the fastest, for two mixes of prompt and answer."""
-    chosen = {name: path for name, path in files.items() if name in (FLOAT, "dynamic_int8", INT4, "block_int8, blocks of 64")}
+    chosen = {name: path for name, path in files.items() if name in (FLOAT, DYNAMIC, INT4, MIXED, INT8)}
     found: dict[str, object] = {}
     for prompt, answer in MIXES:
         times = time_mix(chosen, prompt, answer)
@@ -193,10 +209,13 @@ def main() -> None:
     work: Path = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer.from_file(str(arguments.folder / "tokenizer.json"))
+    folder = work / "permuted"
+    if not folder.exists():
+        permute_channels(arguments.folder, folder)
     ids = np.array(tokenizer.encode("\n".join(pydoc_data.topics.topics.values())).ids)
     spec = spec_of(tokenizer.get_vocab_size(), 512)
     source = work / "source.onnx"
-    settings = ModelSettings(source=f"hf:{arguments.folder}")
+    settings = ModelSettings(source=f"hf:{folder}")
     if not source.exists():
         export_onnx(build_model(settings, spec, seed=0, base=Path(), task=TASK).module.eval(), spec, source)
     starts = range(0, CALIBRATION * 15, 15)
@@ -204,11 +223,11 @@ def main() -> None:
         {"input_ids": ids[None, LENGTH * at : LENGTH * (at + 1)], "attention_mask": np.ones((1, LENGTH), np.int64)}
         for at in starts
     ]
-    files = our_files(source, batches, work) | peer_files(work, arguments.folder)
+    files = our_files(source, batches, work) | peer_files(work, folder)
 
     def greedy() -> object:
         network = build_model(settings, spec, seed=0, base=Path(), task=TASK).module.eval()
-        target = genai_folder(work, source, spec, arguments.folder)
+        target = genai_folder(work, source, spec, folder)
         return measure_greedy(target, network, work / "float.onnx", prompts_of(tokenizer))
 
     parts: dict[str, Callable[[], object]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +16,86 @@ import onnxruntime
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.decoder.key_value_cache import write_cached
+from compress.quantize.ptq.smoothquant import smooth_linear_inputs
+from compress.quantize.qdq.placement import match_nodes
 from compress.quantize.schemes import SchemeOptions, build_models
-from compress.quantize.target_requirements import needs_7bit_weights
+from compress.quantize.target_requirements import Scheme, needs_7bit_weights
 from compress.quantize.weight_only.head_and_tables import HeadAndTables
+from compress.quantize.weight_only.round_blocks import needs_data
 
-FLOAT, NNCF = "float", "OpenVINO with NNCF, groups of 64"
+FLOAT, NNCF = "float", "OpenVINO with NNCF, groups of 32"
 EIGHT, FOUR = HeadAndTables(8, 8), HeadAndTables(4, 4)
-INT4 = "weight_int4, blocks of 64"
-SCHEMES: dict[str, tuple[str, SchemeOptions]] = {
-    "dynamic_int8": ("dynamic_int8", SchemeOptions(seven_bits=needs_7bit_weights())),
-    INT4: ("weight_int4", SchemeOptions(block=64, accuracy_level=4, parts=EIGHT)),
-    "block_int8, blocks of 64": ("block_int8", SchemeOptions(block=64, accuracy_level=4, parts=EIGHT)),
-    "weight_int4, blocks of 128, head in 4 bits": ("weight_int4", SchemeOptions(block=128, accuracy_level=4, parts=FOUR)),
-    "weight_int4, blocks of 64, gptq": (
-        "weight_int4", SchemeOptions(block=64, accuracy_level=4, parts=EIGHT, rounding="gptq"),
+SENSITIVE = ("*.v_proj/*", "*.down_proj/*")
+"""Layers that the field keeps in more bits."""
+SMOOTH = 0.65
+
+
+@dataclass(frozen=True)
+class Ours:
+    """One of our files.
+
+    Attributes:
+        scheme: Name of the scheme.
+        options: Its options; 8 bits for the head and its tied table unless they say otherwise.
+        smooth: α of SmoothQuant, or None.
+        sensitive: Whether the layers of `SENSITIVE` have 8 bits.
+    """
+
+    scheme: Scheme
+    options: SchemeOptions
+    smooth: float | None = None
+    sensitive: bool = False
+
+
+BLOCKS = SchemeOptions(block=32, accuracy_level=4, parts=EIGHT)
+DYNAMIC, INT8 = "dynamic_int8, smoothed", "block_int8"
+INT4, MIXED = "weight_int4, gptq", "the same, v_proj and down_proj in 8 bits"
+FILES: dict[str, Ours] = {
+    "dynamic_int8": Ours("dynamic_int8", SchemeOptions(seven_bits=needs_7bit_weights())),
+    DYNAMIC: Ours("dynamic_int8", SchemeOptions(seven_bits=needs_7bit_weights()), smooth=SMOOTH),
+    INT8: Ours("block_int8", BLOCKS),
+    "weight_int4, nearest": Ours("weight_int4", BLOCKS),
+    "weight_int4, awq": Ours("weight_int4", replace(BLOCKS, rounding="awq")),
+    INT4: Ours("weight_int4", replace(BLOCKS, rounding="gptq")),
+    MIXED: Ours("weight_int4", replace(BLOCKS, rounding="gptq"), sensitive=True),
+    "weight_int4, gptq, blocks of 128, head in 4 bits": Ours(
+        "weight_int4", replace(BLOCKS, block=128, rounding="gptq", parts=FOUR)
     ),
-}  # fmt: skip
-"""Ours, by name; 8 bits for the head and its tied table unless the name says otherwise."""
-FLOAT_PRODUCTS = f"{INT4}, float products"
+}
+"""Ours, by name; in blocks of 32 and with products of 8-bit activations unless the name says otherwise."""
+FLOAT_PRODUCTS = f"{MIXED}, float products"
 
 
 def our_files(source: Path, batches: Sequence[dict[str, np.ndarray]], folder: Path) -> dict[str, Path]:
     """Files with past keys and values and all logits, by name; those that exist are kept."""
-    files = {FLOAT: folder / "float.onnx"} | {name: folder / f"ours {name}.onnx" for name in (*SCHEMES, FLOAT_PRODUCTS)}
-    for name in (FLOAT, *SCHEMES):
+    files = {FLOAT: folder / "float.onnx"} | {name: folder / f"ours {name}.onnx" for name in (*FILES, FLOAT_PRODUCTS)}
+    for name in (FLOAT, *FILES):
         if files[name].exists():
             continue
         plain = source
         if name != FLOAT:
-            scheme, options = SCHEMES[name]
-            options = replace(options, batches=batches if options.rounding == "gptq" else ())
-            model = build_models(scheme, graphs.to_ir(onnx_files.load(source)), ("onnxruntime",), options).models["onnxruntime"]
             plain = folder / "plain.onnx"
-            onnx_files.save(model, plain)
+            onnx_files.save(_build(FILES[name], source, batches), plain)
         write_cached(plain, files[name], logits="all")
     if not files[FLOAT_PRODUCTS].exists():
-        model = onnx.load(files[INT4])
+        model = onnx.load(files[MIXED])
         for node in model.graph.node:
             values = {attribute.name: attribute for attribute in node.attribute}
             if node.op_type == "MatMulNBits" and values["bits"].i == 4:
                 values["accuracy_level"].i = 0
         onnx.save(model, files[FLOAT_PRODUCTS])
     return files
+
+
+def _build(ours: Ours, source: Path, batches: Sequence[dict[str, np.ndarray]]) -> onnx.ModelProto:
+    model, options = graphs.to_ir(onnx_files.load(source)), ours.options
+    if ours.smooth is not None:
+        model = smooth_linear_inputs(model, batches, ours.smooth).model
+    if ours.sensitive:
+        options = replace(options, eight_bits=match_nodes(model, SENSITIVE, "eight_bits"))
+    if needs_data(options.rounding):
+        options = replace(options, batches=batches)
+    return build_models(ours.scheme, model, ("onnxruntime",), options).models["onnxruntime"]
 
 
 def peer_files(folder: Path, hugging_face: Path) -> dict[str, Path]:
@@ -92,7 +130,7 @@ def _compressed(source: Path) -> Any:
         shape[0] = 1  # a state without a batch is empty
     model.reshape(shapes)
     names = [name for port in model.inputs for name in port.get_names() if name.startswith("past")]
-    model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT4_ASYM, group_size=64)
+    model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT4_ASYM, group_size=32)
     apply_make_stateful_transformation(model, {name: name.replace("past_key_values", "present") for name in names})
     return model
 
@@ -141,7 +179,7 @@ class OrtDecoder:
 
 
 class OpenVinoDecoder:
-    """A float file with a cache in OpenVINO, whose weights NNCF compresses to 4 bits in groups of 64.
+    """A float file with a cache in OpenVINO, whose weights NNCF compresses to 4 bits in groups of 32.
 
     Args:
         path: The file.
