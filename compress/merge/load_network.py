@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def files_of(source: str, base: Path) -> dict[str, str]:
-    """SHA-256 of the files of a network, by name; computed without torch.
+    """SHA-256 of the files from which a network is read, by name; computed without torch.
 
     Args:
         source: `file:PATH`, `hf:FOLDER` or `run:FOLDER`.
         base: Folder for relative paths.
 
     Raises:
-        ModelError: There is no such file or folder.
+        ModelError: There is no such file or folder, or the folder of a run has no torch network.
     """
     kind, _, rest = source.partition(":")
     path = user_path(rest, base)
@@ -33,7 +33,12 @@ def files_of(source: str, base: Path) -> dict[str, str]:
         what = gettext("no file {path}", path=path) if kind == "file" else gettext("no folder {path}", path=path)
         msg = gettext("{source}: {what}; relative paths start from {base}", source=source, what=what, base=base)
         raise ModelError(msg)
-    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*.safetensors*")) if file.is_file()]
+    if kind == "run":
+        from compress.models.saved_network import files_of_network
+
+        files = files_of_network(path)
+    else:
+        files = [path] if path.is_file() else [file for file in sorted(path.glob("*.safetensors*")) if file.is_file()]
     return {file.name if path.is_file() else file.relative_to(path).as_posix(): sha256(file) for file in files}
 
 

@@ -159,6 +159,16 @@ def _place(folder: Path) -> Path:
     return place
 
 
+def files_of_network(folder: str | Path) -> list[Path]:
+    """The files that `load` reads: the description and the weights, which may be compressed.
+
+    Raises:
+        ModelError: The folder has no such network.
+    """
+    place = _place(Path(folder))
+    return [place / DESCRIPTION, *sorted(place.glob(f"{WEIGHTS}*"))]
+
+
 def _build(description: NetworkDescription, folder: Path, base: Path, *, trust_code: bool) -> nn.Module:
     from compress.models.factory import build_model
 

@@ -58,11 +58,27 @@ def test_hashes_follow_the_files_and_missing_ones_are_refused(tmp_path):
     save_file({"a": torch.ones(2)}, path)
     assert first.keys() == {"w.safetensors"}
     assert files_of("file:w.safetensors", tmp_path) != first
-    assert files_of(f"run:{tmp_path}", tmp_path) == files_of("file:w.safetensors", tmp_path)
     with pytest.raises(ModelError, match=r"file:none.safetensors: no file .*relative paths start from"):
         files_of("file:none.safetensors", tmp_path)
     with pytest.raises(ModelError, match="hf:nowhere: no folder"):
         files_of("hf:nowhere", tmp_path)
+
+
+def test_of_a_run_only_the_network_that_is_read_is_hashed(tmp_path):
+    run, shipped = tmp_path / "run", tmp_path / "run" / "artifacts" / "torch"
+    for folder, value in ((shipped, 1.0), (run / "01-distill", 2.0), (run / "02-prune", 3.0)):
+        folder.mkdir(parents=True)
+        saved_network.write_description(
+            plain_net(0), folder, context_in(tmp_path).data.spec, architecture=None, task="classification"
+        )
+        save_file({"a": torch.full((2,), value)}, folder / "model.safetensors")
+    hashes = files_of("run:run", tmp_path)
+    assert hashes.keys() == {"artifacts/torch/network.json", "artifacts/torch/model.safetensors"}
+    save_file({"a": torch.zeros(2)}, run / "01-distill" / "model.safetensors")
+    assert files_of("run:run", tmp_path) == hashes
+    assert files_of("run:run/02-prune", tmp_path).keys() == {"network.json", "model.safetensors"}
+    with pytest.raises(ModelError, match=r"holds no network.json"):
+        files_of(f"run:{tmp_path}", tmp_path)
 
 
 def test_another_architecture_is_refused_with_both_shapes(tmp_path):
