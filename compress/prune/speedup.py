@@ -114,6 +114,7 @@ def no_speedup(rows: Sequence[Mapping[str, object]]) -> tuple[Fact, ...]:
             gettext("step {step}", step=row["step"]),
             macs_ratio=number(row, "predicted_speedup"),
             speedup=number(row, "measured_speedup"),
+            earlier=1.0 if before is None else number(before, "measured_speedup"),
             low=number_or_none(row, "low"),
             high=number_or_none(row, "high"),
             cause=text(row, "cause"),

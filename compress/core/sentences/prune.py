@@ -145,11 +145,11 @@ def _no_speedup(fact: Fact) -> str:
     values = fact.values
     interval = gettext(", 95 % interval {low:.2f} to {high:.2f}", **values) if values["low"] is not None else ""
     return gettext(
-        "{subject} removed multiply-accumulates (÷ {macs_ratio:.2f} against the dense network) without a "
-        "speed-up ({speedup:.2f} times the dense speed{interval}); likely cause: {cause}",
+        "{subject} removed multiply-accumulates (÷ {macs_ratio:.2f} against the dense network), and the network is no faster "
+        "than before it: {speedup:.2f} times the dense speed{interval}, after {earlier:.2f}; likely cause: {cause}",
         subject=fact.subject,
         interval=interval,
-        **values,
+        **{"earlier": math.nan, **values},
     )
 
 
