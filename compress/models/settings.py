@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,14 +13,10 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.registry import names
 from compress.core.stage import Form
-from compress.data.settings import DataSettings
 from compress.models.text.embedding_rank import EmbeddingRank
 from compress.models.text.layer_choice import KeptLayers
 from compress.models.text.student_settings import read_student
-from compress.train.settings import Training
-
-if TYPE_CHECKING:
-    from compress.tasks.capability import Capability
+from compress.train.settings import OwnDataTraining, Training
 
 FRESH = "fresh"
 """Value of `weights` for new weights of an `hf:` source."""
@@ -218,7 +214,7 @@ class ModelSettings(FrozenModel):
         return self
 
 
-class TeacherTraining(Training):
+class TeacherTraining(OwnDataTraining):
     """Training of a teacher.
 
     Attributes:
@@ -226,24 +222,6 @@ class TeacherTraining(Training):
             do not show, such as to follow a system message. `keep: last` fits, since the metric is that of the recipe's data.
             None takes the training samples of the recipe.
     """
-
-    data: DataSettings | None = None
-
-    @property
-    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
-        """Labels of other data are not those of the task."""
-        return {**super().requirements, **({} if self.data is None else {"data": ("self_supervised",)})}
-
-    def requirement_text(self, field: str) -> str | None:
-        """What a requirement is for, in a message; None for the value of the field."""
-        if field != "data" or self.data is None:
-            return None
-        return gettext("training on the data {source} of the teacher", source=self.data.source)
-
-    def smoke(self) -> Self:
-        """One epoch of small batches of few samples."""
-        small = super().smoke()
-        return small if self.data is None else small.model_copy(update={"data": self.data.smoke()})
 
 
 class TeacherSettings(ModelSettings):

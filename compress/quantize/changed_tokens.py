@@ -24,9 +24,8 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.record import Metric, Metrics, Quantity
 from compress.core.stage import Context
-from compress.data.batch import TARGET
-from compress.data.text.split import IDS, MASK
 from compress.distill.generation.prepare import end_token
+from compress.distill.speculative.requests import request_prompts
 from compress.tasks.metric import RatioOfSums
 from compress.tasks.metric_quantity import estimate
 
@@ -81,7 +80,7 @@ def float_texts(source: Path, context: Context) -> list[Text]:
     end = end_token(context)
     stops = () if end is None else (end,)
     with _opened(source) as session:
-        prompts = _prompts(context, session.layout.context - 1)
+        prompts = request_prompts(context.data.validation, PROMPTS, session.layout.context - 1)
         return [
             (prompt, [each.token for each in generate(session, prompt, Sampler(), most=TOKENS, stops=stops)])
             for prompt in prompts
@@ -117,18 +116,3 @@ def _opened(path: Path) -> Iterator[DecoderSession]:
             yield session
         finally:
             session.close()
-
-
-def _prompts(context: Context, most: int) -> list[list[int]]:
-    """Tokens before the responses of validation, or the first half of texts without prompts; each once."""
-    prompts: dict[tuple[int, ...], None] = {}
-    for batch in context.data.validation.ordered(PROMPTS):
-        for ids, mask, target in zip(
-            batch.inputs[IDS].tolist(), batch.inputs[MASK].tolist(), batch.targets[TARGET].tolist(), strict=True
-        ):
-            length = sum(mask)
-            first = next((place for place, token in enumerate(target) if token >= 0), 0)
-            prompts[tuple(ids[: min(first + 1 if first else max(1, length // 2), most)])] = None
-        if len(prompts) >= PROMPTS:
-            break
-    return [list(prompt) for prompt in prompts][:PROMPTS]

@@ -11,6 +11,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.registry_field import RegistryField
+from compress.data.settings import DataSettings
 from compress.train.loss_term import LossTerm
 
 if TYPE_CHECKING:
@@ -107,6 +108,32 @@ class Training(FrozenModel):
     def smoke(self) -> Self:
         """The same training with one epoch and small batches."""
         return self.model_copy(update={"epochs": min(self.epochs, 1), "batch_size": min(self.batch_size, 32)})
+
+
+class OwnDataTraining(Training):
+    """Settings of a training that may read samples of its own.
+
+    Attributes:
+        data: Training samples of this training alone; None takes the training samples of the recipe.
+    """
+
+    data: DataSettings | None = None
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
+        """Labels of other data are not those of the task."""
+        return {**super().requirements, **({} if self.data is None else {"data": ("self_supervised",)})}
+
+    def requirement_text(self, field: str) -> str | None:
+        """What a requirement is for, in a message; None for the value of the field."""
+        if field != "data" or self.data is None:
+            return None
+        return gettext("training on its own data {source}", source=self.data.source)
+
+    def smoke(self) -> Self:
+        """One epoch of small batches of few samples."""
+        small = super().smoke()
+        return small if self.data is None else small.model_copy(update={"data": self.data.smoke()})
 
 
 def default_losses() -> tuple[LossTerm, ...]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -14,16 +13,12 @@ from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
-from compress.data.settings import DataSettings
 from compress.data.text.augmentation.fitting import unlabelled
-from compress.train.settings import Training
+from compress.train.settings import OwnDataTraining
 from compress.train.text_augmentation import Augmentations, augmentation_hashes, smaller, with_copies
 
-if TYPE_CHECKING:
-    from compress.tasks.capability import Capability
 
-
-class Train(Stage, Training):
+class Train(Stage, OwnDataTraining):
     """Train or fine-tune the candidate on the loss of the task.
 
     Attributes:
@@ -40,7 +35,6 @@ class Train(Stage, Training):
     trains: ClassVar[bool] = True
 
     augment: Augmentations = ()
-    data: DataSettings | None = None
 
     @model_validator(mode="after")
     def _labels_are_kept(self) -> Self:
@@ -53,17 +47,6 @@ class Train(Stage, Training):
             )
             raise ValueError(msg)
         return self
-
-    @property
-    def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
-        """Labels of other data are not those of the task."""
-        return {**super().requirements, **({} if self.data is None else {"data": ("self_supervised",)})}
-
-    def requirement_text(self, field: str) -> str | None:
-        """What a requirement is for, in a message; None for the value of the field."""
-        if field != "data" or self.data is None:
-            return None
-        return gettext("training on the data {source} of the stage", source=self.data.source)
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """See `compress.train.loop.fit`."""
@@ -104,5 +87,4 @@ class Train(Stage, Training):
 
     def smoke(self) -> Self:
         """One epoch of small batches, with few copies."""
-        small = Training.smoke(self).model_copy(update={"augment": smaller(self.augment)})
-        return small if self.data is None else small.model_copy(update={"data": self.data.smoke()})
+        return OwnDataTraining.smoke(self).model_copy(update={"augment": smaller(self.augment)})

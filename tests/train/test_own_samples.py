@@ -175,4 +175,4 @@ def test_labels_of_other_data_are_not_those_of_the_task():
     from compress.train.stage import Train
 
     (finding,) = check_task(Classification(), [(("stages", 0), Train(data=DataSettings(source="digits")))])
-    assert "training on the data digits of the stage needs" in finding[1]
+    assert "training on its own data digits needs" in finding[1]

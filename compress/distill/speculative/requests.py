@@ -71,14 +71,14 @@ class Acceptance:
 
 
 def request_prompts(split: Split, count: int, most: int) -> list[list[int]]:
-    """The first prompts of a split; of texts without prompts the first half.
+    """The first prompts of a split, each once; of texts without prompts the first half.
 
     Args:
         split: Texts.
         count: Number of prompts.
-        most: Longest prompt in tokens; others are left out.
+        most: Longest prompt in tokens; longer ones are cut.
     """
-    prompts: list[list[int]] = []
+    prompts: dict[tuple[int, ...], None] = {}
     origin = getattr(split, "origin", None)
     has_prompts = isinstance(origin, TextOrigin) and origin.settings.columns.has_responses
     for batch in split.ordered(BATCH):
@@ -87,10 +87,10 @@ def request_prompts(split: Split, count: int, most: int) -> list[list[int]]:
         else:
             lengths = batch.inputs[MASK].sum(dim=1).tolist()
             found = [ids[: max(1, length // 2)].tolist() for ids, length in zip(batch.inputs[IDS], lengths, strict=True)]
-        prompts += [prompt for prompt in found if 0 < len(prompt) <= most]
+        prompts |= dict.fromkeys(tuple(prompt[:most]) for prompt in found if prompt)
         if len(prompts) >= count:
             break
-    return prompts[:count]
+    return [list(prompt) for prompt in prompts][:count]
 
 
 def serve(

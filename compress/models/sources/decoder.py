@@ -26,7 +26,7 @@ from compress.core.signature import SEQUENCE
 from compress.models.factory import UnfittedModel
 from compress.models.settings import CONFIG, ModelSettings
 from compress.models.sources import hugging_face
-from compress.models.text.network_sizes import given_sizes, vocabulary_of
+from compress.models.text.network_sizes import check_heads, given_sizes, vocabulary_of
 from compress.tasks.base import Task
 
 SIZES: dict[str, tuple[int, int, int]] = {
@@ -132,7 +132,8 @@ def _sizes(name: str, args: dict[str, object]) -> dict[str, int]:
         "feed_forward": -(-8 * width // 3 // MULTIPLE) * MULTIPLE,
         **numbers,
     }
-    if width % heads or (width // heads) % 2 or heads % sizes["key_value_heads"]:
+    check_heads(width, heads, f"decoder:{name}")
+    if (width // heads) % 2 or heads % sizes["key_value_heads"]:
         msg = gettext(
             "decoder:{name}: a width of {width}, {heads} heads and {groups} key–value heads do not fit; width / heads is an "
             "even number, and key_value_heads divides heads",

@@ -19,7 +19,7 @@ from compress.core.signature import SEQUENCE
 from compress.models.factory import UnfittedModel
 from compress.models.settings import CONFIG, ModelSettings
 from compress.models.sources import hugging_face
-from compress.models.text.network_sizes import given_sizes, vocabulary_of
+from compress.models.text.network_sizes import check_heads, given_sizes, vocabulary_of
 from compress.tasks.base import Task
 
 SIZES: dict[str, tuple[int, int]] = {
@@ -85,12 +85,5 @@ def _sizes(name: str, args: dict[str, object]) -> dict[str, int]:
         "feed_forward": EXPANSION * width,
         **numbers,
     }
-    if sizes["width"] % sizes["heads"]:
-        msg = gettext(
-            "encoder:{name}: a width of {width} cannot be divided among {heads} heads; use a multiple",
-            name=name,
-            width=sizes["width"],
-            heads=sizes["heads"],
-        )
-        raise ModelError(msg)
+    check_heads(sizes["width"], sizes["heads"], f"encoder:{name}")
     return sizes

@@ -20,7 +20,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.settings import CONFIG, ModelSettings
 from compress.models.sources import hugging_face
-from compress.models.text.network_sizes import given_sizes, vocabulary_of
+from compress.models.text.network_sizes import check_heads, given_sizes, vocabulary_of
 from compress.tasks.base import Task
 
 SIZES: dict[str, tuple[int, int]] = {"tiny": (2, 128), "mini": (4, 256), "small": (8, 512), "base": (12, 768)}
@@ -68,14 +68,7 @@ def encoder_decoder_config(name: str, args: dict[str, object], spec: NetworkSpec
         "feed_forward": -(-8 * width // 3 // MULTIPLE) * MULTIPLE,
         **given,
     }
-    if width % sizes["heads"]:
-        msg = gettext(
-            "encoder_decoder:{name}: a width of {width} cannot be divided among {heads} heads; use a multiple",
-            name=name,
-            width=width,
-            heads=sizes["heads"],
-        )
-        raise ModelError(msg)
+    check_heads(width, sizes["heads"], f"encoder_decoder:{name}")
     pad = spec.text.pad_id if spec.text is not None else 0
     return {
         "model_type": "t5",

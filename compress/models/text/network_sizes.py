@@ -29,6 +29,27 @@ def given_sizes(args: Mapping[str, object], names: Iterable[str], source: str) -
     return {key: int(str(value)) for key, value in given.items()}
 
 
+def check_heads(width: int, heads: int, source: str) -> None:
+    """Check that heads divide a width.
+
+    Args:
+        width: Hidden width.
+        heads: Attention heads.
+        source: Source of the network, for messages.
+
+    Raises:
+        ModelError: They do not.
+    """
+    if width % heads:
+        msg = gettext(
+            "{source}: a width of {width} cannot be divided among {heads} heads; use a multiple",
+            source=source,
+            width=width,
+            heads=heads,
+        )
+        raise ModelError(msg)
+
+
 def vocabulary_of(spec: NetworkSpec, source: str) -> int:
     """Number of tokens of the data.
 

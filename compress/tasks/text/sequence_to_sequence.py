@@ -5,37 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import BaseModel
-
 from compress.core.errors import DataError
-from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec
 from compress.core.signature import BATCH, RESPONSE, TensorSpec
 from compress.data.batch import TARGET
 from compress.data.text.settings import DECODER_IDS
-from compress.tasks.capability import Capability
 from compress.tasks.infer_code import InferCode
-from compress.tasks.metric import TaskMetric
-from compress.tasks.text.causal_language_model import NEXT_TOKEN
-from compress.tasks.text.generated_text import GeneratedText
 from compress.tasks.text.infer_respond import RESPOND
-from compress.tasks.text.token_metrics import BitsPerByte, Perplexity, PredictedAccuracy
-from compress.tasks.text.token_prediction import VOCABULARY, TokenPrediction
+from compress.tasks.text.text_writer import TextWriter
+from compress.tasks.text.token_prediction import VOCABULARY
 
 
-class SequenceToSequenceOptions(FrozenModel):
-    """Options of the task `sequence_to_sequence`.
-
-    Attributes:
-        generated: Texts that the network writes to validation prompts after each stage, for exact match, ROUGE-L, BLEU and the
-            agreement with the parent, such as `{prompts: 128, max_new_tokens: 64}`. None writes no texts.
-    """
-
-    generated: GeneratedText | None = None
-
-
-class SequenceToSequence(TokenPrediction):
+class SequenceToSequence(TextWriter):
     """The next token of a response y to a prompt x at each place, p(y_t | x, y_1 … y_{t−1}); Sutskever et al. 2014.
 
     Inputs are the tokens of the prompt with their attention mask, (N, L), and `decoder_input_ids`, (N, T): the start of a
@@ -44,23 +26,11 @@ class SequenceToSequence(TokenPrediction):
 
     Attributes:
         name: `sequence_to_sequence`.
-        capabilities: As those of `TokenPrediction`; and responses can be written.
-        metrics: The deciding metric is `perplexity`; lower is better.
-        settings: `generated`.
         infer_code: Writes the response to a prompt with the likeliest tokens.
-
-    Args:
-        generated: Texts that the network writes for metrics of written texts; None for none.
     """
 
     name: ClassVar[str] = "sequence_to_sequence"
-    capabilities: ClassVar[frozenset[Capability]] = TokenPrediction.capabilities | {"writes_text"}
-    metrics: ClassVar[tuple[TaskMetric, ...]] = (Perplexity(), BitsPerByte(), PredictedAccuracy(NEXT_TOKEN))
-    settings: ClassVar[type[BaseModel]] = SequenceToSequenceOptions
     infer_code: ClassVar[InferCode] = RESPOND
-
-    def __init__(self, *, generated: GeneratedText | None = None) -> None:
-        self.generated = generated
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
         """Logits, (batch, response, V); V is that of the tokens of the response."""

@@ -32,7 +32,7 @@ def test_texts_without_prompts_give_their_first_half():
             yield Batch({"input_ids": ids, "attention_mask": mask}, {})
 
     assert request_prompts(Texts(), 5, 10) == [[1, 2, 3], [7, 8]]
-    assert request_prompts(Texts(), 5, 2) == [[7, 8]]
+    assert request_prompts(Texts(), 5, 2) == [[1, 2], [7, 8]]  # the longer one is cut
 
 
 def test_refused_places_hold_the_distribution_of_the_target(language_artifact, tmp_path):

@@ -124,7 +124,7 @@ def test_the_file_of_a_folder_has_the_logits_of_python(kind, tmp_path):
     ("name", "args", "message"),
     [
         ("tyny", {}, "did you mean 'tiny'"),
-        ("tiny", {"width": 100, "heads": 3}, "100, 3 heads and 1 key–value heads do not fit"),
+        ("tiny", {"width": 100, "heads": 3}, "100 cannot be divided among 3 heads"),
         ("tiny", {"heads": 4, "key_value_heads": 3}, "key_value_heads divides heads"),
         ("tiny", {"layers": 0}, "layers 0; sizes are whole numbers"),
         ("tiny", {"layers": True}, "layers True; sizes are whole numbers"),
