@@ -116,7 +116,7 @@ def width_lines(net, spec, data, ids, test, steps, seen):
         limits = Constraints(round_to=4, max_ratio=0.9)
         pruner = ComponentPruner(net, spec, scoring=data, rotation=rotation, measure="params", limits=limits)
         networks[f"components ({rotation})"] = pruner.prune(net, kept, importance).module
-    limits = Constraints(round_to=4, max_ratio=0.9, protect=("*up_proj", "*gate_proj", "*self_attn*", "*q_proj", "*k_proj"))
+    limits = Constraints(round_to=4, max_ratio=0.9, protect=("*up_proj", "*gate_proj", "*q_proj", "*k_proj"))
     pruner = ChannelPruner(net, spec, measure="params", ranking="local", limits=limits)
     networks["hidden width by activations"] = pruner.prune(net, kept, importance).module
     lines = []

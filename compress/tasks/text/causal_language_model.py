@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from compress.tasks.infer_code import InferCode
 from compress.tasks.text.infer_continue import CONTINUE
-from compress.tasks.text.text_writer import TextWriter
+from compress.tasks.text.text_writing_task import TextWritingTask
 
 
-class CausalLanguageModel(TextWriter):
-    """The next token at each place, p(x_{t+1} | x_1 … x_t); see `TextWriter` for metrics and options.
+class CausalLanguageModel(TextWritingTask):
+    """The next token at each place, p(x_{t+1} | x_1 … x_t); see `TextWritingTask` for metrics and options.
 
     The target at place t is the token at place t + 1 of the text. A sample is a block of tokens, or a prompt with its
     response, whose tokens alone are predicted; intervals are those of a bootstrap over samples.

@@ -13,11 +13,11 @@ from compress.data.batch import TARGET
 from compress.data.text.settings import DECODER_IDS
 from compress.tasks.infer_code import InferCode
 from compress.tasks.text.infer_respond import RESPOND
-from compress.tasks.text.text_writer import TextWriter
+from compress.tasks.text.text_writing_task import TextWritingTask
 from compress.tasks.text.token_prediction import VOCABULARY
 
 
-class SequenceToSequence(TextWriter):
+class SequenceToSequence(TextWritingTask):
     """The next token of a response y to a prompt x at each place, p(y_t | x, y_1 … y_{t−1}); Sutskever et al. 2014.
 
     Inputs are the tokens of the prompt with their attention mask, (N, L), and `decoder_input_ids`, (N, T): the start of a

@@ -17,7 +17,7 @@ from compress.tasks.text.token_prediction import TokenPrediction
 NEXT_TOKEN = Metric(name="next_token_accuracy", label="accuracy of next tokens", unit="fraction", higher_is_better=True)
 
 
-class TextWriterOptions(FrozenModel):
+class TextWritingOptions(FrozenModel):
     """Options of tasks of networks that write texts.
 
     Attributes:
@@ -29,7 +29,7 @@ class TextWriterOptions(FrozenModel):
     generated: GeneratedText | None = None
 
 
-class TextWriter(TokenPrediction):
+class TextWritingTask(TokenPrediction):
     """A task of networks that write texts; see `TokenPrediction` for outputs and targets.
 
     Attributes:
@@ -43,7 +43,7 @@ class TextWriter(TokenPrediction):
 
     capabilities: ClassVar[frozenset[Capability]] = TokenPrediction.capabilities | {"writes_text"}
     metrics: ClassVar[tuple[TaskMetric, ...]] = (Perplexity(), BitsPerByte(), PredictedAccuracy(NEXT_TOKEN))
-    settings: ClassVar[type[BaseModel]] = TextWriterOptions
+    settings: ClassVar[type[BaseModel]] = TextWritingOptions
 
     def __init__(self, *, generated: GeneratedText | None = None) -> None:
         self.generated = generated
