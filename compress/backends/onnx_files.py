@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import onnx_ir as ir
 import compress
 from compress.backends.onnx_graph import to_proto
 from compress.backends.read_graph import read_graph
-from compress.core.atomic_files import atomic_write
+from compress.core.atomic_files import atomic_write, write_with
 from compress.core.decoder_layout import CACHED, METADATA
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
@@ -138,11 +139,45 @@ def save(model: onnx.ModelProto | ir.Model, path: Path) -> None:
     if exceeds_one_file(model):
         indexed = model if isinstance(model, ir.Model) else ir.from_proto(model)
         with atomic_write(path) as aside:
-            ir.save(indexed, aside, "protobuf", external_data=f"{path.name}.data", size_threshold_bytes=EXTERNAL_BYTES)
+            ir.save(indexed, aside, "protobuf", external_data=_weights_file(path).name, size_threshold_bytes=EXTERNAL_BYTES)
         return
     proto = to_proto(model) if isinstance(model, ir.Model) else model
     with atomic_write(path) as aside:
         aside.write_bytes(proto.SerializeToString())
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file atomically, with the weights that are in a second file: that has the name of the first one in it.
+
+    Raises:
+        ConversionError: The file has external data that cannot be read.
+        StoreError: The folder is not writable, or the disk is full.
+    """
+    if any(tensor.external_data for tensor in read_graph(source).graph.initializer):
+        save(load(source), target)
+    else:
+        write_with(target, lambda aside: shutil.copyfile(source, aside))
+
+
+def move(source: Path, target: Path) -> None:
+    """Replace a file by another one of this package, with the weights that are in a second file; for errors see `copy`."""
+    if _weights_file(source).exists():
+        copy(source, target)
+        remove(source)
+    else:
+        source.replace(target)
+        _weights_file(target).unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file of this package, with its second file, if they exist."""
+    for part in (path, _weights_file(path)):
+        part.unlink(missing_ok=True)
+
+
+def _weights_file(path: Path) -> Path:
+    """The file of weights that `save` writes beside a large network."""
+    return path.with_name(f"{path.name}.data")
 
 
 def exceeds_one_file(model: onnx.ModelProto | ir.Model) -> bool:

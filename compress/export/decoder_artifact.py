@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compress.backends import onnx_files
 from compress.backends.decoder.key_value_cache import read_layout, write_cached
 from compress.backends.decoder.quantized_cache import Bits, calibrate_cache
 from compress.backends.decoder.session import DecoderSession
@@ -85,13 +86,13 @@ class DecoderArtifacts:
             if (bits := self.settings.cache_bits) is not None:
                 layout, speed = self._write_integers(source, aside, bits)
                 facts.append(speed)
-            aside.replace(path)
+            onnx_files.move(aside, path)
         except ConversionError as error:
             if self._compared and form_name(source) == FLOAT:
                 raise
             return (Fact.of("export.no_cache", target.name, reason=str(error)),)
         finally:
-            aside.unlink(missing_ok=True)
+            onnx_files.remove(aside)
         files = self.context.data.files
         stops = stop_tokens(files, candidate.spec)
         write_text(folder / "infer.py", decoder_script(candidate.spec))
@@ -132,9 +133,9 @@ class DecoderArtifacts:
             values: dict[str, Value] = {"bits": bits, "bytes": layout.bytes_per_token, "float_bytes": before.bytes_per_token}
             if not self.context.smoke:
                 values |= _token_times(path, integers, layout.context)
-            integers.replace(path)
+            onnx_files.move(integers, path)
         finally:
-            integers.unlink(missing_ok=True)
+            onnx_files.remove(integers)
         return layout, Fact.of("export.integer_cache", self.settings.key_value, **values)
 
     def _compare(self, source: Path, path: Path, bits: Bits | None = None) -> None:

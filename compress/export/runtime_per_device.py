@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,11 +83,11 @@ def _for_device(fact: Fact, device: Device) -> Fact:
 
 def with_runtimes(candidate: Candidate, runtimes: Mapping[str, str], folder: Path) -> Candidate:
     """The candidate with the chosen runtimes, its files copied to the folder of the stage."""
-    from compress.core.atomic_files import write_with
+    from compress.backends import onnx_files
 
     files = {}
     for family, path in candidate.files.items():
         files[family] = folder / path.name
         if files[family] != path:
-            write_with(files[family], partial(shutil.copyfile, path))
+            onnx_files.copy(path, files[family])
     return replace(candidate, files=files, runtimes=dict(runtimes))

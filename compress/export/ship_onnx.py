@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from compress.core.atomic_files import write_text, write_with
+from compress.backends import onnx_files
+from compress.core.atomic_files import write_text
 from compress.core.network_spec import NetworkSpec
 from compress.export.infer_script import infer_script
 from compress.tasks.infer_code import CLASSIFY, InferCode
@@ -30,5 +30,5 @@ def write(
         release: Not used; an argument of every format.
         code: Code of the task for the outputs.
     """
-    write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
+    onnx_files.copy(source, folder / "model.onnx")
     write_text(folder / "infer.py", infer_script(spec, runtime=runtime, code=code))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from compress.backends import onnx_files
 from compress.backends.decoder.key_value_cache import is_cached
 from compress.core.atomic_files import write_text
 from compress.core.errors import ConversionError
@@ -53,8 +54,8 @@ def write_pair(source: Path, folder: Path, target: Path, draft: Path, k: int, sp
     for place in sorted((folder / ARTIFACTS).iterdir()):
         if not (place / MANIFEST).is_file() or not (place / MODEL).is_file() or not is_cached(place / MODEL):
             continue
-        shutil.copyfile(target, place / MODEL)
-        shutil.copyfile(draft, place / DRAFT)
+        onnx_files.copy(target, place / MODEL)
+        onnx_files.copy(draft, place / DRAFT)
         write_text(place / SETTINGS, PairSettings(k=k).model_dump_json())
         write_text(place / "infer.py", speculative_script(spec))
         rewrite_manifest(place, {"speculative": {"draft": DRAFT, "k": k}})

@@ -187,10 +187,8 @@ def _ship_network(candidate: Candidate, context: Context) -> tuple[Fact, ...]:
 
 def _export_float(candidate: Candidate, context: Context) -> Path:
     """Export the network to the folder of the stage, or copy its existing export."""
-    import shutil
-
+    from compress.backends import onnx_files
     from compress.backends.export_onnx import export_onnx
-    from compress.core.atomic_files import write_with
 
     path = context.folder / "model.onnx"
     if context.to_onnx is None:
@@ -198,7 +196,7 @@ def _export_float(candidate: Candidate, context: Context) -> Path:
     else:
         source = context.to_onnx(candidate)
         if source != path:
-            write_with(path, lambda aside: shutil.copyfile(source, aside))
+            onnx_files.copy(source, path)
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import onnx
 
 from compress.backends import onnx_files
 from compress.backends.tensorrt_engine import BATCHES, free_shapes
-from compress.core.atomic_files import atomic_write, write_text, write_with
+from compress.core.atomic_files import atomic_write, write_text
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
@@ -147,7 +146,7 @@ def write(
     model = onnx_files.load(source)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     int8 = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
+    onnx_files.copy(source, folder / "model.onnx")
     with atomic_write(folder / "build_engine.sh") as aside:
         aside.write_text(build_script(spec, release=release, opset=opset, int8=int8), encoding="utf-8")
         aside.chmod(0o755)

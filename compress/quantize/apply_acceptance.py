@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.core.atomic_files import write_with
+from compress.backends import onnx_files
 from compress.core.fact import Fact
 from compress.core.signature import Signature
 from compress.core.stage import Context
@@ -68,7 +67,7 @@ def accept(
         decision = Fact.of("quantize.float_network_ships")
         report.tables["acceptance"] = acceptance.table(FLOAT)
         files["onnxruntime"] = context.folder / FLOAT_FILE
-        write_with(files["onnxruntime"], lambda temporary: shutil.copyfile(source, temporary))
+        onnx_files.copy(source, files["onnxruntime"])
         files.pop("openvino", None)
     report.notes.append(decision)
     report.warnings += [acceptance.note, decision]

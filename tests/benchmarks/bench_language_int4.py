@@ -1,6 +1,6 @@
 """A decoder of 135 M parameters in integers: speed, size, perplexity and changed tokens, beside other tools.
 
-    python tests/benchmarks/bench_language_int4.py FOLDER --work DIR [quality speed serving greedy]
+    python tests/benchmarks/bench_language_int4.py FOLDER [quality speed serving greedy] --work DIR
 
 `FOLDER` is SmolLM2-135M-Instruct as a folder of transformers, made from a 4-bit file (Q4_1): its matrices lie on a grid of 16
 values for each 32 inputs. The channels are put into random order first (`permuted_channels`), which changes no answer, so that
