@@ -36,3 +36,12 @@ def language_artifact(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, A
     from tests.export.decoder_artifacts import build_artifact
 
     return build_artifact(tmp_path_factory.mktemp("language"))
+
+
+@pytest.fixture(scope="session")
+def response_artifact(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any, Any]:
+    """Folder of the artifact of a small encoder-decoder, outcome, network and context of its stage; not changed by tests."""
+    pytest.importorskip("transformers")
+    from tests.export.encoder_decoder_artifacts import build_artifact
+
+    return build_artifact(tmp_path_factory.mktemp("responses"))

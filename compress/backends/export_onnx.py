@@ -16,6 +16,7 @@ from torch import nn
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.decoder.module_layout import module_layout
+from compress.backends.decoder.response_layout import response_layout
 from compress.backends.exporter_messages import innermost_reason, quiet_exporters
 from compress.backends.exporter_parity import (
     ParityError,
@@ -91,7 +92,8 @@ def export_onnx(
         )
         raise ConversionError(msg)
     model, notes = _convert(reference, spec, options)
-    if (layout := module_layout(module)) is not None:
+    most = max((size.most for size in spec.signature.sizes.values()), default=1)
+    if (layout := module_layout(module) or response_layout(module, most)) is not None:
         model.metadata_props.add(key=METADATA, value=layout.model_dump_json())
     onnx_files.save(model, path)
     if cache is not None:

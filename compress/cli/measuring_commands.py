@@ -112,10 +112,13 @@ def profile(  # one parameter per flag: typer reads them from here
 
 
 def _keeps_values(path: Path) -> bool:
-    """Whether it is an ONNX file with past keys and values."""
-    from compress.backends.decoder.key_value_cache import is_cached
+    """Whether it is an ONNX file with past keys and values, or an encoder-decoder whose decoder can keep them."""
+    from compress.backends.decoder.key_value_cache import is_cached, read_layout
 
-    return path.suffix == ".onnx" and path.is_file() and is_cached(path)
+    if path.suffix != ".onnx" or not path.is_file():
+        return False
+    layout = read_layout(path)
+    return is_cached(path) or (layout is not None and layout.response is not None)
 
 
 def _generation(

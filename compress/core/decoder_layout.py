@@ -52,6 +52,26 @@ class AttentionLayer(FrozenModel):
         return self.query == self.key
 
 
+class ResponsePart(FrozenModel):
+    """What the decoder of an encoder-decoder has besides its attention layers.
+
+    Attributes:
+        start: Token that it reads first.
+        embedding: Name of the lookup of its tokens.
+        position_offset: Row of the first learned position.
+        distances: Name of the lookup of relative positions (Raffel et al. 2020, arXiv:1910.10683); empty without.
+        buckets: Row of `distances` for a token that is 0, 1, 2 … tokens back; those further back have the last one.
+        cross_bytes: Bytes of the keys and values of one token of a prompt, of all layers together.
+    """
+
+    start: int
+    embedding: str
+    position_offset: int = 0
+    distances: str = ""
+    buckets: tuple[int, ...] = ()
+    cross_bytes: int = 0
+
+
 class DecoderLayout(FrozenModel):
     """Attention layers of a network, its positions and its head.
 
@@ -64,6 +84,7 @@ class DecoderLayout(FrozenModel):
         head: Name of the layer of the logits.
         window: Tokens that a token sees, itself included; None for all.
         cache_bits: Bits of each number of the kept keys and values.
+        response: Of the decoder of an encoder-decoder, whose `layers` are those over its own tokens; None for other networks.
     """
 
     layers: tuple[AttentionLayer, ...] = Field(min_length=1)
@@ -74,6 +95,7 @@ class DecoderLayout(FrozenModel):
     head: str
     window: int | None = Field(default=None, ge=1)
     cache_bits: Literal[4, 8, 32] = 32
+    response: ResponsePart | None = None
 
     @property
     def bytes_per_token(self) -> int:

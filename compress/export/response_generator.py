@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.backends.decoder.generate import generate
-from compress.backends.decoder.response_session import ResponseSession
+from compress.backends.decoder.response_session import START, ResponseSession
 from compress.backends.decoder.sampling import Sampler
 from compress.core.errors import ConversionError, DataError
 from compress.core.language import gettext
@@ -20,9 +20,6 @@ from compress.export.stream_text import GenerationTimes, stream_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-START = 0
-"""Stands for the start of a response, which the network puts there."""
 
 
 class ResponseGenerator:

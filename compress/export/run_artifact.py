@@ -125,7 +125,7 @@ def is_own_script(folder: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     spec = read_spec(folder / MODEL)
-    responds = spec.text is not None and text == respond_script(spec)
+    responds = spec.text is not None and text in (respond_script(spec), respond_script(spec, cache=False))
     if responds or text in (decoder_script(spec), speculative_script(spec)):
         return True
     if not all(PLAIN_NAME.match(tensor.name) for tensor in (*spec.signature.inputs, *spec.signature.outputs)):

@@ -37,12 +37,13 @@ class ExportTarget(NamedTuple):
 
 
 class DecoderExport(FrozenModel):
-    """The file of a network that continues texts.
+    """The file of a network that continues texts, or the decoder of one that writes responses.
 
     Attributes:
         cache: The file has past keys and values, so that a further token costs one token; without, each further token costs the
             whole text again. A runtime or network for which this is not known gets the file without.
-        logits: `last` computes the logits of the last token alone, which shortens reading a prompt; `all` of all tokens.
+        logits: `last` computes the logits of the last token alone, which shortens reading a prompt; `all` of all tokens. The
+            decoder of an encoder-decoder, which reads no prompt, always computes those of all tokens that it is given.
         key_value: Numbers of the kept keys and values: `int8` takes a quarter and `int4` an eighth of the bytes of `float32`.
             Their scales are those of training texts. The record has the bytes, the agreement of the logits, and the time of a
             token in both.

@@ -38,7 +38,7 @@ class Export(Stage):
         opset: ONNX opset of every file of the run; by default 18, or the first later opset with all operators.
         tolerance: Largest differences of torch, ONNX float32, ONNX int8 and fused kernels; that of torch and ONNX float32
             applies to every export of the run.
-        decoder: The file of a network that continues texts, see `DecoderExport`.
+        decoder: The file of a network that continues texts, or writes responses, see `DecoderExport`.
         postprocessing: For tasks with post-processing, such as the non-maximum suppression of detectors: `outside` ships the
             network alone, `graph` a file whose graph ends in it, `both` that file beside the network; None for both where the
             task has any.
@@ -98,7 +98,7 @@ class Export(Stage):
         targets = _targets(context, choices.runtimes)
         comparisons = ArtifactComparisons(context)
         decoders = DecoderArtifacts(context, self.decoder, self.tolerance, pairs)
-        parts = EncoderDecoderArtifacts(context, self.tolerance, pairs)
+        parts = EncoderDecoderArtifacts(context, self.decoder, self.tolerance, pairs)
         for target in targets:
             if reason := self._refusal(target, outcome):
                 skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))

@@ -9,17 +9,13 @@ a prompt at once, then one token after another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from compress.backends.decoder.generate import generate
-from compress.backends.decoder.key_value_cache import as_cached
-from compress.backends.decoder.sampling import Sampler
-from compress.backends.decoder.session import DecoderSession
+from compress.backends.decoder.open_writer import Writer, open_writer
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.record import Metric, Metrics, Quantity
@@ -78,13 +74,20 @@ def float_texts(source: Path, context: Context) -> list[Text]:
         context: Validation split, and the tokenizer with the token that ends a text.
     """
     end = end_token(context)
-    stops = () if end is None else (end,)
-    with _opened(source) as session:
-        prompts = request_prompts(context.data.validation, PROMPTS, session.layout.context - 1)
-        return [
-            (prompt, [each.token for each in generate(session, prompt, Sampler(), most=TOKENS, stops=stops)])
-            for prompt in prompts
-        ]
+    with open_writer(source) as writer:
+        prompts = request_prompts(context.data.validation, PROMPTS, writer.context if writer.is_apart else writer.context - 1)
+        return [(prompt, _greedy(writer, prompt, end)) for prompt in prompts]
+
+
+def _greedy(writer: Writer, prompt: list[int], end: int | None) -> list[int]:
+    """Tokens up to the one that ends the text, which is not among them."""
+    room = min(TOKENS, writer.context if writer.is_apart else writer.context - len(prompt) + 1)
+    tokens, logits = list[int](), writer.begin(prompt, room)
+    while len(tokens) < room and (token := int(logits[-1].argmax())) != end:
+        tokens.append(token)
+        if len(tokens) < room:
+            logits = writer.read([token])
+    return tokens
 
 
 def count_changes(quantized: Path, texts: Sequence[Text]) -> TokenChanges:
@@ -95,24 +98,13 @@ def count_changes(quantized: Path, texts: Sequence[Text]) -> TokenChanges:
         texts: Of the float network.
     """
     counts, firsts = [], []
-    with _opened(quantized) as session:
+    with open_writer(quantized) as writer:
         for prompt, tokens in texts:
             if not tokens:
                 continue
-            session.start()
-            logits = [session.read(prompt)[-1], *(session.read([token])[-1] for token in tokens[:-1])]
+            first = writer.begin(prompt, max(1, len(tokens) - 1))[-1]
+            logits = [first, *(writer.read([token])[-1] for token in tokens[:-1])]
             changed = [int(each.argmax()) != token for each, token in zip(logits, tokens, strict=True)]
             counts.append((sum(changed), len(tokens)))
             firsts += [changed.index(True)] if any(changed) else []
     return TokenChanges(np.array(counts, np.float64).reshape(-1, 2), tuple(firsts))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[DecoderSession]:
-    """A session of a file with past keys and values, which are added where it has none."""
-    with as_cached(path) as cached:
-        session = DecoderSession(cached)
-        try:
-            yield session
-        finally:
-            session.close()

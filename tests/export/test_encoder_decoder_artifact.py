@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,79 +13,77 @@ from typer.testing import CliRunner
 pytest.importorskip("transformers")
 
 from compress.backends.decoder.greedy_texts import greedy_texts
-from compress.backends.export_onnx import export_onnx
 from compress.cli.commands import app
 from compress.core.errors import ConversionError, DataError
-from compress.core.stage import Candidate, Context
-from compress.data.factory import load_data
-from compress.data.interface import Data
-from compress.data.settings import DataSettings
+from compress.core.stage import Candidate
 from compress.export.run_artifact import is_own_script
 from compress.export.stage import Export
 from compress.export.text_generator import open_generator
-from compress.models.factory import build_model
-from compress.models.settings import ModelSettings
-from compress.tasks.text.sequence_to_sequence import SequenceToSequence
-from tests.export.tiny import Target
-
-TASK = SequenceToSequence()
-PROMPTS = [f"a {color} {thing} number {number}" for number, (color, thing) in enumerate(
-    (color, thing) for color in ("red", "green", "blue", "grey") for thing in ("stone", "cloud", "house", "river", "boat")
-)]  # fmt: skip
-LONGEST = 20
-
-
-def text_data(folder) -> Data:
-    rows = [{"prompt": prompt, "response": prompt[::-1]} for prompt in PROMPTS]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    columns = {"prompt": "prompt", "response": "response", "targets": "responses"}
-    settings = DataSettings(
-        source="jsonl:rows.jsonl", columns=columns, lengths={"typical": 12, "most": 32},
-        tokenizer={"train": "bpe", "vocabulary": 300, "lowercase": False},
-    )  # fmt: skip
-    return load_data(settings, base=folder)
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory):
-    """Folder of the artifact, outcome of the stage, and the network."""
-    folder = tmp_path_factory.mktemp("artifact")
-    data = text_data(folder)
-    spec = TASK.complete_spec(data.spec)
-    choice = ModelSettings(source="encoder_decoder:tiny", args={"layers": 2, "width": 32, "heads": 2})
-    module = build_model(choice, spec, seed=0, base=None, task=TASK).module.eval()
-    generator = torch.Generator().manual_seed(0)
-    for values in module.parameters():
-        if values.dim() > 1:
-            torch.nn.init.normal_(values, std=0.3, generator=generator)
-    path = folder / "float.onnx"
-    export_onnx(module, spec, path)
-    context = Context(
-        data=data, task=TASK.for_spec(spec), folder=folder, cache=folder / "cache", device="cpu",
-        to_onnx=lambda _: path, targets=(Target("host", "onnxruntime"),),
-    )  # fmt: skip
-    outcome = Export().run(Candidate(spec, module), context)
-    return folder / "artifacts" / "host", outcome, module
+from tests.export.encoder_decoder_artifacts import LONGEST, MOST, PROMPTS
 
 
 def expected_response(folder, module, prompt):
     """Tokens without the end, and their text."""
     generator = open_generator(folder)
     tokens = torch.tensor(generator.prompt_tokens(prompt))
-    (found,) = greedy_texts(module, [tokens], end=generator.end, most=32, max_new_tokens=LONGEST)
+    (found,) = greedy_texts(module, [tokens], end=generator.end, most=MOST, max_new_tokens=LONGEST)
     kept = [token for token in found if token != generator.end]
     return kept, generator.tokenizer.decode(kept)
+
+
+@pytest.fixture
+def artifact(response_artifact):
+    """Folder of the artifact, outcome of the stage, and the network."""
+    return response_artifact[:3]
 
 
 def test_the_artifact_has_both_parts_which_were_compared(artifact):
     folder, outcome, _ = artifact
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["encoder_decoder"] == {"encoder": "encoder.onnx", "decoder": "decoder.onnx"}
-    assert {"encoder.onnx", "decoder.onnx", "model.onnx", "tokenizer.json"} <= manifest["files"].keys()
-    (row,) = [row for row in outcome.tables["parity"] if "apart" in row["pair"]]
+    files = {"encoder": "encoder.onnx", "decoder": "decoder.onnx", "weights": "weights.data"}
+    assert manifest["encoder_decoder"] == files
+    assert manifest["key_value_cache"] == {
+        "bytes_per_token": 2 * 2 * 32 * 4, "bytes_per_prompt_token": 2 * 2 * 32 * 4, "context": MOST, "logits": "all",
+    }  # fmt: skip
+    assert {*files.values(), "model.onnx", "tokenizer.json"} <= manifest["files"].keys()
+    (row,) = [row for row in outcome.tables["parity"] if "past keys" in row["pair"]]
     assert row["top1"] == 1.0
     assert row["max_abs"] < 1e-3
-    assert [note.code for note in outcome.notes if "encoder" in note.code] == ["export.encoder_apart"]
+    codes = [note.code for note in outcome.notes]
+    assert "export.encoder_apart" in codes
+    assert "export.response_cache" in codes
+
+
+def test_the_weights_of_all_files_are_stored_once(artifact):
+    folder, _, module = artifact
+    numbers = sum(values.numel() for values in module.parameters())
+    table = module.network.lm_head.weight.numel()  # the graph has the tied table as it is and transposed at most
+    assert 3.9 * numbers <= (folder / "weights.data").stat().st_size <= 4 * (numbers + table) + 20000
+
+
+def test_a_decoder_without_a_cache_reads_the_response_again(response_artifact, tmp_path):
+    folder, outcome, module, context = response_artifact
+    stage = Export(decoder={"cache": False, "key_value": "float32"})
+    found = stage.run(Candidate(outcome.candidate.spec, module), replace(context, folder=tmp_path))
+    (note,) = [note for note in found.notes if "response_cache" in note.code]
+    assert note.code == "export.no_response_cache"
+    assert is_own_script(tmp_path / "artifacts" / "host")
+    printed = [
+        subprocess.run(
+            [sys.executable, "infer.py", PROMPTS[1], "9"], cwd=each, capture_output=True, text=True, check=True
+        ).stdout
+        for each in (folder, tmp_path / "artifacts" / "host")
+    ]
+    assert printed[0] == printed[1] != ""
+    rows = [row for row in found.tables["parity"] if "apart" in row["pair"]]
+    assert rows[0]["max_abs"] < 1e-3
+
+
+def test_integers_for_keys_and_values_are_not_made_and_it_is_said(response_artifact, tmp_path):
+    _, outcome, module, context = response_artifact
+    stage = Export(decoder={"key_value": "int8"})
+    found = stage.run(Candidate(outcome.candidate.spec, module), replace(context, folder=tmp_path))
+    assert "export.float_response_cache" in [note.code for note in found.notes]
 
 
 def test_the_script_and_the_command_write_what_the_network_writes(artifact):

@@ -64,3 +64,18 @@ def test_the_sentence_gives_counts_and_the_first_change():
     assert sentence.startswith(
         "3 of 25 greedy tokens after 3 validation prompts change (12.0%); in the 2 texts that change, 3.5"
     )
+
+
+def test_responses_of_an_encoder_decoder_are_compared_after_whole_prompts(response_artifact, tmp_path):
+    _, outcome, _, context = response_artifact
+    path = outcome.candidate.files["onnxruntime"]
+    texts = float_texts(path, context)
+    batch = next(context.data.validation.ordered(1))
+    assert texts[0][0] == batch.inputs["input_ids"][0].tolist()
+    assert count_changes(path, texts).firsts == ()
+    options = SchemeOptions(block=128, symmetric=True)
+    model = build_models("weight_int4", graphs.to_ir(onnx_files.load(path)), ("onnxruntime",), options).models["onnxruntime"]
+    onnx_files.save(model, tmp_path / "int4.onnx")
+    changes = count_changes(tmp_path / "int4.onnx", texts)
+    assert changes.counts[:, 1].tolist() == [len(tokens) for _, tokens in texts if tokens]
+    assert 0 < changes.counts[:, 0].sum() <= changes.counts[:, 1].sum()

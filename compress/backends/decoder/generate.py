@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class ReadingSession(Protocol):
-    """A network that reads the tokens of one text.
+    """A network that reads the tokens of one text."""
 
-    Attributes:
-        length: Tokens that were read so far.
-        capacity: Most tokens of the text.
-    """
+    @property
+    def length(self) -> int:
+        """Tokens that were read so far."""
 
-    length: int
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """Most tokens of the text."""
 
     def start(self) -> None:
         """Begin a new text."""

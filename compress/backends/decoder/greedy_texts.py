@@ -1,6 +1,6 @@
-"""Texts that a causal language model writes with its likeliest tokens: a torch module, or a file in its runtime.
+"""Texts that a language model or an encoder-decoder writes with its likeliest tokens: a torch module, or a file in its runtime.
 
-A decoder whose attention layers are known is run with past keys and values, as its artifact is; any other file reads the whole
+A network whose attention layers are known is run with past keys and values, as its artifact is; any other file reads the whole
 text again for each token.
 """
 
@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from compress.backends.continue_prompts import Sampling, continue_prompts
-from compress.backends.decoder.generate import generate
-from compress.backends.decoder.key_value_cache import IDS, MASK, as_cached, read_layout
-from compress.backends.decoder.sampling import Sampler
-from compress.backends.decoder.session import DecoderSession
+from compress.backends.decoder.key_value_cache import IDS, MASK, read_layout
+from compress.backends.decoder.open_writer import open_writer
 from compress.backends.eval_mode import eval_mode
 from compress.backends.iterate_split import has_batch_ranges
 from compress.backends.open_runner import open_runner
@@ -76,16 +74,17 @@ def _in_batches(
 def _with_cache(path: Path, prompts: Sequence[Tensor], *, end: int, most: int, max_new_tokens: int) -> list[list[int]]:
     """Texts one after the other, with keys and values of earlier tokens."""
     texts = []
-    with as_cached(path) as file:
-        session = DecoderSession(file, threads=0)
-        try:
-            for prompt in prompts:
-                room = max(1, min(max_new_tokens, most + 1 - len(prompt)))
-                session.start(len(prompt) + room)
-                tokens = [each.token for each in generate(session, prompt.tolist(), Sampler(), most=room, stops=(end,))]
-                texts.append(tokens if len(tokens) == room or session.length >= session.capacity else [*tokens, end])
-        finally:
-            session.close()
+    with open_writer(path, threads=0) as writer:
+        for prompt in prompts:
+            longest = min(most, writer.context)
+            room = max(1, min(max_new_tokens, longest if writer.is_apart else longest + 1 - len(prompt)))
+            tokens, logits = [], writer.begin(prompt.tolist(), room)
+            while True:
+                tokens.append(int(logits[-1].argmax()))
+                if tokens[-1] == end or len(tokens) == room:
+                    break
+                logits = writer.read(tokens[-1:])
+            texts.append(tokens)
     return texts
 
 

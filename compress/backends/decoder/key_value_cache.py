@@ -10,11 +10,9 @@ softmax. Names of inputs and outputs are those of onnxruntime-genai.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -41,6 +39,8 @@ PAST_LENGTH, TOTAL_LENGTH = "past_sequence_length", "total_sequence_length"
 DOMAIN, VERSION = "com.microsoft", 1
 OTHER_INPUTS = 3
 """Inputs of the fused attention between the angles and the scales, which are not used here."""
+BEFORE_BIAS = 3
+"""Inputs between the total length and the bias of the scores, without angles."""
 CACHE_TYPES = {32: (ir.DataType.FLOAT, 1), 8: (ir.DataType.INT8, 1), 4: (ir.DataType.UINT8, 2)}
 """Type of kept keys and values by their bits, and numbers in each of its values."""
 LOOKUPS = ("Gather", "GatherBlockQuantized")
@@ -97,31 +97,12 @@ def write_cached(source: Path, path: Path, *, logits: Logits = "last", cache: Qu
     return layout
 
 
-@contextmanager
-def as_cached(path: Path) -> Iterator[Path]:
-    """The file of a decoder with past keys and values: itself, or a temporary one.
-
-    Args:
-        path: ONNX file with past keys and values, or with the layout of a decoder.
-
-    Raises:
-        ConversionError: The file is no decoder.
-    """
-    if is_cached(path):
-        yield path
-        return
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
-        write_cached(path, file)
-        yield file
-
-
 def with_cache(
     model: ir.Model, layout: DecoderLayout, *, logits: Logits = "last", cache: QuantizedCache | None = None
 ) -> ir.Model:
     """A copy of a decoder with past keys and values; arguments and errors as for `write_cached`."""
     copy = graphs.with_shapes(model)
-    builder = _CacheBuilder(copy, layout, cache)
+    builder = CacheBuilder(copy, layout, cache)
     for index, layer in enumerate(layout.layers):
         builder.replace_attention(index, layer)
     if layout.positions:
@@ -133,24 +114,31 @@ def with_cache(
     return copy
 
 
-class _CacheBuilder:
+class CacheBuilder:
     """Adds the inputs and outputs of a cache to a graph, in place.
 
     Args:
         model: The network, with shapes.
         layout: Its attention layers.
         cache: Scales of integers; None for float32.
+
+    Attributes:
+        names: Inputs with the tokens, and with the mask of these and earlier ones.
+        bias: Added to the scores of each layer, (1, heads, L, P + L); None for none.
     """
 
-    def __init__(self, model: ir.Model, layout: DecoderLayout, cache: QuantizedCache | None) -> None:
+    names: ClassVar[tuple[str, str]] = (IDS, MASK)
+    bias: ir.Value | None = None
+
+    def __init__(self, model: ir.Model, layout: DecoderLayout, cache: QuantizedCache | None = None) -> None:
         self.model, self.layout, self.cache = model, layout, cache
         inputs = {str(value.name): value for value in model.graph.inputs}
-        if not {IDS, MASK} <= inputs.keys():
+        if not {*self.names} <= inputs.keys():
             msg = gettext(
-                "a decoder needs the inputs {needed}; it has {found}", needed=f"{IDS}, {MASK}", found=", ".join(inputs)
+                "a decoder needs the inputs {needed}; it has {found}", needed=", ".join(self.names), found=", ".join(inputs)
             )
             raise ConversionError(msg)
-        self.ids, self.mask = inputs[IDS], inputs[MASK]
+        self.ids, self.mask = (inputs[name] for name in self.names)
         self.batch, self.length = self._axis(self.ids, 0), self._axis(self.ids, 1)
         self.first = model.graph[0]
         self.seen, self.total = self._lengths()
@@ -208,6 +196,8 @@ class _CacheBuilder:
         if self.angles is not None:
             inputs += self.angles
             settings |= {"do_rotary": 1, "rotary_interleaved": 0}
+        if self.bias is not None:
+            inputs += [None] * BEFORE_BIAS + [self.bias]
         if self.cache is not None:
             inputs += [None] * (OTHER_INPUTS if self.angles is not None else OTHER_INPUTS + 2)
             inputs += self._scales(index, self.cache)

@@ -30,9 +30,17 @@ SENTENCES: Sentences = {
     "export.cache": "{subject}: the file keeps keys and values, {bytes_per_token} bytes per token, up to {context} tokens",
     "export.no_cache": "{subject}: the file keeps no keys and values, so each further token costs the whole text: {reason}",
     "export.encoder_apart": (
-        "{subject}: encoder.onnx ({encoder:.2f} MB) reads a prompt once, and decoder.onnx ({decoder:.2f} MB) all tokens of the "
-        "response for each new one; model.onnx is the whole network"
+        "{subject}: encoder.onnx (weights of {encoder:.2f} MB) reads a prompt once, and decoder.onnx ({decoder:.2f} MB) writes "
+        "the response; model.onnx is the whole network ({weights:.2f} MB); weights.data has the weights of all three, each once"
     ),
+    "export.response_cache": (
+        "{subject}: decoder.onnx keeps keys and values, so a further token costs one token: {bytes_per_token} bytes per token "
+        "of the response and {prompt_bytes} per token of the prompt, up to {context} tokens"
+    ),
+    "export.no_response_cache": (
+        "{subject}: decoder.onnx keeps no keys and values, so each further token costs the whole response: {reason}"
+    ),
+    "export.float_response_cache": "{subject}: keys and values stay float32; {asked} is made only for networks without encoder",
     "export.encoder_not_apart": (
         "{subject}: encoder and decoder stay in one file, so each token of a response costs the prompt too: {reason}"
     ),

@@ -4,6 +4,9 @@
     prefill               C / that time
     decode                further tokens after C, one by one
 
+An encoder-decoder reads a source of C tokens in its encoder, and the start of the response: the time to first token. Further
+tokens follow a response of C tokens, so that they read C keys and values of the source and C of the response.
+
 A mean over prompt and further tokens says nothing, since a prompt is limited by products and a token by memory traffic.
 """
 
@@ -21,8 +24,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from compress.backends.decoder.key_value_cache import is_cached, write_cached
-from compress.backends.decoder.session import DecoderSession
+from compress.backends.decoder.open_writer import Writer, open_prepared, prepare
 from compress.backends.runner_protocol import pinned
 from compress.core.entries import Row
 from compress.core.language import gettext
@@ -88,31 +90,27 @@ def measure_generation(files: Mapping[str, Path], plan: GenerationPlan, *, devic
         DeviceError: A processor to pin to does not exist.
     """
     with TemporaryDirectory() as folder, pinned(plan.affinity), ExitStack() as stack:
-        cached = {name: path if is_cached(path) else _cached(path, Path(folder) / f"{index}.onnx")
-                  for index, (name, path) in enumerate(files.items())}  # fmt: skip
-        sessions, loads = {}, {}
-        for name, path in cached.items():
-            sessions[name], loads[name] = _load(path, plan.threads)
-            stack.callback(sessions[name].close)
-        most = min(session.layout.context for session in sessions.values())
+        prepared = {name: prepare(path, Path(folder) / str(index)) for index, (name, path) in enumerate(files.items())}
+        writers, loads = {}, {}
+        for name, path in prepared.items():
+            writers[name], loads[name] = _load(path, plan.threads)
+            stack.callback(writers[name].close)
+        most = min(writer.context for writer in writers.values())
         fitting = [context for context in plan.contexts if context + plan.steps <= most]
         times = {(name, context): _ContextTimes() for name in files for context in fitting}
         with reporter.bar(gettext("measuring prompts and tokens"), plan.rounds * len(fitting)) as bar:
             for _ in range(plan.rounds):
                 for context in fitting:
-                    for name, session in sessions.items():
-                        _time(session, context, plan.steps, times[name, context])
+                    for name, writer in writers.items():
+                        _time(writer, context, plan.steps, times[name, context])
                     bar.advance(note=gettext("context {context}", context=context))
-        peaks = {name: _peaks(path, fitting, plan.threads) for name, path in cached.items()}
+        peaks = {name: _peaks(path, fitting, plan.threads) for name, path in prepared.items()}
         rows = []
         for context in plan.contexts:
-            for name, session in sessions.items():
+            for name, writer in writers.items():
                 if context in fitting:
                     quantities = _quantities(context, times[name, context], loads[name])
-                    quantities["size_bytes"] = Quantity.measured(cached[name].stat().st_size, "bytes", gettext("size on disk"))
-                    quantities["memory_bytes"] = peaks[name][context]
-                    kept = session.layout.bytes_per_token * context
-                    quantities["key_value_bytes"] = Quantity.measured(kept, "bytes", gettext("counted from shapes"))
+                    quantities |= _bytes(prepared[name], writer, context) | {"memory_bytes": peaks[name][context]}
                 else:
                     reason = gettext("the network takes at most {most} tokens", most=most)
                     quantities = {key: Quantity.missing(unit, reason) for key, unit in UNITS.items()}
@@ -121,36 +119,47 @@ def measure_generation(files: Mapping[str, Path], plan: GenerationPlan, *, devic
     return tuple(rows)
 
 
-def _cached(source: Path, path: Path) -> Path:
-    write_cached(source, path)
-    return path
-
-
-def _load(path: Path, threads: int) -> tuple[DecoderSession, Quantity]:
+def _load(path: Path, threads: int) -> tuple[Writer, Quantity]:
     """A session, and the time to load it."""
-    seconds, session = [], None
+    seconds, writer = [], None
     for _ in range(LOADS):
-        if session is not None:
-            session.close()
+        if writer is not None:
+            writer.close()
         start = time.perf_counter()
-        session = DecoderSession(path, threads=threads)
+        writer = open_prepared(path, threads=threads)
         seconds.append(time.perf_counter() - start)
-    assert session is not None  # noqa: S101  # `LOADS` is at least 1
+    assert writer is not None  # noqa: S101  # `LOADS` is at least 1
     detail = gettext("median of loads, the file in the cache of the system")
-    return session, Quantity.measured(float(np.median(seconds)) * 1000, "ms", detail, runs=LOADS)
+    return writer, Quantity.measured(float(np.median(seconds)) * 1000, "ms", detail, runs=LOADS)
 
 
-def _time(session: DecoderSession, context: int, steps: int, times: _ContextTimes) -> None:
+def _bytes(path: Path, writer: Writer, context: int) -> Metrics:
+    """Size on disk, and bytes of keys and values: of a text of C tokens, or of a source and a response of C tokens each."""
+    sizes = [part.stat().st_size for part in ([path] if path.is_file() else path.iterdir())]
+    kept = writer.key_value_bytes(context, context if writer.is_apart else 0)
+    counted = gettext("counted from shapes")
+    if writer.is_apart:
+        counted = gettext("counted from shapes: a source and a response of {count} tokens each", count=context)
+    return {
+        "size_bytes": Quantity.measured(sum(sizes), "bytes", gettext("size on disk")),
+        "key_value_bytes": Quantity.measured(kept, "bytes", counted),
+    }
+
+
+def _time(writer: Writer, context: int, steps: int, times: _ContextTimes) -> None:
     """Read a prompt and further tokens; the first token after each prompt is not counted, since its run allocates."""
-    session.start(context + steps)
+    before = context - 1 if writer.is_apart else 0  # of the response, whose first token is the start
+    writer.reserve(context, before + steps)
     vocabulary_step = 7  # numbers that differ; their values do not matter for the time
     prompt = [(index * vocabulary_step) % 100 for index in range(context)]
     start = time.perf_counter()
-    token = int(session.read(prompt)[-1].argmax())
+    token = int(writer.begin(prompt, before + steps)[-1].argmax())
     times.prompts.append(time.perf_counter() - start)
+    if before:
+        writer.read([token] * before)
     for step in range(steps):
         start = time.perf_counter()
-        token = int(session.read([token])[-1].argmax())
+        token = int(writer.read([token])[-1].argmax())
         if step:
             times.tokens.append(time.perf_counter() - start)
 

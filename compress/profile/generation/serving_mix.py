@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.decoder.key_value_cache import as_cached
-from compress.backends.decoder.session import DecoderSession
+from compress.backends.decoder.open_writer import Writer, open_writer
 from compress.core.language import gettext
 from compress.core.record import Quantity
 from compress.core.statistics import percentile_interval
@@ -67,7 +66,7 @@ def time_mix(files: Mapping[str, Path], prompt: int, answer: int, *, threads: in
 
     Args:
         files: ONNX files by name, with past keys and values, or with the layout of a decoder.
-        prompt: Tokens of a prompt; cut at the context of the network less the answer.
+        prompt: Tokens of a prompt; cut at the context of the network, less the answer where both share it.
         answer: Tokens of an answer, at least 1.
         threads: Threads within an operator.
 
@@ -75,36 +74,34 @@ def time_mix(files: Mapping[str, Path], prompt: int, answer: int, *, threads: in
         ConversionError: A file is no decoder, or does not load.
     """
     with ExitStack() as stack:
-        sessions = {}
-        for name, path in files.items():
-            sessions[name] = DecoderSession(stack.enter_context(as_cached(path)), threads=threads)
-            stack.callback(sessions[name].close)
-        context = min(session.layout.context for session in sessions.values())
+        writers = {name: stack.enter_context(open_writer(path, threads=threads)) for name, path in files.items()}
+        context = min(writer.context for writer in writers.values())
+        is_apart = any(writer.is_apart for writer in writers.values())
         steps = min(STEPS, max(1, answer - 1))
-        length = max(1, min(prompt, context - answer))
-        middle = max(length, min(length + answer // 2, context - steps))
+        length = max(1, min(prompt, context if is_apart else context - answer))
+        middle = max(0, min(answer // 2, context - 1 - steps if is_apart else context - steps - length))
         prompts: dict[str, list[float]] = {name: [] for name in files}
         tokens: dict[str, list[float]] = {name: [] for name in files}
         for _ in range(ROUNDS):
-            for name, session in sessions.items():
-                first, further = _request(session, length, middle, steps)
+            for name, writer in writers.items():
+                first, further = _request(writer, length, middle, steps)
                 prompts[name].append(first)
                 tokens[name].append(further)
     return {name: MixTimes(tuple(prompts[name][1:]), tuple(tokens[name][1:]), answer) for name in files}
 
 
-def _request(session: DecoderSession, length: int, middle: int, steps: int) -> tuple[float, float]:
-    """Time of a prompt, and the median time of a further token in the middle of the answer, ms."""
-    session.start(middle + steps)
+def _request(writer: Writer, length: int, middle: int, steps: int) -> tuple[float, float]:
+    """Time of a prompt, and the median time of a further token after `middle` tokens of the answer, ms."""
+    writer.reserve(length, middle + steps)
     start = time.perf_counter()
-    session.read([1] * length)
+    writer.begin([1] * length, middle + steps)
     first = time.perf_counter() - start
-    if middle > length:
-        session.read([1] * (middle - length))
+    if middle:
+        writer.read([1] * middle)
     times = []
     for _ in range(steps):
         start = time.perf_counter()
-        session.read([1])
+        writer.read([1])
         times.append(time.perf_counter() - start)
     return 1000 * first, 1000 * float(np.median(times))
 

@@ -9,39 +9,16 @@ from compress.backends.decoder.greedy_texts import greedy_texts
 from compress.backends.export_onnx import export_onnx
 from compress.core.errors import ModelError
 from compress.models.sources.encoder_decoder import SIZES, encoder_decoder_config
-from tests.tasks.text.encoder_decoders import MOST, SPEC, network, responses
+from tests.tasks.text.encoder_decoders import END, FAMILIES, MOST, SPEC, family, network, prompts, responses
 from tests.tasks.text.text_arrays import VOCABULARY
 
 transformers = pytest.importorskip("transformers")
 
-END = 3
-COMMON = {
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 48,
-    "decoder_ffn_dim": 48,
-    "max_position_embeddings": 64,
-}
-FOLDERS = {
-    "t5": {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0},
-    "bart": {**COMMON, "decoder_start_token_id": 2},
-    "marian": {**COMMON, "decoder_start_token_id": 0},
-}
 
-
-@pytest.fixture(scope="module", params=FOLDERS)
+@pytest.fixture(scope="module", params=FAMILIES)
 def folder(request, tmp_path_factory):
     """A folder of transformers, and its network."""
-    torch.manual_seed(0)
-    own = {**FOLDERS[request.param], "vocab_size": VOCABULARY, "pad_token_id": 0, "eos_token_id": END, "bos_token_id": None}
-    config = transformers.AutoConfig.for_model(request.param, **own, forced_eos_token_id=None)
-    inner = transformers.AutoModelForSeq2SeqLM.from_config(config).eval()
-    for name, values in inner.named_parameters():
-        if values.dim() > 1 and "embed_positions" not in name:  # those of Marian are a formula, which is not saved
-            torch.nn.init.normal_(values, std=0.3)
+    inner = family(request.param)
     path = tmp_path_factory.mktemp(request.param)
     inner.save_pretrained(path)
     return path, inner
@@ -50,12 +27,6 @@ def folder(request, tmp_path_factory):
 def loaded(folder):
     path, inner = folder
     return network(path.parent, f"hf:{path.name}", spread=False), inner
-
-
-def prompts(count=12):
-    generator = torch.Generator().manual_seed(5)
-    lengths = torch.randint(1, 12, (count,), generator=generator).tolist()
-    return [torch.randint(4, VOCABULARY, (length,), generator=generator) for length in lengths]
 
 
 def test_a_folder_gives_the_logits_and_the_greedy_texts_of_transformers(folder):

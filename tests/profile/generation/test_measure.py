@@ -52,6 +52,22 @@ def test_contexts_that_the_network_does_not_take_have_the_reason(rows):
         assert str(MOST) in quantity.detail
 
 
+def test_an_encoder_decoder_has_the_bytes_of_its_source_and_of_its_response(response_artifact):
+    folder, outcome = response_artifact[:2]
+    files = {"student": outcome.candidate.files["onnxruntime"], "artifact": folder / "model.onnx"}
+    plan = GenerationPlan((4, 16, MOST), rounds=3, steps=6)
+    rows = measure_generation(files, plan, device="host", reporter=NullReporter())
+    assert [(row["context"], row["subject"]) for row in rows[:4]] == [
+        (context, subject) for context in (4, 16) for subject in files
+    ]
+    for row in rows[:4]:
+        assert all(value(row, name).how == "measured" and value(row, name).value > 0 for name in UNITS)
+    per_token = 2 * 2 * 32 * 4  # keys and values of 2 layers of width 32
+    assert value(rows[2], "key_value_bytes").value == 2 * per_token * 16
+    assert "16" in value(rows[2], "key_value_bytes").detail
+    assert all(value(row, "decode_tokens_per_s").how == "not measured" for row in rows[4:])
+
+
 def test_other_files_are_refused(language_artifact, tmp_path):
     import onnx
 

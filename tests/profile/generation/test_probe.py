@@ -4,12 +4,16 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from compress.profile.generation.measure import PROBE
 
 
-def test_peaks_never_fall(language_artifact):
-    folder, _ = language_artifact
-    command = [sys.executable, "-P", str(PROBE), str(folder / "model.onnx"), "1", "2", "8", "32"]
+@pytest.mark.parametrize("artifact", ["language_artifact", "response_artifact"])
+def test_peaks_never_fall(artifact, request):
+    folder = request.getfixturevalue(artifact)[0]
+    model = folder / "model.onnx" if artifact == "language_artifact" else folder
+    command = [sys.executable, "-P", str(PROBE), str(model), "1", "2", "8", "32"]
     peaks = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert peaks == sorted(peaks)
     assert len(peaks) == 3

@@ -23,8 +23,10 @@ def test_the_speedup_depends_on_the_mix():
         assert gain.low <= gain.value <= gain.high
 
 
-def test_files_are_timed_in_turns(language_artifact):
-    folder, candidate = language_artifact
+@pytest.mark.parametrize("artifact", ["language_artifact", "response_artifact"])
+def test_files_are_timed_in_turns(artifact, request):
+    folder, made, *_ = request.getfixturevalue(artifact)
+    candidate = made.candidate if artifact == "response_artifact" else made
     files = {"float": candidate.files["onnxruntime"], "cached": folder / "model.onnx"}
     times = time_mix(files, 1000, 8)  # a prompt longer than the context is cut
     assert times.keys() == files.keys()
