@@ -12,6 +12,7 @@ of a larger network. `learn` and `large` write files to DIR, `time` times them.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import pydoc_data.topics
 from pathlib import Path
@@ -29,7 +30,8 @@ from compress.core.network_spec import NetworkSpec
 from compress.data.factory import load_data
 from compress.distill.losses.token_divergence import token_divergence
 from compress.distill.speculative.compare_speed import compare_speed
-from compress.distill.speculative.online_updates import ModuleSession, serve_and_learn
+from compress.distill.speculative.module_session import ModuleSession
+from compress.distill.speculative.online_updates import serve_and_learn
 from compress.distill.speculative.requests import Acceptance, request_prompts, serve
 from compress.distill.speculative.stage import OnlineUpdates
 from compress.distill.speculative.step_times import measure_steps
@@ -41,6 +43,18 @@ from compress.tasks.text.causal_language_model import CausalLanguageModel
 
 TASK, K, MOST, HELD_OUT, SERVED, STEPS = CausalLanguageModel(), 4, 40, 40, 160, 300
 DRAFT = {"layers": 1, "width": 64, "heads": 2, "key_value_heads": 1, "feed_forward": 128}
+PAPER = {"steps": 4, "lr": 2e-3}
+ALL = {**PAPER, "accepted_weight": 1.0}
+REMEDIES = {
+    "refused positions": PAPER,
+    "more steps": {**PAPER, "steps": 32},
+    "all positions": ALL,
+    "all positions, more steps": {**ALL, "steps": 32},
+    "all positions, more steps, replay": {**ALL, "steps": 32, "buffer": 512},
+    "the same, reverse": {**ALL, "steps": 32, "buffer": 512, "divergence": "reverse"},
+    "the same, total variation": {**ALL, "steps": 32, "buffer": 512, "divergence": "total_variation"},
+}
+"""Settings of the updates; the last ones of them are written."""
 LARGE = {"layers": 8, "width": 512, "heads": 8, "key_value_heads": 4, "feed_forward": 1376}
 
 
@@ -117,15 +131,17 @@ def learn(run: Path, work: Path, seed: int) -> None:
         "shifted domain, before": rate(session, draft, held_out, stops),
     }
     write(draft, spec, work / "draft_before.onnx", "last")
-    online = OnlineUpdates(requests=SERVED, update_every=8, steps=4, lr=2e-3)
-    _, refused = serve_and_learn(session, draft, served, online, k=K, most=MOST, stops=stops)
-    lines["shifted domain, after"] = rate(session, draft, held_out, stops)
-    write(draft, spec, work / "draft.onnx", "last")
+    for name, changes in REMEDIES.items():
+        learner = copy.deepcopy(draft)
+        online = OnlineUpdates(requests=SERVED, update_every=8, **changes)
+        _, refused = serve_and_learn(session, learner, served, online, k=K, most=MOST, stops=stops)
+        lines[f"shifted domain, {name}"] = rate(session, learner, held_out, stops)
+        print(f"{refused} refused positions in {len(served)} requests: {name}", flush=True)
+    write(learner, spec, work / "draft.onnx", "last")
     (work / "prompts.json").write_text(json.dumps(held_out))
     for name, found in lines.items():
         by_position = ", ".join(f"{row['rate']:.2f}" for row in found.rows())
         print(f"| {seed} | {name} | {found.rate:.3f} | {by_position} |", flush=True)
-    print(f"{refused} refused positions in {len(served)} requests", flush=True)
 
 
 def learn_large(run: Path, work: Path) -> None:

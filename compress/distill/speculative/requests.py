@@ -26,12 +26,14 @@ class ServedRequest:
         prompt: Tokens before it.
         tokens: Its tokens.
         rejected: For each place of prompt and text whose next token was proposed and refused: the logits of the target, (V,).
+        taken: The same for all other places of the text whose next token the target judged, where they are kept.
         seconds: Time of all rounds.
     """
 
     prompt: list[int]
     tokens: list[int] = field(default_factory=list)
     rejected: dict[int, Array] = field(default_factory=dict)
+    taken: dict[int, Array] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -94,7 +96,13 @@ def request_prompts(split: Split, count: int, most: int) -> list[list[int]]:
 
 
 def serve(
-    decoder: SpeculativeDecoder, prompt: Sequence[int], *, most: int, stops: Collection[int], acceptance: Acceptance
+    decoder: SpeculativeDecoder,
+    prompt: Sequence[int],
+    *,
+    most: int,
+    stops: Collection[int],
+    acceptance: Acceptance,
+    keep_taken: bool = False,
 ) -> ServedRequest:
     """Continue one prompt.
 
@@ -104,12 +112,16 @@ def serve(
         most: Most tokens.
         stops: Tokens that end a text.
         acceptance: Receives the counts.
+        keep_taken: Keep the logits of the target at all places, not only at refused ones.
     """
     served = ServedRequest(list(prompt))
     for one in decoder.rounds(prompt, most=most, stops=stops):
+        first = len(served.prompt) + len(served.tokens) - 1
         if one.accepted < len(one.drafted):
-            place = len(served.prompt) + len(served.tokens) + one.accepted - 1
-            served.rejected[place] = np.array(one.logits[one.accepted], np.float32)
+            served.rejected[first + one.accepted] = np.array(one.logits[one.accepted], np.float32)
+        if keep_taken:
+            judged = range(len(one.tokens) - (one.accepted < len(one.drafted)))
+            served.taken |= {first + index: np.array(one.logits[index], np.float32) for index in judged}
         acceptance.add(one)
         served.tokens += one.tokens
         served.seconds += one.seconds

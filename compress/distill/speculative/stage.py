@@ -15,6 +15,7 @@ from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Form, Outcome, Stage
 from compress.data.settings import DataSettings
+from compress.distill.losses.token_divergence import Kind
 from compress.models.settings import ModelSettings
 from compress.tasks.capability import Capability
 from compress.train.settings import Losses, Training
@@ -36,16 +37,22 @@ class OnlineUpdates(FrozenModel):
         requests: Number of requests.
         update_every: Requests between two updates.
         buffer: Latest requests that an update learns from.
+        batch: Requests of the buffer that a step takes, at random.
         steps: Optimizer steps of an update.
         lr: Learning rate, by AdamW.
+        divergence: Divergence from the target, as the loss `token_divergence` names it.
+        accepted_weight: Weight of positions that were not refused; 0, as in the paper, learns from refused ones alone.
     """
 
     data: DataSettings | None = None
     requests: int = Field(default=256, ge=1)
     update_every: int = Field(default=8, ge=1)
     buffer: int = Field(default=32, ge=1)
+    batch: int = Field(default=32, ge=1)
     steps: int = Field(default=2, ge=1)
     lr: float = Field(default=1e-3, gt=0.0)
+    divergence: Kind = "forward"
+    accepted_weight: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 class Speculative(Stage):

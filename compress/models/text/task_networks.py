@@ -115,6 +115,17 @@ class NextTokens(PredictedTokens):
         )
         return outputs.logits[:, -1], outputs[cache_name(self.network)]
 
+    def extend(self, input_ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        """Logits after each new token of texts without padding, (N, L, V), and keys and values of all tokens so far.
+
+        Args:
+            input_ids: New tokens, int64 (N, L).
+            cache: Keys and values of the last call; None in the first one.
+        """
+        name = cache_name(self.network)
+        outputs = self.network(input_ids=input_ids, use_cache=True, **{name: cache})
+        return outputs.logits, outputs[name]
+
 
 class SentenceEncoder(TextNetwork):
     """A vector for each text, (N, D), from the hidden states h of a network of `AutoModel` and the mask m.

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from compress.backends.decoder.session import DecoderSession
 from compress.backends.decoder.speculative import SpeculativeDecoder
-from compress.distill.speculative.online_updates import ModuleSession, refused_loss, serve_and_learn
+from compress.distill.speculative.module_session import ModuleSession
+from compress.distill.speculative.online_updates import online_loss, serve_and_learn
 from compress.distill.speculative.requests import Acceptance, ServedRequest, serve
 from compress.distill.speculative.stage import OnlineUpdates
 from tests.backends.decoder.speculative_pairs import near_copy, sessions
@@ -42,7 +43,7 @@ def test_the_loss_is_the_mean_divergence_over_refused_places_of_texts_of_any_len
             F.kl_div(logits[place].log_softmax(0), torch.from_numpy(values).softmax(0), reduction="sum")
             for place, values in each.rejected.items()
         ]
-    torch.testing.assert_close(refused_loss(network, requests), torch.stack(parts).mean(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(online_loss(network, requests), torch.stack(parts).mean(), atol=1e-4, rtol=1e-4)
 
 
 def test_a_draft_is_taken_more_often_after_it_served(language_artifact, tmp_path):
@@ -64,3 +65,37 @@ def test_a_draft_is_taken_more_often_after_it_served(language_artifact, tmp_path
     assert refused > 20
     assert any(not torch.equal(tensor, weights[name]) for name, tensor in draft.state_dict().items())
     assert rate() > before + 0.1
+
+
+def test_a_module_reads_no_token_twice_but_the_refused_ones(language_artifact):
+    network = language_artifact[1].network()
+    seen: list[int] = []
+    table = network.network.get_input_embeddings()
+    handle = table.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].numel()))
+    session = ModuleSession(network, MOST)
+    session.read([5, 9, 11])
+    session.read([7])
+    session.rewind(2)
+    session.read([8, 3])
+    session.start()
+    session.read([4])
+    handle.remove()
+    assert seen == [3, 1, 2, 1]
+
+
+def test_judged_places_that_were_taken_count_by_their_weight(language_artifact, tmp_path):
+    candidate = language_artifact[1]
+    draft = near_copy(candidate, 0.02)
+    target = sessions(candidate, draft, tmp_path)[0]
+    decoder = SpeculativeDecoder(target, ModuleSession(draft, MOST), 4)
+    served = serve(decoder, [6, 9, 12, 4], most=16, stops=(), acceptance=Acceptance(), keep_taken=True)
+    places = range(3, 3 + len(served.tokens))
+    assert sorted([*served.rejected, *served.taken]) == [*places]
+    text = [*served.prompt, *served.tokens]
+    for place, logits in (served.rejected | served.taken).items():
+        assert int(logits.argmax()) == text[place + 1]
+    judged = [ServedRequest(served.prompt, served.tokens, places) for places in (served.rejected, served.taken)]
+    refused, taken = (online_loss(draft, [each], "reverse") for each in judged)
+    weights = len(served.rejected), 0.25 * len(served.taken)
+    expected = (weights[0] * refused + weights[1] * taken) / sum(weights)
+    torch.testing.assert_close(online_loss(draft, [served], "reverse", 0.25), expected, atol=1e-4, rtol=1e-4)
