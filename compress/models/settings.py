@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -221,7 +221,18 @@ class TeacherTraining(OwnDataTraining):
         data: Training samples of the teacher alone, as `data` of a stage `train`: a teacher that learns what the recipe's data
             do not show, such as to follow a system message. `keep: last` fits, since the metric is that of the recipe's data.
             None takes the training samples of the recipe.
+        labels: `all` also takes the labels that `data.labelled` withholds: a teacher that was trained where the labels are, for
+            a student that sees few of them.
     """
+
+    labels: Literal["given", "all"] = "given"
+
+    @model_validator(mode="after")
+    def _labels_of_one_source(self) -> Self:
+        if self.labels == "all" and self.data is not None:
+            msg = gettext("labels: all are those of the recipe's data, and this training has data of its own; leave one out")
+            raise ValueError(msg)
+        return self
 
 
 class TeacherSettings(ModelSettings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 
@@ -51,7 +52,9 @@ class PipelineExecutor(RunState):
     def train_teacher(self, network: NetworkPlan) -> None:
         """Train a teacher, or reuse a finished training."""
         training = network.training
-        stage: Stage | None = lookup("stage", "train").load()(**dict(training)) if training else None
+        stage: Stage | None = None
+        if training is not None:
+            stage = lookup("stage", "train").load()(**{name: value for name, value in training if name != "labels"})
         settings = training.model_dump(mode="json") if training else None
         parameters: dict[str, object] = {"network": network.key, "train": settings}
         if stage is not None and (files := stage.file_hashes(self.plan.base)):
@@ -76,7 +79,15 @@ class PipelineExecutor(RunState):
             from compress.models.sources.onnx_conversion import check_converted
 
             check_converted(network.converted, candidate.network(), context)
-        return stage.run(candidate, context) if stage else Outcome(candidate)
+        if stage is None:
+            return Outcome(candidate)
+        if getattr(network.training, "labels", "given") == "given":
+            return stage.run(candidate, context)
+        from compress.train.own_samples import with_all_labels
+
+        context, facts = with_all_labels(context)
+        outcome = stage.run(candidate, context)
+        return replace(outcome, notes=(*facts, *outcome.notes))
 
     def build_model(self) -> None:
         """Build the network to compress."""

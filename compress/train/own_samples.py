@@ -104,6 +104,22 @@ def with_own_samples(
     return replace(context, data=replace(context.data, train=train)), facts
 
 
+def with_all_labels(context: Context) -> tuple[Context, tuple[Fact, ...]]:
+    """The context with all labels of the training samples, and a fact on their number; the same where none are withheld.
+
+    Args:
+        context: Of the stage, with data of a recipe.
+    """
+    from compress.core.fact import Fact
+
+    settings = context.data.settings
+    if settings is None or settings.labelled is None:
+        return context, ()
+    whole = load_data(settings.model_copy(update={"labelled": None}), base=context.base, trust_code=context.trust_code)
+    fact = Fact.of("train.all_labels", labels=len(whole.train), given=settings.labelled)
+    return replace(context, data=replace(context.data, train=whole.train)), (fact,)
+
+
 def _completed(context: Context, settings: DataSettings) -> DataSettings:
     """The settings with the tokenizer of the recipe's data, and with little held out."""
     given = settings.model_fields_set

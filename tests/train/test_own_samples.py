@@ -10,6 +10,7 @@ import torch
 from compress.config.task_requirements import check_task
 from compress.core.errors import DataError
 from compress.core.fact import Fact
+from compress.core.sentences import render
 from compress.core.stage import Candidate
 from compress.data.batch import UNLABELLED, Batch
 from compress.data.factory import load_data
@@ -20,7 +21,7 @@ from compress.tasks.classification import Classification
 from compress.tasks.regression import Regression
 from compress.tasks.text.embedding import TextEmbedding
 from compress.tasks.text.masked_language_model import MaskedLanguageModel
-from compress.train.own_samples import _absent, with_own_samples
+from compress.train.own_samples import _absent, with_all_labels, with_own_samples
 from tests.distill.losses.encoders.encoder_checks import encoder
 
 
@@ -176,3 +177,20 @@ def test_labels_of_other_data_are_not_those_of_the_task():
 
     (finding,) = check_task(Classification(), [(("stages", 0), Train(data=DataSettings(source="digits")))])
     assert "training on its own data digits needs" in finding[1]
+
+
+def test_a_teacher_may_have_the_labels_that_the_recipe_withholds(make_context, tmp_path):
+    settings = DataSettings(source="digits", image_size=8, channels=1, limit=60)
+    few = load_data(settings.model_copy(update={"labelled": 20}), base=tmp_path)
+    whole = load_data(settings, base=tmp_path)
+    context, (fact,) = with_all_labels(make_context(few, base=tmp_path))
+    targets = torch.cat([batch.target for batch in context.data.train.ordered(16)])
+    assert (targets >= 0).all()
+    assert sum(int((batch.target >= 0).sum()) for batch in few.train.ordered(16)) == 20
+    for mine, theirs in zip(context.data.train.ordered(16), few.train.ordered(16), strict=True):
+        assert torch.equal(mine.input, theirs.input)
+    assert context.data.validation is few.validation
+    assert context.data.test is few.test
+    assert f"all {len(targets)} training samples, of which the recipe gives 20" in render(fact)
+    same = replace(context, data=whole)
+    assert with_all_labels(same) == (same, ())

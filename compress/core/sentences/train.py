@@ -48,6 +48,9 @@ def _loss_factors(fact: Fact) -> str:
 
 SENTENCES: Sentences = {
     "train.smoke_keeps_texts": "the filters left too few of {count} texts, and a smoke run keeps all",
+    "train.all_labels": (
+        "trained on the labels of all {labels} training samples, of which the recipe gives {given} to the other networks"
+    ),
     "train.auxiliary_outputs": (
         "in training mode the network returns {count} auxiliary outputs besides its logits; they have no loss"
     ),
