@@ -20,6 +20,7 @@ from compress.backends.exporter_parity import parity_inputs
 from compress.backends.iterate_split import input_arrays
 from compress.core.atomic_files import sha256
 from compress.core.class_comparison import ClassComparison
+from compress.core.comparable_tokens import reads_own_tokens
 from compress.core.entries import Tables
 from compress.core.errors import ModelError
 from compress.core.fact import Fact
@@ -181,16 +182,21 @@ def evaluate_outcome(
 
 
 def _reference_scores(reference: StageOutput | None) -> tuple[np.ndarray | None, str]:
-    """Scores of the reference, and its name in sentences; None and empty without one."""
+    """Scores of the reference, and its name in sentences; None and why there are none, which is empty without a reference."""
     if reference is None:
         return None, ""
+    if reads_own_tokens(reference.record):
+        return None, gettext("the teacher reads the texts in other tokens, so that the metric is not comparable")
     name = reference.record.name
     return reference.scores(), gettext("the teacher") if name == "teacher" else gettext("the network after {stage}", stage=name)
 
 
 def _drop(before: np.ndarray | None, scores: np.ndarray, task: Task, against: str) -> Metrics:
-    """Loss of the metric against the scores of the reference, with its paired interval; empty without them."""
-    return {} if before is None else {task.metric_info.loss_name: loss_of(task.deciding, before, scores, against)}
+    """Loss of the metric against the scores of the reference, with its paired interval, or why it has none; else empty."""
+    name, metric = task.metric_info.loss_name, task.metric_info
+    if before is None:
+        return {name: Quantity.missing(metric.unit, against)} if against else {}
+    return {name: loss_of(task.deciding, before, scores, against)}
 
 
 def evaluate_candidate(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from compress.core.comparable_tokens import own_tokens_remark
 from compress.core.format_quantity import (
     difference_unit,
-    format_change,
     format_duration,
     format_with_provenance,
     quantity_label,
@@ -98,7 +98,7 @@ def networks(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noq
     rows.append((Cell(gettext("artifact against {reference}", reference=name)), *_changes(record, reference, columns, local)))
     header = ("", *(quantity_label(column, metric) for column in columns))
     title = word("front.networks")
-    table = _folded(Table(title, header, tuple(rows), notes.sentences()))
+    table = _folded(Table(title, header, tuple(rows), notes.sentences(), own_tokens_remark(record)))
     yield Section(title, area="networks", paragraphs=_change(record), tables=(table,))
 
 
@@ -123,7 +123,7 @@ def _changes(
         before, after = reference.get(column), final.get(column)
         if column in ON_HOST:
             before, after = (row.quantities.get(column) if row else None for row in (first, last))
-        yield Cell(format_change(before, after) or "—")
+        yield tables.change_cell(record, column, before, after)
 
 
 def _change(record: RunRecord) -> tuple[str, ...]:

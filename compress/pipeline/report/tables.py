@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from compress.core.comparable_latency import LATENCY, latency_before, stage_metrics, teacher_metrics
+from compress.core.comparable_tokens import is_comparable_with_teacher, own_tokens_remark
 from compress.core.format_quantity import (
     format_change,
     format_provenance,
@@ -110,10 +111,17 @@ def summary_table(record: RunRecord) -> Table:
             cells = [cells[0], *(Cell(gettext("same network")) for _ in COLUMNS)]
         rows.append((Cell(network.title), *cells))
     final = final_metrics(record)
-    changes = (Cell(format_change(reference.get(column), final.get(column)) or "—") for column in columns)
+    changes = (change_cell(record, column, reference.get(column), final.get(column)) for column in columns)
     rows.append((Cell(gettext("artifact against {reference}", reference=name)), *changes))
     header = ("", *(quantity_label(column, metric) for column in columns))
-    return Table(gettext("Before and after"), header, tuple(rows), notes.sentences())
+    return Table(gettext("Before and after"), header, tuple(rows), notes.sentences(), own_tokens_remark(record))
+
+
+def change_cell(record: RunRecord, name: str, before: Quantity | None, after: Quantity | None) -> Cell:
+    """The change of a quantity from the reference to the artifact."""
+    if not is_comparable_with_teacher(record, name):
+        return Cell(gettext("not comparable"))
+    return Cell(format_change(before, after) or "—")
 
 
 def summary_rows(record: RunRecord) -> list[list[str]]:
