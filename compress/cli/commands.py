@@ -18,6 +18,7 @@ from compress.cli import completion
 from compress.cli import measuring_commands as measuring
 from compress.cli import one_verb_commands as one_verb
 from compress.cli import review_commands as review
+from compress.cli.benchmark_command import benchmark
 from compress.cli.common import BAD_INPUT, BUDGET_MISSED, TrustCode, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
@@ -125,6 +126,7 @@ def validate(
 
 for command in (one_verb.quantize, one_verb.prune, one_verb.export, one_verb.infer, measuring.profile):
     app.command()(command)
+app.command()(benchmark)
 app.command()(generate)
 app.command("quantize-report")(measuring.quantize_report)
 app.command()(measuring.verify)

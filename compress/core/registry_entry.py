@@ -47,6 +47,7 @@ FAMILIES: Mapping[str, str] = {
     "bias_correction": "a bias correction for the rounding of weights",
     "format": "a file format of exported networks",
     "runner": "a runtime",
+    "converter": "a conversion of ONNX files for a runtime that reads another format",
     "ptq_pass": "a pass of post-training quantization before Q/DQ nodes are placed",
     "power_sensor": "a source of power readings",
     "report_front": "a part of the first page of the report, in its order",
@@ -75,7 +76,9 @@ class Entry:
             default, `text`, `any`);
             range: what the estimator `observes` (`histogram` by default, `extremes`, `normalized histogram`);
             runner: `format` of the file that it runs, `own_profile` if a device profile may have it as `runtime` and not only
-            among its `runtimes`, `providers` if `:` and an execution provider may follow its name.
+            among its `runtimes`, `providers` if `:` and an execution provider may follow its name;
+            converter (named like its runner): `ending` of the file that it writes, Python `package` that it needs, and the
+            `extra` of `compress` that installs converter and runner.
     """
 
     family: str

@@ -147,12 +147,12 @@ def infer_script(spec: NetworkSpec, *, runtime: str = "onnxruntime", code: Infer
         code: Code of the task for the outputs.
     """
     if runtime == "openvino":
-        return _script(spec, code, ONNX_NEEDS.format(package="openvino"), OPENVINO_IMPORTS, OPENVINO_RUN)
+        return script_of(spec, code, ONNX_NEEDS.format(package="openvino"), OPENVINO_IMPORTS, OPENVINO_RUN)
     from compress.backends.onnxruntime_runner import PROVIDERS
 
     name, package = PROVIDERS[runtime.partition(":")[2] or "cpu"]
     providers = json.dumps(list(dict.fromkeys((name, "CPUExecutionProvider"))))
-    return _script(spec, code, ONNX_NEEDS.format(package=package), ONNX_IMPORTS, ONNX_RUN.format(providers=providers))
+    return script_of(spec, code, ONNX_NEEDS.format(package=package), ONNX_IMPORTS, ONNX_RUN.format(providers=providers))
 
 
 def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
@@ -162,7 +162,7 @@ def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
         spec: Inputs of the network.
         code: Code of the task for the outputs.
     """
-    return _script(spec, code, ENGINE_NEEDS, ENGINE_IMPORTS, ENGINE_RUN)
+    return script_of(spec, code, ENGINE_NEEDS, ENGINE_IMPORTS, ENGINE_RUN)
 
 
 def example_input(spec: NetworkSpec) -> str:
@@ -172,7 +172,16 @@ def example_input(spec: NetworkSpec) -> str:
     return "image.png" if spec.takes_images else "inputs.npz"
 
 
-def _script(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run: str) -> str:
+def script_of(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run: str) -> str:
+    """Source of a script with the function `run` of a runtime.
+
+    Args:
+        spec: Inputs of the network.
+        code: Code of the task for the outputs.
+        needs: Lines on what the script needs.
+        imports: Its import statements.
+        run: Source of `run`, from inputs by name to outputs by name.
+    """
     if spec.text is not None:
         about, body = text_preprocessing(spec, spec.text)
         needs = needs.replace(" pillow", " tokenizers")

@@ -10,7 +10,13 @@ from compress.core.licence_note import LicenceNote
 from compress.core.record import StageRecord
 from compress.models.licences import data_notes, network_notes, package_licence
 
-RUNTIMES = {name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt")}
+RUNTIMES = {
+    **{name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt", "ncnn", "mnn")},
+    "ort": ("onnxruntime", "numpy", "pillow"),
+    "litert": ("ai-edge-litert", "numpy", "pillow"),
+    "executorch": ("executorch", "torch", "numpy", "pillow"),
+    "inductor": ("torch", "numpy", "pillow"),
+}
 """Packages that `infer.py` imports, by runtime."""
 
 

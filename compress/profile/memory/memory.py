@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zlib
@@ -23,10 +24,13 @@ from compress.core.record import Quantity
 from compress.profile.memory import gpu_memory as memory_gpu
 
 PROBE = Path(__file__).with_name("probe.py")
+PACKAGE_ROOT = Path(__file__).parents[3]
 CHUNK = 1 << 20
 TIMEOUT_S = 600
 RUNS = 8
 ON_CPU = ("CPUExecutionProvider", "openvino")
+RUNNER = "runner:"
+"""Prefix of a runtime of `compress` in place of an execution provider."""
 UNITS = {
     "memory_bytes": "bytes",
     "memory_model_bytes": "bytes",
@@ -85,7 +89,7 @@ def peak(
         feeds: Example inputs; float inputs become zeros, integer inputs their first value, in the same shapes.
         threads: Threads within an operator.
         runs: Number of inferences, at least two.
-        provider: Execution provider of ONNX Runtime, or `openvino`.
+        provider: Execution provider of ONNX Runtime, `openvino`, or `runner:` and a runtime of the registry.
 
     Raises:
         DeviceError: The process failed, or was killed because memory ran out.
@@ -116,9 +120,11 @@ def _run_probe(
     shapes = json.dumps([*map(feed_shapes, feeds)] if isinstance(feeds, tuple) else feed_shapes(feeds))
     # -P keeps the probe's folder off the path: a module beside it would shadow another one of the same name
     command = [sys.executable, "-P", str(PROBE), str(path.resolve()), str(threads), str(runs), shapes, provider]
-    on_gpu = provider not in ON_CPU
+    on_gpu = _on_gpu(provider)
     with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,  # noqa: S603
+        subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=_environment()
+        ) as process,
         memory_gpu.watch_gpu_memory(process.pid, enabled=on_gpu) as gpu,
     ):
         try:
@@ -153,14 +159,24 @@ def quantities(
         `memory_bytes`, `memory_model_bytes`, `memory_first_bytes`, `memory_steady_bytes`, `memory_arena_bytes`, `load_ms` and
         `latency_first_ms`; on a GPU also `memory_gpu_bytes`. Missing with the reason if the process failed.
     """
-    on_gpu = provider not in ON_CPU
+    on_gpu = _on_gpu(provider)
     try:
         footprint, gpu = _run_probe(path, feeds, threads, RUNS, provider)
     except DeviceError as error:
         units = UNITS if on_gpu else {name: unit for name, unit in UNITS.items() if name != "memory_gpu_bytes"}
         return {name: Quantity.missing(unit, str(error)) for name, unit in units.items()}
-    runtime = "OpenVINO" if provider == "openvino" else "ONNX Runtime"
+    runtime = "OpenVINO" if provider == "openvino" else provider.removeprefix(RUNNER)
+    runtime = "ONNX Runtime" if runtime == provider else runtime
     return footprint_quantities(footprint, runtime) | ({"memory_gpu_bytes": gpu.quantity()} if on_gpu else {})
+
+
+def _environment() -> dict[str, str]:
+    """Variables of the process, which finds this package for `runner:`."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+def _on_gpu(provider: str) -> bool:
+    return provider not in ON_CPU and not provider.startswith(RUNNER)
 
 
 def footprint_quantities(footprint: Footprint, runtime: str = "ONNX Runtime") -> dict[str, Quantity]:

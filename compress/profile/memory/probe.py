@@ -3,7 +3,7 @@
     python -P probe.py MODEL THREADS RUNS '{"input": [[1, 3, 64, 64], "float32", 0]}' CPUExecutionProvider
 
 The shapes may be a list of such dictionaries, which run one after the other. The last argument is an execution provider of
-ONNX Runtime, or `openvino`. The file imports nothing of this package.
+ONNX Runtime, `openvino`, or `runner:` and a runtime of the registry: only then the file imports this package.
 
 Prints the fields of `memory.Footprint` as JSON; times are those of the first shapes. `arena` and `arena_used` come from a
 second session with profiling, for one dictionary of shapes; they are null where the runtime does not report them.
@@ -24,6 +24,7 @@ import numpy as np
 if TYPE_CHECKING:
     import onnxruntime
 
+RUNNER = "runner:"
 STATUS = Path("/proc/self/status")
 
 
@@ -78,10 +79,25 @@ def open_model(model: str, threads: int, provider: str) -> Callable[[dict[str, n
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": str(threads)}
         request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
         return lambda feeds: request.infer(feeds, share_inputs=True)
+    if provider.startswith(RUNNER):
+        from compress.backends.open_runner import open_runner
+
+        return open_runner(provider.removeprefix(RUNNER), Path(model), threads=threads).__enter__().run
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, options(threads), providers=[provider])
     return lambda feeds: session.run(None, feeds)
+
+
+def import_runtime(provider: str) -> None:
+    """Import what runs the model, so that its memory counts as before loading."""
+    if provider.startswith(RUNNER):
+        from compress.backends import open_runner  # noqa: F401  # its import is no part of loading a model
+        from compress.core.registry import lookup
+
+        lookup("runner", provider.removeprefix(RUNNER)).load().import_runtime()
+        return
+    __import__("openvino" if provider == "openvino" else "onnxruntime")
 
 
 def filled(shape: list[int], kind: str, value: int = 0) -> np.ndarray:
@@ -98,7 +114,7 @@ def main() -> None:
         json.loads(sys.argv[4]),
         sys.argv[5],
     )
-    __import__("openvino" if provider == "openvino" else "onnxruntime")
+    import_runtime(provider)
     footprint: dict[str, float | None] = {"before": resident("VmRSS")}
     start = time.perf_counter_ns()
     run = open_model(model, threads, provider)
@@ -117,7 +133,7 @@ def main() -> None:
         footprint.setdefault("steady_ms", statistics.median(times[1:]))
         peaks.append(resident("VmHWM"))
     footprint |= {"steady": resident("VmRSS"), "peak": peaks[-1]}
-    with_arena = provider != "openvino" and isinstance(shapes, dict)
+    with_arena = provider != "openvino" and not provider.startswith(RUNNER) and isinstance(shapes, dict)
     print(json.dumps({**footprint, "peaks": peaks} | (arena(model, threads, feeds, provider) if with_arena else {})))
 
 

@@ -1,0 +1,44 @@
+"""Runner for networks that AOTInductor compiled from `torch.export`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from compress.backends.converted.converted_runner import ConvertedRunner
+from compress.backends.converted.sidecar import Sidecar
+from compress.backends.runner_protocol import Array
+
+
+class InductorRunner(ConvertedRunner):
+    """Runs a `.pt2` package on the processor that compiled it; torch has one setting of threads per process."""
+
+    package, module, extra, runtime = "torch", "torch._inductor", "inductor", "AOTInductor of torch"
+    _model: Any = None
+
+    def load(self, sidecar: Sidecar) -> None:  # noqa: ARG002  # the order is that of the network
+        """Load the package."""
+        from torch._inductor import aoti_load_package
+
+        self._threads_before = torch.get_num_threads()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        self._model = aoti_load_package(str(self.path))
+
+    def unload(self) -> None:
+        """Free the package and restore the number of threads."""
+        if self._model is not None:
+            torch.set_num_threads(self._threads_before)
+        self._model = None
+
+    def infer(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run once."""
+        with torch.inference_mode():
+            outputs = self._model(*(torch.from_numpy(array) for array in arrays))
+        return [output.numpy() for output in (outputs if isinstance(outputs, list | tuple) else (outputs,))]
+
+    def version(self) -> str:
+        """Version of torch."""
+        return str(torch.__version__)

@@ -1,0 +1,1 @@
+"""Conversions of ONNX files for other runtimes, a file each; `compress.backends.converted.convert` calls them."""

@@ -1,0 +1,122 @@
+"""Compare the runtimes of ONNX files or of a run, with the metric of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.backends.run_split import run_split
+from compress.backends.runner_protocol import Feeds
+from compress.config.devices import Device
+from compress.config.recipe import load
+from compress.core.errors import CompressError
+from compress.core.language import gettext, message_of
+from compress.core.progress import Reporter
+from compress.core.record import Quantity
+from compress.data.batch import Split
+from compress.pipeline.plan import from_recipe
+from compress.pipeline.publish import RECIPE
+from compress.profile.export_sources import exported_sources
+from compress.profile.profile_files import named, plan_files
+from compress.profile.runtimes.compare import RuntimeComparison, RuntimeResult, Score, compare
+from compress.profile.runtimes.entrants import chosen_runtimes, files_of, prepare
+from compress.profile.settings import MeasurementSettings
+from compress.profile.this_machine import batches
+from compress.tasks.base import Task
+
+COMPARED = 16
+"""Random samples on which outputs are compared without data."""
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Options of the command.
+
+    Attributes:
+        runtimes: `all`, names, or empty.
+        data: Recipe whose test split gives the metric; None uses that of a run directory, if the network is one.
+        threads: Threads of an inference.
+        seconds: Measuring time of each row.
+        most_loss: Largest loss of the metric against the float file.
+        trust_code: Whether code of the recipe may run.
+    """
+
+    runtimes: str = ""
+    data: str | None = None
+    threads: int = 1
+    seconds: float = 2.0
+    most_loss: float = 0.01
+    trust_code: bool = False
+
+
+def benchmark_runtimes(
+    models: Sequence[Path], device: Device, options: BenchmarkOptions, folder: Path, reporter: Reporter
+) -> tuple[RuntimeResult, ...]:
+    """Convert, load, compare and time every file in every runtime.
+
+    Args:
+        models: ONNX files, run directories, or sources of transformers.
+        device: Profile of this machine.
+        options: Runtimes, data and durations.
+        folder: Folder for converted files.
+        reporter: Shows progress.
+
+    Raises:
+        CompressError: A file cannot be read, the device is not this machine, or a runtime or recipe is unknown.
+    """
+    runtimes = chosen_runtimes(options.runtimes, device)
+    plan = MeasurementSettings.of(device, threads=options.threads, seconds=options.seconds)
+    recipe = options.data or _own_recipe(models)
+    with ExitStack() as stack:
+        paths: list[Path] = []
+        for model in models:
+            found = files_of(model)
+            paths += stack.enter_context(exported_sources([model])) if found == (model,) else found
+        files = _titled(paths)
+        split, score, higher = _metric(recipe, options) if recipe else (None, None, True)
+        feeds = {name: _batches(path, split) for name, path in files.items()}
+        entrants = prepare(files, runtimes, {name: each[0] for name, each in feeds.items()}, folder, reporter)
+        request = RuntimeComparison(device, plan, feeds, score, higher, options.most_loss)
+        return compare(entrants, request, reporter)
+
+
+def _own_recipe(models: Sequence[Path]) -> str | None:
+    """Recipe of a run directory."""
+    return next((str(model / RECIPE) for model in models if (model / RECIPE).is_file()), None)
+
+
+def _titled(paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by stem; those of the stages of a run by the stage."""
+    if len({path.stem for path in paths}) == len(paths):
+        return named(paths)
+    return {f"{path.parent.name}/{path.stem}": path for path in paths}
+
+
+def _batches(path: Path, split: Split | None) -> list[Feeds]:
+    """Inputs of single samples: of the data, else random."""
+    if split is not None:
+        return [*batches(split, 1, path)][:COMPARED]
+    inputs = next(iter(plan_files([path]).values()))
+    return [inputs.feeds(1, noise=seed) for seed in range(COMPARED)]
+
+
+def _metric(recipe: str, options: BenchmarkOptions) -> tuple[Split, Score, bool]:
+    """Test split of a recipe, a function for its deciding metric, and the metric's direction."""
+    plan = from_recipe(load(recipe, trust_code=options.trust_code), trust_code=options.trust_code)
+    data, task = plan.load_data(), plan.task
+    return data.test, _score(task, data.test), task.deciding.info.higher_is_better
+
+
+def _score(task: Task, split: Split) -> Score:
+    def score(path: Path, runtime: str) -> Quantity:
+        info = task.deciding.info
+        try:
+            scores = run_split(path, split, task, runtime=runtime)
+        except CompressError as error:
+            return Quantity.missing(info.unit, message_of(error))
+        detail = gettext("{label} on the test split", label=info.name)
+        return Quantity.measured(scores.metric, info.unit, detail, runs=len(scores.scores))
+
+    return score
