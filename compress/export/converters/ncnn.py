@@ -35,7 +35,7 @@ KIND_OF_SCALES = {"Convolution": 2, "ConvolutionDepthWise": 1, "InnerProduct": 2
 
 
 @dataclass(frozen=True)
-class _Block:
+class _WeightBlock:
     """Weights of a layer in the `.bin` file.
 
     Attributes:
@@ -115,14 +115,14 @@ def _write_int8(lines: list[str], data: bytes, found: FloatFile, target: Path) -
     target.with_suffix(WEIGHTS).write_bytes(b"".join([*parts, data[place:]]))
 
 
-def _blocks(data: bytes, found: FloatFile) -> list[_Block]:
+def _blocks(data: bytes, found: FloatFile) -> list[_WeightBlock]:
     """Where the weights of each product are, in the order of the file."""
     blocks = []
     for output, weight in float_weights(found.model).items():
         place = data.find(b"\0\0\0\0" + weight.astype("<f4").tobytes())
         if place < 0:
             raise ConversionError(gettext("the weights of {output} are not in the file that pnnx wrote", output=output))
-        blocks.append(_Block(place, weight.size, output))
+        blocks.append(_WeightBlock(place, weight.size, output))
     return sorted(blocks, key=lambda block: block.start)
 
 

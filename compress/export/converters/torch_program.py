@@ -77,7 +77,7 @@ def torch_program(
     if unknown := {node.op_type: str(node.name) for node in model.graph if node.op_type not in {**OPERATORS, **_FUNCTIONS}}:
         named = ", ".join(f"{operator} ({node})" for operator, node in unknown.items())
         raise ConversionError(gettext("no torch function for {operators} of {path}", operators=named, path=source.name))
-    reader = _Reader(model, _float_products(model) if requantized else frozenset())
+    reader = _ProgramReader(model, _float_products(model) if requantized else frozenset())
     starts = [str(value.name) for value in model.graph.inputs if str(value.name) not in reader.given]
     network = QuantizedGraph(reader.steps, reader.arrays, reader.weights, starts, reader.stops)
     if unfolded:
@@ -136,7 +136,7 @@ class QuantizedGraph(GraphModule):
         return super()._compute(step, inputs)
 
 
-class _Reader:
+class _ProgramReader:
     """Steps, constants and integer weights of a graph; matrix products with constants become linear layers.
 
     Args:
