@@ -14,7 +14,7 @@ from compress.profile.runtimes.compare import RuntimeResult
 
 COLUMNS = ("metric", "latency_p50_ms", "latency_p99_ms", "size_bytes", "load_ms", "memory_bytes")
 CARRIED = {
-    "none to carry": "",
+    "nothing": "",
     "all": "as in the ONNX file",
     "symmetric": "ranges, made symmetric",
     "weights": "weights; activations by the runtime",

@@ -80,7 +80,7 @@ CODES = {
         "from MNN import expr, nn",
         '''def compute(path, arrays, threads):
     """Run the file once."""
-    memory = "normal" if LAYOUT["carried"] == "none to carry" else "low"
+    memory = "normal" if LAYOUT["carried"] == "nothing" else "low"
     settings = {"precision": "high", "memory": memory, "backend": 0, "numThread": threads}
     manager = nn.create_runtime_manager((settings,))
     names = [[*LAYOUT["inputs"]], [*LAYOUT["outputs"]]]

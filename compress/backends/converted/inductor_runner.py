@@ -15,7 +15,7 @@ from compress.backends.runner_protocol import Array
 class InductorRunner(ConvertedRunner):
     """Runs a `.pt2` package on the processor that compiled it; torch has one setting of threads per process."""
 
-    package, module, extra, runtime = "torch", "torch._inductor", "inductor", "AOTInductor of torch"
+    package, module, extra, runtime = "torch", "torch._inductor", "inductor", "AOTInductor"
     _model: Any = None
 
     def load(self, sidecar: Sidecar) -> None:  # noqa: ARG002  # the order is that of the network

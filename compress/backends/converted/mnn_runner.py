@@ -23,7 +23,7 @@ class MnnRunner(ConvertedRunner):
         """Load the network."""
         from MNN import expr, nn
 
-        quantized = sidecar.carried != "none to carry"
+        quantized = sidecar.carried != "nothing"
         config = {
             "precision": "high",
             "memory": "low" if quantized else "normal",

@@ -15,7 +15,7 @@ from compress.backends.runner_protocol import Array
 class OrtFormatRunner(ConvertedRunner):
     """Runs an `.ort` file on the CPU: its graph was optimized at the conversion."""
 
-    package, module, extra, runtime = "onnxruntime", "onnxruntime", "ort", "ONNX Runtime, ORT format,"
+    package, module, extra, runtime = "onnxruntime", "onnxruntime", "ort", "ORT-format"
     _session: Any = None
 
     def load(self, sidecar: Sidecar) -> None:

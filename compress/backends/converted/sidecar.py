@@ -15,7 +15,7 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 
 ENDING = ".json"
-Carried = Literal["none to carry", "all", "symmetric", "weights", "unused"]
+Carried = Literal["nothing", "all", "symmetric", "weights", "unused"]
 """What a file holds of the quantization of its ONNX file: there is none; everything; ranges of activations made symmetric; the
 integers of weights alone; nothing, since it computes in float."""
 

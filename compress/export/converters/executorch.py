@@ -28,4 +28,4 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
     program = torch.export.export(network, example, strict=False)
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     target.write_bytes(lowered.to_executorch().buffer)
-    return "all" if is_quantized(source) else "none to carry"
+    return "all" if is_quantized(source) else "nothing"

@@ -27,4 +27,4 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
     with torch.no_grad():
         program = torch.export.export(network, example, strict=False)
         aoti_compile_and_package(program, package_path=str(target), inductor_configs={"freezing": True})
-    return "all" if is_quantized(source) else "none to carry"
+    return "all" if is_quantized(source) else "nothing"

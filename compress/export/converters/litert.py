@@ -29,4 +29,4 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
     # the quantizer only selects the mode in which the converter fuses Q/DQ pairs; the scales are those of the file
     mode = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True)))
     litert_torch.convert(network, example, quant_config=mode if quantized else None).export(str(target))
-    return "all" if quantized else "none to carry"
+    return "all" if quantized else "nothing"

@@ -37,4 +37,4 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
             onnx_files.save(without_qdq(source).model, read)
         options = ["-f", "ONNX", "--modelFile", str(read), "--MNNModel", str(target), "--bizCode", "compress"]
         _tools.mnnconvert(["mnnconvert", *options, *(WEIGHT_BITS if quantized else ())])
-    return "weights" if quantized else "none to carry"
+    return "weights" if quantized else "nothing"

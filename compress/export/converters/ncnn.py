@@ -84,7 +84,7 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
         else:
             shutil.copyfile(param, target)
             shutil.copyfile(weights, target.with_suffix(WEIGHTS))
-    return "symmetric" if quantized else "none to carry"
+    return "symmetric" if quantized else "nothing"
 
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")

@@ -28,4 +28,4 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
     options.log_severity_level = 4
     options.add_session_config_entry("session.save_model_format", "ORT")
     onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    return "all" if is_quantized(source) else "none to carry"
+    return "all" if is_quantized(source) else "nothing"

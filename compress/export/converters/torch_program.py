@@ -207,13 +207,13 @@ class _ProgramReader:
         if name not in self._activations:
             return name
         step = self._activations[name]
-        copy = f"{name} for step {len(self.steps)}"
+        copy = f"{name}_{len(self.steps)}_dequantized"
         self.steps.append(GraphStep(step.operator, step.inputs, (copy,), step.attributes, step.node))
         return copy
 
     def _weight(self, name: str, *, transpose: bool) -> str:
         """Name of a weight, or of its transpose, whose step is added on first use."""
-        made = f"{name} transposed" if transpose else name
+        made = f"{name}_transposed" if transpose else name
         if name not in self._integer:
             if transpose:
                 self.arrays[made] = np.ascontiguousarray(self.arrays[name].T)

@@ -135,7 +135,7 @@ def _with_file(entrant: Entrant, feeds: Feeds, folder: Path) -> Entrant:
             if entrant.runtime.startswith("onnxruntime:"):
                 provider_name(entrant.runtime.partition(":")[2])
             own = source.with_name(f"{source.stem}.{family}{source.suffix}")
-            carried = "all" if entrant.precision == "int8" else "none to carry"
+            carried = "all" if entrant.precision == "int8" else "nothing"
             return Entrant(*fields, own if own.is_file() else source, carried)
         target = folder / target_name(family)
         convert_file(family, source, target, feeds)

@@ -52,7 +52,7 @@ def test_each_file_is_measured_in_each_runtime_and_one_is_the_fastest(files: dic
         assert result.agreement.samples == len(FEEDS)
         assert result.agreement.holds
     assert sum(result.fastest for result in results) == 1
-    assert {result.entrant.carried for result in results} == {"none to carry", "all"}
+    assert {result.entrant.carried for result in results} == {"nothing", "all"}
 
 
 def test_a_failure_is_a_row_and_the_others_are_measured(files: dict[str, Path], tmp_path: Path) -> None:
