@@ -13,8 +13,9 @@ from compress.core.entries import Row, Tables
 from compress.core.language import gettext
 from compress.core.record import Metrics
 from compress.core.stage import Context
-from compress.data.text.context_tokens import prompt_tokens, text_origin
+from compress.data.text.context_tokens import prompt_tokens, reads_apart, text_origin
 from compress.data.text.packing import end_token
+from compress.data.text.prompt_response import source_tokens
 from compress.distill.generation.generated_texts import SMOKE
 from compress.distill.prompts.template_prompts import TemplatePrompt
 from compress.tasks.metric_quantity import estimate
@@ -41,7 +42,9 @@ def measure_templates(
     assert text is not None  # noqa: S101  # data with prompts are texts
     tokenizer = text_origin(context.data.validation, "task.generated").tokenizer
     longest = min(settings.max_new_tokens, SMOKE) if context.smoke else settings.max_new_tokens
-    tokens = [torch.from_numpy(each) for each in prompt_tokens([each.prompt for each in prompts], tokenizer)]
+    asked, is_apart = [each.prompt for each in prompts], reads_apart(context.data.validation)
+    ids = source_tokens(asked, tokenizer, text.max_length) if is_apart else prompt_tokens(asked, tokenizer)
+    tokens = [torch.from_numpy(each) for each in ids]
     end = end_token(tokenizer)
     written = greedy_texts(network, tokens, end=end, most=text.max_length, max_new_tokens=longest, runtime=runtime)
     answers = [settings.answer(tokenizer.tokenizer.decode(each)) for each in written]

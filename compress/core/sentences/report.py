@@ -24,6 +24,7 @@ WORDS: Mapping[str, str] = {
     "front.header.limits": "limit|allowed|value|result|certainty",
     "front.header.device": "device",
     "front.header.latency": "latency p50",
+    "front.header.run": "one run over a whole text, p50",
     "front.header.limit": "limit",
     "front.header.runtime": "runtime",
     "front.no_limit": "no limit",

@@ -106,6 +106,11 @@ def text_origin(split: Split, setting: str) -> TextOrigin:
     raise DataError(msg)
 
 
+def reads_apart(split: Split) -> bool:
+    """Whether samples are those of encoder-decoders, which read prompts apart from responses."""
+    return DECODER_IDS in getattr(split, "inputs", {})
+
+
 def check_reads_prompts(split: Split, setting: str) -> None:
     """Refuse samples of encoder-decoders, which read no system message before a prompt.
 
@@ -116,7 +121,7 @@ def check_reads_prompts(split: Split, setting: str) -> None:
     Raises:
         DataError: They are.
     """
-    if DECODER_IDS in getattr(split, "inputs", {}):
+    if reads_apart(split):
         msg = gettext(
             "{setting}: a system message and examples stand before a prompt of a causal language model, and this network reads "
             "prompts with an encoder; write them into the prompts of its data",

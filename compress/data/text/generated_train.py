@@ -15,8 +15,9 @@ from compress.data.batch import Split
 from compress.data.interface import Data
 from compress.data.text.cells import ChatMessage
 from compress.data.text.chat_template import ASSISTANT
-from compress.data.text.context_tokens import text_origin
+from compress.data.text.context_tokens import reads_apart, text_origin
 from compress.data.text.origin import TextOrigin
+from compress.data.text.prompt_response import prompt_response_split
 from compress.data.text.responses import response_split
 from compress.data.text.split import TextSplit
 from compress.data.text.table import TextTable
@@ -98,7 +99,10 @@ def with_generated_train(data: Data, path: Path) -> Data:
         [row.response for row in rows],
         origin=[f"{path.name} line {n + 1}" for n in range(len(rows))],
     )
-    made = response_split(table, origin.tokenizer, origin.settings.lengths, origin.tokenizer.chat, "train")
+    if reads_apart(data.train):
+        made = prompt_response_split(table, origin.tokenizer, origin.settings.lengths, "train")
+    else:
+        made = response_split(table, origin.tokenizer, origin.settings.lengths, origin.tokenizer.chat, "train")
     split = GeneratedSplit(made.split.inputs, made.split.targets, made.split.texts)
     split.origin = TextOrigin(table, origin.tokenizer, origin.settings)
     split.asked = data.train

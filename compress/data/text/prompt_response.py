@@ -75,6 +75,18 @@ def prompt_response_split(table: TextTable, tokenizer: TextTokenizer, lengths: L
     return ResponseSplit(split, encoded, tuple(facts))
 
 
+def source_tokens(prompts: Sequence[str], tokenizer: TextTokenizer, most: int) -> list[Ints]:
+    """Tokens of each prompt as an encoder reads them, with the token that ends a text; longer ones are cut.
+
+    Args:
+        prompts: The prompts.
+        tokenizer: The tokenizer.
+        most: Most tokens.
+    """
+    end = end_token(tokenizer)
+    return [_cut(each, most, end) for each in _ended(prompts, tokenizer)[0]]
+
+
 def _ended(texts: Sequence[str], tokenizer: TextTokenizer) -> tuple[list[Ints], list[Ints]]:
     """Tokens of texts, each with the token that ends it, and the bytes that each token stands for."""
     end = end_token(tokenizer)

@@ -61,7 +61,8 @@ def generate_texts(stage: Generate, candidate: Candidate, context: Context) -> O
         CompressError: The data are no prompts with responses, texts cannot be written, or the filters leave none.
     """
     origin = text_origin(context.data.train, "generate")
-    check_reads_prompts(context.data.validation, "generate")
+    if not stage.before.is_empty:
+        check_reads_prompts(context.data.validation, "generate")
     data = [DataPrompt(*row) for row in prompts_with_responses(context.data.train)] if stage.guide.asks_data else []
     asked = training_prompts(stage.guide, data, context.seed)
     job = WritingJob(candidate, context, stage.before, stage)

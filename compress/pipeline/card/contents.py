@@ -16,12 +16,13 @@ from compress.core.sentences import render
 from compress.core.sentences.limits import RESULT_WORDS, allowed_words, limit_words
 from compress.models.settings import TEACHER, brings_weights, split_source
 from compress.pipeline.report import class_tables
+from compress.pipeline.report.generation_rows import WRITING, with_generation
 from compress.pipeline.report.group_tables import group_points
 from compress.pipeline.report.outline import SMOKE
 from compress.pipeline.review.invalid_metrics import metrics_without_test, no_test
 from compress.pipeline.review.judge_record import shipped_rows, task_metrics
 
-ON_A_DEVICE = ("memory_bytes", "energy_j")
+ON_A_DEVICE = (*WRITING, "memory_bytes", "energy_j")
 """Quantities of a device besides the latency."""
 NO_ENERGY = "not measured: a run records the energy of an inference where a sensor can be read, not that of its own computation"
 
@@ -58,7 +59,7 @@ def artifact_files(record: RunRecord) -> dict[str, dict[str, str]]:
 
 def artifact_rows(record: RunRecord) -> tuple[BenchmarkRow, ...]:
     """Measurements and estimates of what ships, a row for each device and file."""
-    return tuple(row for row in shipped_rows(record) if row.subject == "artifact")
+    return tuple(with_generation(record.stages, row) for row in shipped_rows(record) if row.subject == "artifact")
 
 
 def data_name(record: RunRecord) -> str:

@@ -13,6 +13,7 @@ from compress.core.comparable_latency import first_change_after
 from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, LengthRow, StageRecord
 from compress.core.run_record import RunRecord
+from compress.pipeline.report.generation_rows import with_generation
 
 ARTIFACT = "artifact"
 Row = TypeVar("Row", BenchmarkRow, LengthRow)
@@ -20,7 +21,11 @@ Row = TypeVar("Row", BenchmarkRow, LengthRow)
 
 def benchmark_rows(record: RunRecord) -> tuple[tuple[StageRecord, BenchmarkRow], ...]:
     """All measured or estimated rows, with the stage that produced them."""
-    return tuple((stage, row) for stage in record.stages for row in _renamed(record, stage, stage.benchmark_rows))
+    return tuple(
+        (stage, row)
+        for stage in record.stages
+        for row in _renamed(record, stage, [with_generation((stage,), each) for each in stage.benchmark_rows])
+    )
 
 
 def length_rows(record: RunRecord) -> tuple[LengthRow, ...]:

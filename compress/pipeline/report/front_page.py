@@ -18,7 +18,7 @@ from compress.core.format_quantity import (
 )
 from compress.core.language import gettext
 from compress.core.printable import shorten
-from compress.core.record import BenchmarkRow, Metrics
+from compress.core.record import BenchmarkRow, Metrics, Quantity
 from compress.core.run_record import RunRecord
 from compress.core.sentences.limits import allowed_words, certainty, limit_words, result_words
 from compress.core.sentences.report import headers, word
@@ -26,6 +26,7 @@ from compress.core.verdict import RESULTS_FROM_WORST, Check
 from compress.pipeline.report import class_tables, tables
 from compress.pipeline.report.benchmark_rows import ARTIFACT
 from compress.pipeline.report.device_tables import artifact_by_device, artifact_row
+from compress.pipeline.report.generation_rows import WRITING
 from compress.pipeline.report.outline import (
     NOT_JUDGED,
     Pictures,
@@ -82,7 +83,9 @@ def networks(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noq
     metric = deciding_metric(record)
     local = _local_rows(record)
     notes = Notes(metric)
-    columns = (metric.name, "size_bytes", "latency_ms", *ON_HOST)
+    writing = tuple(name for name in WRITING if any(name in row.quantities for row in local.values()))
+    on_host = (*writing, *ON_HOST)
+    columns = (metric.name, "size_bytes", *(() if writing else ("latency_ms",)), *on_host)
     name, reference = tables.reference_metrics(record)
     rows = []
     for network in tables.overview(record):
@@ -91,7 +94,7 @@ def networks(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noq
         if network.key == "control" or not is_measured:
             continue  # the control, and fresh weights, are in the sections behind
         row = local.get(_profiled(record, network.key))
-        measured = dict(metrics) | ({key: row.quantities[key] for key in ON_HOST if key in row.quantities} if row else {})
+        measured = dict(metrics) | ({key: row.quantities[key] for key in on_host if key in row.quantities} if row else {})
         rows.append(
             (Cell(shorten(network.title, CHARACTERS)), *(notes.cell(column, measured.get(column)) for column in columns))
         )
@@ -121,7 +124,7 @@ def _changes(
     first, last = local.get("teacher") or local.get("student"), local.get(ARTIFACT)
     for column in columns:
         before, after = reference.get(column), final.get(column)
-        if column in ON_HOST:
+        if column in (*WRITING, *ON_HOST):
             before, after = (row.quantities.get(column) if row else None for row in (first, last))
         yield tables.change_cell(record, column, before, after)
 
@@ -154,10 +157,15 @@ def _local_rows(record: RunRecord) -> dict[str, BenchmarkRow]:
 
 
 def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa: ARG001
-    """The artifact on each device: latency with its limit, memory, power, energy, and the runtime."""
+    """The artifact on each device: latency with its limit, memory, power, energy, and the runtime.
+
+    Of networks that write texts also the time to first token and the tokens per second.
+    """
     metric, groups = deciding_metric(record), artifact_by_device(record)
     if not groups:
         return
+    shipped = [artifact_row(rows) for rows in groups.values()]
+    writing = tuple(name for name in WRITING if any(name in row.quantities for row in shipped))
     notes = Notes(metric)
     rows = []
     for device, benchmark in list(groups.items())[:DEVICES]:
@@ -166,6 +174,7 @@ def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
         rows.append(
             (
                 Cell(shorten(device, CHARACTERS)),
+                *(notes.cell(name, row.quantities.get(name, _not_written(row))) for name in writing),
                 notes.cell(row.latency_name, row.quantities.get(row.latency_name)),
                 Cell(f"{allowed_words(check)}: {result_words(check.result)}", tone=_tone(check)) if check else _no_limit(row),
                 *(notes.cell(name, row.quantities.get(name)) for name in ON_DEVICE),
@@ -173,13 +182,22 @@ def devices(record: RunRecord, pictures: Pictures) -> Iterator[Section]:  # noqa
             )
         )
     named = (quantity_label(name, metric) for name in ON_DEVICE)
-    first = (word("front.header.device"), word("front.header.latency"), word("front.header.limit"))
+    spoken = (quantity_label(name, metric) for name in writing)
+    latency = word("front.header.run") if writing else word("front.header.latency")
+    first = (word("front.header.device"), *spoken, latency, word("front.header.limit"))
     header = (*first, *named, word("front.header.runtime"))
     more = len(groups) - len(rows)
     remarks = (word("front.more_devices", count=more, section=gettext("Devices")),) if more else ()
     title = word("front.devices")
     table = _folded(Table(title, header, tuple(rows), notes.sentences(), remarks))
     yield Section(title, area="devices", tables=(table,))
+
+
+def _not_written(row: BenchmarkRow) -> Quantity:
+    """In place of the times of prompts and tokens on a device where they are neither measured nor estimated."""
+    return Quantity.missing(
+        "1", gettext("prompts and further tokens are measured on this machine alone, not on {device}", device=row.device)
+    )
 
 
 def _tone(check: Check) -> str:

@@ -4,15 +4,19 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 pytest.importorskip("transformers")
 
+from compress.backends.decoder.greedy_texts import greedy_texts
 from compress.config.recipe import loads
 from compress.core.errors import CompressError, DataError, RecipeError
 from compress.core.stage import Candidate
 from compress.data.text.context_tokens import context_tokens, prompt_tokens, text_origin
 from compress.data.text.generated_train import read_rows, with_generated_train
+from compress.data.text.packing import end_token
 from compress.data.text.prompt_context import PromptContext
+from compress.data.text.prompt_response import source_tokens
 from compress.distill.generation.generated_texts import PROMPTED, GeneratedTexts
 from compress.distill.generation.written_batches import prompts_of
 from compress.distill.prompts.generate_texts import ORIGIN_FILE
@@ -22,6 +26,7 @@ from compress.tasks.text.causal_language_model import CausalLanguageModel
 from compress.tasks.text.generated_text import GeneratedText
 from tests.backends.tiny_decoder import network
 from tests.distill.generation.test_prepare import context  # noqa: F401  # a fixture
+from tests.export.encoder_decoder_artifacts import MOST
 
 SYSTEM = {"system": "a cat sat"}
 
@@ -157,3 +162,23 @@ def test_faults_of_a_recipe_are_named_before_it_runs(tmp_path, fields, fault):
     with pytest.raises(RecipeError, match=fault):
         loads(RECIPE.format(fields=fields), base=tmp_path)
     loads(RECIPE.format(fields="writer: {endpoint: {url: 'http://localhost:1/v1', model: m}}"), base=tmp_path, trust_code=True)
+
+
+def test_an_encoder_decoder_writes_targets_for_sources(response_artifact, tmp_path):
+    _, outcome, module, context = response_artifact  # noqa: F811
+    candidate = Candidate(outcome.candidate.spec, module)
+    ready = replace(context, folder=tmp_path, teachers=(candidate,))
+    made = Generate(max_new_tokens=6, guide={"templates": ["{prompt}", "the {prompt}"]}).run(candidate, ready)
+    rows = read_rows(made.training_set)
+    origin = text_origin(context.data.train, "x")
+    assert sorted(row.prompt.removeprefix("the ") for row in rows) == sorted(origin.table.texts)
+    sources = [torch.from_numpy(each) for each in source_tokens([row.prompt for row in rows], origin.tokenizer, MOST)]
+    end = end_token(origin.tokenizer)
+    expected = greedy_texts(module, sources, end=end, most=MOST, max_new_tokens=6)
+    assert [row.response for row in rows] == [origin.tokenizer.tokenizer.decode(each).strip() for each in expected]
+    data = with_generated_train(context.data, made.training_set)
+    batch = next(iter(data.train.ordered(100)))
+    assert [row.tolist() for row in prompts_of(batch)] == [source.tolist() for source in sources]
+    assert batch.inputs["decoder_input_ids"].shape == batch.targets["target"].shape
+    with pytest.raises(DataError, match="reads prompts with an encoder"):
+        Generate(before=SYSTEM).run(candidate, ready)

@@ -136,3 +136,41 @@ def test_rebuild_names_command_seed_versions_and_the_artifact(record: RunRecord)
     assert "seed 7" in rows["inputs"]
     assert rows["made with"] == "compress 0.1.0, torch 2.14; Xeon"
     assert rows["artifact"] == f"artifacts/host/model.onnx, SHA-256 {'a' * 16}…"
+
+
+def writing(record: RunRecord) -> RunRecord:
+    """The record with measured speeds of prompts and tokens on the host."""
+
+    def quantity(value: float, unit: str) -> dict[str, object]:
+        return Quantity.measured(value, unit, "median, this machine", interval=(0.9 * value, 1.1 * value), runs=9).model_dump()
+
+    rows = tuple(
+        {
+            "subject": subject, "device": "host", "context": context,
+            "time_to_first_token_ms": quantity(factor * context / 16, "ms"),
+            "decode_tokens_per_s": quantity(1000 / factor, "1/s"),
+        }
+        for context in (64, 128, 512)
+        for subject, factor in (("teacher", 4.0), ("student", 2.0), ("artifact", 1.0))
+    )  # fmt: skip
+    stages = [
+        stage.model_copy(update={"tables": {**stage.tables, "generation": rows}}) if stage.benchmark_rows else stage
+        for stage in record.stages
+    ]
+    return record.model_copy(update={"stages": tuple(stages)})
+
+
+def test_a_network_that_writes_shows_its_first_token_and_its_tokens_per_second(record: RunRecord) -> None:
+    written = writing(record)
+    table = section(written, "networks").tables[0]
+    assert "latency on the host" not in table.header
+    first, speed = (table.header.index(name) for name in ("time to first token", "decode, tokens per second"))
+    artifact = next(row for row in table.rows if row[0].text == "artifact")
+    assert artifact[first].text.startswith("8.00 ms")  # of the prompt of 128 tokens
+    assert artifact[speed].text.startswith("1,000")
+    assert [table.rows[-1][place].text for place in (first, speed)] == ["÷ 4.00", "× 4.00"]
+    devices = section(written, "devices").tables[0]
+    assert devices.header[1:4] == ("time to first token", "decode, tokens per second", "one run over a whole text, p50")
+    rows = {row[0].text: row for row in devices.rows}
+    assert rows["host"][1].text.startswith("8.00 ms")
+    assert any("prompt of 128 tokens" in sentence for sentence in devices.notes)

@@ -1,18 +1,20 @@
-"""Texts of a causal language model to prompts in a context."""
+"""Texts of a network to prompts: of a causal language model in a context, or of an encoder-decoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from compress.backends.continue_prompts import Sampling, continue_prompts
 from compress.backends.eval_mode import eval_mode
 from compress.core.language import gettext
 from compress.core.seed_of import seed_of
-from compress.data.text.context_tokens import context_tokens, prompt_tokens
+from compress.data.text.context_tokens import context_tokens, prompt_tokens, reads_apart
 from compress.data.text.packing import end_token
+from compress.data.text.prompt_context import PromptContext
+from compress.data.text.prompt_response import source_tokens
 from compress.data.text.tokenizer import TextTokenizer
 from compress.distill.prompts.writers.base import WritingJob
 from compress.distill.prompts.written_text import RawText
@@ -30,7 +32,7 @@ def write_with_network(
     """Texts for each prompt.
 
     Args:
-        network: A causal language model on the CPU.
+        network: A causal language model or an encoder-decoder on the CPU.
         tokenizer: Its tokenizer, with its chat template.
         prompts: The prompts.
         job: Context and settings; the seed is that of the stage.
@@ -39,13 +41,11 @@ def write_with_network(
         DataError: A prompt is too long with the context.
     """
     device = torch.device(resolve_device(job.context.device))
-    before, settings = context_tokens(job.before, tokenizer), job.settings
-    reader = prompted(network, before)
+    settings, is_apart = job.settings, reads_apart(job.context.data.validation)
+    reader, most, tokens = (_apart if is_apart else _in_context)(network, tokenizer, prompts, job.before)
     sampling = Sampling(settings.temperature, settings.top_p, None, settings.max_new_tokens)
     end = end_token(tokenizer)
-    most = (reader.most or tokenizer.max_length) - before.shift
     order = [row for row in range(len(prompts)) for _ in range(settings.samples)]
-    tokens = [torch.from_numpy(each) for each in prompt_tokens(prompts, tokenizer)]
     texts: list[list[RawText]] = [[] for _ in prompts]
     try:
         to_device(reader, device)
@@ -62,3 +62,22 @@ def write_with_network(
     finally:
         to_cpu(reader)
     return texts
+
+
+def _in_context(
+    network: nn.Module, tokenizer: TextTokenizer, prompts: Sequence[str], before: PromptContext
+) -> tuple[nn.Module, int, list[Tensor]]:
+    """A language model that reads a context before each prompt, the longest prompt with its text, and prompts in tokens."""
+    context = context_tokens(before, tokenizer)
+    reader = prompted(network, context)
+    most = (reader.most or tokenizer.max_length) - context.shift
+    return reader, most, [torch.from_numpy(each) for each in prompt_tokens(prompts, tokenizer)]
+
+
+def _apart(
+    network: nn.Module, tokenizer: TextTokenizer, prompts: Sequence[str], before: PromptContext
+) -> tuple[nn.Module, int, list[Tensor]]:
+    """An encoder-decoder, its longest prompt and longest response, and prompts in tokens; nothing stands before them."""
+    assert before.is_empty  # noqa: S101  # the stage refuses it
+    most = tokenizer.max_length
+    return network, most, [torch.from_numpy(each) for each in source_tokens(prompts, tokenizer, most)]
