@@ -19,13 +19,14 @@ from compress.cli import measuring_commands as measuring
 from compress.cli import one_verb_commands as one_verb
 from compress.cli import review_commands as review
 from compress.cli.benchmark_command import benchmark
-from compress.cli.common import BAD_INPUT, BUDGET_MISSED, TrustCode, echo, resumable
+from compress.cli.common import BAD_INPUT, BUDGET_MISSED, AsJson, TrustCode, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.cli.generate_command import generate
 from compress.cli.init_command import init
 from compress.cli.interruption import Interruption
 from compress.cli.language_option import Language, take_language, translate_help
+from compress.cli.list_command import list_runs
 from compress.core.errors import CompressError
 from compress.core.language import gettext, in_language_of_recipe
 from compress.core.memory_errors import name_memory_errors
@@ -89,19 +90,20 @@ def pipeline(  # one parameter per flag: typer reads them from here
     ] = True,
     device: Annotated[str, typer.Option(help="Training device: auto, cpu, cuda, mps.")] = "auto",
     trust_code: TrustCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a recipe and write its report. The exit code is 1 if the budget is missed."""
     from compress.pipeline.pipeline import Pipeline
 
-    console = open_terminal(quiet=quiet)
+    console = open_terminal(quiet=quiet, stderr=as_json)
     with resumable():
         prepared = Pipeline.load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
-        from compress.cli.render import show
+        from compress.cli.run_as_json import show_run
         from compress.cli.terminal import Terminal
 
         run = prepared.run(out=out, fresh=not resume, device=device, reporter=Terminal(console))
     with in_language_of_recipe(prepared.plan.language):
-        show(console, run)
+        show_run(console, run, as_json=as_json)
     if run.verdict is not None and not run.verdict.passed:
         if quiet:
             echo(gettext("budget missed; see {path}", path=run.folder / "report.md"), stderr=True)
@@ -140,6 +142,7 @@ def sensitivity(
     smoke: Smoke = False,
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, mps.")] = "auto",
     trust_code: TrustCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Measure the metric against the removed fraction of each layer: a figure, and a table for `max_ratio`."""
     from compress.cli.sensitivity import analyse
@@ -153,8 +156,11 @@ def sensitivity(
             smoke=smoke,
             device=device,
             trust_code=trust_code,
-            reporter=Terminal(open_terminal()),
+            reporter=Terminal(open_terminal(stderr=as_json)),
         )
+    if as_json:
+        echo(files[0].read_text(encoding="utf-8").rstrip())
+        return
     for path in files:
         echo(path)
 
@@ -202,6 +208,7 @@ def check(
         raise typer.Exit(BUDGET_MISSED)
 
 
+app.command("list")(list_runs)
 app.command()(review.compare)
 app.command()(review.gate)
 app.command()(review.history)

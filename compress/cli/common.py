@@ -32,6 +32,12 @@ def run_path(text: str) -> Path:
     return follow_latest(user_path(text))
 
 
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print verdict, limits and metrics as JSON; all else goes to standard error."),
+]
+
+
 @contextmanager
 def resumable() -> Iterator[None]:
     """Print on Ctrl-C how to resume; typer would only exit."""

@@ -168,7 +168,6 @@ class _Results(NamedTuple):
     def show(self, *, as_json: bool) -> None:
         """Print it."""
         from compress.cli.render import (
-            show_benchmark,
             show_file_details,
             show_lengths,
             show_signatures,
@@ -180,6 +179,8 @@ class _Results(NamedTuple):
             measured = {name: value for name, value in self._asdict().items() if name not in ("details", "skipped")}
             echo_json(measured | self.details.as_json())
             return
+        from compress.cli.render_benchmark import show_benchmark
+
         console = open_terminal()
         show_signatures(console, self.signatures)
         show_benchmark(console, self.profile)

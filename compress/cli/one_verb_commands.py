@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from compress.cli import completion
-from compress.cli.common import BUDGET_MISSED, TrustCode, echo, resumable, run_path
+from compress.cli.common import BUDGET_MISSED, AsJson, TrustCode, echo, resumable, run_path
 from compress.cli.common import terminal as open_terminal
 from compress.core.language import gettext
 from compress.core.user_path import user_path
@@ -44,13 +44,14 @@ def quantize(  # one parameter per flag: typer reads them from here
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Quantize a network, compare it with the float network, and write the artifact."""
     settings: dict[str, object] = {"scheme": scheme}
     if samples is not None:
         settings["calibration"] = {"samples": samples}
     stages: list[dict[str, object]] = [{"quantize": settings}, {"export": {}}, {"profile": {"devices": _names(device)}}]
-    _run("quantize", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code)
+    _run("quantize", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code, as_json=as_json)
 
 
 def prune(  # one parameter per flag: typer reads them from here
@@ -64,6 +65,7 @@ def prune(  # one parameter per flag: typer reads them from here
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prune a torch network with the default recovery, and write the artifact."""
     key, sign, value = target.partition("=")
@@ -79,7 +81,7 @@ def prune(  # one parameter per flag: typer reads them from here
         {"export": {}},
         {"profile": {"devices": _names(device)}},
     ]
-    _run("prune", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code)
+    _run("prune", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code, as_json=as_json)
 
 
 def export(  # one parameter per flag: typer reads them from here
@@ -90,10 +92,11 @@ def export(  # one parameter per flag: typer reads them from here
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the artifact of a network without changes: file, script, labels, manifest."""
     stages: list[dict[str, object]] = [{"export": {}}, {"profile": {"devices": _names(device)}}]
-    _run("export", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code)
+    _run("export", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code, as_json=as_json)
 
 
 def infer(
@@ -152,21 +155,21 @@ def _sizes(model: str, shapes: list[str]) -> dict[str, int]:
 
 def _run(  # those of the commands
     command: str, model: str, data: str | None, stages: list[dict[str, object]], out: Path, shapes: list[str],
-    *, smoke: bool, trust_code: bool,
+    *, smoke: bool, trust_code: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write the recipe, print it, run it, and show the result."""
     from compress.config.file_recipe import write_recipe
     from compress.pipeline.pipeline import Pipeline
 
     recipe = write_recipe(command, model, data, stages, out, _sizes(model, shapes))
-    console = open_terminal()
+    console = open_terminal(stderr=as_json)
     with resumable():
         prepared = Pipeline.load(recipe, smoke=smoke, trust_code=trust_code)
-        from compress.cli.render import show
+        from compress.cli.run_as_json import show_run
         from compress.cli.terminal import Terminal
 
-        echo(recipe.read_text(encoding="utf-8"))
+        echo(recipe.read_text(encoding="utf-8"), stderr=as_json)
         run = prepared.run(out=out, reporter=Terminal(console))
-    show(console, run)
+    show_run(console, run, as_json=as_json)
     repeated = f"compress pipeline {recipe}{' --smoke' if smoke else ''} --out {out}"
-    echo(gettext("to repeat: {command}", command=repeated))
+    echo(gettext("to repeat: {command}", command=repeated), stderr=as_json)

@@ -21,7 +21,7 @@ from compress.core.format_quantity import (
     quantity_label,
 )
 from compress.core.language import gettext
-from compress.core.record import BenchmarkRow, LengthRow, Metric, Quantity
+from compress.core.record import LengthRow, Metric, Quantity
 from compress.core.sentences import render, render_subject
 from compress.core.sentences.limits import allowed_words, explain, limit_words
 from compress.core.verdict import Check, Result
@@ -84,21 +84,6 @@ def _sentence(check: Check, metric: Metric) -> str:
     return f"  {_SIGNS[check.result]} {sentence}"
 
 
-def show_benchmark(console: Console, subjects: Sequence[BenchmarkRow]) -> None:
-    """Show a table for each network on each device."""
-    for subject in subjects:
-        rows = [
-            (quantity_label(name), format_with_provenance(quantity, display_unit(name, quantity)), quantity.detail)
-            for name, quantity in subject.quantities.items()
-        ]
-        rows += [(gettext("inputs"), subject.inputs, "")] if subject.inputs else []
-        title = gettext(
-            "{subject} on {device} ({runtime})", subject=subject.subject, device=subject.device, runtime=subject.runtime
-        )
-        table(console, title, ("", "", gettext("how")), rows)
-        console.print()
-
-
 def show_signatures(console: Console, signatures: Mapping[str, Signature]) -> None:
     """Show inputs and outputs of each file; sizes of free axes are those of the rows below."""
     for name, signature in signatures.items():
@@ -133,7 +118,13 @@ def show_lengths(console: Console, rows: Sequence[LengthRow]) -> None:
         return
     header = [*gettext("file|device|length|batch").split("|"), *map(quantity_label, LENGTH_COLUMNS)]
     cells = [
-        [row.subject, row.device, str(row.length), str(row.batch), *(_value(row.quantities[name]) for name in LENGTH_COLUMNS)]
+        [
+            row.subject,
+            row.device,
+            str(row.length),
+            str(row.batch),
+            *(cell_of(row.quantities[name]) for name in LENGTH_COLUMNS),
+        ]
         for row in rows
     ]
     table(console, gettext("latency by sequence length"), header, cells)
@@ -147,7 +138,7 @@ def show_lengths(console: Console, rows: Sequence[LengthRow]) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _value(quantity: Quantity) -> str:
+def cell_of(quantity: Quantity) -> str:
     """Value and interval without words, which the columns of a wide table leave no room for."""
     if quantity.value is None:
         return PROVENANCE_MARKS[quantity.how]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from compress.cli import completion
-from compress.cli.common import BUDGET_MISSED, echo, run_path
+from compress.cli.common import BUDGET_MISSED, echo, echo_json, run_path
 from compress.cli.common import terminal as open_terminal
 from compress.core.language import gettext
 from compress.core.user_path import user_path
@@ -61,6 +62,7 @@ def gate(  # a typer command: each option is a parameter
     junit: Annotated[Path | None, typer.Option(parser=user_path, help="Write JUnit XML here.")] = None,
     sarif: Annotated[Path | None, typer.Option(parser=user_path, help="Write SARIF 2.1.0 here.")] = None,
     github: Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print verdict and findings as JSON.")] = False,
 ) -> None:
     """Judge a run by a budget, for continuous integration. Exits with 1 and prints a line for each breach."""
     from compress.core.atomic_files import write_text
@@ -78,13 +80,16 @@ def gate(  # a typer command: each option is a parameter
     for path, write in ((summary, gate_formats.markdown), (junit, gate_formats.junit), (sarif, gate_formats.sarif)):
         if path is not None:
             write_text(path, write(result))
-    for line in gate_formats.lines(result):
+    if as_json:
+        echo_json({"run": result.run, "passed": result.passed, "findings": [asdict(finding) for finding in result.findings]})
+    for line in () if as_json else gate_formats.lines(result):
         echo(line)
     if github:
         typer.echo(gate_formats.github(result), nl=False)
     if not result.passed:
         raise typer.Exit(BUDGET_MISSED)
-    echo(f"{result.run}: {len(result.findings)} of {len(result.findings)} passed")
+    if not as_json:
+        echo(f"{result.run}: {len(result.findings)} of {len(result.findings)} passed")
 
 
 def history(

@@ -46,6 +46,7 @@ LABELS = {
     "latency_p50_ms": "latency p50, back to back",
     "latency_periodic_ms": "latency p50, periodic inputs",
     "latency_cold_ms": "latency p50, cold caches",
+    "latency_ratio": "latency against the first network",
     "latency_p90_ms": "latency p90",
     "latency_p95_ms": "latency p95",
     "latency_p99_ms": "latency p99",

@@ -23,6 +23,7 @@ from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime
 from compress.profile.file_inputs import NO_FEEDS, NOT_GIVEN, FileInputs, plan_inputs
 from compress.profile.input_shapes import Shape, SizeRange
 from compress.profile.latency.axis_sweep import Rows, sweep_axis
+from compress.profile.latency.timing import Timing, speedup
 from compress.profile.remote import measure as remote
 from compress.profile.settings import MeasurementSettings
 
@@ -78,13 +79,13 @@ def profile_files(
             plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
             plan = _with_fastest_runtime(device, files, inputs, plan, reporter)
             file_rows, timings = measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
-            rows += _with_inputs(file_rows, files, inputs, device)
+            rows += _with_inputs(_with_ratios(file_rows, timings), files, inputs, device)
             for note in contract_notes(device, plan, timings):
                 reporter.line(render(note))
         elif device.connection is not None:
             plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
-            file_rows, _, notes = remote.measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
-            rows += _with_inputs(file_rows, files, inputs, device)
+            file_rows, timings, notes = remote.measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
+            rows += _with_inputs(_with_ratios(file_rows, timings), files, inputs, device)
             for note in notes:
                 reporter.line(render(note))
         else:
@@ -179,6 +180,19 @@ def _with_inputs(
                     "macs": macs_quantity(files[row.subject], inputs[row.subject].feeds(batch)),
                 },
             }
+        )
+        for row in rows
+    ]
+
+
+def _with_ratios(rows: Sequence[BenchmarkRow], timings: Mapping[str, Timing]) -> list[BenchmarkRow]:
+    """Rows with `latency_ratio`, the median latency ÷ that of the first file, from the turns of one session."""
+    first = rows[0].subject
+    return [
+        row
+        if row.subject == first
+        else row.model_copy(
+            update={"quantities": {**row.quantities, "latency_ratio": speedup(slow=timings[row.subject], fast=timings[first])}}
         )
         for row in rows
     ]

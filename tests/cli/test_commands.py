@@ -107,6 +107,18 @@ def test_quiet_prints_only_a_missed_budget_and_exits_with_1(recipe, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_json_on_standard_output_has_the_verdict_and_latest_leads_to_the_run(recipe, tmp_path):
+    recipe.write_text(OWN + "budget: {size_mb: 0.001}\n")
+    done = run(recipe, "--json")
+    assert done.returncode == 1
+    printed = json.loads(done.stdout)
+    assert (printed["passed"], printed["verdict"]) == (False, "missed")
+    assert ("size_bytes", "missed") in [(limit["name"], limit["result"]) for limit in printed["limits"]]
+    assert printed["metrics"]["size_bytes"]["value"] > 1000
+    assert (tmp_path / "out" / "latest").resolve() == Path(printed["folder"]).resolve()
+    assert compress("report", tmp_path / "out" / "latest").returncode == 0
+
+
 def test_at_toy_size_no_budget_is_judged(recipe, tmp_path):
     recipe.write_text(OWN + "budget: {size_mb: 0.001}\n")
     done = run(recipe, "--smoke")

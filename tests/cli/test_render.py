@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from compress.cli.render import LAYERS_SHOWN, device_rows, show, show_benchmark, show_check, show_file_details, show_sweep
+from compress.cli.render import LAYERS_SHOWN, device_rows, show, show_check, show_file_details, show_sweep
 from compress.cli.terminal import SafeConsole
 from compress.core.fact import SKIPPED, Fact
-from compress.core.record import BenchmarkRow, Quantity
+from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
 from compress.core.verdict import Check, Verdict
 from compress.pipeline.check_run import RunCheck
@@ -29,15 +29,6 @@ def test_a_profile_that_cannot_be_read_is_listed_as_such_beside_the_others(tmp_p
     assert rows["jetson_orin_nano"][2:4] == ["gpu", "tensorrt"]
     assert "cannot be used" in rows["broken"][1]
     assert {len(row) for row in rows.values()} == {5}
-
-
-def test_every_number_of_a_benchmark_has_its_sign():
-    quantities = {"latency_p50_ms": Quantity.measured(0.25, "ms", "one thread"), "power_w": Quantity.missing("W", "no sensor")}
-    text = printed(show_benchmark, [BenchmarkRow(subject="model", device="host", runtime="onnxruntime", quantities=quantities)])
-    assert "model on host (onnxruntime)" in text
-    assert "0.250 ms ●" in text
-    assert "○" in text
-    assert "no sensor" in text
 
 
 def test_a_sweep_lists_its_points_and_what_it_left_out():

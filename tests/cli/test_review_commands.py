@@ -35,6 +35,17 @@ def test_a_run_within_its_own_budget_passes() -> None:
     assert done.stdout.startswith("resnet50_to_mobilenet: 3 of 3 passed")
 
 
+def test_the_gate_prints_its_verdict_as_json(tmp_path: Path) -> None:
+    printed = json.loads(run("gate", EXAMPLE, "--json").stdout)
+    assert printed["passed"] is True
+    assert len(printed["findings"]) == 3
+    budget = tmp_path / "budget.yaml"
+    budget.write_text("size_mb: 0.001\n")
+    done = run("gate", EXAMPLE, "--budget", str(budget), "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["passed"] is False
+
+
 def test_a_record_without_checksums_is_named_as_unverified(tmp_path: Path) -> None:
     checked, unchecked = tmp_path / "checked", tmp_path / "unchecked"
     for folder in (checked, unchecked):

@@ -31,6 +31,10 @@ def test_files_are_measured_here_and_estimated_elsewhere(tiny, save):
     ]
     here, there = rows[0].quantities, rows[2].quantities
     assert here["latency_p50_ms"].how == "measured"
+    assert "latency_ratio" not in here
+    ratio = rows[1].quantities["latency_ratio"]
+    assert ratio.low is not None
+    assert ratio.low <= ratio.value <= ratio.high
     assert here["memory_bytes"].how == "measured"
     assert there["latency_p50_ms"].how == "estimated"
     assert there["memory_bytes"].how == there["power_w"].how == "not measured"
