@@ -64,6 +64,8 @@ def _ratio(name: str, first: BenchmarkRow, row: BenchmarkRow) -> str:
         return cell_of(measured)
     if before is None or after is None or not before.value or after.value is None or before.how != after.how:
         return ""
+    if after.how == "measured" and after.low is not None:  # a sampled number, whose ratio has no interval
+        return ""
     return f"{format_value(after.value / before.value, '1')} {PROVENANCE_MARKS[after.how]}"
 
 
