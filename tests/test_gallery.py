@@ -1,0 +1,33 @@
+"""The shipped recipes of `pipelines/`: each is short and has its head; those on digits run at smoke size."""
+
+from pathlib import Path
+
+import pytest
+
+from compress import Pipeline
+from compress.config.find_recipe import shipped
+from compress.config.recipe import load
+
+RECIPES = {path.stem: path for path in shipped()}
+FAST = ("rigl", "qat_4_bits")
+"""Recipes that run in every test run; the others run with the slow tests."""
+SLOW = ()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_short_and_its_head_says_what_it_does(name: str) -> None:
+    text = RECIPES[name].read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60
+    for key in ("# What:", "# Run:     compress pipeline", "# Sources:"):
+        assert key in text
+    assert f"compress pipeline {name}.yaml" in text
+    assert load(RECIPES[name]).recipe.name == name
+
+
+@pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_a_recipe_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
+    run = Pipeline.load(RECIPES[name], smoke=True).run(out=tmp_path, device="cpu")
+    stages = [stage.name for stage in run.record.stages]
+    assert stages[-1] == "profile"
+    assert run.record.smoke
+    assert list(run.folder.glob("artifacts/*/model.onnx"))
