@@ -44,8 +44,8 @@ from tests.benchmarks.language_int4_files import (
 )
 from tests.benchmarks.permuted_channels import permute_channels
 
-LENGTH, TEXTS, CALIBRATION, SEED = 256, 24, 16, 0
-"""Tokens of a text, texts of the test, texts for GPTQ, AWQ and SmoothQuant, and the seed of the bootstrap over texts."""
+LENGTH, TEXTS, CALIBRATION, SEED = 256, 24, 64, 0
+"""Tokens of a text, texts of the test, texts for GPTQ, and the seed of the bootstrap over texts."""
 CONTEXT, STEPS, ROUNDS = 128, 24, 5
 PROMPTS, ANSWER = 200, 8
 MIXES = ((512, 8), (16, 256))
@@ -218,7 +218,7 @@ def main() -> None:
     settings = ModelSettings(source=f"hf:{folder}")
     if not source.exists():
         export_onnx(build_model(settings, spec, seed=0, base=Path(), task=TASK).module.eval(), spec, source)
-    starts = range(0, CALIBRATION * 15, 15)
+    starts = range(0, CALIBRATION * 6, 6)
     batches = [
         {"input_ids": ids[None, LENGTH * at : LENGTH * (at + 1)], "attention_mask": np.ones((1, LENGTH), np.int64)}
         for at in starts

@@ -28,6 +28,8 @@ EIGHT, FOUR = HeadAndTables(8, 8), HeadAndTables(4, 4)
 SENSITIVE = ("*.v_proj/*", "*.down_proj/*")
 """Layers that the field keeps in more bits."""
 SMOOTH = 0.65
+FEWER = 4
+"""AWQ and SmoothQuant, which need only ranges and means, take every fourth of the texts for GPTQ."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,11 @@ def our_files(source: Path, batches: Sequence[dict[str, np.ndarray]], folder: Pa
 def _build(ours: Ours, source: Path, batches: Sequence[dict[str, np.ndarray]]) -> onnx.ModelProto:
     model, options = graphs.to_ir(onnx_files.load(source)), ours.options
     if ours.smooth is not None:
-        model = smooth_linear_inputs(model, batches, ours.smooth).model
+        model = smooth_linear_inputs(model, batches[::FEWER], ours.smooth).model
     if ours.sensitive:
         options = replace(options, eight_bits=match_nodes(model, SENSITIVE, "eight_bits"))
     if needs_data(options.rounding):
-        options = replace(options, batches=batches)
+        options = replace(options, batches=batches if options.rounding == "gptq" else batches[::FEWER])
     return build_models(ours.scheme, model, ("onnxruntime",), options).models["onnxruntime"]
 
 
