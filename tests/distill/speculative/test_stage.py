@@ -107,7 +107,7 @@ def test_served_requests_are_those_of_data_of_their_own(exported, tmp_path):
 
     _, candidate = exported
     context = context_in(tmp_path / "stage", candidate)
-    lines = [f"stone river {word} cloud stone" for word in ("river", "stone", "cloud")] * 40
+    lines = ["stone " * count + "river cloud" for count in range(1, 31)] * 4  # equal prompts are one request
     (context.base / "served.txt").write_text("\n".join(lines), encoding="utf-8")
     online = OnlineUpdates(data={"source": "text:served.txt"}, requests=3)
     found = _requests(Speculative(**QUICK, online=online), candidate, context)
