@@ -41,7 +41,8 @@ Object = dict[str, object]
 MODEL, DATA = "model", "training data"
 NOT_ON_PYPI = ("compress", "python")
 """Packages whose package URL is generic; others are distributions of PyPI."""
-NEEDED_TO_RUN = frozenset(package for packages in RUNTIMES.values() for package in packages)
+RUN_ONNX = ("onnxruntime", "openvino", "tensorrt")
+"""Runtimes that every export may be for; others are named by a format of their own."""
 MODEL_FILE = "model.onnx"
 
 
@@ -199,6 +200,9 @@ def _network(network: SourceNetwork) -> Object:
 def _packages(record: RunRecord) -> Iterator[Object]:
     """Packages of all stages; those that a script of the artifact needs are required, the others made the network."""
     stages = record.every_stage
+    given = [stage.parameters.get("formats") for stage in stages]
+    formats = {str(name) for each in given if isinstance(each, list | tuple) for name in each}
+    needed = {package for runtime in (*RUN_ONNX, *formats) for package in RUNTIMES.get(runtime, ())}
     for name, version in sorted({package for stage in stages for package in stage.versions.items()}):
         kind = "generic" if name in NOT_ON_PYPI else "pypi"
         package: Object = {
@@ -206,7 +210,7 @@ def _packages(record: RunRecord) -> Iterator[Object]:
             "bom-ref": _text(f"package:{name}@{version}"),
             "name": _text(name),
             "version": _text(version),
-            "scope": "required" if name in NEEDED_TO_RUN else "excluded",
+            "scope": "required" if name in needed else "excluded",
             "purl": f"pkg:{kind}/{quote(name.lower().replace('_', '-'), safe='')}@{quote(version, safe='')}",
         }
         yield package | _licences(name, version)

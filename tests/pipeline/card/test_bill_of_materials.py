@@ -83,6 +83,9 @@ def test_packages_have_urls_and_the_licence_of_their_own_release(example: RunRec
     assert packages["compress"]["purl"] == "pkg:generic/compress@0.1.0"
     assert packages["numpy"]["licenses"]
     assert (packages["numpy"]["scope"], packages["torch"]["scope"]) == ("required", "excluded")
+    executorch = stage.model_copy(update={"parameters": {"formats": ["executorch"]}, "versions": stages[0].versions})
+    bill = bill_of_materials(example.model_copy(update={"stages": (executorch,), "teacher": None}))
+    assert {each["name"]: each["scope"] for each in bill["components"] if "scope" in each}["torch"] == "required"  # type: ignore[attr-defined]
     refs = {each["bom-ref"] for name, each in packages.items() if each["type"] == "library"}
     assert set(bill["dependencies"][0]["dependsOn"]) == refs  # type: ignore[index]
 
