@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ class InductorRunner(ConvertedRunner):
 
     def load(self, sidecar: Sidecar) -> None:  # noqa: ARG002  # the order is that of the network
         """Load the package."""
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a missing GPU
         from torch._inductor import aoti_load_package
 
         self._threads_before = torch.get_num_threads()
