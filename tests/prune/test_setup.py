@@ -52,7 +52,7 @@ def test_a_rerun_decides_as_the_first_run_did(wide, data, context, monkeypatch):
     first = prepare.PruningSetup(stage, candidate, context, wide)
     again = prepare.PruningSetup(stage, candidate, context, wide)
     assert (first.log.round_to, again.log.round_to, len(calls)) == (16, 16, 1)
-    assert again.tables()["rounding"] == first.tables()["rounding"]
+    assert again.tables(wide)["rounding"] == first.tables(wide)["rounding"]
     assert again.notes()[0] == Fact.of("prune.channel_multiple", "measure", multiple=16)
 
 
