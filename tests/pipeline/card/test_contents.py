@@ -1,6 +1,7 @@
 import pytest
 
 from compress.core.class_comparison import ClassComparison
+from compress.core.fact import Fact
 from compress.core.record import Quantity
 from compress.core.run_record import RunRecord
 from compress.pipeline.card.bill_of_materials import bill_of_materials
@@ -86,10 +87,12 @@ def test_the_callers_own_network_is_named_by_its_class(example: RunRecord) -> No
 
 
 def test_weaknesses_are_warnings_and_limits_that_are_not_met(example: RunRecord, record: RunRecord) -> None:
-    lines = list(weaknesses(example))
+    facts = Fact.of("quantize.nothing_in_int8"), Fact.of("train.smoke_keeps_texts", count=3)
+    warned = [stage.model_copy(update={"warnings": (fact,)}) for stage, fact in zip(example.stages, facts, strict=False)]
+    lines = list(weaknesses(example.model_copy(update={"stages": tuple(warned)})))
     assert any(line.startswith("1 · distill: ") for line in lines)
     assert any(line.startswith("2 · prune: ") for line in lines)
-    repeated = [stage.model_copy(update={"warnings": example.stages[0].warnings}) for stage in example.stages[:2]]
+    repeated = [stage.model_copy(update={"warnings": facts[:1]}) for stage in example.stages[:2]]
     lines = list(weaknesses(example.model_copy(update={"stages": tuple(repeated)})))
     assert sum(line.startswith("1 · distill, 2 · prune: ") for line in lines) == 1
     assert not any(line.startswith(("1 · distill: ", "2 · prune: ")) for line in lines)

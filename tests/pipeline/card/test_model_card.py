@@ -1,5 +1,6 @@
 """The card as the Hugging Face hub's own parser reads it. Nothing here uses a network."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,8 @@ def test_the_text_has_every_stage_weakness_device_and_hash(example: RunRecord) -
     assert all(escape(line) in text for line in weaknesses(example))
     assert all(digest in text for files in artifact_files(example).values() for digest in files.values())
     accuracy = final_metrics(example)["accuracy"]
-    low, value, high = (f"{100 * (end or 0.0):.2f}" for end in (accuracy.low, accuracy.value, accuracy.high))
-    assert f"{value} % ({low}–{high} %) ● measured" in text
+    low, high = math.floor(1e4 * (accuracy.low or 0.0)) / 100, math.ceil(1e4 * (accuracy.high or 0.0)) / 100  # outwards
+    assert f"{100 * (accuracy.value or 0.0):.2f} % ({low:.2f}–{high:.2f} %) ● measured" in text
     assert "◐ estimated" in text
     assert "cd artifacts/host\npython infer.py image.png" in text
     assert "cd artifacts/desktop_gpu\nsh build_engine.sh" in text
