@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+from compress.backends import onnx_files
 from compress.backends.converted.convert import convert_file, target_name
-from compress.core.atomic_files import write_text, write_with
+from compress.core.atomic_files import write_text
 from compress.core.network_spec import NetworkSpec
 from compress.export.converted_script import converted_script
 from compress.tasks.infer_code import CLASSIFY, InferCode
@@ -37,6 +37,6 @@ def write(
         MissingPackageError: The converter is not installed.
         ConversionError: It failed.
     """
-    write_with(folder / "model.onnx", lambda aside: shutil.copyfile(source, aside))
+    onnx_files.copy(source, folder / "model.onnx")
     convert_file(runtime, source, folder / target_name(runtime))
     write_text(folder / "infer.py", converted_script(spec, runtime, code))

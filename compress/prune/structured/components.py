@@ -29,7 +29,7 @@ from compress.prune.structured.equivalence import check_forward
 from compress.prune.structured.equivalence_inputs import trial_inputs
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, measure_cost
 from compress.prune.structured.rotate_hidden import find_places, hidden_moments, kept_variance, principal_axes, rotate
-from compress.prune.structured.select_channels import bisect_min
+from compress.prune.structured.smallest_cut import smallest_cut
 from compress.tasks.flat_outputs import run_flat
 
 TOLERANCE = 1e-3
@@ -116,19 +116,16 @@ class ComponentPruner:
         moments = hidden_moments(module, places, self.scoring)
         axes = principal_axes(moments, common=self.rotation == "common")
         widths = self._widths(len(axes[0]))
-        best: tuple[float, int, nn.Module] = (math.inf, len(axes[0]), module)
-
-        def enough(count: int) -> bool:
-            nonlocal best
-            trial = rotate(module, places, axes, widths[count - 1])
-            reached = measure_cost(self.cost, trial, target, twice=self.measure in TIMED)
-            if reached <= target or best[0] > target:
-                best = reached, widths[count - 1], trial
-            return reached <= target
-
+        reached, width, pruned = self.cost(module), len(axes[0]), copy.deepcopy(module).eval()
         if widths:
-            bisect_min(enough, round((1 - fraction) * len(widths)), len(widths))
-        reached, width, pruned = best if widths else (self.cost(module), len(axes[0]), copy.deepcopy(module).eval())
+            cut = smallest_cut(
+                lambda count: rotate(module, places, axes, widths[count - 1]),
+                lambda trial: measure_cost(self.cost, trial, target, twice=self.measure in TIMED),
+                target,
+                guess=round((1 - fraction) * len(widths)),
+                most=len(widths),
+            )
+            reached, width, pruned = cut.reached, widths[cut.count - 1], cut.module
         check_forward(pruned, self.spec)
         kept = kept_variance(moments, axes, width)
         notes = [Fact.of("prune.components", self.rotation, width=width, before=self.initial, kept=kept)]

@@ -30,7 +30,7 @@ from compress.prune.schedule_settings import TIMED
 from compress.prune.structured.equivalence import check_forward
 from compress.prune.structured.expert_scores import ExpertScoring
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, measure_cost
-from compress.prune.structured.select_channels import bisect_min
+from compress.prune.structured.smallest_cut import smallest_cut
 
 Removal = tuple[str, int]
 """Name of a mixture, and the place of one of its experts."""
@@ -128,19 +128,16 @@ class ExpertPruner:
         if fraction >= 1 or self.cost(module) <= target:
             return PrunedModel(copy.deepcopy(module).eval())
         rounds = self._rounds(module)
-        best: tuple[float, nn.Module] = (math.inf, module)
-
-        def enough(count: int) -> bool:
-            nonlocal best
-            trial = remove_experts(module, [removal for part in rounds[:count] for removal in part])
-            reached = measure_cost(self.cost, trial, target, twice=self.measure in TIMED)
-            if reached <= target or best[0] > target:
-                best = reached, trial
-            return reached <= target
-
+        reached, pruned = self.cost(module), copy.deepcopy(module).eval()
         if rounds:
-            bisect_min(enough, len(rounds) // 2, len(rounds))
-        reached, pruned = best if rounds else (self.cost(module), copy.deepcopy(module).eval())
+            cut = smallest_cut(
+                lambda count: remove_experts(module, [removal for part in rounds[:count] for removal in part]),
+                lambda trial: measure_cost(self.cost, trial, target, twice=self.measure in TIMED),
+                target,
+                guess=len(rounds) // 2,
+                most=len(rounds),
+            )
+            reached, pruned = cut.reached, cut.module
         check_forward(pruned, self.spec)
         return PrunedModel(pruned, notes=() if reached <= target else (self._shortfall(fraction, reached),))
 

@@ -69,6 +69,12 @@ def test_a_worse_network_is_not_used(context: Context) -> None:
     assert noise(outcome, context) == expected
 
 
+def _integers(outcome: Outcome) -> dict[str, np.ndarray]:
+    """Packed integers by torch layer."""
+    graph = graphs.to_ir(onnx_files.load(outcome.candidate.files["onnxruntime"])).graph
+    return {node.name.partition("/")[0]: graphs.constant(node.inputs[1]) for node in graph if node.op_type == "MatMulNBits"}
+
+
 def test_frozen_layers_and_pruned_weights_keep_their_values(context: Context) -> None:
     network = copy.deepcopy(encoder())
     paths = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
@@ -82,19 +88,11 @@ def test_frozen_layers_and_pruned_weights_keep_their_values(context: Context) ->
     context.folder.mkdir(parents=True, exist_ok=True)
     export_onnx(network, SPEC, path)
     outcome = recover(dataclasses.replace(context, to_onnx=lambda _: path), network, epochs=1)
-    rounded = {
-        node.name.partition("/")[0]: graphs.constant(node.inputs[1])
-        for node in graphs.to_ir(onnx_files.load(outcome.candidate.files["onnxruntime"])).graph
-        if node.op_type == "MatMulNBits"
-    }
+    rounded = _integers(outcome)  # before the other run writes into the same folder
     alone = Quantize(scheme="weight_int4", weight_only=BLOCKS, accept_if=None).run(
         Candidate(SPEC, network), dataclasses.replace(context, to_onnx=lambda _: path)
     )
-    before = {
-        node.name.partition("/")[0]: graphs.constant(node.inputs[1])
-        for node in graphs.to_ir(onnx_files.load(alone.candidate.files["onnxruntime"])).graph
-        if node.op_type == "MatMulNBits"
-    }
+    before = _integers(alone)
     assert (rounded[paths[0]] == before[paths[0]]).all()
     assert any((rounded[path] != before[path]).any() for path in paths)
     low = np.asarray(rounded[paths[-1]]) & 15  # of two inputs the first is in the lower half; 8 is the zero point
