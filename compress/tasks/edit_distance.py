@@ -15,7 +15,7 @@ def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
 
         d(i, j) = min(d(i − 1, j) + 1, d(i, j − 1) + 1, d(i − 1, j − 1) + [a_i ≠ b_j]),   d(i, 0) = i,  d(0, j) = j
 
-    A row is computed at once: with e_j the best of the two terms from the row before, d(i, j) = j + min_{l ≤ j} (e_l − l), since
+    A row is computed at once: with e_j the best of the terms from the row before, d(i, j) = j + min_{l ≤ j} (e_l − l), as
     each further element of the second sequence costs one insertion.
 
     Args:

@@ -38,5 +38,5 @@ def test_the_distance_is_that_of_the_recurrence_for_drawn_texts() -> None:
 
 
 def test_words_are_elements_as_characters_are() -> None:
-    assert edit_distance("the cat sat".split(), "the cat sat down".split()) == 1
+    assert edit_distance(["the", "cat", "sat"], ["the", "cat", "sat", "down"]) == 1
     assert edit_distance(["one", "two"], ["two"]) == 1
