@@ -12,8 +12,18 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+READMES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "pipelines/README.md", "devices/README.md", "compress/core/README.md")
+}
+
+
+def blocks(language: str, name: str = "README.md") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", READMES[name], flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_has_two_screens():
+    assert len(README.splitlines()) <= 140
 
 
 def test_the_recipe_is_valid_but_for_its_photos(tmp_path):
@@ -27,7 +37,7 @@ def test_the_recipe_is_valid_but_for_its_photos(tmp_path):
 def test_the_device_profile_loads(tmp_path):
     from compress.config.devices import load_device
 
-    (text,) = blocks("yaml-device")
+    (text,) = blocks("yaml-device", "devices/README.md")
     (tmp_path / "my_board.yaml").write_text(text)
     assert load_device(str(tmp_path / "my_board.yaml")).name == "my_board"
 
@@ -75,19 +85,46 @@ def test_the_loss_example_is_a_working_term():
     from compress.train.loss_term import LossInputs
 
     names: dict[str, type] = {}
-    exec(next(block for block in blocks("python") if "class Logits" in block), names)  # noqa: S102
+    exec(blocks("python", "compress/core/README.md")[0], names)  # noqa: S102
     z_s, z_t = torch.randn(4, 3), torch.randn(4, 3)
     answers = LossInputs(Batch.of(torch.zeros(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64)), z_s, z_t, Classification())
     assert names["Logits"]().forward(answers) == pytest.approx(float(((z_s - z_t) ** 2).sum() / 4), rel=1e-5)
 
 
-def test_every_command_line_names_verbs_and_options_that_exist():
+def test_the_package_of_the_example_adds_its_loss(tmp_path, monkeypatch):
+    import tomllib
+
+    from compress.core.registry import ENTRIES
+    from compress.core.registry_entry import Registry
+
+    (code,), (text,) = blocks("python", "compress/core/README.md"), blocks("toml", "compress/core/README.md")
+    project = tomllib.loads(text)["project"]
+    (tmp_path / "my_methods").mkdir()
+    (tmp_path / "my_methods" / "__init__.py").touch()
+    (tmp_path / "my_methods" / "losses.py").write_text(code, encoding="utf-8")
+    info = tmp_path / "my_methods-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    ((group, points),) = project["entry-points"].items()
+    rows = [f"{name} = {target}" for name, target in points.items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *rows, ""]))
+    monkeypatch.syspath_prepend(tmp_path)
+    row = Registry(ENTRIES).lookup("loss", "my_logits")
+    assert row.source == "package my-methods 1.0"
+    assert row.load().__name__ == "Logits"
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_command_line_names_verbs_and_options_that_exist(name):
     from typer.main import get_command
 
     from compress.cli import app
 
     root = get_command(app)
-    for line in re.findall(r"`(compress [^`]+)`", README):
+    lines = re.findall(r"`(compress [^`]+)`", READMES[name])
+    for block in re.findall(r"(?:^    .*\n)+", READMES[name], flags=re.MULTILINE):
+        lines += [line.strip().partition(" #")[0] for line in block.splitlines() if line.startswith("    compress ")]
+    for line in lines:
         words = line.split()
         verb = words[1]
         assert verb in root.commands or verb == "--help", line
@@ -97,10 +134,16 @@ def test_every_command_line_names_verbs_and_options_that_exist():
         assert {word for word in words if word.startswith("--")} <= options | {"--help"}, line
 
 
-def test_links_inside_the_project_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("name", READMES)
+def test_links_inside_the_project_lead_somewhere(name):
+    headings = {
+        re.sub(r"[^\w -]", "", line[3:]).lower().replace(" ", "-") for line in READMES[name].splitlines() if line[:3] == "## "
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", READMES[name]):
+        path, _, heading = target.partition("#")
+        if not path.startswith("http"):
+            assert ((ROOT / name).parent / path).exists(), target
+            assert path or heading in headings, target
 
 
 def test_the_result_table_is_the_committed_runs():
@@ -148,19 +191,17 @@ def test_the_examples_of_detectors_in_the_recipes_readme_are_valid():
     assert all(f"`{name}`" in text for name in BUILDERS)
 
 
-def test_the_trackers_of_both_readmes_are_valid():
+def test_the_trackers_of_the_recipes_readme_are_valid():
     import yaml
 
     from compress.config.tracking import Tracking
 
     text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8").partition("## Trackers")[2]
     example = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)[0])
-    (inline,) = re.findall(r"`(tracking: \{.*?\})`", README)
-    for tracking in (example["tracking"], yaml.safe_load(inline)["tracking"]):
-        read = Tracking.model_validate(tracking)
-        assert read.tensorboard
-        assert read.mlflow is not None
-        assert read.mlflow.uri == "http://127.0.0.1:5000"
+    read = Tracking.model_validate(example["tracking"])
+    assert read.tensorboard
+    assert read.mlflow is not None
+    assert read.mlflow.uri == "http://127.0.0.1:5000"
 
 
 def kinds_of_networks() -> dict[str, dict[str, Any]]:
