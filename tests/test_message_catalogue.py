@@ -10,6 +10,7 @@ from tests import message_catalogue as catalogue
 TRANSLATED = LANGUAGES[1:]
 ENGLISH = {
     "__init__.py": "an error for developers",
+    "backends/converted/missing_operators.py": "texts of runtimes",
     "backends/exporter_messages.py": "texts of torch's warnings",
     "backends/onnxruntime_runner.py": "the name of a package, and texts of the runtime",
     "cli/one_verb_commands.py": "a command line",

@@ -7,6 +7,7 @@
     │   └── SignatureError        named inputs and outputs: unknown axis, no size, several inputs where one is needed
     ├── TrainingError             training cannot continue: loss not finite, no training samples
     ├── ConversionError           export, quantization or comparison failed for this network
+    │   └── MissingOperatorError  a converter or runtime lacks operators of it
     ├── DeviceError               a device profile or a runtime: unknown, incomplete, unreachable
     ├── OutOfMemoryError          an allocation failed in a stage or command
     ├── StoreError                the run directory: unwritable, full, damaged
@@ -95,6 +96,19 @@ class TrainingError(CompressError):
 
 class ConversionError(CompressError):
     """Export, quantization or the comparison after it failed."""
+
+
+class MissingOperatorError(ConversionError):
+    """A converter or runtime lacks operators of a network.
+
+    Args:
+        message: What was not converted or run, and why.
+        operators: Names of the operators.
+    """
+
+    def __init__(self, message: str, operators: Iterable[str]) -> None:
+        super().__init__(message)
+        self.operators = tuple(operators)
 
 
 class DeviceError(CompressError):

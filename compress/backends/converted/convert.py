@@ -7,15 +7,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from compress.backends.converted.missing_operators import missing_operators
 from compress.backends.fixed_shapes import example_inputs
 from compress.backends.runner_protocol import Array
-from compress.core.errors import ConversionError, MissingPackageError
+from compress.core.errors import ConversionError, MissingOperatorError, MissingPackageError
 from compress.core.language import gettext
 from compress.core.registry import entries, lookup
 from compress.core.registry_entry import Entry
@@ -49,6 +50,7 @@ def convert_file(
 
     Raises:
         MissingPackageError: The converter is not installed.
+        MissingOperatorError: It has no such operator.
         ConversionError: It failed; the message has its last words.
     """
     row = lookup("converter", runtime)
@@ -87,7 +89,7 @@ def _error(row: Entry, source: Path, failure: Path, ran: subprocess.CompletedPro
     if found["kind"] == "missing":
         purpose = gettext("converting {path} for {runtime}", path=source.name, runtime=row.name)
         return MissingPackageError(row.options["package"], row.options["extra"], purpose)
-    return _failed(row.name, source, found["text"][-LONGEST:])
+    return _failed(row.name, source, found["text"][-LONGEST:], found["operators"])
 
 
 def _last_words(ran: subprocess.CompletedProcess[str]) -> str:
@@ -95,10 +97,10 @@ def _last_words(ran: subprocess.CompletedProcess[str]) -> str:
     return gettext("its converter ended with {code}: {text}", code=ran.returncode, text=" ".join(lines)[-LONGEST:])
 
 
-def _failed(runtime: str, source: Path, reason: str) -> ConversionError:
-    return ConversionError(
-        gettext("{path} was not converted for {runtime}: {reason}", path=source.name, runtime=runtime, reason=reason)
-    )
+def _failed(runtime: str, source: Path, reason: str, operators: Sequence[str] = ()) -> ConversionError:
+    message = gettext("{path} was not converted for {runtime}: {reason}", path=source.name, runtime=runtime, reason=reason)
+    missing = tuple(operators) or missing_operators(reason)
+    return MissingOperatorError(message, missing) if missing else ConversionError(message)
 
 
 def target_name(runtime: str, stem: str = "model") -> str:

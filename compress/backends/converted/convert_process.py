@@ -14,6 +14,7 @@ import onnxruntime
 from compress.backends.converted.convert import FAILURE, INPUTS
 from compress.backends.converted.sidecar import ENDING as SIDECAR
 from compress.backends.converted.sidecar import Sidecar, TensorLayout, write_sidecar
+from compress.core.errors import CompressError
 
 
 def main(arguments: list[str]) -> int:
@@ -38,8 +39,13 @@ def main(arguments: list[str]) -> int:
         kind = (
             "missing" if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("compress") else "failed"
         )
-        text = f"{type(error).__name__}: {error}"
-        (folder / FAILURE).write_text(json.dumps({"kind": kind, "text": text.strip()}), encoding="utf-8")
+        own = isinstance(error, CompressError)
+        failure = {
+            "kind": kind,
+            "text": (str(error) if own else f"{type(error).__name__}: {error}").strip(),
+            "operators": getattr(error, "operators", ()) if own else (),
+        }
+        (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
         return 1
     return 0
 

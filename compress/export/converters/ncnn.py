@@ -19,7 +19,7 @@ from compress.backends import onnx_files
 from compress.backends.converted.ncnn_runner import WEIGHTS
 from compress.backends.converted.sidecar import Carried
 from compress.backends.fixed_shapes import is_quantized
-from compress.core.errors import ConversionError
+from compress.core.errors import ConversionError, MissingOperatorError
 from compress.core.language import gettext
 from compress.export.converters.without_qdq import FloatFile, QuantizedProduct, float_weights, without_qdq
 
@@ -58,7 +58,8 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
         inputs: Example inputs by name; the files have their shapes.
 
     Raises:
-        ConversionError: pnnx failed, or left an operator that ncnn does not have; it is named.
+        ConversionError: pnnx failed.
+        MissingOperatorError: It left operators that ncnn does not have.
     """
     import pnnx
 
@@ -77,8 +78,8 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
         if ran.returncode or not param.is_file():
             raise ConversionError(gettext("pnnx failed: {text}", text=(ran.stderr or ran.stdout).strip()[-300:]))
         lines = param.read_text().splitlines()
-        if unknown := sorted({line.split()[0] for line in lines[2:] if "." in line.split()[0] or line.split()[0] in QDQ}):
-            raise ConversionError(gettext("ncnn has no operator {operators}", operators=", ".join(unknown)))
+        if unknown := sorted({kind for line in lines[2:] if _is_unknown(kind := line.split()[0])}):
+            raise MissingOperatorError(gettext("ncnn has no operator {operators}", operators=", ".join(unknown)), unknown)
         if quantized:
             _write_int8(lines, weights.read_bytes(), found, target)
         else:
@@ -87,7 +88,11 @@ def convert(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> Car
     return "symmetric" if quantized else "nothing"
 
 
-QDQ = ("QuantizeLinear", "DequantizeLinear")
+def _is_unknown(kind: str) -> bool:
+    """Whether ncnn has no layer of this kind; pnnx keeps operators without one under their names in torch."""
+    import ncnn
+
+    return "." in kind or ncnn.layer_to_index(kind) < 0
 
 
 def _write_int8(lines: list[str], data: bytes, found: FloatFile, target: Path) -> None:

@@ -24,7 +24,7 @@ from compress.backends.graph_module import GraphModule, GraphStep
 from compress.backends.torch_operators.convolution import CONVOLUTIONS, conv, paddings
 from compress.backends.torch_operators.run_operator import OPERATORS
 from compress.backends.torch_operators.values import Attributes, Inputs, Output, Value
-from compress.core.errors import ConversionError
+from compress.core.errors import MissingOperatorError
 from compress.core.language import gettext
 
 LOW, HIGH = -128, 127
@@ -71,12 +71,13 @@ def torch_program(
             the others compute with q · s.
 
     Raises:
-        ConversionError: An operator has no torch function; operator and node are named.
+        MissingOperatorError: An operator has no torch function; operator and node are named.
     """
     model = graphs.to_ir(onnx_files.load(source))
     if unknown := {node.op_type: str(node.name) for node in model.graph if node.op_type not in {**OPERATORS, **_FUNCTIONS}}:
-        named = ", ".join(f"{operator} ({node})" for operator, node in unknown.items())
-        raise ConversionError(gettext("no torch function for {operators} of {path}", operators=named, path=source.name))
+        named = [f"{operator} ({node})" for operator, node in unknown.items()]
+        msg = gettext("no torch function for {operators} of {path}", operators=", ".join(named), path=source.name)
+        raise MissingOperatorError(msg, named)
     reader = _ProgramReader(model, _float_products(model) if requantized else frozenset())
     starts = [str(value.name) for value in model.graph.inputs if str(value.name) not in reader.given]
     network = QuantizedGraph(reader.steps, reader.arrays, reader.weights, starts, reader.stops)

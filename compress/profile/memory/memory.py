@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -31,6 +32,10 @@ RUNS = 8
 ON_CPU = ("CPUExecutionProvider", "openvino")
 RUNNER = "runner:"
 """Prefix of a runtime of `compress` in place of an execution provider."""
+RAISED = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Fail|Interrupt|[A-Z]\w*): ")
+"""Start of the last line of a traceback."""
+LONGEST = 500
+"""Longest part of an error that is shown."""
 UNITS = {
     "memory_bytes": "bytes",
     "memory_model_bytes": "bytes",
@@ -41,6 +46,19 @@ UNITS = {
     "load_ms": "ms",
     "latency_first_ms": "ms",
 }
+
+
+class ProbeError(DeviceError):
+    """The process that loads and runs a model failed.
+
+    Args:
+        message: What was not measured, and why.
+        why: Last error of the process alone.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -137,16 +155,19 @@ def _run_probe(
                 runs=runs,
                 timeout_s=TIMEOUT_S,
             )
-            raise DeviceError(msg) from error
+            raise ProbeError(
+                msg, gettext("{runs} runs took longer than {timeout_s} s", runs=runs, timeout_s=TIMEOUT_S)
+            ) from error
     if process.returncode != 0:
-        why = gettext("it was killed, probably because memory ran out") if process.returncode < 0 else errors.strip()[-300:]
+        killed = gettext("it was killed, probably because memory ran out")
+        why = killed if process.returncode < 0 else last_error(errors)
         msg = gettext(
             "memory of {path} was not measured: the process that ran it ended with {returncode}; {why}",
             path=path,
             returncode=process.returncode,
             why=why,
         )
-        raise DeviceError(msg)
+        raise ProbeError(msg, why)
     return Footprint(**json.loads(output.splitlines()[-1])), gpu
 
 
@@ -159,15 +180,37 @@ def quantities(
         `memory_bytes`, `memory_model_bytes`, `memory_first_bytes`, `memory_steady_bytes`, `memory_arena_bytes`, `load_ms` and
         `latency_first_ms`; on a GPU also `memory_gpu_bytes`. Missing with the reason if the process failed.
     """
-    on_gpu = _on_gpu(provider)
     try:
-        footprint, gpu = _run_probe(path, feeds, threads, RUNS, provider)
+        return measured_quantities(path, feeds, threads=threads, provider=provider)
     except DeviceError as error:
+        on_gpu = _on_gpu(provider)
         units = UNITS if on_gpu else {name: unit for name, unit in UNITS.items() if name != "memory_gpu_bytes"}
         return {name: Quantity.missing(unit, str(error)) for name, unit in units.items()}
+
+
+def measured_quantities(
+    path: Path, feeds: Mapping[str, Array], *, threads: int = 1, provider: str = "CPUExecutionProvider"
+) -> dict[str, Quantity]:
+    """The quantities of `quantities`.
+
+    Raises:
+        ProbeError: The process failed.
+    """
+    on_gpu = _on_gpu(provider)
+    footprint, gpu = _run_probe(path, feeds, threads, RUNS, provider)
     runtime = "OpenVINO" if provider == "openvino" else provider.removeprefix(RUNNER)
     runtime = "ONNX Runtime" if runtime == provider else runtime
     return footprint_quantities(footprint, runtime) | ({"memory_gpu_bytes": gpu.quantity()} if on_gpu else {})
+
+
+def last_error(text: str) -> str:
+    """The last error of a Python process, without the traceback and without the class of an error of this package."""
+    lines = text.strip().splitlines()
+    starts = [index for index, line in enumerate(lines) if RAISED.match(line)]
+    if not starts:
+        return text.strip()[-LONGEST:]
+    error = "\n".join(lines[starts[-1] :])
+    return re.sub(r"^compress\.core\.errors\.\w+: ", "", error)[-LONGEST:]
 
 
 def _environment() -> dict[str, str]:

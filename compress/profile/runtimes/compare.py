@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.backends.converted.convert import converter_of
+from compress.backends.converted.missing_operators import missing_operators
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner, provider_of
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import Array, Feeds, pinned
@@ -45,6 +46,7 @@ class RuntimeResult:
         version: Runtime with its version.
         agreement: Outputs against the ONNX file in ONNX Runtime without optimizations.
         reason: Why it was not measured.
+        missing_operators: Operators that the converter or runtime lacks.
         keeps: Whether it keeps the metric; without data, whether its outputs agree.
         fastest: Whether it is the fastest of those.
     """
@@ -54,6 +56,7 @@ class RuntimeResult:
     version: str = ""
     agreement: RuntimeAgreement | None = None
     reason: str = ""
+    missing_operators: tuple[str, ...] = ()
     keeps: bool = False
     fastest: bool = False
 
@@ -72,6 +75,7 @@ class RuntimeResult:
             "keeps": self.keeps,
             "fastest": self.fastest,
             "reason": self.reason,
+            "missing_operators": list(self.missing_operators),
         }
 
 
@@ -111,10 +115,30 @@ def compare(entrants: Sequence[Entrant], request: RuntimeComparison, reporter: R
             if not result.reason:
                 _try_alone(result, request, expected)
             bar.advance(note=result.entrant.name)
+    for result in results:
+        result.reason = _with_alternatives(result, results)
     running = [result for result in results if not result.reason]
     timings = _time(running, request, reporter) if running else {}
     _judge(running, timings, request)
     return tuple(results)
+
+
+def _with_alternatives(result: RuntimeResult, results: Sequence[RuntimeResult]) -> str:
+    """The reason of a failure; where operators are missing, it names them and the runtimes that ran the same file."""
+    missing = result.entrant.missing_operators or missing_operators(result.reason)
+    if not missing:
+        return result.reason
+    entrant = result.entrant
+    others = dict.fromkeys(
+        each.entrant.runtime for each in results if not each.reason and each.entrant.subject == entrant.subject
+    )
+    result.missing_operators = missing
+    values = {"runtime": entrant.runtime, "operators": ", ".join(missing), "reason": result.reason.strip()}
+    if not others:
+        return gettext("{runtime} lacks {operators}, and no other runtime here ran this file ({reason})", **values)
+    return gettext(
+        "{runtime} lacks {operators}; runtimes here that have it: {others} ({reason})", **values, others=", ".join(others)
+    )
 
 
 def _try_alone(result: RuntimeResult, request: RuntimeComparison, expected: dict[Path, list[list[Array]]]) -> None:
@@ -124,9 +148,10 @@ def _try_alone(result: RuntimeResult, request: RuntimeComparison, expected: dict
     assert entrant.file is not None  # noqa: S101  # entrants without a file have a reason
     family = entrant.runtime.partition(":")[0]
     provider = f"{memory.RUNNER}{family}" if converter_of(family) is not None else provider_of(entrant.runtime)
-    found = memory.quantities(entrant.file, batches[0], threads=threads, provider=provider)
-    if found["load_ms"].value is None:
-        result.reason = str(found["load_ms"].detail)
+    try:
+        found = memory.measured_quantities(entrant.file, batches[0], threads=threads, provider=provider)
+    except memory.ProbeError as error:
+        result.reason = error.why
         return
     result.quantities = {name: found[name] for name in IN_PROCESS}
     result.quantities["size_bytes"] = Quantity.measured(

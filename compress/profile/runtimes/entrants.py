@@ -12,7 +12,7 @@ from compress.backends.fixed_shapes import is_quantized
 from compress.backends.onnxruntime_runner import provider_name
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
-from compress.core.errors import CompressError, DeviceError
+from compress.core.errors import CompressError, DeviceError, MissingOperatorError
 from compress.core.language import gettext, message_of
 from compress.core.progress import Reporter
 from compress.core.registry import entries, lookup
@@ -37,6 +37,7 @@ class Entrant:
         file: The file that the runtime loads; None if there is none.
         carried: What the file holds of the quantization of the ONNX file, see `sidecar`.
         reason: Why there is no file; empty if there is one.
+        missing_operators: Operators that the converter lacks.
     """
 
     subject: str
@@ -46,6 +47,7 @@ class Entrant:
     file: Path | None = None
     carried: str = ""
     reason: str = ""
+    missing_operators: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -141,4 +143,5 @@ def _with_file(entrant: Entrant, feeds: Feeds, folder: Path) -> Entrant:
         convert_file(family, source, target, feeds)
         return Entrant(*fields, target, read_sidecar(target).carried)
     except CompressError as error:
-        return Entrant(*fields, reason=message_of(error))
+        missing = error.operators if isinstance(error, MissingOperatorError) else ()
+        return Entrant(*fields, reason=message_of(error), missing_operators=missing)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.core.errors import MissingOperatorError
+
 
 def aborts(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> str:
     print("operator Foo is not supported", flush=True)
@@ -21,3 +23,8 @@ def needs_package(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) 
     import package_that_does_not_exist  # noqa: F401
 
     return "all"
+
+
+def lacks_operator(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> str:
+    msg = "its opset is unknown"
+    raise MissingOperatorError(msg, ["Foo (foo)"])

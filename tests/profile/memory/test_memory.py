@@ -149,3 +149,10 @@ def test_the_peak_of_several_inputs_grows_with_them(save):
     copies = save("copies.onnx", model([helper.make_node("Add", ["x", "x"], ["y"])], {}, "y", ["n", 1000]))
     small, large = memory.peaks(copies, [{"x": np.zeros((size, 1000), np.float32)} for size in (1, 10_000)])
     assert large - small >= 35 * MEGABYTE  # the output of 40 MB; pages of zeros that are only read are not resident
+
+
+def test_of_a_traceback_the_last_error_is_told_without_our_class():
+    trace = "noise\nTraceback (most recent call last):\n  File x\ncompress.core.errors.ConversionError: it is\ndamaged\n"
+    assert memory.last_error(trace) == "it is\ndamaged"
+    assert memory.last_error("Traceback:\n  a\nValueError: no") == "ValueError: no"
+    assert memory.last_error("killed") == "killed"

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -163,6 +164,25 @@ def test_no_runtime_there(device, tiny, tmp_path):
     ):
         profile(tiny, device(python=python))
     assert "No module named" in inspect_device(device(python=python)).no_onnxruntime
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_file_that_is_larger_than_the_disk_of_the_device_is_refused_and_leaves_nothing(device, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        big = tmp_path / "big.onnx"
+        big.write_bytes(os.urandom(4 << 20))
+        full = r"its disk is full: models/big.onnx: No space left on device; 0\.\d MB free .* set `workdir:`"
+        with RemoteSession(device(workdir=str(disk))) as remote, pytest.raises(DeviceError, match=full):
+            remote.put(big, "models/big.onnx")
+        assert eventually(lambda: not list(disk.iterdir()))
+        assert shutil.disk_usage(disk).used == 0
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.parametrize("blocks", [1, 512])

@@ -66,6 +66,20 @@ def test_a_failure_is_a_row_and_the_others_are_measured(files: dict[str, Path], 
     assert results[1].as_row()["fastest"] is False
 
 
+def test_a_missing_operator_is_named_with_the_runtimes_that_have_it(files: dict[str, Path], tmp_path: Path) -> None:
+    fake = Entry("converter", "fake", "tests.backends.converted.fake_converters:lacks_operator", "this test",
+                 {"ending": ".x", "package": "fakelib", "extra": "fake"})  # fmt: skip
+    with temporary(fake):
+        first, alone = (
+            measured({"float": files["float"]}, tmp_path / str(index), names)[0]
+            for index, names in enumerate((("fake", "ort", "onnxruntime"), ("fake",)))
+        )
+    assert first.missing_operators == ("Foo (foo)",)
+    assert first.reason.startswith("fake lacks Foo (foo); runtimes here that have it: ort, onnxruntime (")
+    assert first.as_row()["missing_operators"] == ["Foo (foo)"]
+    assert alone.reason.startswith("fake lacks Foo (foo), and no other runtime here ran this file")
+
+
 def test_a_file_that_loses_the_metric_is_not_chosen(files: dict[str, Path], tmp_path: Path) -> None:
     values = {"float.onnx": 0.9, "int8.onnx": 0.8}
 
