@@ -228,7 +228,7 @@ def quantize_report(
 
 
 def verify(  # one parameter per flag: typer reads them from here
-    model: Annotated[Path | None, typer.Argument(parser=user_path, help="An ONNX file.")] = None,
+    model: Annotated[Path | None, typer.Argument(parser=user_path, help="An ONNX file, or the folder of an artifact.")] = None,
     setup: Annotated[str | None, typer.Option(metavar="ISA", help="Set up the emulated machine first (once): aarch64.")] = None,
     isa: Annotated[str, typer.Option(help="Instruction set: aarch64 (emulated), or native.")] = "aarch64",
     processor: Annotated[str, typer.Option(help="cortex-a53, cortex-a72 or cortex-a76.")] = "cortex-a76",
@@ -246,7 +246,10 @@ def verify(  # one parameter per flag: typer reads them from here
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Compare the outputs of an ONNX file on another instruction set with those on this machine. No times are compared."""
+    """Compare the outputs of an ONNX file on another instruction set with those on this machine. No times are compared.
+
+    With --data, a network that writes texts continues the prompts of the recipe; its tokens and logits are compared.
+    """
     from compress.cli.terminal import Terminal
 
     if model is None and setup is None:
@@ -260,11 +263,12 @@ def verify(  # one parameter per flag: typer reads them from here
     if model is None:
         return
     from compress.cli.render import show_verification
-    from compress.verify.cross_isa import verify as verify_file
-    from compress.verify.inputs import load_samples
+    from compress.verify.verify_model import verify_model
 
-    fed = load_samples(model, samples, recipe=data, images=images, feeds=feeds, trust_code=trust_code)
-    verification = verify_file(model, fed, isa=isa, processor=processor, timeout_s=timeout)
+    verification = verify_model(
+        model, samples, recipe=data, images=images, feeds=feeds, trust_code=trust_code, isa=isa, processor=processor,
+        timeout_s=timeout,
+    )  # fmt: skip
     if as_json:
         echo_json(verification)
     else:

@@ -18,7 +18,7 @@ from compress.core.errors import ConversionError, DeviceError, nearest
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
-from compress.tasks.output_agreement import compare_outputs
+from compress.tasks.output_agreement import OutputAgreement, compare_outputs
 from compress.verify import agent
 from compress.verify.inputs import VerificationSamples
 from compress.verify.machines import DEFAULT_PROCESSOR, Machine, aarch64, native
@@ -76,18 +76,13 @@ def verify(
         ConversionError: A runtime cannot load the file, or cannot run it on the inputs.
         DeviceError: The instruction set is unknown, emulation is not set up, or the run crashed or exceeded the time limit.
     """
-    import onnxruntime
-
     from compress.backends import onnx_session
 
-    if isa not in ISAS:
-        msg = gettext("unknown instruction set {isa!r}: {hint}", isa=isa, hint=nearest(isa, ISAS))
-        raise DeviceError(msg)
+    machine = machine_of(isa, processor)
     inputs = samples.values
     if samples.size == 0:
         msg = gettext("there are no inputs; give at least one")
         raise ConversionError(msg)
-    machine = native() if isa == "native" else aarch64(processor)
     try:
         session = onnx_session.create_session(model)
         expected = agent.run_batches(session, inputs)
@@ -100,13 +95,41 @@ def verify(
         raise ConversionError(msg) from error
     outputs, facts = run_on_machine(machine, model, inputs, timeout_s)
     detail = gettext("{title} against this machine, {origin}", title=machine.title, origin=samples.described)
-    quantities = _agreement(expected, outputs, detail)
+    rows = (values.reshape(len(values), -1) for values in (expected, outputs))
+    quantities = agreement_quantities(compare_outputs(*rows), detail)
     if len(session.get_outputs()) == 1:
         quantities |= _metric(samples, {"reference": expected, "tested": outputs}, detail)
+    return describe(model, machine, samples.described, facts, quantities)
+
+
+def machine_of(isa: str, processor: str = DEFAULT_PROCESSOR) -> Machine:
+    """The machine of an instruction set.
+
+    Raises:
+        DeviceError: The instruction set or the processor is unknown, or emulation is not set up.
+    """
+    if isa not in ISAS:
+        msg = gettext("unknown instruction set {isa!r}: {hint}", isa=isa, hint=nearest(isa, ISAS))
+        raise DeviceError(msg)
+    return native() if isa == "native" else aarch64(processor)
+
+
+def describe(model: Path, machine: Machine, inputs: str, facts: Mapping[str, str], quantities: Metrics) -> Verification:
+    """The result of a verification.
+
+    Args:
+        model: File of the network.
+        machine: The tested machine.
+        inputs: Origin of the inputs.
+        facts: Versions on the tested machine.
+        quantities: What was measured.
+    """
+    import onnxruntime
+
     return Verification(
         model=str(model),
-        isa=isa,
-        inputs=samples.described,
+        isa="aarch64" if machine.emulated else "native",
+        inputs=inputs,
         reference=gettext("ONNX Runtime {version}, this machine", version=onnxruntime.__version__),
         tested=gettext("ONNX Runtime {onnxruntime}, {title}", onnxruntime=facts["onnxruntime"], title=machine.title),
         quantities=quantities,
@@ -130,39 +153,59 @@ def run_on_machine(
             np.savez(file, allow_pickle=False, **inputs)
         else:
             np.save(file, np.asarray(inputs, dtype=np.float32))
-        arguments = (agent.__file__, machine.site, str(model.absolute()), str(file), name)
-        try:
-            process = subprocess.run(  # noqa: S603
-                (*machine.command, *arguments),
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=timeout_s,
-                cwd=folder,
-                env=machine.environment,
-            )
-        except subprocess.TimeoutExpired as error:
-            hint = gettext("give fewer samples or a longer timeout")
-            msg = gettext(
-                "{title}: {count} samples take longer than {timeout_s:g} s; {hint}",
-                title=machine.title,
-                count=VerificationSamples(inputs).size,
-                timeout_s=timeout_s,
-                hint=hint,
-            )
-            raise DeviceError(msg) from error
-        except OSError as error:
-            msg = gettext(
-                "{title}: cannot start {command}: {strerror}",
-                title=machine.title,
-                command=machine.command[0],
-                strerror=error.strerror,
-            )
-            raise DeviceError(msg) from error
-        if process.returncode != 0:
-            raise _failure(machine, model, process.returncode, process.stderr)
-        return np.load(folder / "outputs.npy"), json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+        facts = run_agent(machine, model, file, timeout_s, count=VerificationSamples(inputs).size)
+        return np.load(folder / "outputs.npy"), facts
+
+
+def run_agent(machine: Machine, model: Path, inputs: Path, timeout_s: float, *, count: int) -> dict[str, str]:
+    """Run the agent on another machine; it writes its outputs into the folder of the inputs. Returns versions of packages.
+
+    Args:
+        machine: The machine.
+        model: File of the network.
+        inputs: File of the inputs, in a folder of its own.
+        timeout_s: Time limit, s.
+        count: Number of samples, for messages.
+
+    Raises:
+        ConversionError: The runtime cannot load or run the file.
+        DeviceError: The run crashed or exceeded the time limit.
+    """
+    folder = inputs.parent
+    arguments = (agent.__file__, machine.site, str(model.absolute()), str(inputs), str(folder))
+    try:
+        process = subprocess.run(  # noqa: S603
+            (*machine.command, *arguments),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=timeout_s,
+            cwd=folder,
+            env=machine.environment,
+        )
+    except subprocess.TimeoutExpired as error:
+        hint = gettext("give fewer samples or a longer timeout")
+        msg = gettext(
+            "{title}: {count} samples take longer than {timeout_s:g} s; {hint}",
+            title=machine.title,
+            count=count,
+            timeout_s=timeout_s,
+            hint=hint,
+        )
+        raise DeviceError(msg) from error
+    except OSError as error:
+        msg = gettext(
+            "{title}: cannot start {command}: {strerror}",
+            title=machine.title,
+            command=machine.command[0],
+            strerror=error.strerror,
+        )
+        raise DeviceError(msg) from error
+    if process.returncode != 0:
+        raise _failure(machine, model, process.returncode, process.stderr)
+    facts: dict[str, str] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    return facts
 
 
 def _shapes(inputs: Array | Mapping[str, Array]) -> str:
@@ -205,9 +248,8 @@ def _failure(machine: Machine, model: Path, status: int, stderr: str) -> Convers
     )
 
 
-def _agreement(expected: Array, outputs: Array, detail: str) -> Metrics:
-    rows = [values.reshape(len(values), -1) for values in (expected, outputs)]
-    agreement = compare_outputs(*rows)
+def agreement_quantities(agreement: OutputAgreement, detail: str) -> Metrics:
+    """Quantities of the agreement of two machines."""
     count = agreement.samples
     quantities = {
         "max_abs": Quantity.measured(

@@ -10,7 +10,7 @@ from PIL import Image
 from compress.backends import onnx_files
 from compress.core.errors import ConversionError, DataError
 from compress.core.network_spec import image_spec
-from compress.verify.inputs import evenly_spaced, load_samples
+from compress.verify.inputs import load_samples
 from tests.verify.stand_ins import SHAPE, made
 
 
@@ -71,12 +71,6 @@ def test_metadata_that_describes_no_images_is_refused(model: Path, tmp_path: Pat
     save(described, tmp_path / "m.onnx")
     with pytest.raises(DataError, match="metadata"):
         load_samples(tmp_path / "m.onnx", 1, recipe=None, images=[image(tmp_path / "one.png", 255)])
-
-
-def test_samples_are_spread_evenly() -> None:
-    assert evenly_spaced(10, 3).tolist() == [0, 4, 9]
-    assert evenly_spaced(3, 10).tolist() == [0, 1, 2]
-    assert len(evenly_spaced(539, 100)) == 100
 
 
 def recipe(folder: Path, size: int) -> Path:
