@@ -62,7 +62,7 @@ def verify_texts(
     """
     machine = machine_of(isa, processor)
     network = _open(files)
-    kept = [prompt[-prompts.most :] for prompt in prompts.tokens]  # a longer prompt keeps its end
+    kept = [[*prompt[-prompts.most :]] for prompt in prompts.tokens]  # a longer prompt keeps its end
     texts = [list(_greedy(network, prompt, prompts, files)) for prompt in kept]
     with tempfile.TemporaryDirectory(prefix="compress-verify-") as name:
         folder = Path(name)

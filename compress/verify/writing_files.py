@@ -64,13 +64,13 @@ def find_writing_files(model: Path) -> WritingFiles | None:
     """
     encoder, decoder = (model.parent / name for name in (ENCODER, DECODER))
     has_parts = model.name in (MODEL, ENCODER, DECODER) and encoder.is_file() and decoder.is_file()
-    files = (decoder, encoder) if has_parts else (model, None)
-    for path in files:
-        if path is not None:
-            check_onnx_file(path)
-    signature = read_signature(files[0])
+    path, part = (decoder, encoder) if has_parts else (model, None)
+    for file in (path, part):
+        if file is not None:
+            check_onnx_file(file)
+    signature = read_signature(path)
     inputs = {spec.name: spec for spec in signature.inputs}
     ids = inputs.get(DECODER_IDS, inputs.get(IDS))
     if ids is None or len(signature.outputs[0].shape) != LOGITS_AXES:
         return None
-    return WritingFiles(*files, DECODER_IDS in inputs, None if ids.values is None else ids.values[1] + 1)
+    return WritingFiles(path, part, DECODER_IDS in inputs, None if ids.values is None else ids.values[1] + 1)
