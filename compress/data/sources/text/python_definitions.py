@@ -12,10 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from compress.core.errors import DataError
-from compress.core.language import gettext
 from compress.data.sources.text.python_library import AREAS, TOPICS, first_sentence, source_files
-from compress.data.text.settings import Columns
 from compress.data.text.table import TextTable
 
 PROMPT, RESPONSE = "definition", "summary"
@@ -24,23 +21,12 @@ WORDS = (3, 24)
 """Fewest and most words of a response."""
 
 
-def definitions_table(columns: Columns, folder: Path) -> TextTable:
+def definitions_table(folder: Path) -> TextTable:
     """Prompts and responses.
 
     Args:
-        columns: With the names of both columns.
         folder: Folder of Python's library.
-
-    Raises:
-        DataError: Other columns are named.
     """
-    if (columns.prompt, columns.response) != (PROMPT, RESPONSE):
-        msg = gettext(
-            "python_docs has the columns {prompt} and {response}; write `columns: {{prompt: {prompt}, response: {response}}}`",
-            prompt=PROMPT,
-            response=RESPONSE,
-        )
-        raise DataError(msg)
     rows = read_definitions(folder)
     return TextTable([prompt for prompt, _ in rows], [response for _, response in rows], origin=[prompt for prompt, _ in rows])
 

@@ -3,8 +3,8 @@
 The sentences are those of the docstrings of Python's own modules, read with `ast` and not imported, and of the language
 reference in `pydoc_data.topics`. A class is an area, such as `network` or `files`, with the modules of `AREAS`. The names of
 these modules are removed from all sentences, so that no class is spelled out. Each sentence occurs once, and areas have
-equal numbers of sentences. With columns of prompts and responses, samples are those of `python_definitions`. What there is to
-read depends on the version of Python, which is part of the fingerprint.
+equal numbers of sentences. With columns of prompts and responses, samples are those of `python_definitions` or
+`python_sentences`. What there is to read depends on the version of Python, which is part of the fingerprint.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ast
 import importlib
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -24,11 +24,17 @@ from compress.core.language import gettext
 from compress.core.seed_of import seed_of
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
+from compress.data.sources.text import python_definitions, python_sentences
 from compress.data.sources.text.python_definitions import definitions_table
 from compress.data.sources.text.python_library import AREAS, MARKUP, SENTENCE_END, TOPICS, source_files
+from compress.data.sources.text.python_sentences import sentences_table
 from compress.data.text.build import build_text_data
+from compress.data.text.settings import Columns
 from compress.data.text.table import TextTable
 
+DEFINITIONS = python_definitions.PROMPT, python_definitions.RESPONSE
+SENTENCES = python_sentences.PROMPT, python_sentences.RESPONSE
+"""Columns of prompts and responses."""
 WORDS = (5, 60)
 """Fewest and most words of a sentence."""
 _LISTS = (">>>", "...", "-", "*", "|", "+", "=", ":")
@@ -43,8 +49,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         MissingPackageError: tokenizers is not installed.
     """
     if settings.columns.has_responses:
-        folder = Path(sysconfig.get_paths()["stdlib"])
-        return build_text_data({"all": definitions_table(settings.columns, folder)}, settings, origin)
+        return build_text_data({"all": _prompts_table(settings.columns, sysconfig.get_paths()["stdlib"])}, settings, origin)
     areas = read_areas(sysconfig.get_paths()["stdlib"])
     count = min(map(len, areas.values()))
     if count < 10:
@@ -58,6 +63,26 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         texts += [sentences[index] for index in sorted(order.tolist())]
     targets = [area for area in areas for _ in range(count)]
     return build_text_data({"all": TextTable(texts, targets=targets)}, settings, origin)
+
+
+def _prompts_table(columns: Columns, folder: str) -> TextTable:
+    """Prompts and responses of the columns that are named.
+
+    Raises:
+        DataError: There are no such columns.
+    """
+    tables: dict[tuple[str | None, str | None], Callable[[], TextTable]] = {
+        DEFINITIONS: lambda: definitions_table(Path(folder)),
+        SENTENCES: lambda: sentences_table(sentence for area in read_areas(folder).values() for sentence in area),
+    }
+    if (columns.prompt, columns.response) not in tables:
+        msg = gettext(
+            "python_docs has the columns {first}, or {second}; write one of them as `columns`",
+            first="{{prompt: {}, response: {}}}".format(*DEFINITIONS),
+            second="{{prompt: {}, response: {}}}".format(*SENTENCES),
+        )
+        raise DataError(msg)
+    return tables[columns.prompt, columns.response]()
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 from compress.core.errors import DataError
 from compress.data.factory import load_data
 from compress.data.settings import DataSettings
-from compress.data.sources.text.python_definitions import definitions_table, read_definitions
+from compress.data.sources.text.python_definitions import read_definitions
 from compress.data.text.settings import Columns, Lengths, TrainedTokenizer
 
 FOLDER = Path(sysconfig.get_paths()["stdlib"])
@@ -37,5 +37,6 @@ def test_they_are_data_with_prompts(tmp_path):
     data = load_data(settings, base=tmp_path)
     assert (len(data.train), len(data.validation), len(data.test)) == (200, 40, 40)
     assert data.spec.text.prompt == ("", "\n")
-    with pytest.raises(DataError, match="has the columns definition and summary"):
-        definitions_table(Columns(prompt="a", response="b"), FOLDER)
+    other = settings.model_copy(update={"columns": Columns(prompt="a", response="b", targets="next")})
+    with pytest.raises(DataError, match=r"has the columns .prompt: definition, response: summary., or .prompt: plain"):
+        load_data(other, base=tmp_path)
