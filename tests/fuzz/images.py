@@ -19,7 +19,7 @@ from PIL import Image
 
 from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
-from compress.verify.inputs import _from_images
+from compress.verify.image_inputs import read_images
 from tests.fuzz.harness import Case
 
 FORMATS = (
@@ -63,7 +63,7 @@ def cases(rng: random.Random, count: int, work: Path) -> Iterator[Case]:
         path = (work if alone else folder / "cat") / f"z_{name}"
         path.write_bytes(content)
         metadata = _metadata(rng)
-        yield Case("alone", partial(_from_images, [path], (3, 8, 8), 5, metadata)) if alone else read_folder
+        yield Case("alone", partial(read_images, [path], (3, 8, 8), 5, metadata)) if alone else read_folder
         path.unlink()
 
 
