@@ -13,7 +13,6 @@ ENGLISH = {
     "backends/converted/missing_operators.py": "texts of runtimes",
     "backends/exporter_messages.py": "texts of torch's warnings",
     "backends/onnxruntime_runner.py": "the name of a package, and texts of the runtime",
-    "cli/one_verb_commands.py": "a command line",
     "cli/render.py": "names of results, and markup",
     "config/devices/cpu_info.py": "texts of /proc/cpuinfo",
     "config/devices/load_device.py": "the title of a device, and versions in stage keys",

@@ -19,7 +19,7 @@ from compress.cli import measuring_commands as measuring
 from compress.cli import one_verb_commands as one_verb
 from compress.cli import review_commands as review
 from compress.cli.benchmark_command import benchmark
-from compress.cli.common import BAD_INPUT, BUDGET_MISSED, AsJson, TrustCode, echo, resumable
+from compress.cli.common import BAD_INPUT, BUDGET_MISSED, AsJson, Overrides, TrustCode, echo, resumable
 from compress.cli.common import terminal as open_terminal
 from compress.cli.devices import app as devices_app
 from compress.cli.generate_command import generate
@@ -46,9 +46,6 @@ RecipeName = Annotated[
     typer.Argument(
         help="Path of a recipe, or its name in ./pipelines or among the shipped recipes.", autocompletion=completion.recipes
     ),
-]
-Overrides = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value, e.g. stages.prune.target.macs=0.3.")
 ]
 Smoke = Annotated[
     bool,

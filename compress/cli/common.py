@@ -22,6 +22,9 @@ HOW_TO_RESUME = (
 )
 BUDGET_MISSED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one value, e.g. stages.prune.target.macs=0.3.")
+]
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow python: sources and methods of the recipe to run.")]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from compress.cli import completion
-from compress.cli.common import BUDGET_MISSED, AsJson, TrustCode, echo, resumable, run_path
+from compress.cli.common import BUDGET_MISSED, AsJson, Overrides, TrustCode, echo, resumable, run_path
 from compress.cli.common import terminal as open_terminal
 from compress.core.language import gettext
 from compress.core.user_path import user_path
@@ -41,6 +42,7 @@ def quantize(  # one parameter per flag: typer reads them from here
     scheme: Annotated[str, typer.Option(help="int8, dynamic_int8, weight_int8, weight_int4, block_int8, fp16, bf16.")] = "auto",
     samples: Annotated[int | None, typer.Option(min=16, help="Number of calibration samples.")] = None,
     shape: Shapes = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
@@ -51,7 +53,7 @@ def quantize(  # one parameter per flag: typer reads them from here
     if samples is not None:
         settings["calibration"] = {"samples": samples}
     stages: list[dict[str, object]] = [{"quantize": settings}, {"export": {}}, {"profile": {"devices": _names(device)}}]
-    _run("quantize", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code, as_json=as_json)
+    _run("quantize", model, data, stages, out, shape, overrides, smoke=smoke, trust_code=trust_code, as_json=as_json)
 
 
 def prune(  # one parameter per flag: typer reads them from here
@@ -62,6 +64,7 @@ def prune(  # one parameter per flag: typer reads them from here
         str, typer.Option(metavar="KEY=VALUE", help="Fraction to keep, such as macs=0.5 or parameters=0.5.")
     ] = "macs=0.5",
     shape: Shapes = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
@@ -81,7 +84,7 @@ def prune(  # one parameter per flag: typer reads them from here
         {"export": {}},
         {"profile": {"devices": _names(device)}},
     ]
-    _run("prune", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code, as_json=as_json)
+    _run("prune", model, data, stages, out, shape, overrides, smoke=smoke, trust_code=trust_code, as_json=as_json)
 
 
 def export(  # one parameter per flag: typer reads them from here
@@ -89,6 +92,7 @@ def export(  # one parameter per flag: typer reads them from here
     data: DataPath = None,
     device: Devices = "host",
     shape: Shapes = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
     out: Out = Path("reports"),
     smoke: Smoke = False,
     trust_code: TrustCode = False,
@@ -96,7 +100,7 @@ def export(  # one parameter per flag: typer reads them from here
 ) -> None:
     """Write the artifact of a network without changes: file, script, labels, manifest."""
     stages: list[dict[str, object]] = [{"export": {}}, {"profile": {"devices": _names(device)}}]
-    _run("export", model, data, stages, out, shape, smoke=smoke, trust_code=trust_code, as_json=as_json)
+    _run("export", model, data, stages, out, shape, overrides, smoke=smoke, trust_code=trust_code, as_json=as_json)
 
 
 def infer(
@@ -155,7 +159,7 @@ def _sizes(model: str, shapes: list[str]) -> dict[str, int]:
 
 def _run(  # those of the commands
     command: str, model: str, data: str | None, stages: list[dict[str, object]], out: Path, shapes: list[str],
-    *, smoke: bool, trust_code: bool, as_json: bool,
+    overrides: list[str], *, smoke: bool, trust_code: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write the recipe, print it, run it, and show the result."""
     from compress.config.file_recipe import write_recipe
@@ -164,12 +168,13 @@ def _run(  # those of the commands
     recipe = write_recipe(command, model, data, stages, out, _sizes(model, shapes))
     console = open_terminal(stderr=as_json)
     with resumable():
-        prepared = Pipeline.load(recipe, smoke=smoke, trust_code=trust_code)
+        prepared = Pipeline.load(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
         from compress.cli.run_as_json import show_run
         from compress.cli.terminal import Terminal
 
         echo(recipe.read_text(encoding="utf-8"), stderr=as_json)
         run = prepared.run(out=out, reporter=Terminal(console))
     show_run(console, run, as_json=as_json)
-    repeated = f"compress pipeline {recipe}{' --smoke' if smoke else ''} --out {out}"
-    echo(gettext("to repeat: {command}", command=repeated), stderr=as_json)
+    changed = [part for value in overrides for part in ("--set", value)]
+    command_line = ["compress", "pipeline", str(recipe), *changed, *["--smoke"] * smoke, "--out", str(out)]
+    echo(gettext("to repeat: {command}", command=shlex.join(command_line)), stderr=as_json)

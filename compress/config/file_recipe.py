@@ -71,7 +71,8 @@ def _data(data: str | None, source: str, signature: Signature | None, sizes: Map
         return {"source": f"random:{source.partition(':')[2]}", **written}
     if kind in names("data"):
         needs_path = bool(rest) and kind not in ("python",)
-        return {"source": f"{kind}:{user_path(rest, Path.cwd()).absolute()}" if needs_path else data}
+        sized = _image_size(signature) if kind == "images" and signature is not None else {}
+        return {"source": f"{kind}:{user_path(rest, Path.cwd()).absolute()}" if needs_path else data, **sized}
     path = user_path(data, Path.cwd()).absolute()
     if path.suffix == ".npz":
         return {"source": f"npz:{path}"}

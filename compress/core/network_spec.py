@@ -82,12 +82,13 @@ class NetworkSpec(FrozenModel):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample of the only input; (C, H, W) for images.
+        """Shape of one sample of the only input; (C, H, W) for images, also where the batch has a fixed size.
 
         Raises:
             SignatureError: There are several inputs, or an axis other than the batch is free.
         """
-        shape = self.signature.only_input.sample_shape
+        only = self.signature.only_input
+        shape = only.shape[1:] if self.takes_images else only.sample_shape
         sizes = tuple(size for size in shape if isinstance(size, int))
         if len(sizes) < len(shape):
             msg = gettext(

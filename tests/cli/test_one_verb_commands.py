@@ -45,3 +45,31 @@ def test_a_shape_that_does_not_fit_the_file_is_refused(tmp_path: Path) -> None:
     done = compress("export", str(network(tmp_path)), "--shape", "x:1x7", "--out", str(tmp_path / "out"))
     assert done.returncode == 2
     assert "its size of 6 is fixed" in done.stderr
+
+
+def test_an_image_network_with_a_fixed_batch_takes_a_folder_by_its_source(tmp_path: Path) -> None:
+    """torch.onnx.export writes a batch of 1 unless it is told otherwise."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.normal(size=(4, 3, 3, 3)).astype(np.float32), "w")
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", (1, 3, 12, 20)), ("y", (1, 4)))
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"]), helper.make_node("GlobalAveragePool", ["h"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]  # fmt: skip
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx")
+    (tmp_path / "photos").mkdir()
+    for index in range(24):
+        Image.fromarray(rng.integers(0, 255, (30, 30, 3), dtype=np.uint8)).save(tmp_path / "photos" / f"{index}.png")
+    done = compress("quantize", "net.onnx", "--data", "images:photos", "--out", "out", "--smoke", "--set",
+                    "stages.quantize.accept_if={keep: quantized}", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "--set 'stages.quantize.accept_if={keep: quantized}'" in done.stdout.replace("\n", " ")
+    (run,) = (tmp_path / "out" / "quantize_net").iterdir()
+    answer = compress("infer", str(run), str(tmp_path / "photos" / "0.png"), cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("y: float32 (1, 4)")
