@@ -35,6 +35,8 @@ _WHERE = {
     "Recipe": "compress.config.recipe",
     "Run": "compress.pipeline.pipeline",
     "RunRecord": "compress.core.run_record",
+    "Search": "compress.search.search",
+    "SearchSettings": "compress.config.search_settings",
     "Speculative": "compress.distill.speculative.stage",
     "Stage": "compress.core.stage",
     "StageRecord": "compress.core.record",

@@ -27,6 +27,7 @@ from compress.cli.init_command import init
 from compress.cli.interruption import Interruption
 from compress.cli.language_option import Language, take_language, translate_help
 from compress.cli.list_command import list_runs
+from compress.cli.search_command import search
 from compress.core.errors import CompressError
 from compress.core.language import gettext, in_language_of_recipe
 from compress.core.memory_errors import name_memory_errors
@@ -127,6 +128,7 @@ for command in (one_verb.quantize, one_verb.prune, one_verb.export, one_verb.inf
     app.command()(command)
 app.command()(benchmark)
 app.command()(generate)
+app.command()(search)
 app.command("quantize-report")(measuring.quantize_report)
 app.command()(measuring.verify)
 

@@ -20,9 +20,9 @@ def quote(value: object) -> str:
     return shorten(text)
 
 
-def shorten(text: str) -> str:
-    """At most 60 characters of a text."""
-    return text if len(text) <= 60 else f"{text[:57]}…"
+def shorten(text: str, most: int = 60) -> str:
+    """At most `most` characters of a text."""
+    return text if len(text) <= most else f"{text[: most - 3]}…"
 
 
 def child(node: object, part: str | int) -> object:

@@ -26,7 +26,7 @@ def override(document: Document, changes: Iterable[str]) -> None:
         try:
             if not equals or not all(parts):
                 raise UnreadableError(ValidationIssue(gettext("write a change as key=value, such as data.image_size=32")))
-            path = _put(document.tree, parts, value_of(text))
+            path = put(document.tree, parts, value_of(text))
         except UnreadableError as error:
             document.issues.append(
                 ValidationIssue(gettext("--set {shorten}: {message}", shorten=shorten(change), message=error.issue.message))
@@ -37,8 +37,12 @@ def override(document: Document, changes: Iterable[str]) -> None:
         document.lines[path] = None
 
 
-def _put(tree: dict[str, object], parts: Sequence[str], value: object) -> KeyPath:
-    """Set a value in the tree; returns its key path."""
+def put(tree: dict[str, object], parts: Sequence[str], value: object) -> KeyPath:
+    """Set a value in the tree; returns its key path.
+
+    Raises:
+        UnreadableError: The path leads nowhere.
+    """
     path: KeyPath = ()
     node: Any = tree
     for position, part in enumerate(parts):

@@ -26,6 +26,8 @@ from compress.config.overrides import override
 from compress.config.partial_recipe import DEFAULT_TASK, read_partially
 from compress.config.pydantic_messages import Finding, findings, loose_numbers
 from compress.config.renamed_keys import find_renamed
+from compress.config.search_checks import check_objectives, check_space
+from compress.config.search_settings import SearchSettings
 from compress.config.task_requirements import with_task_losses
 from compress.config.text_data import complete_text_data
 from compress.config.tokenizer_match import check_lengths, check_tokenizers
@@ -43,6 +45,8 @@ from compress.data.settings import DataSettings
 from compress.models.settings import ModelSettings, TeacherSettings
 from compress.tasks.choice import TaskChoice, TaskField
 
+NO_PART_OF_A_RUN = ("tracking", "language", "search")
+"""Keys of a recipe that change no result of a run."""
 Teachers = Annotated[tuple[TeacherSettings, ...], Field(min_length=1)]
 
 
@@ -62,6 +66,8 @@ class Recipe(FrozenModel):
         tracking: Trackers of the run besides its record; None for none. It changes no result, and is not part of the record.
         language: Language of the run's messages and of its report: `en` or `zh`; `--lang` and the environment variable
             COMPRESS_LANG go before it. It changes no result, and is not part of the record.
+        search: Search for values of the recipe, which `compress search` runs. It changes no result of the recipe, and is not
+            part of the record.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -74,6 +80,7 @@ class Recipe(FrozenModel):
     budget: Budget | None = None
     tracking: Tracking | None = None
     language: Language | None = None
+    search: SearchSettings | None = None
 
     @field_validator("name")
     @classmethod
@@ -99,6 +106,7 @@ class Recipe(FrozenModel):
                 "data": self.data.smoke(),
                 "teacher": teachers if isinstance(self.teacher, tuple) else next(iter(teachers), None),
                 "stages": tuple(stage.smoke() for stage in self.stages),
+                "search": self.search and self.search.smoke(),
             }
         )
 
@@ -196,8 +204,8 @@ def targets(stages: Sequence[Stage]) -> tuple[str, ...]:
 
 
 def digest(recipe: Recipe) -> str:
-    """Hash of the recipe without trackers and language, 12 hex digits."""
-    text = json.dumps(recipe.model_dump(mode="json", exclude={"tracking", "language"}), sort_keys=True, separators=(",", ":"))
+    """Hash of the recipe without trackers, language and search, 12 hex digits."""
+    text = json.dumps(recipe.model_dump(mode="json", exclude=set(NO_PART_OF_A_RUN)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -236,6 +244,14 @@ def _validate(tree: dict[str, object], base: Path | None, *, trust_code: bool) -
     draft, folder = _draft(recipe), base or Path()
     if text_issues := [*check_tokenizers(draft, data, folder), *check_lengths(draft, data, folder)]:
         return None, text_issues
+    if recipe.search is not None:
+
+        def faults(other: dict[str, object]) -> list[Finding]:
+            return _validate(other, base, trust_code=trust_code)[1]
+
+        objectives = check_objectives(recipe.search, task, draft.chain, profile_names)
+        if search_issues := [*objectives, *check_space(tree, recipe.search, faults)]:
+            return None, search_issues
     return recipe.model_copy(update={"stages": stages, "budget": budget, "data": data}), []
 
 

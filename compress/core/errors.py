@@ -10,6 +10,7 @@
     │   └── MissingOperatorError  a converter or runtime lacks operators of it
     ├── DeviceError               a device profile or a runtime: unknown, incomplete, unreachable
     ├── OutOfMemoryError          an allocation failed in a stage or command
+    ├── SearchError               a search: no trial within the budget, an objective that nothing measured
     ├── StoreError                the run directory: unwritable, full, damaged
     │   └── BusyError             another run has locked it
     ├── TrustError                the input would run code, which is not allowed
@@ -117,6 +118,10 @@ class DeviceError(CompressError):
 
 class OutOfMemoryError(CompressError):
     """An allocation failed, on the CPU or the GPU."""
+
+
+class SearchError(CompressError):
+    """A search has no answer, or a trial has none."""
 
 
 class StoreError(CompressError):

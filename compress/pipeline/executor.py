@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -48,6 +49,16 @@ class PipelineExecutor(RunState):
         super().__init__(plan, directory, device=device, reporter=reporter, smoke=smoke)
         # read before the code runs, which may change its globals
         self._user_code = [user_code_key(stage, plan.base, trust_code=plan.trust_code) for stage in plan.stages]
+
+    def run(self) -> Iterator[StageRecord]:
+        """Run everything in order; yields the record of each teacher and stage when it is finished."""
+        for teacher in self.plan.teachers:
+            self.train_teacher(teacher)
+            yield self.teachers[-1].record
+        self.build_model()
+        for index, stage in enumerate(self.plan.stages, start=1):
+            self.run_stage(index, stage)
+            yield self.outputs[-1].record
 
     def train_teacher(self, network: NetworkPlan) -> None:
         """Train a teacher, or reuse a finished training."""

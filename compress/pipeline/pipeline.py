@@ -163,11 +163,6 @@ class Pipeline:
 
     def _run_stages(self, executor: PipelineExecutor, trackers: Trackers) -> RunRecord:
         """Run all stages in order."""
-        for teacher in self.plan.teachers:
-            executor.train_teacher(teacher)
-            trackers.log_stage(executor.teachers[-1].record)
-        executor.build_model()
-        for index, stage in enumerate(self.plan.stages, start=1):
-            executor.run_stage(index, stage)
-            trackers.log_stage(executor.outputs[-1].record)
+        for finished in executor.run():
+            trackers.log_stage(finished)
         return executor.record()

@@ -58,7 +58,7 @@ class Plan:
         targets: Names of all devices that the recipe names.
         base: Folder for relative paths.
         digest: Short hash of the resolved recipe, for the name of the run directory.
-        recipe: The resolved recipe without trackers and language, as JSON.
+        recipe: The resolved recipe without trackers, language and search, as JSON.
         recipe_text: The text of the recipe.
         trust_code: Whether `python:` sources may run.
         tracking: Trackers of the run; None for none.
@@ -86,7 +86,7 @@ class Plan:
 
 def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     """The plan of a recipe."""
-    from compress.config.recipe import digest, targets
+    from compress.config.recipe import NO_PART_OF_A_RUN, digest, targets
     from compress.data import factory as sources
 
     recipe, base = loaded.recipe, loaded.base
@@ -133,7 +133,7 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
         targets=targets(recipe.stages),
         base=base,
         digest=digest(recipe),
-        recipe=recipe.model_dump(mode="json", exclude={"tracking", "language"}),
+        recipe=recipe.model_dump(mode="json", exclude=set(NO_PART_OF_A_RUN)),
         recipe_text=loaded.text,
         trust_code=trust_code,
         tracking=recipe.tracking,

@@ -42,7 +42,7 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
         | metrics_without_test(metrics, outputs[0].record.warnings)
     )
     values |= without_intervals(values, metrics, outputs[0].record.warnings)
-    profile = _profile_of_the_artifact(outputs)
+    profile = profile_of_artifact(outputs)
     verdict = check_budget(
         budget,
         metrics=values,
@@ -84,7 +84,7 @@ def best_trained(outputs: Sequence[StageOutput], plan: Plan, metric: Metric) -> 
     return max(trained, key=quality, default=None)
 
 
-def _profile_of_the_artifact(outputs: Sequence[StageOutput]) -> StageRecord | None:
+def profile_of_artifact(outputs: Sequence[StageOutput]) -> StageRecord | None:
     """Record of the last profile; None if there is none, or a later stage changed the network."""
     last = next((output for output in reversed(outputs) if output.record.benchmark_rows), None)
     return None if last is None or last.origin.folder != outputs[-1].origin.folder else last.record

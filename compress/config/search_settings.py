@@ -1,0 +1,113 @@
+"""The `search:` block of a recipe: which values are searched, what decides, and by which engine. Imports no optimizer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
+
+Engine = Literal["tpe", "nsga2", "nsga3", "gp", "random"]
+DeviceQuantity = Literal["latency_ms", "memory_mb", "power_w", "energy_j"]
+Objective = str | Annotated[dict[DeviceQuantity, str], Field(min_length=1, max_length=1)]
+"""A name, or a quantity on a device: `accuracy`, `{latency_ms: host}`."""
+
+SIZES = ("size_mb", "params", "macs")
+"""Objectives without a device that are no metric of the task; smaller is better."""
+Number = int | float
+
+
+class SearchSpace(FrozenModel):
+    """The values of one parameter: a range from `low` to `high`, a `choice` of values, or `optional` for a stage.
+
+    Attributes:
+        low: Smallest value of a range; whole numbers if both ends are whole and the parameter takes them.
+        high: Largest value of a range.
+        log: Whether values are drawn evenly by their logarithm; `low` must be above 0.
+        step: Distance of the values of a range.
+        choice: The values; for an entry of a list, such as a stage, whole entries.
+        optional: Whether the stage may be left out.
+    """
+
+    low: Number | None = None
+    high: Number | None = None
+    log: bool = False
+    step: Number | None = Field(default=None, gt=0)
+    choice: Annotated[tuple[Any, ...], Field(min_length=2)] | None = None
+    optional: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        is_range = self.low is not None or self.high is not None
+        if [is_range, self.choice is not None, bool(self.optional)].count(True) != 1:
+            msg = gettext("a space is one of {{low: …, high: …}}, {{choice: [a, b]}} and, for a stage, {{optional: true}}")
+            raise ValueError(msg)
+        if not is_range and (self.log or self.step is not None):
+            msg = gettext("log and step are for a range from low to high")
+            raise ValueError(msg)
+        if is_range:
+            self._check_range()
+        return self
+
+    def _check_range(self) -> None:
+        if self.low is None or self.high is None or not self.low < self.high:
+            msg = gettext("a range needs low below high, got low {low} and high {high}", low=self.low, high=self.high)
+            raise ValueError(msg)
+        if self.log and self.low <= 0:
+            msg = gettext("a range by logarithm needs low above 0, got {low}", low=self.low)
+            raise ValueError(msg)
+        if self.log and self.step is not None:
+            msg = gettext("a range has log or step, not both")
+            raise ValueError(msg)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all given numbers of a range are whole."""
+        return all(isinstance(number, int) for number in (self.low, self.high, self.step) if number is not None)
+
+    @property
+    def ends(self) -> tuple[object, ...]:
+        """The values that a check tries: both ends of a range, or every choice; for a stage, with and without it."""
+        if self.choice is not None:
+            return self.choice
+        return (True, False) if self.optional else (self.low, self.high)
+
+
+class SearchSettings(FrozenModel):
+    """A search for values of a recipe. `compress search` runs it; `compress pipeline` runs the recipe as it stands.
+
+    Metrics are those on the validation split, and so are the limits of the budget on metrics: test samples take no part in the
+    choice. A trial that breaks a limit of the budget is not chosen.
+
+    Attributes:
+        space: Space of each parameter by its key path, as for `--set`, such as `stages.prune.target.macs`.
+        objectives: What is optimized, the most important first: a metric of the task, `size_mb`, `params`, `macs`, or a
+            quantity of a profiled device such as `{latency_ms: host}`.
+        engine: How values are chosen: by `tpe` (tree-structured Parzen estimator), `nsga2` or `nsga3` (evolution), `gp`
+            (Gaussian process) or `random`.
+        trials: Number of trials of the whole study.
+    """
+
+    space: Annotated[dict[str, SearchSpace], Field(min_length=1)]
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
+    engine: Engine = "tpe"
+    trials: int = Field(default=20, ge=1)
+
+    def smoke(self) -> Self:
+        """The same search with two trials."""
+        return self.model_copy(update={"trials": min(self.trials, 2)})
+
+
+def objective_parts(objective: Objective) -> tuple[str, str]:
+    """Name of an objective, and its device; empty without one."""
+    if isinstance(objective, str):
+        return objective, ""
+    ((name, device),) = objective.items()
+    return name, device
+
+
+def objective_name(objective: Objective) -> str:
+    """An objective as one word: `accuracy`, `latency_ms.host`."""
+    return ".".join(part for part in objective_parts(objective) if part)

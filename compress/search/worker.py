@@ -1,0 +1,153 @@
+"""A worker of a study: takes trials, runs them, and writes what they measured, until none is left."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compress.config.key_path import KeyPath, quote
+from compress.config.recipe import Recipe
+from compress.config.search_settings import SearchSpace
+from compress.config.search_space import Combination, combine, takes_whole_numbers
+from compress.core.errors import StoreError, message_line
+from compress.core.language import gettext
+from compress.core.memory_errors import name_memory_errors
+from compress.core.progress import NullReporter, Reporter
+from compress.pipeline.executor import PipelineExecutor
+from compress.search.measure_trial import TrialResult, measure_trial
+from compress.search.owner import BEAT, Heartbeat
+from compress.search.shared_stages import SharedStages
+from compress.search.study import INTERRUPTED, REASON, RESULT, SearchStudy
+from compress.search.trial_source import TrialSource
+
+POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker runs trials.
+
+    Attributes:
+        out: Folder of all runs.
+        folder: Name of the folder of the study, below that of the recipe.
+        trials: Number of trials of the study.
+        deadline_s: Time of `time.monotonic` after which no trial is started; None for none.
+        device: Training device.
+        reporter: Progress of the stages of a trial.
+        on_trial: Called when a trial is settled, and while the worker waits for those of others.
+    """
+
+    out: Path
+    folder: str
+    trials: int
+    deadline_s: float | None = None
+    device: str = "auto"
+    reporter: Reporter = field(default_factory=NullReporter)
+    on_trial: Callable[[], None] = lambda: None
+
+
+def work(study: SearchStudy, source: TrialSource, options: WorkerOptions) -> None:
+    """Run trials until all are settled or the time is over; then wait for those that other workers run."""
+    while True:
+        is_over = options.deadline_s is not None and time.monotonic() > options.deadline_s
+        trial = None if is_over else study.next_trial(options.trials)
+        if trial is not None:
+            run_trial(trial, study, source, options)
+            options.on_trial()
+        elif is_over or not study.states().keys() & {"running", "waiting"}:
+            return
+        else:
+            options.on_trial()
+            time.sleep(POLL_S)
+
+
+def run_trial(trial: Any, study: SearchStudy, source: TrialSource, options: WorkerOptions) -> None:
+    """Run one trial, and write its result, or why it failed.
+
+    A trial that is interrupted stays unfinished in the storage; another worker, or the next command, repeats it, and continues
+    in the middle of its stage.
+    """
+    states = study.optuna.trial.TrialState
+    start_s = time.monotonic()
+    try:
+        with Heartbeat(lambda number: trial.set_user_attr(BEAT, number)):
+            result = _measure(trial, source, options)
+            for name, distance in result.distances.items():
+                trial.set_constraint(name, distance)
+            finished = result.model_copy(update={"wall_s": round(time.monotonic() - start_s, 3)})
+            trial.set_user_attr(RESULT, finished.model_dump(mode="json"))
+            study.study.tell(trial, [quantity.value for quantity in result.objectives.values()])
+    except KeyboardInterrupt:
+        trial.set_user_attr(INTERRUPTED, True)
+        raise
+    except study.optuna.exceptions.UpdateFinishedTrialError:
+        options.reporter.line(gettext("trial {number} was taken over by another worker", number=trial.number))
+    except StoreError:  # a full disk ends the worker, not the trial
+        trial.set_user_attr(INTERRUPTED, True)
+        raise
+    except (Exception, SystemExit) as error:  # a trial may fail in any way, and the search goes on
+        trial.set_user_attr(REASON, f"{type(error).__name__}: {message_line(error)}"[:500])
+        study.study.tell(trial, state=states.FAIL)
+    gc.collect()
+
+
+def suggest_with(trial: Any) -> Callable[[str, SearchSpace, KeyPath], object]:
+    """The values that the engine chooses for a trial."""
+
+    def suggest(key: str, space: SearchSpace, path: KeyPath) -> object:
+        if space.optional:
+            return trial.suggest_categorical(key, [True, False])
+        if space.choice is not None:
+            labels = choice_labels(space.choice)
+            return space.choice[labels.index(trial.suggest_categorical(key, labels))]
+        assert space.low is not None  # noqa: S101  # as its validator says
+        assert space.high is not None  # noqa: S101
+        if space.is_whole and takes_whole_numbers(Recipe, path):
+            return trial.suggest_int(key, int(space.low), int(space.high), step=int(space.step or 1), log=space.log)
+        return trial.suggest_float(key, float(space.low), float(space.high), step=space.step, log=space.log)
+
+    return suggest
+
+
+def choice_labels(choice: tuple[object, ...]) -> list[object]:
+    """Choices as a storage keeps them: plain values as they are, blocks and lists as numbered text."""
+    plain = all(value is None or isinstance(value, bool | int | float | str) for value in choice)
+    if plain and len(set(map(repr, choice))) == len(set(choice)) == len(choice):
+        return list(choice)
+    return [f"{index}: {quote(value)}" for index, value in enumerate(choice)]
+
+
+def combination_of(source: TrialSource, parameters: dict[str, object]) -> Combination:
+    """The combination of a trial from its parameters in the storage."""
+
+    class _Fixed:
+        def suggest_categorical(self, key: str, labels: list[object]) -> object:
+            del labels
+            return parameters[key]
+
+        def suggest_int(self, key: str, *_: object, **__: object) -> object:
+            return parameters[key]
+
+        suggest_float = suggest_int
+
+    return combine(source.tree, source.settings.space, suggest_with(_Fixed()))
+
+
+def _measure(trial: Any, source: TrialSource, options: WorkerOptions) -> TrialResult:
+    combination = combine(source.tree, source.settings.space, suggest_with(trial))
+    plan = source.plan(combination.tree)
+    stages = SharedStages(options.out, source.name, options.folder)
+    advice = gettext("the search goes on")
+    try:
+        with name_memory_errors(gettext("trial {number}", number=trial.number), advice):
+            executor = PipelineExecutor(plan, stages, device=options.device, reporter=options.reporter, smoke=source.smoke)
+            for _ in executor.run():
+                pass
+            result = measure_trial(executor, source.settings.objectives)
+    finally:
+        stages.close()
+    return result.model_copy(update={"computed_s": stages.computed_s})
