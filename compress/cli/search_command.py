@@ -157,8 +157,8 @@ def _print_recipe(prepared: Search, out: Path, storage: str | None, number: int 
             gettext("the nearest miss is trial {number}: --best --trial {number}", number=nearest.number) if nearest else ""
         )
         raise SearchError(gettext("no finished trial is within the budget; {advice}", advice=advice))
-    smoke = " --smoke" if prepared.source.smoke else ""
-    command = f"compress pipeline FILE{smoke} --out {out}"
+    flags = ("--smoke",) if prepared.source.smoke else ()
+    command = " ".join(("compress", "pipeline", "FILE", *flags, "--out", str(out)))
     for line in (
         gettext("trial {number} of the study {name}; run it: {command}", number=row.number, name=study.name, command=command),
         gettext("relative paths are those of the searched recipe: keep this file in its folder"),
