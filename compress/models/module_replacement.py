@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from compress.core.language import gettext
 from compress.models.text.experts import FeedForward, MixtureOfExperts, mixtures
-from compress.models.text.rotated_layer import RotatedLayer, has_llama_shape, rotated
+from compress.models.text.rotated_layer import is_rotated, parts_of, rotated
 
 ReplaceablePart = Literal["identity", "relu", "relu6", "feed_forward", "rotated_layer", "absent"]
 PARTS: Mapping[ReplaceablePart, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "relu6": nn.ReLU6}
@@ -74,7 +74,7 @@ def set_submodule(module: nn.Module, parts: Mapping[str, ReplaceablePart]) -> No
 
 def _can_replace(part: ReplaceablePart, before: nn.Module) -> bool:
     if part == ROTATED:
-        return has_llama_shape(before)
+        return parts_of(before) is not None
     return part != FEED_FORWARD or isinstance(before, MixtureOfExperts)
 
 
@@ -128,7 +128,7 @@ def _pairs(module: nn.Module, reference: nn.Module) -> Iterator[tuple[str, Repla
 def _kind(part: nn.Module) -> ReplaceablePart | None:
     if type(part) is FeedForward:
         return FEED_FORWARD
-    if type(part) is RotatedLayer:
+    if is_rotated(part):
         return ROTATED
     return next((name for name, kind in PARTS.items() if type(part) is kind), None)
 

@@ -1,4 +1,4 @@
-"""A decoder layer of Llama's shape whose input, middle and output have hidden vectors in three different bases.
+"""A decoder layer of Llama's or GPT-2's shape whose input, middle and output have hidden vectors in three different bases.
 
     y = S_a x + Attention(norm(x)),   z = S_f y + FeedForward(norm(y))
 
@@ -7,16 +7,33 @@ S_a and S_f, (D', D'), take the residual from one basis to the next: Ashkboos et
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-PARTS = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
-"""Children that a layer of Llama's shape has, and no others."""
+
+class LayerParts(NamedTuple):
+    """Names of the children of a decoder layer, which has no others.
+
+    Attributes:
+        attention_norm: The norm before the attention.
+        attention: The attention.
+        feed_forward_norm: The norm before the feed-forward network.
+        feed_forward: The feed-forward network, or a mixture of them.
+    """
+
+    attention_norm: str
+    attention: str
+    feed_forward_norm: str
+    feed_forward: str
+
+
+LLAMA = LayerParts("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
+GPT2 = LayerParts("ln_1", "attn", "ln_2", "mlp")
 
 
 class RotatedLayer(nn.Module):
-    """The layer; made by `rotated`.
+    """The layer of Llama's shape; made by `rotated`.
 
     Attributes:
         attention_shortcut: S_a.
@@ -38,21 +55,57 @@ class RotatedLayer(nn.Module):
         return output
 
 
-def has_llama_shape(layer: nn.Module) -> bool:
-    """Whether a layer has two norms, an attention and a feed-forward network, and nothing else; or is a rotated one."""
-    return isinstance(layer, RotatedLayer) or {name for name, _ in layer.named_children()} == {*PARTS}
+class RotatedGpt2Layer(nn.Module):
+    """The layer of GPT-2's shape, without attention to another network; see `RotatedLayer`."""
+
+    ln_1: nn.Module
+    attn: nn.Module
+    attention_shortcut: nn.Linear
+    ln_2: nn.Module
+    mlp: nn.Module
+    feed_forward_shortcut: nn.Linear
+
+    def forward(
+        self, hidden_states: Tensor, cache: Any = None, attention_mask: Tensor | None = None, *_: Any, **options: Any
+    ) -> Tensor:
+        """(N, L, D) → (N, L, D); the arguments are those of GPT-2's layer, of which states of an encoder are not used."""
+        options.pop("encoder_attention_mask", None)
+        attended, _weights = self.attn(self.ln_1(hidden_states), cache, attention_mask=attention_mask, **options)
+        middle = self.attention_shortcut(hidden_states) + attended
+        output: Tensor = self.feed_forward_shortcut(middle) + self.mlp(self.ln_2(middle))
+        return output
 
 
-def rotated(layer: nn.Module) -> RotatedLayer:
-    """A rotated layer with the parts of a layer of Llama's shape, and shortcuts that change nothing.
+ROTATED_LAYERS = {LLAMA: RotatedLayer, GPT2: RotatedGpt2Layer}
+
+
+def parts_of(layer: nn.Module) -> LayerParts | None:
+    """Names of the parts of a layer, rotated or not; None for one of another shape."""
+    children = {name for name, _ in layer.named_children()}
+    return next(
+        (parts for parts, kind in ROTATED_LAYERS.items() if isinstance(layer, kind) or children == {*parts}),
+        None,
+    )
+
+
+def is_rotated(layer: nn.Module) -> bool:
+    """Whether a layer has shortcuts with matrices."""
+    return isinstance(layer, tuple(ROTATED_LAYERS.values()))
+
+
+def rotated(layer: nn.Module) -> nn.Module:
+    """A rotated layer with the parts of a layer, and shortcuts that change nothing.
 
     Args:
-        layer: The layer; the result uses its parts, not copies.
+        layer: A layer with `parts_of`; the result uses its parts, not copies.
     """
-    made = RotatedLayer.__new__(RotatedLayer)
+    parts = parts_of(layer)
+    assert parts is not None  # noqa: S101  # callers ask first
+    kind = ROTATED_LAYERS[parts]
+    made = kind.__new__(kind)
     vars(made).update(vars(layer))
     made._modules = dict(layer._modules)
-    weight: Tensor = next(layer.get_submodule(PARTS[0]).parameters())
+    weight: Tensor = next(layer.get_submodule(parts.attention_norm).parameters())
     for name in ("attention_shortcut", "feed_forward_shortcut"):
         shortcut = nn.Linear(len(weight), len(weight), bias=False, device=weight.device, dtype=weight.dtype)
         nn.init.eye_(shortcut.weight)

@@ -27,8 +27,9 @@ from compress.prune.criteria.base import ScoringData
 from compress.prune.schedule_settings import TIMED
 from compress.prune.structured.equivalence import check_forward
 from compress.prune.structured.equivalence_inputs import trial_inputs
+from compress.prune.structured.hidden_places import find_places
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, measure_cost
-from compress.prune.structured.rotate_hidden import find_places, hidden_moments, kept_variance, principal_axes, rotate
+from compress.prune.structured.rotate_hidden import components, hidden_moments, kept_variance, principal_axes, rotate
 from compress.prune.structured.smallest_cut import smallest_cut
 from compress.tasks.flat_outputs import run_flat
 
@@ -83,7 +84,7 @@ class ComponentPruner:
         """
         places = find_places(parent)
         generator = torch.Generator().manual_seed(0)
-        axes = [self._random_axes(generator) for _ in places.norms]
+        axes = [self._random_axes(generator, is_centred=places.is_centred) for _ in places.norms]
         turned = rotate(parent, places, axes if self.rotation == "blocks" else axes[:1] * len(axes), self.initial)
         inputs = trial_inputs(self.spec.signature, dtype=None)
         with torch.no_grad():
@@ -96,10 +97,12 @@ class ComponentPruner:
             )
             raise ModelError(msg)
 
-    def _random_axes(self, generator: torch.Generator) -> Tensor:
+    def _random_axes(self, generator: torch.Generator, *, is_centred: bool) -> Tensor:
         noise = torch.randn(self.initial, self.initial, generator=generator, dtype=torch.float64)
+        if is_centred:
+            noise[:, 0] = 1.0
         axes: Tensor = torch.linalg.qr(noise).Q
-        return axes
+        return axes.roll(-1, dims=1)  # that of the mean is the last one
 
     def prune(self, module: nn.Module, fraction: float, importance: Importance) -> PrunedModel:  # noqa: ARG002
         """Keep as many components as the cost allows: at most `fraction` of that of the dense network.
@@ -114,7 +117,7 @@ class ComponentPruner:
             return PrunedModel(copy.deepcopy(module).eval())
         places = find_places(module)
         moments = hidden_moments(module, places, self.scoring)
-        axes = principal_axes(moments, common=self.rotation == "common")
+        axes = principal_axes(moments, common=self.rotation == "common", is_centred=places.is_centred)
         widths = self._widths(len(axes[0]))
         reached, width, pruned = self.cost(module), len(axes[0]), copy.deepcopy(module).eval()
         if widths:
@@ -127,7 +130,7 @@ class ComponentPruner:
             )
             reached, width, pruned = cut.reached, widths[cut.count - 1], cut.module
         check_forward(pruned, self.spec)
-        kept = kept_variance(moments, axes, width)
+        kept = kept_variance(moments, axes, components(width, is_centred=places.is_centred))
         notes = [Fact.of("prune.components", self.rotation, width=width, before=self.initial, kept=kept)]
         if reached > target:
             notes.append(self._shortfall(fraction, reached))

@@ -1,4 +1,4 @@
-"""Rotate the hidden vectors of a decoder of Llama's shape to their principal components, and keep the first ones.
+"""Rotate the hidden vectors of a decoder to their principal components, and keep the first ones.
 
 An RMS norm is x ↦ √D γ ∘ x / ‖x‖. For orthogonal Q, ‖Qᵀ x‖ = ‖x‖, so with γ in the layers behind it the norm commutes with Q:
 
@@ -11,77 +11,36 @@ An RMS norm is x ↦ √D γ ∘ x / ‖x‖. For orthogonal Q, ‖Qᵀ x‖ = �
 The norms keep γ = 1. Q_p (D, D') has the eigenvectors of E[x xᵀ / mean(x²)] at place p with the largest eigenvalues; with
 D' = D nothing changes. A network has P + 1 places: the input of each attention and feed-forward layer, and of the last norm.
 Ashkboos et al. 2024, SliceGPT, arXiv:2401.15024, section 3.
+
+A layer norm is √D γ ∘ x M / ‖x M‖ + β with M = I − 1 1ᵀ / D, section 3.2. M goes into the parts that write x, so that every x
+has mean 0 and the layer norm is an RMS norm; Q_p has D' − 1 components orthogonal to 1, and C (D' − 1, D'), with orthonormal
+rows orthogonal to 1, takes them to vectors of mean 0 again:
+
+    E' = E M Q_0 C,   W'_in = W_in diag(γ) Q_p C f,   W'_out = Cᵀ Q_{p+1}ᵀ M W_out,   S' = Cᵀ Q_{p+1}ᵀ S Q_p C
+
+The norms stay layer norms with γ = 1, and the network keeps its form; at D' = D nothing changes. W_in β goes into the bias of a
+layer that has one. Otherwise the norm has β = 1, and W'_in has the part W_in β 1ᵀ / D' in the direction that is not used.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from compress.core.errors import ModelError
-from compress.core.language import gettext
-from compress.models.pruned_attention import is_skipped
-from compress.models.text.keep_layers import find_pretrained
-from compress.models.text.rotated_layer import RotatedLayer, has_llama_shape, rotated
+from compress.models.text.rotated_layer import is_rotated, rotated
 from compress.prune.base import MASK
 from compress.prune.criteria.base import ScoringData, working_copy
-
-READERS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "gate")
-WRITERS = ("o_proj", "down_proj")
-
-
-@dataclass(frozen=True)
-class HiddenPlaces:
-    """The parts of a decoder that read or write hidden vectors, by name.
-
-    Attributes:
-        table: The table of tokens.
-        layers: Layers that are not dropped.
-        norm: The last norm.
-        head: The output layer.
-    """
-
-    table: str
-    layers: tuple[str, ...]
-    norm: str
-    head: str
-
-    @property
-    def norms(self) -> tuple[str, ...]:
-        """The norm of each place, P + 1 of them."""
-        names = [f"{layer}.{norm}" for layer in self.layers for norm in ("input_layernorm", "post_attention_layernorm")]
-        return (*names, self.norm)
-
-
-def find_places(module: nn.Module) -> HiddenPlaces:
-    """The parts of a decoder of Llama's shape.
-
-    Raises:
-        ModelError: It has another shape.
-    """
-    inner = find_pretrained(module)
-    names = {part: name for name, part in module.named_modules()}
-    stack = next((part for part in module.modules() if isinstance(getattr(part, "layers", None), nn.ModuleList)), None)
-    head = getattr(inner, "lm_head", None)
-    norm = getattr(stack, "norm", None)
-    layers = [layer for layer in getattr(stack, "layers", ()) if not is_skipped(layer)]
-    if inner is None or norm is None or not isinstance(head, nn.Linear) or not layers or not all(map(has_llama_shape, layers)):
-        msg = gettext(
-            "granularity 'component' rotates the hidden vectors of decoders of Llama's shape (SmolLM, Qwen2, Mistral, Mixtral "
-            "and `decoder:`), which this network does not have; use granularity: channel with importance: minitron"
-        )
-        raise ModelError(msg)
-    table = names[inner.get_input_embeddings()]
-    return HiddenPlaces(table, tuple(names[layer] for layer in layers), names[norm], names[head])
+from compress.prune.structured.hidden_places import READERS, WRITERS, HiddenPlaces
 
 
 @torch.no_grad()
 def hidden_moments(module: nn.Module, places: HiddenPlaces, data: ScoringData) -> list[Tensor]:
     """E[x xᵀ / mean(x²)] of the hidden vectors x at each place, (D, D), float64, over tokens that are no padding.
+
+    Before layer norms x is without its mean.
 
     Args:
         module: The network; not changed.
@@ -96,6 +55,7 @@ def hidden_moments(module: nn.Module, places: HiddenPlaces, data: ScoringData) -
         def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             x = inputs[0].flatten(0, -2)
             kept = (x[mask.flatten().bool()] if mask.numel() == len(x) else x).double()
+            kept = kept - kept.mean(1, keepdim=True) if places.is_centred else kept
             normed = kept / kept.square().mean(1, keepdim=True).clamp(min=1e-30).sqrt()
             square = (normed.T @ normed).cpu()
             before = totals[place]
@@ -116,25 +76,48 @@ def hidden_moments(module: nn.Module, places: HiddenPlaces, data: ScoringData) -
     return [total / max(tokens, 1) for total in totals if total is not None]
 
 
-def principal_axes(moments: Sequence[Tensor], *, common: bool) -> list[Tensor]:
-    """The eigenvectors of each place, (D, D), largest eigenvalue first; with `common` those of the mean, at every place."""
+def principal_axes(moments: Sequence[Tensor], *, common: bool, is_centred: bool = False) -> list[Tensor]:
+    """The eigenvectors of each place, (D, D), largest eigenvalue first; with `common` those of the mean, at every place.
+
+    Args:
+        moments: Of `hidden_moments`.
+        common: Whether all places have the same ones.
+        is_centred: Whether the vectors have mean 0; 1 / √D is then the last eigenvector.
+    """
     if common:
-        return [_axes(torch.stack(list(moments)).mean(0))] * len(moments)
-    return [_axes(moment) for moment in moments]
+        return [_axes(torch.stack(list(moments)).mean(0), is_centred)] * len(moments)
+    return [_axes(moment, is_centred) for moment in moments]
 
 
-def _axes(moment: Tensor) -> Tensor:
+def _axes(moment: Tensor, is_centred: bool) -> Tensor:
+    if is_centred:  # the mean would be any of the eigenvectors without variance
+        moment = moment - moment.trace() / len(moment)
     vectors: Tensor = torch.linalg.eigh(moment).eigenvectors
     return vectors.flip(1)
 
 
-def kept_variance(moments: Sequence[Tensor], axes: Sequence[Tensor], width: int) -> float:
+def kept_variance(moments: Sequence[Tensor], axes: Sequence[Tensor], count: int) -> float:
     """Mean over the places of the part of E‖x‖² that the first components hold."""
     parts = [
-        float(torch.einsum("dk,de,ek->", q[:, :width], moment, q[:, :width]) / moment.trace())
+        float(torch.einsum("dk,de,ek->", q[:, :count], moment, q[:, :count]) / moment.trace())
         for moment, q in zip(moments, axes, strict=True)
     ]
     return sum(parts) / len(parts)
+
+
+def components(width: int, *, is_centred: bool) -> int:
+    """Components that hidden vectors of a width hold: one less if they have mean 0."""
+    return width - is_centred
+
+
+def _bases(axes: Sequence[Tensor], width: int, is_centred: bool) -> list[Tensor]:
+    """Q_p of each place, (D, D'), or Q_p C."""
+    kept = [each[:, : components(width, is_centred=is_centred)] for each in axes]
+    if not is_centred:
+        return kept
+    ones = torch.ones(width, 1, dtype=torch.float64)
+    c = torch.linalg.qr(ones, mode="complete").Q[:, 1:].T  # the first column is ±1 / √D'
+    return [each @ c for each in kept]
 
 
 @torch.no_grad()
@@ -149,54 +132,71 @@ def rotate(module: nn.Module, places: HiddenPlaces, axes: Sequence[Tensor], widt
     """
     net = copy.deepcopy(module).eval()
     net.zero_grad(set_to_none=True)
-    q = [each[:, :width] for each in axes]
-    factor = (len(axes[0]) / width) ** 0.5
+    q = _bases(axes, width, places.is_centred)
     common = all(each is axes[0] for each in axes)
-    table, head = net.get_submodule(places.table), net.get_submodule(places.head)
+    head = net.get_submodule(places.head)
     head_weight = head.get_parameter("weight").detach().clone()
-    _set(table, table.get_parameter("weight").double() @ q[0])
+    for name in places.tables:
+        table = net.get_submodule(name)
+        _set(table, table.get_parameter("weight").double() @ q[0])
     for index, name in enumerate(places.layers):
         layer = net.get_submodule(name)
-        if not common and not isinstance(layer, RotatedLayer):
+        if not common and not is_rotated(layer):
             layer = rotated(layer)
             net.set_submodule(name, layer)
         first, middle, last = q[2 * index : 2 * index + 3]
+        attention_norm, attention, feed_forward_norm, feed_forward = places.parts
         sides = (
-            ("input_layernorm", "self_attn", "attention_shortcut", first, middle),
-            ("post_attention_layernorm", "mlp", "feed_forward_shortcut", middle, last),
+            (attention_norm, attention, "attention_shortcut", first, middle),
+            (feed_forward_norm, feed_forward, "feed_forward_shortcut", middle, last),
         )
         for norm, part, shortcut, before, after in sides:
-            _rotate_part(layer.get_submodule(part), _take_scale(layer.get_submodule(norm), width), before, after, factor)
-            if isinstance(layer, RotatedLayer):
+            _rotate_part(layer.get_submodule(part), layer.get_submodule(norm), before, after)
+            if is_rotated(layer):
                 s = layer.get_submodule(shortcut)
                 _set(s, after.T @ s.get_parameter("weight").double() @ before)
-    scale = _take_scale(net.get_submodule(places.norm), width)
     own = nn.Parameter(head_weight, requires_grad=head.get_parameter("weight").requires_grad)
     head.weight = own  # no longer that of the table
-    _set(head, head_weight.double() * scale @ q[-1] * factor)
+    _rotate_readers([head], net.get_submodule(places.norm), q[-1])
     return net
 
 
-def _rotate_part(part: nn.Module, scale: Tensor, before: Tensor, after: Tensor, factor: float) -> None:
+def _rotate_part(part: nn.Module, norm: nn.Module, before: Tensor, after: Tensor) -> None:
     """Rotate the layers of an attention, a feed-forward network or a mixture that read or write hidden vectors."""
-    for name, child in part.named_modules():
-        leaf = name.rpartition(".")[2]
-        if not isinstance(child, nn.Linear):
-            continue
-        if leaf in READERS:
-            _set(child, child.weight.double() * scale @ before * factor)
-        elif leaf in WRITERS:
+    layers = [(name.rpartition(".")[2], child) for name, child in part.named_modules() if isinstance(child, nn.Linear)]
+    _rotate_readers([child for leaf, child in layers if leaf in READERS], norm, before)
+    for leaf, child in layers:
+        if leaf in WRITERS:
             _set(child, after.T @ child.weight.double())
             if child.bias is not None:
                 child.bias = _like(child.bias, after.T @ child.bias.double())
 
 
-def _take_scale(norm: nn.Module, width: int) -> Tensor:
-    """γ of a norm, (D,), float64, which becomes 1."""
-    weight = norm.get_parameter("weight")
-    scale: Tensor = weight.detach().double()
-    norm.weight = _like(weight, torch.ones(width))
-    return scale
+def _rotate_readers(layers: Sequence[nn.Module], norm: nn.Module, basis: Tensor) -> None:
+    """Rotate the layers that read a norm, which keeps a scale of 1 and takes the new width."""
+    scale, shift = (_taken(norm, name) for name in ("weight", "bias"))
+    assert scale is not None  # noqa: S101  # norms of these shapes have a scale
+    width = basis.shape[1]
+    has_biases = all(getattr(layer, "bias", None) is not None for layer in layers)
+    norm.weight = _like(norm.get_parameter("weight"), torch.ones(width))
+    if shift is not None:
+        norm.bias = _like(norm.get_parameter("bias"), torch.full((width,), 0.0 if has_biases else 1.0))
+    if isinstance(norm, nn.LayerNorm):
+        norm.normalized_shape = (width,)
+    for layer in layers:
+        weight = layer.get_parameter("weight").double()
+        turned = weight * scale @ basis * (len(scale) / width) ** 0.5
+        if shift is not None and has_biases:
+            layer.bias = _like(layer.get_parameter("bias"), layer.get_parameter("bias").double() + weight @ shift)
+        elif shift is not None:
+            turned = turned + (weight @ shift)[:, None] / width
+        _set(layer, turned)
+
+
+def _taken(norm: nn.Module, name: str) -> Tensor | None:
+    """γ or β of a norm, (D,), float64; None where it has none."""
+    parameter = norm._parameters.get(name)
+    return None if parameter is None else parameter.detach().double()
 
 
 def _set(part: nn.Module, weight: Tensor) -> None:

@@ -55,14 +55,15 @@ def test_it_meets_the_target_with_the_largest_width_and_goes_on_from_there(rotat
 
 
 @each
-def test_it_is_saved_generates_with_a_cache_and_is_exported(rotation, tmp_path):
-    network, spec = make_decoder("llama")
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_it_is_saved_generates_with_a_cache_and_is_exported(rotation, kind, tmp_path):
+    network, spec = make_decoder(kind)
     small = _pruner(network, spec, rotation).prune(network, 0.7, magnitude()).module
     ids = tokens(2, 3, ragged=False)
     with torch.no_grad():
         whole = small(**ids)
     save(small, network, tmp_path / "small.safetensors")
-    back = load(tmp_path / "small.safetensors", make_decoder("llama")[0])
+    back = load(tmp_path / "small.safetensors", make_decoder(kind)[0])
     with torch.no_grad():
         assert torch.equal(back(**ids), whole)
     assert torch.allclose(step_by_step(back, ids["input_ids"]), whole, atol=1e-5)

@@ -7,20 +7,22 @@ import torch
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.models.text.rotated_layer import RotatedLayer
+from compress.models.text.rotated_layer import is_rotated
 from compress.prune.criteria import ScoringData
-from compress.prune.structured.rotate_hidden import find_places, hidden_moments, kept_variance, principal_axes, rotate
+from compress.prune.structured.hidden_places import find_places
+from compress.prune.structured.rotate_hidden import hidden_moments, kept_variance, principal_axes, rotate
 from tests.models.text.expert_networks import expert_decoder, next_tokens
 from tests.prune.structured.decoder_networks import HIDDEN, LAYERS, TASK, make_decoder
 from tests.tasks.text.text_arrays import tokens
 
 pytest.importorskip("transformers")
+from transformers.pytorch_utils import Conv1D
 
 
 def _with_scales(network):
     generator = torch.Generator().manual_seed(1)
     for name, parameter in network.named_parameters():
-        if name.endswith("norm.weight") or "layernorm" in name:
+        if name.endswith("norm.weight") or "layernorm" in name or ("ln_" in name and name.endswith("weight")):
             nn.init.uniform_(parameter, 0.5, 2.0, generator=generator)
     return network
 
@@ -30,16 +32,18 @@ def _data(size=8):
 
 
 @pytest.mark.parametrize("common", [True, False])
-@pytest.mark.parametrize("make", [lambda: make_decoder("llama")[0], lambda: expert_decoder().eval()])
+@pytest.mark.parametrize(
+    "make", [lambda: make_decoder("llama")[0], lambda: expert_decoder().eval(), lambda: make_decoder("gpt2")[0]]
+)
 def test_with_all_components_the_network_computes_the_same(make, common):
     network = _with_scales(make()).double()
     places = find_places(network)
-    axes = principal_axes(hidden_moments(network, places, _data()), common=common)
+    axes = principal_axes(hidden_moments(network, places, _data()), common=common, is_centred=places.is_centred)
     turned = rotate(network, places, axes, 32)
     inputs = tokens(3, 5)
     with torch.no_grad():
         torch.testing.assert_close(turned(**inputs), network(**inputs), rtol=1e-3, atol=1e-4)  # norms are in float32
-    assert any(isinstance(part, RotatedLayer) for part in turned.modules()) is not common
+    assert any(map(is_rotated, turned.modules())) is not common
     assert turned.network.lm_head.weight is not turned.network.get_input_embeddings().weight
 
 
@@ -97,5 +101,61 @@ def test_the_network_is_not_changed_and_other_shapes_are_refused():
     places = find_places(network)
     rotate(network, places, principal_axes(hidden_moments(network, places, _data()), common=False), 16)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    with pytest.raises(ModelError, match="decoders of Llama's shape"):
-        find_places(make_decoder("gpt2")[0])
+    transposed = Conv1D(96, 32)
+    other = make_decoder("gpt2")[0]
+    other.network.transformer.h[0].attn.c_attn = transposed
+    with pytest.raises(ModelError, match="decoders of the shapes of Llama"):
+        find_places(other)
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_layer_norms_become_norms_of_vectors_with_mean_0_and_keep_their_form(common):
+    """A narrower network after a narrower one computes what it computed with the components that are left."""
+    network = _with_scales(make_decoder("gpt2")[0]).double()
+    places = find_places(network)
+    assert places.is_centred
+    moments = hidden_moments(network, places, _data())
+    ones = torch.ones(HIDDEN, dtype=torch.float64)
+    assert all(float((moment @ ones).norm()) < 1e-6 for moment in moments)
+    axes = principal_axes(moments, common=common, is_centred=True)
+    assert all(torch.allclose(each[:, -1].abs(), ones / HIDDEN**0.5) for each in axes)
+    small = rotate(network, places, axes, 20)
+    seen = []
+    handles = [small.get_submodule(name).register_forward_pre_hook(lambda _m, i: seen.append(i[0])) for name in places.norms]
+    inputs = tokens(3, 5)
+    with torch.no_grad():
+        expected = small(**inputs)
+    for handle in handles:
+        handle.remove()
+    assert all(float(x.mean(-1).abs().max()) < 1e-9 for x in seen)
+    norms = [small.get_submodule(name) for name in places.norms]
+    assert all(type(norm) is nn.LayerNorm and torch.equal(norm.weight, torch.ones(20).double()) for norm in norms)
+    again = rotate(small, find_places(small), [torch.linalg.qr(_mean_last(20)).Q.roll(-1, dims=1)] * 5, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(again(**inputs), expected, rtol=1e-6, atol=1e-6)
+
+
+def _mean_last(width):
+    noise = torch.randn(width, width, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    noise[:, 0] = 1.0
+    return noise
+
+
+def test_without_components_of_no_variance_layer_norms_compute_the_same():
+    network = _with_scales(make_decoder("gpt2")[0]).double()
+    generator = torch.Generator().manual_seed(3)
+    basis = torch.linalg.qr(torch.randn(HIDDEN, HIDDEN, generator=generator, dtype=torch.float64)).Q[:, :23]
+    with torch.no_grad():  # all hidden vectors lie in 23 dimensions, and without their mean as well
+        own = network.network.get_input_embeddings().weight.detach().clone()
+        network.network.lm_head.weight = nn.Parameter(own)
+        for table in (network.network.transformer.wte, network.network.transformer.wpe):
+            table.weight.copy_(table.weight @ basis @ basis.T)
+        for name, parameter in network.named_parameters():
+            if "c_proj" in name:
+                parameter.copy_(basis @ basis.T @ parameter)
+    places = find_places(network)
+    axes = principal_axes(hidden_moments(network, places, _data()), common=True, is_centred=True)
+    small = rotate(network, places, axes, 24)
+    inputs = tokens(3, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(small(**inputs), network(**inputs), rtol=1e-3, atol=1e-3)  # ε counts less in fewer channels
