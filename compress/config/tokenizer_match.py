@@ -167,7 +167,10 @@ def _unmerged(entry: StageEntry, teacher: ModelSettings) -> Iterator[Finding]:
     for path, term in teacher_terms(entry):
         if not term.merges_tokens:
             reason = gettext("loss {name} compares the networks token by token", name=name_of("loss", term))
-            yield path, gettext("{refusal}, or use the loss uld, which merges tokens", refusal=_refusal(teacher, reason))
+            yield (
+                path,
+                gettext("{refusal}, or use the losses uld and gold, which merge tokens", refusal=_refusal(teacher, reason)),
+            )
     if getattr(getattr(entry.stage, "generation", None), "uses_teacher", False):
         reason = gettext("it would write texts for the student in its own tokens")
         yield (

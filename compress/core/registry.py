@@ -173,6 +173,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "environment_reward", "compress.distill.losses.environment_reward:EnvironmentReward",
           "Shen et al. 2016, minimum risk training, arXiv:1512.02433"),
     Entry("loss", "uld", "compress.distill.losses.uld:UniversalLogit", "Boizard et al. 2024, ULD, arXiv:2402.12030"),
+    Entry("loss", "gold", "compress.distill.losses.gold:GeneralLogit", "Patiño et al. 2025, GOLD, TRL"),
     Entry("loss", "attention_transfer", "compress.distill.losses.attention:AttentionTransfer",
           "Zagoruyko 2017, arXiv:1612.03928"),
     Entry("loss", "attention_maps", "compress.distill.losses.attention:AttentionMaps",

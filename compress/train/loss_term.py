@@ -130,6 +130,7 @@ class LossInputs:
         sample_weights: Weight of each row, (R,), with mean 1; None for equal weights.
         outputs: Named outputs of the student; empty if the only output is the logits.
         row_targets: Class of each row, int64 (R,); None if each sample has one row and one class.
+        shared_classes: Classes of student and teacher that are the same, see `Teacher`; None where all are.
     """
 
     batch: Batch
@@ -144,6 +145,7 @@ class LossInputs:
     sample_weights: Tensor | None = None
     outputs: Tensors = field(default_factory=dict)
     row_targets: Tensor | None = None
+    shared_classes: tuple[Tensor, Tensor] | None = None
 
     @property
     def token_mask(self) -> Tensor | None:

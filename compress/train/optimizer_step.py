@@ -204,7 +204,8 @@ class TrainStep:
         logits = teacher.logits(batch)
         if logits is not None and mixed is not None and teacher.indexed_by_sample:
             logits = mix_logits(logits, mixed)
-        return TeacherOutputs(logits, further=() if logits is None else teacher.further_logits(batch))
+        further = () if logits is None else teacher.further_logits(batch)
+        return TeacherOutputs(logits, further=further, shared=teacher.shared_classes)
 
 
 def _in_float32(outputs: Tensors) -> Tensors:

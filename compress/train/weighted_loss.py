@@ -66,6 +66,7 @@ class WeightedLoss:
             teacher_gradient=teacher.input_gradient,
             outputs=outputs,
             row_targets=rows.targets,
+            shared_classes=teacher.shared,
         )
         inputs = self._with_curriculum(inputs, progress)
         values: dict[int, Tensor] = {}

@@ -55,6 +55,30 @@ def merge_groups(log_p: Tensor, tokens: Tensor, groups: Tensor) -> Tensor:
     return log_p[is_first] + later[:, None]
 
 
+def grouped_rows(inputs: LossInputs) -> tuple[Tensor, Tensor] | None:
+    """Log-probabilities of each group by the student, (G, K), and by the teacher, (G, L); None without a group.
+
+    A row of the teacher stands at the first token of each group of the student's, merged; it is NaN at the other tokens of a
+    group, and infinite at the first of tokens that are in no group.
+
+    Args:
+        inputs: Of a loss that merges tokens.
+    """
+    import torch
+
+    z_s, log_p_t, samples = inputs.student_logits, inputs.require_teacher_logits(), inputs.row_samples
+    begins = ~log_p_t.isnan().any(dim=1)
+    numbers = begins.cumsum(0) - 1
+    first = begins.nonzero()[:, 0][numbers.clamp(min=0)] if bool(begins.any()) else numbers
+    inside = (numbers >= 0) & (samples == samples[first.clamp(min=0)]) & ~log_p_t[first.clamp(min=0)].isposinf().any(dim=1)
+    if not bool(inside.any()):
+        return None
+    log_p_s = z_s.to(torch.promote_types(z_s.dtype, torch.float32)).log_softmax(dim=1)
+    _, groups = torch.unique_consecutive(numbers[inside], return_inverse=True)
+    merged = merge_groups(log_p_s[inside], inputs.targets[inside], groups)
+    return merged, log_p_t[inside & begins]
+
+
 class UniversalLogit(LossTerm):
     """`uld:` in a recipe."""
 
@@ -63,21 +87,6 @@ class UniversalLogit(LossTerm):
     requires: ClassVar[tuple[Capability, ...]] = ("class_rows", "writes_text")
 
     def forward(self, inputs: LossInputs) -> Tensor:
-        """Mean over the groups, a scalar, see the module; 0 without a group.
-
-        A row of the teacher stands at the first token of each group of the student's, merged; it is NaN at the other tokens of
-        a group, and infinite at the first of tokens that are in no group.
-        """
-        import torch
-
-        z_s, log_p_t, samples = inputs.student_logits, inputs.require_teacher_logits(), inputs.row_samples
-        begins = ~log_p_t.isnan().any(dim=1)
-        numbers = begins.cumsum(0) - 1
-        first = begins.nonzero()[:, 0][numbers.clamp(min=0)] if bool(begins.any()) else numbers
-        inside = (numbers >= 0) & (samples == samples[first.clamp(min=0)]) & ~log_p_t[first.clamp(min=0)].isposinf().any(dim=1)
-        if not bool(inside.any()):
-            return z_s.sum() * 0.0
-        log_p_s = z_s.to(torch.promote_types(z_s.dtype, torch.float32)).log_softmax(dim=1)
-        _, groups = torch.unique_consecutive(numbers[inside], return_inverse=True)
-        merged = merge_groups(log_p_s[inside], inputs.targets[inside], groups)
-        return sorted_distance(merged.exp(), log_p_t[inside & begins].exp()).mean()
+        """Mean over the groups, a scalar, see the module; 0 without a group."""
+        rows = grouped_rows(inputs)
+        return inputs.student_logits.sum() * 0.0 if rows is None else sorted_distance(*(each.exp() for each in rows)).mean()

@@ -34,6 +34,10 @@ PARTIAL = "�"
 """What a decoder writes for a part of a character."""
 
 
+SPACE, BYTE_SPACE = "▁", "Ġ"
+"""A space in the names of tokens of SentencePiece and of byte-level tokenizers."""
+
+
 class AlignedTeacher(Teacher):
     """A teacher in its own tokens; it has no networks for losses on features or for writing.
 
@@ -42,6 +46,9 @@ class AlignedTeacher(Teacher):
         tokenizer: Its tokenizer, with its chat template.
         own: Tokenizer of the student.
         task: Runs the network.
+
+    Attributes:
+        shared_classes: Tokens that both tokenizers have.
     """
 
     own_classes: bool = True
@@ -52,6 +59,7 @@ class AlignedTeacher(Teacher):
         self._around = around_prompt(own, own.chat)
         self._copy: nn.Module | None = None
         self._ends = end_token(own), end_token(tokenizer)
+        self.shared_classes = _shared_tokens(own, tokenizer, self._ends)
 
     @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
@@ -100,6 +108,24 @@ class AlignedTeacher(Teacher):
         before, after = self._around
         text = str(self.own.tokenizer.decode(list(tokens), skip_special_tokens=self.own.chat is None))
         return text.removeprefix(before).removesuffix(after)
+
+
+def _shared_tokens(first: TextTokenizer, second: TextTokenizer, ends: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Numbers of the tokens that both tokenizers have, (S,) each; the tokens that end a text are the same.
+
+    Args:
+        first: A tokenizer.
+        second: Another one; a space before a word may be written otherwise.
+        ends: Number of the token of each that ends a text.
+    """
+    own, theirs = (
+        {name.replace(SPACE, BYTE_SPACE): number for name, number in each.tokenizer.get_vocab().items()}
+        for each in (first, second)
+    )
+    pairs = {number: theirs[name] for name, number in own.items() if name in theirs and theirs[name] != ends[1]}
+    pairs[ends[0]] = ends[1]
+    numbers = sorted(pairs)
+    return torch.tensor(numbers), torch.tensor([pairs[number] for number in numbers])
 
 
 def _decoded_sizes(tokenizer: TextTokenizer, tokens: Sequence[int]) -> list[int]:

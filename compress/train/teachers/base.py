@@ -20,12 +20,14 @@ class Teacher:
         key: Identity; a training does not continue from a checkpoint with another key.
         ready: Whether its networks have useful outputs yet.
         own_classes: Whether its rows have other classes than the student's, such as tokens of another tokenizer.
+        shared_classes: Where its classes are others, those that both have, int64 (S,) each: the student's, and its own.
         indexed_by_sample: Whether its logits depend only on the index of a sample, not on the pixels.
     """
 
     key: str
     ready: bool = True
     own_classes: bool = False
+    shared_classes: tuple[Tensor, Tensor] | None = None
     indexed_by_sample: bool = False
 
     def logits(self, batch: Batch) -> Tensor | None:

@@ -36,6 +36,7 @@ class TeacherOutputs:
         logits: Combined logits of its networks, (N, K); None if it has none yet.
         activations: Activations of the hooked layers, one dictionary for each network.
         further: Logits of further passes of the teacher, (N, K) each, over which losses are averaged.
+        shared: Its `shared_classes`.
         input_gradient: ∂ log softmax(z)_c / ∂x for the predicted class c, with the shape of x; None unless requested.
     """
 
@@ -43,6 +44,7 @@ class TeacherOutputs:
     activations: list[Activations] = field(default_factory=list)
     input_gradient: Tensor | None = None
     further: tuple[Tensor, ...] = ()
+    shared: tuple[Tensor, Tensor] | None = None
 
 
 class TeacherTimer:

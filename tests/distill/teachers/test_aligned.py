@@ -14,6 +14,7 @@ from compress.data.text.packing import end_token
 from compress.data.text.settings import TrainedTokenizer
 from compress.data.text.train_tokenizer import train_tokenizer
 from compress.distill.generation.written_batches import prompts_of, responses_of
+from compress.distill.losses.gold import GeneralLogit
 from compress.distill.losses.uld import UniversalLogit
 from compress.distill.stage import Distill
 from compress.distill.teachers.aligned import AlignedTeacher
@@ -79,21 +80,37 @@ def test_a_teacher_with_the_same_tokens_gives_its_own_rows(context, own):  # noq
     torch.testing.assert_close(found, expected.logits.log_softmax(1), atol=1e-4, rtol=1e-4)
 
 
+def test_tokens_of_the_same_name_are_shared_and_the_ends_of_texts(context, own, other):  # noqa: F811
+    teacher = AlignedTeacher(network(seed=1, size=420), other, own, context.task)
+    mine, theirs = (numbers.tolist() for numbers in teacher.shared_classes)
+    ends = end_token(own), end_token(other)
+    pairs = [pair for pair in zip(mine, theirs, strict=True) if pair != ends]
+    names = [(own.tokenizer.id_to_token(one), other.tokenizer.id_to_token(two)) for one, two in pairs]
+    assert all(one == two for one, two in names)
+    assert len(set(mine)) == len(set(theirs)) == len(mine) > 100
+    assert ends in list(zip(mine, theirs, strict=True))
+
+
 @pytest.mark.parametrize("generation", [None, {"student": 1.0, "max_new_tokens": 5}])
-def test_the_student_comes_nearer_to_it(context, own, other, generation):  # noqa: F811
+@pytest.mark.parametrize("term", [UniversalLogit(), GeneralLogit()])
+def test_the_student_comes_nearer_to_it(context, own, other, generation, term):  # noqa: F811
     spec = context.task.complete_spec(context.data.spec)
     task = context.task.for_spec(spec)
     teacher = Candidate(spec, network(seed=1, size=420))
     ready = replace(context, data=replace(context.data, spec=spec), task=task, teachers=(teacher,), teacher_tokenizers=(other,))
     student = Candidate(spec, network(size=320))
-    settings = {"epochs": 12, "batch_size": 4, "lr": 0.01, "keep": "last", "losses": ["uld"], "generation": generation}
+    settings = {"epochs": 12, "batch_size": 4, "lr": 0.01, "keep": "last", "losses": [term], "generation": generation}
     outcome = Distill(**settings).run(student, ready)
     batch = next(iter(context.data.train.ordered(100)))
-    rows = AlignedTeacher(teacher.network(), other, own, task).logits(batch)
+    aligned = AlignedTeacher(teacher.network(), other, own, task)
+    rows = aligned.logits(batch)
 
     def loss(module):
         found = task.distillable(task.training_forward(module, batch.inputs, batch.targets), batch.targets)
-        return float(UniversalLogit().forward(LossInputs(batch, found.logits, rows, task, row_targets=found.targets)))
+        shared = aligned.shared_classes
+        return float(
+            term.forward(LossInputs(batch, found.logits, rows, task, row_targets=found.targets, shared_classes=shared))
+        )
 
     with torch.no_grad():
         assert loss(outcome.candidate.network()) < (0.8 if generation is None else 0.95) * loss(student.network())
