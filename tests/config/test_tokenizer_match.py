@@ -145,7 +145,7 @@ stages: [{distill: {losses: [LOSS], generation: {GENERATION}}}]
         (
             "token_divergence",
             "student: 0.5",
-            "loss token_divergence compares .*, or use the loss uld",
+            "loss token_divergence compares .*, or use the losses uld and gold",
         ),
         ("minillm", "student: 0.5", "loss minillm compares the networks token by token"),
         ("uld", "teacher: 1.0", "it would write texts for the student in its own tokens: .*, or let it write in a stage"),
