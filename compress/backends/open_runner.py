@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from compress.backends.converted.convert import converted, converter_of
+from compress.backends.converted.convert import converted, converter_of, target_name
 from compress.backends.runner_protocol import FileRunner
 from compress.core.registry import lookup
 
@@ -29,6 +29,12 @@ def open_runner(runtime: str, path: Path, *, threads: int = 1) -> FileRunner:
     kind = lookup("runner", name).load()
     runner: FileRunner = kind(path, threads=threads, **({"provider": provider} if provider else {}))
     return runner
+
+
+def shipped_name(runtime: str, path: Path) -> str:
+    """Name of the file that a runtime loads for an ONNX file."""
+    family = runtime.partition(":")[0]
+    return target_name(family) if path.suffix == ONNX and converter_of(family) is not None else path.name
 
 
 def file_for(runtime: str, files: Mapping[str, Path], otherwise: Path) -> Path:

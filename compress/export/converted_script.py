@@ -102,6 +102,7 @@ CODES = {
     interpreter.allocate_tensors()
     signature = interpreter.get_signature_runner()
     inputs, outputs = signature.get_input_details(), signature.get_output_details()
+    del signature  # the interpreter does not run while another object refers to it
     for array, name in zip(arrays, sorted(inputs, key=lambda name: int(name.rpartition("_")[2])), strict=True):
         (scale, point), kind = inputs[name]["quantization"], inputs[name]["dtype"]
         if scale and array.dtype.kind == "f":

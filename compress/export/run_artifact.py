@@ -9,14 +9,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from compress.backends.converted.convert import target_name
 from compress.backends.onnx_files import read_metadata
 from compress.core.entries import items
-from compress.core.errors import ConversionError, DataError, TrustError
+from compress.core.errors import ConversionError, DataError, MissingPackageError, TrustError
 from compress.core.language import gettext
 from compress.core.network_spec import ImagePreprocessing, NetworkSpec, TextPreprocessing
 from compress.core.registry import lookup, names
@@ -24,12 +26,15 @@ from compress.core.signature import Signature
 from compress.core.user_path import user_path
 from compress.data.sources.find_images import SUFFIXES
 from compress.data.sources.text.read_lines import read_text
+from compress.export.converted_script import CODES, converted_script
 from compress.export.decoder_script import decoder_script, speculative_script
 from compress.export.infer_script import infer_script
 from compress.export.respond_script import respond_script
 
 SCRIPT, MODEL = "infer.py", "model.onnx"
 RUNTIMES = ("onnxruntime", "openvino", "onnxruntime:cuda")
+CONVERTED = tuple(CODES)
+"""Runtimes with a file of their own."""
 TIMEOUT_S = 600.0
 PLAIN_NAME = re.compile(r"^[\w./:\- ]+$")
 
@@ -63,6 +68,7 @@ def run_artifact(
     Raises:
         ConversionError: There is no artifact, its model is damaged, or the script exceeds the time limit.
         DataError: There is no input.
+        MissingPackageError: The runtime of a converted file is not installed.
         TrustError: The script differs from that of this package.
     """
     folder = find_artifact(artifact)
@@ -73,6 +79,7 @@ def run_artifact(
             model=MODEL,
         )
         raise TrustError(msg)
+    require_runtime(folder)
     inputs = list(_arguments(read_spec(folder / MODEL), source, pair))
     for title, arguments in inputs:
         command = [sys.executable, str(folder / SCRIPT), *arguments]
@@ -131,7 +138,24 @@ def is_own_script(folder: Path) -> bool:
     if not all(PLAIN_NAME.match(tensor.name) for tensor in (*spec.signature.inputs, *spec.signature.outputs)):
         return False
     codes = {code for name in names("task") for code in lookup("task", name).load().infer_codes()}
-    return any(text == infer_script(spec, runtime=runtime, code=code) for code in codes for runtime in RUNTIMES)
+    if any(text == infer_script(spec, runtime=runtime, code=code) for code in codes for runtime in RUNTIMES):
+        return True
+    return any(text == converted_script(spec, runtime, code) for code in codes for runtime in CONVERTED)
+
+
+def require_runtime(folder: Path) -> None:
+    """Check that the runtime of a converted artifact is installed.
+
+    Raises:
+        MissingPackageError: It is not.
+    """
+    runtime = next((name for name in CONVERTED if (folder / target_name(name)).is_file()), None)
+    if runtime is None:
+        return
+    runner = lookup("runner", runtime).load()
+    if find_spec(runner.module.partition(".")[0]) is None:
+        purpose = gettext("running {path} in {runtime}", path=folder / target_name(runtime), runtime=runner.runtime)
+        raise MissingPackageError(runner.package, runner.extra, purpose)
 
 
 def read_spec(path: Path) -> NetworkSpec:

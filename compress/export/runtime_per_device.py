@@ -1,4 +1,4 @@
-"""Choose the runtime of an artifact for this machine: the fastest of its profile whose outputs agree with the default."""
+"""Choose the runtime of an artifact for this machine: the fastest whose outputs agree with the default and keep the metric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compress.backends.open_runner import file_for
 from compress.core.entries import Row
 from compress.core.errors import CompressError
 from compress.core.fact import Fact
-from compress.core.language import message_of
+from compress.core.language import gettext, message_of
 from compress.core.stage import Candidate, Context
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class RuntimeChoices:
             refusals: Why a runtime cannot be used, by name.
         """
         from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime
+        from compress.profile.runtimes.metric_check import metric_check
         from compress.profile.settings import MeasurementSettings
         from compress.profile.this_machine import batches
 
@@ -64,7 +65,8 @@ class RuntimeChoices:
         files = {"artifact": file_for(device.runtime, candidate.files, candidate.files["onnxruntime"])}
         feeds = {"artifact": batches(context.data.validation, device.contract.batch, files["artifact"])}
         try:
-            inputs = RuntimeInputs(files, feeds, variants=candidate.files)
+            check = metric_check(context.task, context.data.validation, gettext("validation"))
+            inputs = RuntimeInputs(files, feeds, variants=candidate.files, check=check)
             choice = choose_runtime(allowed, inputs, plan, batch=device.contract.batch, reporter=context.reporter)
         except CompressError as error:
             self.skipped.append(

@@ -210,6 +210,11 @@ def _targets(context: Context, runtimes: dict[str, str]) -> tuple[ExportTarget, 
 
 def _other_file_note(target: ExportTarget, candidate: Candidate) -> Fact:
     """Fact on the file that ships for a runtime without its own file."""
+    from compress.backends.converted.convert import converter_of, target_name
+
+    if converter_of(target.family) is not None:
+        file = target_name(target.family)
+        return Fact.of("export.converted_file_ships", target.name, runtime=target.runtime, file=file)
     if candidate.module is not None or target.family == "tensorrt":
         return Fact.of("export.float_file_ships", target.name, runtime=target.runtime)
     return Fact.of("export.onnx_file_ships", target.name, runtime=target.runtime)

@@ -7,24 +7,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.backends.run_split import run_split
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
 from compress.config.recipe import load
-from compress.core.errors import CompressError
-from compress.core.language import gettext, message_of
+from compress.core.language import gettext
 from compress.core.progress import Reporter
-from compress.core.record import Quantity
 from compress.data.batch import Split
 from compress.pipeline.plan import from_recipe
 from compress.pipeline.publish import RECIPE
 from compress.profile.export_sources import exported_sources
 from compress.profile.profile_files import named, plan_files
-from compress.profile.runtimes.compare import RuntimeComparison, RuntimeResult, Score, compare
+from compress.profile.runtimes.compare import RuntimeComparison, RuntimeResult, compare
 from compress.profile.runtimes.entrants import chosen_runtimes, files_of, prepare
+from compress.profile.runtimes.metric_check import MOST_LOSS, MetricCheck, metric_check
 from compress.profile.settings import MeasurementSettings
 from compress.profile.this_machine import batches
-from compress.tasks.base import Task
 
 COMPARED = 16
 """Random samples on which outputs are compared without data."""
@@ -47,7 +44,7 @@ class BenchmarkOptions:
     data: str | None = None
     threads: int = 1
     seconds: float = 2.0
-    most_loss: float = 0.01
+    most_loss: float = MOST_LOSS
     trust_code: bool = False
 
 
@@ -75,10 +72,10 @@ def benchmark_runtimes(
             found = files_of(model)
             paths += stack.enter_context(exported_sources([model])) if found == (model,) else found
         files = _titled(paths)
-        split, score, higher = _metric(recipe, options) if recipe else (None, None, True)
+        split, check = _metric(recipe, options) if recipe else (None, None)
         feeds = {name: _batches(path, split) for name, path in files.items()}
         entrants = prepare(files, runtimes, {name: each[0] for name, each in feeds.items()}, folder, reporter)
-        request = RuntimeComparison(device, plan, feeds, score, higher, options.most_loss)
+        request = RuntimeComparison(device, plan, feeds, check)
         return compare(entrants, request, reporter)
 
 
@@ -102,21 +99,8 @@ def _batches(path: Path, split: Split | None) -> list[Feeds]:
     return [inputs.feeds(1, noise=seed) for seed in range(COMPARED)]
 
 
-def _metric(recipe: str, options: BenchmarkOptions) -> tuple[Split, Score, bool]:
-    """Test split of a recipe, a function for its deciding metric, and the metric's direction."""
+def _metric(recipe: str, options: BenchmarkOptions) -> tuple[Split, MetricCheck]:
+    """Test split of a recipe, and the check of its deciding metric."""
     plan = from_recipe(load(recipe, trust_code=options.trust_code), trust_code=options.trust_code)
-    data, task = plan.load_data(), plan.task
-    return data.test, _score(task, data.test), task.deciding.info.higher_is_better
-
-
-def _score(task: Task, split: Split) -> Score:
-    def score(path: Path, runtime: str) -> Quantity:
-        info = task.deciding.info
-        try:
-            scores = run_split(path, split, task, runtime=runtime)
-        except CompressError as error:
-            return Quantity.missing(info.unit, message_of(error))
-        detail = gettext("{label} on the test split", label=info.name)
-        return Quantity.measured(scores.metric, info.unit, detail, runs=len(scores.scores))
-
-    return score
+    data = plan.load_data()
+    return data.test, metric_check(plan.task, data.test, gettext("test"), options.most_loss)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.backends.converted.convert import converted, converter_of
+from compress.backends.converted.sidecar import network_files
 from compress.backends.feeds import describe_feeds
 from compress.backends.onnxruntime_runner import provider_of
-from compress.backends.open_runner import open_runner
+from compress.backends.open_runner import open_runner, shipped_name
 from compress.backends.runner_protocol import Feeds, PhaseTimer, Runner, pinned, zero_feeds
 from compress.config.devices import Device
 from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
@@ -81,15 +83,30 @@ def measure_rows(
             quantities = latencies(timings[name], device.contract.percentiles) | phases[name] | energy[name]
             quantities |= _memory(path, inputs[name], plan)
             row = _measured_row(name, path, timings[name], quantities, device)
-            rows.append(row.model_copy(update={"inputs": describe_feeds(inputs[name])}))
+            own = {"inputs": describe_feeds(inputs[name]), "file": shipped_name(plan.runtime, path)}
+            rows.append(row.model_copy(update=own))
             bar.advance(note=name)
     return tuple(rows), timings
 
 
 def _memory(path: Path, feeds: Feeds, plan: MeasurementSettings) -> Metrics:
     """Memory in a new process, and sizes of the file."""
-    resident = memory.quantities(path, feeds, threads=plan.threads, provider=provider_of(plan.runtime))
-    return resident | memory.sizes(path) | {"size_compressed_bytes": memory.compressed(path)}
+    family = plan.runtime.partition(":")[0]
+    if converter_of(family) is None:
+        resident = memory.quantities(path, feeds, threads=plan.threads, provider=provider_of(plan.runtime))
+        return resident | memory.sizes(path) | {"size_compressed_bytes": memory.compressed(memory.parts(path))}
+    own = converted(family, path)
+    resident = memory.quantities(own, feeds, threads=plan.threads, provider=f"{memory.RUNNER}{family}")
+    files = network_files(own)
+    size = sum(file.stat().st_size for file in files)
+    return (
+        resident
+        | memory.sizes(path)
+        | {
+            "size_bytes": Quantity.measured(size, "bytes", gettext("all files that the runtime loads")),
+            "size_compressed_bytes": memory.compressed(files),
+        }
+    )
 
 
 def _measured_row(name: str, path: Path, timing: Timing, quantities: Metrics, device: Device) -> BenchmarkRow:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.backends.open_runner import file_for, open_runner
+from compress.backends.open_runner import file_for, open_runner, shipped_name
 from compress.backends.runner_protocol import Array, Feeds
 from compress.core.entries import Row
 from compress.core.errors import CompressError
@@ -22,6 +22,7 @@ from compress.core.language import gettext, message_of
 from compress.core.progress import Reporter
 from compress.core.record import Quantity
 from compress.profile.latency.timing import Timing, speedup, time_runners
+from compress.profile.runtimes.metric_check import MetricCheck
 from compress.profile.settings import MeasurementSettings
 
 LEAST_AGREEMENT = 0.98
@@ -57,7 +58,7 @@ class RuntimeChoice:
     Attributes:
         runtime: The chosen runtime.
         rows: One per runtime that ran: `runtime`, `version`, `file` (of the subject that was timed), `latency_p50_ms`,
-            `throughput_per_s`, `top1_agreement`, `largest_difference`, `chosen`; quantities as JSON.
+            `throughput_per_s`, `top1_agreement`, `largest_difference`, `chosen`, and `metric` with a check; quantities as JSON.
         skipped: Runtimes that do not run on this machine, with the reason.
         notes: Reason of the choice, and runtimes whose outputs do not agree.
     """
@@ -77,16 +78,25 @@ class RuntimeInputs:
         feeds: Batches of inputs by subject.
         timed: Subject that is timed; the outputs of all subjects are compared.
         variants: Files of the timed subject for runtimes that need another file than `files`, by runtime family.
+        check: The metric of the timed subject, which a runtime must keep; None compares outputs alone.
     """
 
     files: Mapping[str, Path]
     feeds: Mapping[str, Sequence[Feeds]]
     timed: str = "artifact"
     variants: Mapping[str, Path] = field(default_factory=dict)
+    check: MetricCheck | None = None
 
     def files_in(self, runtime: str) -> dict[str, Path]:
         """The files that a runtime runs, by subject."""
         return {**self.files, self.timed: file_for(runtime, self.variants, self.files[self.timed])}
+
+    def metrics(self, runtimes: Sequence[str]) -> dict[str, Quantity]:
+        """Metric of the timed subject in each runtime; empty without a check."""
+        check = self.check
+        if check is None:
+            return {}
+        return {name: check.score(file_for(name, self.variants, self.files[self.timed]), name) for name in runtimes}
 
     def outputs(self, runtime: str, threads: int) -> dict[str, list[list[Array]]]:
         """Outputs of a runtime by subject and batch.
@@ -154,14 +164,38 @@ def choose_runtime(
             skipped.append(Fact.of("profile.runtime_failed", name, error=message_of(error)))
         else:
             agreements[name] = _worst([compare_runtimes(expected[subject], outputs[subject]) for subject in inputs.files])
+    metrics = inputs.metrics((default, *agreements))
+    lost = [name for name in metrics if inputs.check is not None and not inputs.check.keeps(metrics[default], metrics[name])]
     paths = {name: inputs.files_in(name)[inputs.timed] for name in (default, *agreements)}
     with ExitStack() as stack:
         runners = {name: stack.enter_context(open_runner(name, path, threads=settings.threads)) for name, path in paths.items()}
         feeds = dict.fromkeys(runners, inputs.feeds[inputs.timed][0])
         timings = time_runners(runners, feeds, settings.timing, batch=batch, reporter=reporter)
-    fastest = _fastest(default, timings, agreements)
-    rows = tuple(_row(name, paths[name], timings[name], agreements.get(name), chosen=name == fastest) for name in timings)
-    return RuntimeChoice(fastest, rows, tuple(skipped), tuple(_notes(default, fastest, timings, agreements, paths)))
+    kept = {name: agreement for name, agreement in agreements.items() if name not in lost}
+    fastest = _fastest(default, timings, kept)
+    rows = tuple(
+        _row(name, paths[name], timings[name], agreements.get(name), chosen=name == fastest)
+        | ({"metric": metrics[name].model_dump(mode="json")} if name in metrics else {})
+        for name in timings
+    )
+    notes = [*_lost_notes(default, lost, metrics), *_notes(default, fastest, timings, agreements, paths)]
+    return RuntimeChoice(fastest, rows, tuple(skipped), tuple(notes))
+
+
+def _lost_notes(default: str, lost: Sequence[str], metrics: Mapping[str, Quantity]) -> list[Fact]:
+    """Runtimes whose metric is lower than that of the default by more than is allowed."""
+    return [
+        Fact.of(
+            "profile.runtime_loses_metric",
+            name,
+            default=default,
+            value=metrics[name].value,
+            reference=metrics[default].value,
+            detail=metrics[name].detail,
+        )
+        for name in lost
+        if name != default
+    ]
 
 
 def _worst(agreements: Sequence[RuntimeAgreement]) -> RuntimeAgreement:
@@ -191,7 +225,7 @@ def _row(name: str, path: Path, timing: Timing, agreement: RuntimeAgreement | No
     return {
         "runtime": name,
         "version": timing.settings["runtime"],
-        "file": path.name,
+        "file": shipped_name(name, path),
         "latency_p50_ms": timing.p50.model_dump(mode="json"),
         "throughput_per_s": timing.throughput.model_dump(mode="json"),
         "top1_agreement": top1.model_dump(mode="json"),
@@ -226,7 +260,7 @@ def _notes(
     choice = Fact.of(
         "profile.runtime_chosen",
         fastest,
-        file=paths[fastest].name if len(set(paths.values())) > 1 else "",
+        file=shipped_name(fastest, paths[fastest]) if len({shipped_name(*each) for each in paths.items()}) > 1 else "",
         first=fastest == default,
         runtimes=tuple(medians_ms),
         latency_ms=tuple(medians_ms.values()),

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from compress.backends.export_onnx import export_onnx
-from compress.core.errors import ConversionError, DataError, TrustError
+from compress.core.errors import ConversionError, DataError, MissingPackageError, TrustError
+from compress.export import ship_converted
 from compress.export.manifest import write_labels
-from compress.export.run_artifact import find_artifact, read_spec, run_artifact
+from compress.export.run_artifact import find_artifact, is_own_script, read_spec, require_runtime, run_artifact
 from compress.export.ship_onnx import write
 from tests.export.tiny import SPEC, trained
 
@@ -63,3 +64,19 @@ def test_folders_without_an_artifact_or_inputs_are_refused(shipped: Path, tmp_pa
 
 def test_the_description_of_a_file_is_read_back(shipped: Path) -> None:
     assert read_spec(shipped / "artifacts" / "host" / "model.onnx") == SPEC
+
+
+def test_the_script_of_a_converted_file_runs_without_trust_and_its_runtime_must_be_there(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "converted"
+    folder.mkdir()
+    source = shipped / "m.onnx"
+    ship_converted.write(source, folder, read_spec(source), runtime="ort")
+    assert is_own_script(folder)
+    require_runtime(folder)
+    (folder / "model.tflite").write_bytes(b"")
+    (folder / "model.ort").unlink()
+    monkeypatch.setattr("compress.export.run_artifact.find_spec", lambda _: None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'compress\[litert\]'"):
+        require_runtime(folder)

@@ -9,11 +9,13 @@ from compress.config.devices import host
 from compress.core.errors import CompressError, ConversionError, MissingPackageError
 from compress.core.fact import Fact
 from compress.core.progress import NullReporter
+from compress.core.record import Quantity
 from compress.core.registry import Entry
 from compress.core.sentences import render, render_subject
 from compress.profile import fastest_runtime as runtimes
 from compress.profile.fastest_runtime import RuntimeInputs, choose_runtime, compare_runtimes
 from compress.profile.profile_files import profile_files
+from compress.profile.runtimes.metric_check import MetricCheck
 from compress.profile.settings import MeasurementSettings
 from tests.profile.onnx_models import model, network
 
@@ -91,6 +93,20 @@ def test_one_that_answers_otherwise_is_not_chosen_however_fast(tiny, monkeypatch
     assert (note.code, note.subject) == ("profile.runtime_disagrees", "wrong")
     assert note.values["difference"] == pytest.approx(0.5)
     assert "runtime wrong was not chosen: outputs differ by up to 0.5" in render(note)
+
+
+def test_one_that_loses_the_metric_is_not_chosen_however_fast(tiny, monkeypatch):
+    runtime(monkeypatch, own=slowed(OnnxRuntimeRunner, 4), fast=slowed(OnnxRuntimeRunner, 0), worse=OnnxRuntimeRunner)
+    values = {"own": 0.9, "fast": 0.895, "worse": 0.88}
+    check = MetricCheck(lambda _, name: Quantity.measured(values[name], "fraction", "accuracy on the validation split"))
+    files = {"artifact": tiny}
+    inputs = RuntimeInputs(files, dict.fromkeys(files, BATCHES), check=check)
+    choice = choose_runtime(("own", "worse", "fast"), inputs, PLAN, batch=1, reporter=NullReporter())
+    assert choice.runtime == "fast"
+    assert [row["metric"]["value"] for row in choice.rows] == [0.9, 0.88, 0.895]
+    note = choice.notes[0]
+    assert (note.code, note.subject) == ("profile.runtime_loses_metric", "worse")
+    assert render(note) == "runtime worse was not chosen: accuracy on the validation split is 0.88, and 0.9 in own"
 
 
 def test_one_that_is_not_faster_does_not_win(tiny, monkeypatch):

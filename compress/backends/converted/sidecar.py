@@ -70,9 +70,14 @@ def read_sidecar(path: Path) -> Sidecar:
         raise ConversionError(msg) from error
 
 
+def network_files(path: Path) -> list[Path]:
+    """All files of a converted network, the main file first."""
+    return [path.parent / name for name in read_sidecar(path).files]
+
+
 def file_sizes(path: Path) -> int:
     """Bytes of all files of a converted network."""
-    return sum((path.parent / name).stat().st_size for name in read_sidecar(path).files)
+    return sum(file.stat().st_size for file in network_files(path))
 
 
 def _beside(path: Path) -> Path:

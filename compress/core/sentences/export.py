@@ -46,6 +46,7 @@ SENTENCES: Sentences = {
     ),
     "export.not_for_genai": "{subject}: onnxruntime-genai does not run layers with different numbers of key–value heads",
     "export.no_stop_tokens": "{subject}: the tokenizer names no token that ends a text; generation ends at its limit",
+    "export.converted_file_ships": "{subject}: {file} ships, converted for {runtime} from the ONNX file beside it",
     "export.onnx_file_ships": "{subject}: the file for ONNX Runtime ships, because none was made for {runtime}",
 }
 SUBJECTS: Sentences = {

@@ -80,6 +80,17 @@ def _runtime_disagrees(fact: Fact) -> str:
     )
 
 
+def _runtime_loses_metric(fact: Fact) -> str:
+    value = fact.values["value"]
+    found = gettext("not measured") if value is None else f"{value:.4g}"
+    return gettext(
+        "{device}runtime {subject} was not chosen: {detail} is {found}, and {reference:.4g} in {default}",
+        subject=fact.subject,
+        found=found,
+        **{**fact.values, "device": _device(fact)},
+    )
+
+
 def _runtime_chosen(fact: Fact) -> str:
     runtimes = fact.values["runtimes"]
     assert isinstance(runtimes, tuple)  # noqa: S101  # one entry a runtime
@@ -220,6 +231,7 @@ SENTENCES: Sentences = {
     "profile.runtime_chosen": _runtime_chosen,
     "profile.runtime_disagrees": _runtime_disagrees,
     "profile.runtime_failed": "{error}",
+    "profile.runtime_loses_metric": _runtime_loses_metric,
     "profile.soak_drift_unknown": _soak("drift is unknown: {reason}"),
     "profile.soak_drifts_upwards": _soak(f"the latency drifts upwards, {_DRIFT}"),
     "profile.soak_got_faster": _soak(

@@ -286,10 +286,10 @@ def sizes(path: Path) -> dict[str, Quantity]:
     }
 
 
-def compressed(path: Path) -> Quantity:
-    """Size after zlib compression at level 1, external data included: an approximation of the download size."""
+def compressed(files: Sequence[Path]) -> Quantity:
+    """Size of all files of a network after zlib compression at level 1: an approximation of the download size."""
     total = 0
-    for part in parts(path):
+    for part in files:
         packer = zlib.compressobj(1)
         with part.open("rb") as file:
             while chunk := file.read(CHUNK):

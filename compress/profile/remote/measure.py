@@ -190,7 +190,7 @@ def _row(
         footprint = memory.footprint_quantities(memory.Footprint(**reading))
         quantities |= {key: _at(location, quantity) for key, quantity in footprint.items()}
     quantities |= memory.sizes(path)
-    quantities["size_compressed_bytes"] = memory.compressed(path)
+    quantities["size_compressed_bytes"] = memory.compressed(memory.parts(path))
     return BenchmarkRow(
         subject=name,
         device=device.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,10 +26,9 @@ from compress.profile.fastest_runtime import RuntimeAgreement, compare_runtimes
 from compress.profile.latency.timing import Timing, speedup, time_runners
 from compress.profile.memory import memory
 from compress.profile.runtimes.entrants import Entrant
+from compress.profile.runtimes.metric_check import MetricCheck
 from compress.profile.settings import MeasurementSettings, sensor_targets
 
-Score = Callable[[Path, str], Quantity]
-"""The deciding metric of a file in a runtime."""
 IN_PROCESS = ("load_ms", "memory_bytes", "memory_model_bytes")
 """Quantities of the process that loads a file."""
 POWER_SECONDS = 1.0
@@ -87,17 +86,13 @@ class RuntimeComparison:
         device: Profile of this machine.
         plan: Threads and duration.
         feeds: Batches of inputs by subject: outputs are compared on all, the first is timed.
-        score: Computes the metric; None without data.
-        higher_is_better: Direction of the metric.
-        most_loss: Largest loss of the metric, in its unit, against the first float file in the first runtime.
+        check: Computes the metric, and compares it with that of the first float file in the first runtime; None without data.
     """
 
     device: Device
     plan: MeasurementSettings
     feeds: Mapping[str, Sequence[Feeds]]
-    score: Score | None = None
-    higher_is_better: bool = True
-    most_loss: float = 0.01
+    check: MetricCheck | None = None
 
 
 def compare(entrants: Sequence[Entrant], request: RuntimeComparison, reporter: Reporter) -> tuple[RuntimeResult, ...]:
@@ -164,8 +159,8 @@ def _try_alone(result: RuntimeResult, request: RuntimeComparison, expected: dict
         with open_runner(entrant.runtime, entrant.file, threads=threads) as runner:
             result.agreement = compare_runtimes(expected[entrant.source], [runner.run(batch) for batch in batches])
             result.version = runner.describe()["runtime"]
-        if request.score is not None:
-            result.quantities["metric"] = request.score(entrant.file, entrant.runtime)
+        if request.check is not None:
+            result.quantities["metric"] = request.check.score(entrant.file, entrant.runtime)
     except CompressError as error:
         result.reason = message_of(error)
 
@@ -214,9 +209,6 @@ def _judge(results: Sequence[RuntimeResult], timings: Mapping[str, Timing], requ
 
 def _keeps(result: RuntimeResult, first: RuntimeResult, request: RuntimeComparison) -> bool:
     metric, reference = result.quantities.get("metric"), first.quantities.get("metric")
-    if metric is None or reference is None:
+    if metric is None or reference is None or request.check is None:
         return result.agreement is not None and result.agreement.holds
-    if metric.value is None or reference.value is None:
-        return False
-    loss = reference.value - metric.value
-    return (loss if request.higher_is_better else -loss) <= request.most_loss
+    return request.check.keeps(reference, metric)

@@ -11,6 +11,7 @@ from compress.core.record import Quantity
 from compress.core.registry import Entry, temporary
 from compress.profile.runtimes.compare import RuntimeComparison, RuntimeResult, compare
 from compress.profile.runtimes.entrants import chosen_runtimes, files_of, prepare
+from compress.profile.runtimes.metric_check import MetricCheck
 from compress.profile.settings import MeasurementSettings
 from tests.backends.converted.files import IMAGES, write_int8
 
@@ -86,11 +87,11 @@ def test_a_file_that_loses_the_metric_is_not_chosen(files: dict[str, Path], tmp_
     def score(path: Path, runtime: str) -> Quantity:
         return Quantity.measured(values[path.name], "fraction")
 
-    results = measured(files, tmp_path, ("onnxruntime",), score=score)
+    results = measured(files, tmp_path, ("onnxruntime",), check=MetricCheck(score))
     assert [(each.keeps, each.fastest) for each in results] == [(True, True), (False, False)]
-    results = measured(files, tmp_path, ("onnxruntime",), score=score, most_loss=0.2)
+    results = measured(files, tmp_path, ("onnxruntime",), check=MetricCheck(score, most_loss=0.2))
     assert [each.keeps for each in results] == [True, True]
-    results = measured(files, tmp_path, ("onnxruntime",), score=score, higher_is_better=False)
+    results = measured(files, tmp_path, ("onnxruntime",), check=MetricCheck(score, higher_is_better=False))
     assert [each.keeps for each in results] == [True, True]
 
 
