@@ -20,6 +20,7 @@ ENGLISH = {
     "config/devices/template.py": "a generated file",
     "config/pydantic_messages.py": "prefixes of pydantic, and one word of a table",
     "config/recipe.py": "the title of the JSON schema",
+    "export/infer_image_text.py": "a generated file",
     "config/starter/offers.py": "YAML of a generated file",
     "config/starter/write_starter.py": "a generated file",
     "core/atomic_files.py": "a text of the operating system",

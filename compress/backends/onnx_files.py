@@ -44,6 +44,8 @@ def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
             "layout": "NCHW",
             "resize": json.dumps(spec.resize),
         }
+    if spec.image_text is not None:
+        entries["image_text"] = spec.image_text.model_dump_json()
     if spec.text is not None:
         entries["text"] = spec.text.model_dump_json()
     entries |= {"compress": compress.__version__, "signature": spec.signature.model_dump_json()}

@@ -19,12 +19,20 @@ ALIGNMENT = 64
 """Weights begin at multiples of this, which kernels read fastest."""
 
 
-def share_weights(folder: Path, names: Sequence[str]) -> Path:
-    """Move the weights of files into `weights.data`, where equal ones are stored once.
+Place = tuple[str, int]
+"""Name of a file of weights, and where in it a tensor begins."""
+
+
+def share_weights(
+    folder: Path, names: Sequence[str], file_name: str = WEIGHTS, places: dict[bytes, Place] | None = None
+) -> Path:
+    """Move the weights of files into one file beside them, where equal ones are stored once.
 
     Args:
         folder: Folder of the files.
         names: Names of the ONNX files.
+        file_name: Name of the new file.
+        places: Where weights are stored already, by their hash: the files refer to these, and new places are added.
 
     Returns:
         The new file.
@@ -33,12 +41,12 @@ def share_weights(folder: Path, names: Sequence[str]) -> Path:
         ConversionError: A file cannot be read.
         StoreError: The folder is not writable, or the disk is full.
     """
-    path, places = folder / WEIGHTS, dict[bytes, int]()
+    path, places = folder / file_name, {} if places is None else places
     models = {name: onnx_files.load(folder / name) for name in names}
     with atomic_write(path) as aside, aside.open("wb") as file:
         for model in models.values():
             for tensor in model.graph.initializer:
-                _move(tensor, file, places)
+                _move(tensor, file, places, file_name)
     for name, model in models.items():
         with atomic_write(folder / name) as aside:
             aside.write_bytes(model.SerializeToString())
@@ -46,7 +54,7 @@ def share_weights(folder: Path, names: Sequence[str]) -> Path:
     return path
 
 
-def _move(tensor: onnx.TensorProto, file: BinaryIO, places: dict[bytes, int]) -> None:
+def _move(tensor: onnx.TensorProto, file: BinaryIO, places: dict[bytes, Place], name: str) -> None:
     """Write the content of a tensor to the file, if no equal one is there, and refer to it."""
     if tensor.data_type == onnx.TensorProto.STRING or tensor.ByteSize() < onnx_files.EXTERNAL_BYTES:
         return
@@ -54,12 +62,12 @@ def _move(tensor: onnx.TensorProto, file: BinaryIO, places: dict[bytes, int]) ->
     key = hashlib.sha256(content).digest()
     if key not in places:
         file.write(bytes(-file.tell() % ALIGNMENT))
-        places[key] = file.tell()
+        places[key] = name, file.tell()
         file.write(content)
     for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
         tensor.ClearField(field)
     tensor.raw_data = b""
-    set_external_data(tensor, WEIGHTS, places[key], len(content))
+    set_external_data(tensor, *places[key], len(content))
     tensor.ClearField("raw_data")
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from compress.config.detector_stages import check_stages
 from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
-from compress.config.source_checks import check_data_source, check_model, check_weights_file
+from compress.config.source_checks import check_data_source, check_model, check_weights_file, with_towers
 from compress.config.start_form import first_torch_stage, start_form, why_no_teacher, why_not_trainable
 from compress.config.task_requirements import check_task, with_task_losses
 from compress.config.text_augmentation import check_augmentation
@@ -94,7 +94,7 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
         yield from check_text_data(draft.data, draft.models)
         if draft.task is not None:
             yield from check_generated(draft.data, draft.task)
-    for path, settings in draft.models:
+    for path, settings in with_towers(draft.models):
         yield from check_model(path, settings)
         yield from check_weights_file(path, settings, base)
     model = dict(draft.models).get(("model",))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +49,13 @@ def check_model(path: KeyPath, settings: ModelSettings) -> Iterator[Finding]:
                     "unknown torchvision network {name!r}: {hint}", name=name, hint=nearest(name.lower(), torchvision_names())
                 ),
             )
+
+
+def with_towers(models: Sequence[tuple[KeyPath, ModelSettings]]) -> Iterator[tuple[KeyPath, ModelSettings]]:
+    """Each network, and the networks that it joins."""
+    for path, settings in models:
+        yield path, settings
+        yield from (((*path, "args", name), tower) for name, tower in settings.towers.items())
 
 
 def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> Iterator[Finding]:

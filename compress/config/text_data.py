@@ -38,7 +38,7 @@ def check_text_data(data: DataSettings, models: Sequence[tuple[KeyPath, ModelSet
     """
     for field in data.misplaced:
         yield ("data", field), misplaced_message(data, field)
-    if data.is_text and data.tokenizer_source == MODEL and tokenizer_of(settings for _, settings in models) is None:
+    if data.has_texts and data.tokenizer_source == MODEL and tokenizer_of(settings for _, settings in models) is None:
         yield (
             ("data", "tokenizer"),
             gettext(
@@ -69,7 +69,7 @@ def complete_text_data(data: DataSettings, models: Iterable[ModelSettings], task
         task: The task.
         base: Folder for relative paths.
     """
-    if not data.is_text:
+    if not data.has_texts:
         return data
     update: dict[str, object] = {}
     is_model = data.tokenizer_source == MODEL
@@ -77,6 +77,9 @@ def complete_text_data(data: DataSettings, models: Iterable[ModelSettings], task
     if source is not None and (is_model or has_tokenizer(source, base)):
         choice = data.tokenizer
         update["tokenizer"] = choice.model_copy(update={"of": source}) if isinstance(choice, PrunedTokenizer) else source
+    sentence = getattr(task, "zero_shot", None)
+    if sentence is not None and data.kind == "image_text" and data.columns.class_sentence is None:
+        update["columns"] = data.columns.model_copy(update={"class_sentence": sentence})
     targets = targets_of(task)
     if targets is not None and data.columns.targets is None:
         update["columns"] = data.columns.model_copy(update={"targets": targets})
@@ -91,7 +94,8 @@ def targets_of(task: Task) -> Targets | None:
 def tokenizer_of(models: Iterable[ModelSettings]) -> str | None:
     """Folder or name of the first network of Hugging Face, which has the tokenizer of all; None without one."""
     for settings in models:
-        for source in filter(None, (settings.source, settings.architecture)):
+        own = settings if (text := settings.towers.get("text")) is None else text
+        for source in filter(None, (own.source, own.architecture)):
             kind, name = split_source(source)
             if kind == "hf":
                 return name

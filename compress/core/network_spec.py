@@ -59,6 +59,20 @@ class TextPreprocessing(FrozenModel):
     prompt: tuple[str, str] | None = None
 
 
+class ImageTextPreprocessing(FrozenModel):
+    """Preprocessing of an image and of a text, of a network that takes both.
+
+    Attributes:
+        kind: `image_text`.
+        image: Of the image.
+        text: Of the text.
+    """
+
+    kind: Literal["image_text"] = "image_text"
+    image: ImagePreprocessing
+    text: TextPreprocessing
+
+
 class NetworkSpec(FrozenModel):
     """Signature, class names and preprocessing of a network; shipped with the artifact.
 
@@ -70,7 +84,7 @@ class NetworkSpec(FrozenModel):
 
     signature: Signature
     classes: tuple[str, ...] = ()
-    preprocessing: ImagePreprocessing | TextPreprocessing | None = Field(default=None)
+    preprocessing: ImagePreprocessing | TextPreprocessing | ImageTextPreprocessing | None = Field(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -163,6 +177,37 @@ class NetworkSpec(FrozenModel):
     def text(self) -> TextPreprocessing | None:
         """Preprocessing of a text; None where the inputs are no texts."""
         return self.preprocessing if isinstance(self.preprocessing, TextPreprocessing) else None
+
+    @property
+    def image_text(self) -> ImageTextPreprocessing | None:
+        """Preprocessing of an image and of a text; None where the inputs are not both."""
+        return self.preprocessing if isinstance(self.preprocessing, ImageTextPreprocessing) else None
+
+    def tower(self, kind: Literal["image", "text"]) -> NetworkSpec:
+        """The specification of one tower of a network that takes an image and a text, which has one of its outputs each.
+
+        Args:
+            kind: The tower.
+
+        Raises:
+            SignatureError: The network does not take both.
+        """
+        both, inputs = self.image_text, self.signature.inputs
+        if both is None:
+            msg = gettext(
+                "this needs a network that takes an image and a text; it takes {inputs}", inputs=", ".join(map(str, inputs))
+            )
+            raise SignatureError(msg)
+        is_image = kind == "image"
+        own = tuple(each for each in inputs if each.is_continuous == is_image)
+        outputs = self.signature.outputs
+        axes = {axis for each in own for axis in each.shape}
+        signature = Signature(
+            inputs=own,
+            outputs=(outputs[:1] if is_image else outputs[1:]),
+            sizes={axis: sizes for axis, sizes in self.signature.sizes.items() if axis in axes},
+        )
+        return NetworkSpec(signature=signature, preprocessing=both.image if is_image else both.text)
 
     def without_kept(self) -> NetworkSpec:
         """The same specification without the tokens that were left of a larger vocabulary."""

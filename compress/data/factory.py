@@ -142,7 +142,7 @@ def _fingerprint_of_source(settings: DataSettings, base: Path) -> dict[str, obje
         return {"listing": describe_files(origin.path)}
     if origin.name == "python":
         return {"code": code_hash(origin.argument, base)}
-    if settings.is_text:
+    if settings.has_texts:
         return text_fingerprint(settings, origin)
     if origin.name == "distilled":
         behind = read_metadata(origin.path).data

@@ -223,6 +223,19 @@ class ImageSplit:
         """Name of each sample in messages; of a file, its path."""
         return [self._reader.name(index) for index in range(len(self))]
 
+    @property
+    def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the normalisation, per channel."""
+        return self._transforms.mean, self._transforms.std
+
+    def sizes(self) -> Indices:
+        """See the reader."""
+        return self._reader.sizes()
+
+    def content(self, index: int) -> bytes:
+        """Hash of the image of a sample, by the reader."""
+        return self._reader.contents(index)
+
     def of_class(self, number: int) -> ImageSplit:
         """The samples of one class, whether or not their labels are withheld."""
         chosen = np.flatnonzero(self.labels == number).astype(np.int64)

@@ -29,6 +29,8 @@ IMAGE_FIELDS = ("image_size", "channels", "augment", "samples", "views", "worker
 """Fields without effect on texts."""
 TEXT_FIELDS = ("columns", "tokenizer", "lengths", "masking", "encoding", "chat_template")
 """Fields without effect on other data."""
+OTHER_FIELDS = ("masking", "chat_template", "labelled", "sizes", "mean", "std", "groups")
+"""Fields without effect on images with captions."""
 NO_TEMPLATE = "none"
 """`chat_template` for a response that follows its prompt."""
 
@@ -43,6 +45,7 @@ class DataSettings(FrozenModel):
             texts: `csv:PATH`, `jsonl:PATH`, `parquet:PATH`, `hf_dataset:NAME_OR_FOLDER`, `text:PATH` (no targets),
                 `python_docs` (areas of sentences, or with columns `definition` and `summary` prompts with responses),
                 `word_tasks:reverse,sort` (drawn words with exact answers, see the columns in its module);
+            `image_captions:PATH` (a table of image files and captions), `drawn_captions` (drawn scenes with captions);
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Pixels that the network sees: one number for height and width, or `[height, width]`.
         channels: 3, or 1 for networks with grey images.
@@ -133,11 +136,20 @@ class DataSettings(FrozenModel):
         return self
 
     @property
-    def is_text(self) -> bool | None:
-        """Whether the source gives texts; None for a source of any kind of data, and for an unknown one."""
+    def kind(self) -> str:
+        """`image`, `text`, `image_text` for images with captions, or `any` for any kind of data and an unknown source."""
         name = self.source.partition(":")[0]
-        kind = lookup("data", name).options.get("kind", "image") if name in names("data") else "any"
-        return None if kind == "any" else kind == "text"
+        return str(lookup("data", name).options.get("kind", "image")) if name in names("data") else "any"
+
+    @property
+    def is_text(self) -> bool | None:
+        """Whether the source gives texts alone; None for a source of any kind of data, and for an unknown one."""
+        return None if self.kind == "any" else self.kind == "text"
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether samples are texts or have one, so that there is a tokenizer."""
+        return self.kind in ("text", "image_text")
 
     @property
     def tokenizer_source(self) -> str | None:
@@ -150,7 +162,7 @@ class DataSettings(FrozenModel):
         """Fields that are set, and that the kind of data does not have."""
         if self.is_text is None:
             return ()
-        others = IMAGE_FIELDS if self.is_text else TEXT_FIELDS
+        others = {"text": IMAGE_FIELDS, "image_text": OTHER_FIELDS}.get(self.kind, TEXT_FIELDS)
         defaults = {name: field.get_default(call_default_factory=True) for name, field in type(self).model_fields.items()}
         return tuple(name for name in others if name in self.model_fields_set and getattr(self, name) != defaults[name])
 
@@ -162,7 +174,7 @@ class DataSettings(FrozenModel):
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
         """Capabilities of the task that each field in use needs; the default augmentation, only for images, needs none."""
-        if self.is_text or self.augment == "none" or "augment" not in self.model_fields_set:
+        if self.has_texts or self.augment == "none" or "augment" not in self.model_fields_set:
             return {}
         return {"augment": ("image_input",)}
 
@@ -171,6 +183,8 @@ class DataSettings(FrozenModel):
         sizes: dict[str, object] = {"image_size": self._smoke_size(), "samples": min(self.samples, 310)}
         if self.is_text:
             sizes = {"lengths": self._smoke_lengths()}
+        elif self.has_texts:
+            sizes |= {"lengths": self._smoke_lengths()}
         return self.model_copy(
             update={
                 **sizes,
@@ -237,6 +251,12 @@ def misplaced_message(settings: DataSettings, field: str) -> str:
             field=field,
             source=settings.source,
             others=", ".join(TEXT_FIELDS),
+        )
+    if settings.has_texts:
+        return gettext(
+            "{field} has no effect on images with captions, which {source} gives; leave it out",
+            field=field,
+            source=settings.source,
         )
     return gettext(
         "{field} is a setting of texts, and {source} gives none; leave it out, or use a source of texts, such as csv:PATH",

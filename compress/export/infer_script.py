@@ -11,7 +11,9 @@ import json
 
 from compress.core.network_spec import NetworkSpec
 from compress.data import decode_image
+from compress.export.infer_image_text import APART, image_text_preprocessing
 from compress.export.infer_text import text_preprocessing
+from compress.tasks.image_text.infer_code import RANK
 from compress.tasks.infer_code import CLASSIFY, InferCode
 
 HEAD = '''"""{purpose}
@@ -155,6 +157,15 @@ def infer_script(spec: NetworkSpec, *, runtime: str = "onnxruntime", code: Infer
     return script_of(spec, code, ONNX_NEEDS.format(package=package), ONNX_IMPORTS, ONNX_RUN.format(providers=providers))
 
 
+def tower_script(spec: NetworkSpec) -> str:
+    """Python source of `infer.py` for `image.onnx`, `text.onnx` and `tokenizer.json` in the same folder.
+
+    Args:
+        spec: Of a network with both towers.
+    """
+    return script_of(spec, RANK, ONNX_NEEDS.format(package="onnxruntime"), ONNX_IMPORTS, APART)
+
+
 def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
     """Python source of `infer.py` for `model.engine` and `labels.json` in the same folder.
 
@@ -167,6 +178,8 @@ def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
 
 def example_input(spec: NetworkSpec) -> str:
     """Example of an input file, for the help text of the script."""
+    if spec.image_text is not None:
+        return 'image.png "A text" "Another text"'
     if spec.text is not None:
         return '"A text" "Another text"' if spec.text.pairs else '"A text"'
     return "image.png" if spec.takes_images else "inputs.npz"
@@ -182,7 +195,10 @@ def script_of(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run:
         imports: Its import statements.
         run: Source of `run`, from inputs by name to outputs by name.
     """
-    if spec.text is not None:
+    if spec.image_text is not None:
+        about, body, run = image_text_preprocessing(spec, image_preprocessing, run)
+        needs, imports = f"{needs} tokenizers", f"{imports}\nfrom tokenizers import Tokenizer"
+    elif spec.text is not None:
         about, body = text_preprocessing(spec, spec.text)
         needs = needs.replace(" pillow", " tokenizers")
         imports = imports.replace("from PIL import Image", "from tokenizers import Tokenizer")
@@ -192,15 +208,23 @@ def script_of(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run:
         about = "\n".join((ARRAYS_INPUT, *(f"  {tensor}" for tensor in spec.signature.inputs)))
         body = ARRAYS.format(inputs=json.dumps(inputs))
     else:
-        about = IMAGE_INPUT
-        body = IMAGE.format(
-            shape=spec.shape,
-            resize=spec.resize or "squash",
-            mean=list(spec.mean),
-            std=list(spec.std),
-            decode=inspect.getsource(decode_image).partition(MARKER)[2],
-            name=spec.signature.only_input.name,
-        )
+        about, body = IMAGE_INPUT, image_preprocessing(spec)
     purpose = code.purpose.replace("INPUT", example_input(spec))
     head = HEAD.format(purpose=purpose, input=about, needs=needs, imports=imports)
     return head + body + run + code.source
+
+
+def image_preprocessing(spec: NetworkSpec) -> str:
+    """Source of `preprocess` for an image.
+
+    Args:
+        spec: Inputs of the network.
+    """
+    return IMAGE.format(
+        shape=spec.shape,
+        resize=spec.resize or "squash",
+        mean=list(spec.mean),
+        std=list(spec.std),
+        decode=inspect.getsource(decode_image).partition(MARKER)[2],
+        name=spec.signature.only_input.name,
+    )

@@ -117,6 +117,9 @@ def _describe_tensor(spec: TensorSpec, batch: int | None) -> dict[str, object]:
 
 def _describe_preprocessing(spec: NetworkSpec) -> list[object]:
     """Preprocessing steps from a file to the input."""
+    if spec.image_text is not None:
+        towers = (spec.tower("image"), spec.tower("text"))
+        return [{", ".join(each.name for each in own.signature.inputs): _describe_preprocessing(own)} for own in towers]
     if (text := spec.text) is not None:
         inputs = ", ".join(tensor.name for tensor in spec.signature.inputs)
         return [

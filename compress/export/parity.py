@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.backends.compare_on_split import CollectedOutputs
-    from compress.data.batch import Split
+    from compress.data.batch import Split, Tensors
     from compress.tasks.base import Task
 
 SAMPLES = 256
@@ -140,6 +140,20 @@ class ParityTable:
         reference, other = (torch.from_numpy(np.concatenate(part))[None] for part in zip(*rows, strict=True))
         parity = self.task.agreement({LOGITS: reference}, {LOGITS: other})
         self.rows.append({"pair": pair, "samples": len(rows), **_differences(parity), "limit": limit})
+        return parity
+
+    def add_outputs(self, pair: str, reference: Tensors, other: Tensors, limit: str) -> OutputAgreement:
+        """Compare outputs of the same samples and add a row.
+
+        Args:
+            pair: What is compared.
+            reference: Named outputs (N, …).
+            other: Named outputs (N, …).
+            limit: Description of the limit.
+        """
+        parity = self.task.agreement(reference, other)
+        samples = len(next(iter(reference.values())))
+        self.rows.append({"pair": pair, "samples": samples, **_differences(parity), "limit": limit})
         return parity
 
     def add_missing(self, pair: str, reason: str) -> None:

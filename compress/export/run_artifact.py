@@ -20,7 +20,7 @@ from compress.backends.onnx_files import read_metadata
 from compress.core.entries import items
 from compress.core.errors import ConversionError, DataError, MissingPackageError, TrustError
 from compress.core.language import gettext
-from compress.core.network_spec import ImagePreprocessing, NetworkSpec, TextPreprocessing
+from compress.core.network_spec import ImagePreprocessing, ImageTextPreprocessing, NetworkSpec, TextPreprocessing
 from compress.core.registry import lookup, names
 from compress.core.signature import Signature
 from compress.core.user_path import user_path
@@ -28,7 +28,7 @@ from compress.data.sources.find_images import SUFFIXES
 from compress.data.sources.text.read_lines import read_text
 from compress.export.converted_script import CODES, converted_script
 from compress.export.decoder_script import decoder_script, speculative_script
-from compress.export.infer_script import infer_script
+from compress.export.infer_script import infer_script, tower_script
 from compress.export.respond_script import respond_script
 
 SCRIPT, MODEL = "infer.py", "model.onnx"
@@ -132,6 +132,8 @@ def is_own_script(folder: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     spec = read_spec(folder / MODEL)
+    if spec.image_text is not None and text == tower_script(spec):
+        return True
     responds = spec.text is not None and text in (respond_script(spec), respond_script(spec, cache=False))
     if responds or text in (decoder_script(spec), speculative_script(spec)):
         return True
@@ -179,7 +181,9 @@ def read_spec(path: Path) -> NetworkSpec:
         raise ConversionError(msg) from error
 
 
-def _text(entries: Mapping[str, object]) -> TextPreprocessing | None:
+def _text(entries: Mapping[str, object]) -> TextPreprocessing | ImageTextPreprocessing | None:
+    if "image_text" in entries:
+        return ImageTextPreprocessing.model_validate(entries["image_text"])
     return TextPreprocessing.model_validate(entries["text"]) if "text" in entries else None
 
 
@@ -189,6 +193,13 @@ def _arguments(spec: NetworkSpec, source: str | Path, pair: str | None) -> Itera
     Raises:
         DataError: There is no input, a text lacks its pair, or has one that the network does not take.
     """
+    if spec.image_text is not None:
+        if pair is None:
+            msg = gettext("the network takes an image and a text; give both, the text in quotes")
+            raise DataError(msg)
+        for path in _inputs(user_path(source)):
+            yield path.name, [str(path.absolute()), *_texts(pair)]
+        return
     if spec.text is None:
         if pair is not None:
             msg = gettext("the network takes no texts, so {pair!r} is one input too many; leave it out", pair=pair)

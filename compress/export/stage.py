@@ -84,6 +84,7 @@ class Export(Stage):
         from compress.export.example_figure import save_examples
         from compress.export.parity import ParityTable
         from compress.export.parity_chain import compare_engine, compare_runtime
+        from compress.export.tower_artifact import TowerArtifacts
         from compress.export.write_artifact import ArtifactComparisons, write_artifact
 
         pairs = ParityTable(context.task)
@@ -99,6 +100,7 @@ class Export(Stage):
         comparisons = ArtifactComparisons(context)
         decoders = DecoderArtifacts(context, self.decoder, self.tolerance, pairs)
         parts = EncoderDecoderArtifacts(context, self.decoder, self.tolerance, pairs)
+        towers = TowerArtifacts(context, self.tolerance, pairs)
         for target in targets:
             if reason := self._refusal(target, outcome):
                 skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))
@@ -109,6 +111,8 @@ class Export(Stage):
             notes += kept_outside
             if any(each.name == DECODER_IDS for each in outcome.spec.signature.inputs):
                 notes += parts.write(target, outcome, folder)
+            elif outcome.spec.image_text is not None:
+                notes += towers.write(target, outcome, folder)
             elif "writes_text" in context.task.capabilities and self.decoder.cache:
                 notes += decoders.write(target, outcome, folder)
             if target.family not in outcome.files and "onnxruntime" in outcome.files:
@@ -120,7 +124,8 @@ class Export(Stage):
             compare_runtime(runtime, outcome.file_for(runtime), context, pairs)
         notes += _ship_network(candidate, context)
         save_examples(outcome, context)
-        tables: Tables = {"parity": tuple(pairs.rows)} | ({"runtimes": tuple(choices.rows)} if choices.rows else {})
+        rows = {"parity": pairs.rows, "towers": towers.rows, "runtimes": choices.rows}
+        tables: Tables = {name: tuple(each) for name, each in rows.items() if each or name == "parity"}
         return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
 
     def _choose_runtimes(self, candidate: Candidate, context: Context) -> RuntimeChoices:

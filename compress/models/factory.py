@@ -145,6 +145,8 @@ def model_fingerprint(settings: ModelSettings, base: Path) -> dict[str, object]:
         parts[package] = _version(package)  # the code of the package, and the meaning of `DEFAULT`
     if (reference := settings.reference) is not None:
         parts["reference"] = model_fingerprint(reference, base)
+    if towers := settings.towers:
+        parts["towers"] = {name: model_fingerprint(tower, base) for name, tower in towers.items()}
     return parts
 
 

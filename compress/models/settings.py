@@ -16,6 +16,7 @@ from compress.core.stage import Form
 from compress.models.text.embedding_rank import EmbeddingRank
 from compress.models.text.layer_choice import KeptLayers
 from compress.models.text.student_settings import read_student
+from compress.models.tower_presets import read_towers
 from compress.train.settings import OwnDataTraining, Training
 
 FRESH = "fresh"
@@ -75,6 +76,7 @@ class ModelSettings(FrozenModel):
     Attributes:
         source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `detector:NAME`, `segmenter:small`, `anomaly:small`,
             `text_student:bilstm`, `text_student:cnn` or `text_student:mlp` (`args` are those of `StudentSettings`),
+            `dual_encoder:small` (`args` are `dimensions`, and a block like this one for each tower, `image` and `text`),
             `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code). For `model:` also
             `teacher`, a copy of the recipe's teacher (the first of several) as its training left it.
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
@@ -126,8 +128,21 @@ class ModelSettings(FrozenModel):
         block = self.args.get("reference") if self.source.startswith("anomaly:") else None
         return ModelSettings.model_validate(block) if isinstance(block, Mapping) else None
 
+    @property
+    def towers(self) -> dict[str, ModelSettings]:
+        """The networks that a `dual_encoder:` source joins, by their names in `args`; none of other sources."""
+        kind, name = split_source(self.source)
+        if kind != "dual_encoder":
+            return {}
+        return {tower: ModelSettings.model_validate(block) for tower, block in read_towers(name, self.args)[0].items()}
+
     def without_weights(self) -> Self:
         """The same network with new weights."""
+        if towers := self.towers:
+            blocks = {
+                name: each.without_weights().model_dump(mode="json", exclude_defaults=True) for name, each in towers.items()
+            }
+            return self.model_copy(update={"args": {**self.args, **blocks}})
         if (reference := self.reference) is not None:
             fresh = reference.without_weights().model_dump(mode="json", exclude_defaults=True)
             return self.model_copy(update={"args": self.args | {"reference": fresh}})
@@ -195,7 +210,7 @@ class ModelSettings(FrozenModel):
         if self.architecture is not None and (not is_file or self.architecture.startswith("file:")):
             msg = gettext("`architecture` goes with a `file:` source, and is itself torchvision:, timm:, hf: or python:")
             raise ValueError(msg)
-        _ = self.reference  # its faults are those of this block
+        _ = self.reference, self.towers  # their faults are those of this block
         if self.form == "onnx" and (self.args or self.small_stem):
             msg = gettext("an ONNX file is not modified: leave out `args` and `small_stem`")
             raise ValueError(msg)

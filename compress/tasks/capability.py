@@ -20,6 +20,7 @@ Capability = Literal[
     "box_targets",
     "postprocessing",
     "writes_text",
+    "paired_vectors",
 ]
 """Capability of a task that a method may require, see `CAPABILITIES`."""
 
@@ -38,6 +39,7 @@ CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
         "box_targets": "boxes of objects as targets",
         "postprocessing": "results that are computed from the outputs, such as non-maximum suppression of boxes",
         "writes_text": "texts that a network writes, one token after the other",
+        "paired_vectors": "a vector of an image and one of a text for each sample",
     }
 )
 """Capabilities with their meaning."""

@@ -225,6 +225,7 @@ class LossTerm(FrozenModel):
         merges_tokens: Whether it compares groups of tokens of the same text, so that the teacher may have another tokenizer for
             responses.
         aligns_tokens: Whether it compares the networks token by token, which needs one tokenizer for both.
+        any_width: Whether the rows of the networks may have different widths, or the term checks them itself.
         needs_samples: Whether it needs texts that the student draws, `generation: {student: …}` of the stage.
     """
 
@@ -238,6 +239,7 @@ class LossTerm(FrozenModel):
     aligns_tokens: ClassVar[bool] = False
     merges_tokens: ClassVar[bool] = False
     needs_samples: ClassVar[bool] = False
+    any_width: ClassVar[bool] = False
 
     @property
     def takes_embedding(self) -> bool:

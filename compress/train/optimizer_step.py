@@ -168,7 +168,8 @@ class TrainStep:
         teacher_batch = on_device._replace(targets=self.task.teacher_targets(outputs, on_device.targets))
         teacher = self._teacher_outputs(teacher_batch, mixed)
         if self.teacher is not None:
-            axes = 1 if self.teacher.own_classes else 2
+            any_width = all(term.any_width for term in self.terms if "teacher_logits" in term.needs)
+            axes = 1 if self.teacher.own_classes or any_width else 2
             if teacher.logits is not None and teacher.logits.shape[:axes] != rows.logits.shape[:axes]:
                 shapes = gettext(
                     "logits of the teacher are {shape}, of the student {shape_2}",

@@ -45,3 +45,17 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path):
     with pytest.raises(ConversionError, match="not an ONNX file"):
         share_weights(tmp_path, ("a.onnx",))
     assert not (tmp_path / WEIGHTS).exists()
+
+
+def test_a_file_refers_to_weights_that_are_stored_already(tmp_path):
+    own = np.full((512, 32), 2.0, np.float32)
+    for name in "ab":
+        model(tmp_path / f"{name}.onnx", own)
+    places = {}
+    first = share_weights(tmp_path, ("a.onnx",), "first.data", places)
+    assert first == tmp_path / "first.data"
+    assert len(places) == 2
+    assert share_weights(tmp_path, ("b.onnx",), places=places).stat().st_size == 0
+    x = np.ones((512, 64), np.float32)
+    results = [onnxruntime.InferenceSession(tmp_path / f"{name}.onnx").run(None, {"x": x})[0] for name in "ab"]
+    np.testing.assert_array_equal(*results)

@@ -49,3 +49,31 @@ def test_another_size_changes_the_input_alone():
     assert other.shape == (3, 12, 10)
     assert other.signature.outputs == spec.signature.outputs
     assert (other.mean, other.classes) == (spec.mean, spec.classes)
+
+
+def test_a_network_of_images_and_texts_has_a_tower_of_each():
+    from compress.core.network_spec import ImagePreprocessing, ImageTextPreprocessing, TextPreprocessing
+    from compress.core.signature import AxisSizes
+
+    image = ImagePreprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, resize="squash")
+    text = TextPreprocessing(tokenizer="0" * 64, max_length=9)
+    tokens = [TensorSpec(name=name, dtype="int64", shape=("batch", "sequence")) for name in ("input_ids", "attention_mask")]
+    spec = NetworkSpec(
+        signature=Signature(
+            inputs=(TensorSpec(name="image", shape=("batch", 3, 8, 8)), *tokens),
+            outputs=tuple(TensorSpec(name=name, shape=("batch", 4)) for name in ("a", "b")),
+            sizes={"sequence": AxisSizes(1, 4, 9)},
+        ),
+        preprocessing=ImageTextPreprocessing(image=image, text=text),
+    )
+    assert not spec.takes_images
+    assert spec.text is None
+    seen, read = spec.tower("image"), spec.tower("text")
+    assert seen.image_shape == (3, 8, 8)
+    assert (seen.head_size, seen.output_names, seen.image) == (4, ("a",), image)
+    assert (read.output_names, read.text) == (("b",), text)
+    assert read.signature.sizes == spec.signature.sizes
+    assert not seen.signature.sizes
+    assert NetworkSpec.model_validate_json(spec.model_dump_json()) == spec
+    with pytest.raises(SignatureError, match="takes an image and a text"):
+        seen.tower("image")

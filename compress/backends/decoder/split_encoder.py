@@ -18,6 +18,7 @@ import onnx
 from onnx import helper
 
 from compress.backends import onnx_files
+from compress.backends.graph_part import graph_part
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
@@ -60,10 +61,10 @@ def split_encoder(source: Path, folder: Path) -> tuple[str, ...]:
         raise ConversionError(gettext("the responses of {path} do not depend on its prompts", path=source))
     prompt = [each for each in graph.input if each.name != DECODER_IDS]
     untyped = [helper.make_empty_tensor_value_info(name) for name in between]
-    onnx_files.save(_part(model, prompt, untyped, between), folder / ENCODER)
+    onnx_files.save(graph_part(model, prompt, untyped, between), folder / ENCODER)
     passed = [each for each in graph.input if each.name in read]
     given = [*_typed_values(folder / ENCODER, between), *passed]
-    onnx_files.save(_part(model, given, list(graph.output), outputs, stop=between), folder / DECODER)
+    onnx_files.save(graph_part(model, given, list(graph.output), outputs, stop=between), folder / DECODER)
     return between
 
 
@@ -82,34 +83,6 @@ def _after(nodes: Iterable[onnx.NodeProto], names: Sequence[str]) -> set[str]:
         if found & {*node.input}:
             found |= {*node.output}
     return found
-
-
-def _part(
-    model: onnx.ModelProto,
-    inputs: Sequence[onnx.ValueInfoProto],
-    outputs: Sequence[onnx.ValueInfoProto],
-    wanted: Sequence[str],
-    stop: Sequence[str] = (),
-) -> onnx.ModelProto:
-    """The nodes that values need, with their weights.
-
-    Args:
-        model: The whole network.
-        inputs: Inputs of the part.
-        outputs: Outputs of the part.
-        wanted: The values.
-        stop: Values that are inputs, so that their nodes are not needed.
-    """
-    needed, kept = {*wanted} - {*stop}, []
-    for node in reversed(model.graph.node):
-        if needed & {*node.output}:
-            kept.append(node)
-            needed |= {name for name in node.input if name and name not in stop}
-    weights = [each for each in model.graph.initializer if each.name in needed]
-    graph = helper.make_graph(kept[::-1], model.graph.name, list(inputs), list(outputs), weights)
-    part = helper.make_model(graph, opset_imports=model.opset_import, functions=model.functions, ir_version=model.ir_version)
-    part.metadata_props.extend(model.metadata_props)
-    return part
 
 
 def _typed_values(path: Path, names: Sequence[str]) -> list[onnx.ValueInfoProto]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Chain = Literal["image", "defects", "encoder", "decoder", "writer", "file"]
-"""Kind of stages: networks of images, of good parts alone, of texts, of next tokens, of texts from texts, or an ONNX file."""
+Chain = Literal["image", "defects", "encoder", "image_text", "decoder", "writer", "file"]
+"""Kind of stages: networks of images, of good parts alone, of texts, of both, of next tokens, of texts from texts, or an ONNX
+file."""
 
 IMAGE_FOLDER = "imagefolder:photos"
 FOLDER_KEYS: Mapping[str, str] = {
@@ -19,11 +20,14 @@ FOLDER_KEYS: Mapping[str, str] = {
     "digits": "image_size: 64",
     "drawn_parts": "image_size: 48, channels: 1",
     "shapes_masks": "image_size: 48",
+    "image_captions": "image_size: 96",
+    "drawn_captions": "image_size: 32, samples: 2000",
     "drawn_boxes": "image_size: 64, samples: 1000, test: 0.5",
 }
 """Further keys of `data:` by source."""
 TOKENIZER: Mapping[str, str] = {
     "encoder": "tokenizer: {train: wordpiece, vocabulary: 4000}",
+    "dual_encoder": "tokenizer: {train: wordpiece, vocabulary: 4000}",
     "encoder_decoder": "tokenizer: {train: bpe, vocabulary: 4000}",
     "decoder": "tokenizer: {train: bpe, vocabulary: 4000}",
 }
@@ -106,6 +110,12 @@ OFFERS: Mapping[str, Offer] = {
         "encoder",
         columns="text_pair: second",
     ),
+    "image_text": Offer(
+        ("dual_encoder:tiny", "dual_encoder:small", "dual_encoder:base"),
+        ("image_captions:pairs.csv", "drawn_captions"),
+        "image_text",
+        tolerance=0.05,
+    ),
     "masked_language_model": Offer(
         ("encoder:tiny", "hf:my_encoder"),
         ("text:texts.txt", "csv:texts.csv"),
@@ -144,6 +154,7 @@ WANTED: Mapping[str, str] = {
     "token_classification": "a table with the columns `text`, words, and `target`, their tags",
     "question_answering": "a table with the columns `text`, `second` and `target`",
     "embedding": "a table with the columns `text`, `second` and `target`, a score",
+    "image_text": "a table with the columns `image`, a path, and `caption`",
     "masked_language_model": "texts, one in each line",
     "causal_language_model": "texts, one in each line",
     "sequence_to_sequence": "a table with the columns `text` and `target`, both texts",

@@ -31,7 +31,7 @@ ACCEPT: Mapping[Saving, str] = {
     "both": "quantized",
 }
 """`accept_if.keep`: size counts too, or the float network ships where integers gain no time."""
-TEXT_CHAINS: tuple[Chain, ...] = ("encoder", "decoder", "writer")
+TEXT_CHAINS: tuple[Chain, ...] = ("encoder", "image_text", "decoder", "writer")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _data_keys(answers: Answers, network: str) -> Iterator[str]:
         if kind in ("csv", "jsonl", "parquet", "hf_dataset") and answers.offer.columns:
             yield f"columns: {{{answers.offer.columns}}}"
         yield "lengths: {typical: 32, most: 64}"
-    elif chain != "file":
+    if chain not in ("file", "encoder", "decoder", "writer"):
         yield FOLDER_KEYS.get(kind, "")
     if chain == "defects":
         yield "augment: none"
@@ -134,7 +134,7 @@ def _stages(answers: Answers, offer: Offer) -> Iterator[str]:
     chain = "file" if answers.network.startswith("onnx:") else offer.chain
     if chain != "file" and not answers.is_trained:
         yield "  - train: {epochs: 10}           # or `distill`, with `teacher:` beside `model:`, for a better small network"
-    if chain in ("image", "defects", "encoder"):
+    if chain in ("image", "defects", "encoder", "image_text"):
         yield from _prune(answers, chain)
     runtimes = {load_device(device).runtime for device in answers.devices}
     yield from _quantize(answers, chain, runtimes)
@@ -155,7 +155,7 @@ def _quantize(answers: Answers, chain: Chain, runtimes: Set[str]) -> Iterator[st
     elif chain == "decoder":
         scheme = "block_int8" if answers.saving == "latency" else "weight_int4"
         yield f"  - quantize: {{scheme: {scheme}, serving: {{prompt: 32, answer: 32}}, {accept}}}"
-    elif chain in TEXT_CHAINS:
+    elif chain in ("encoder", "writer"):
         yield f"  - quantize: {{scheme: dynamic_int8, {accept}}}"
     else:
         yield f"  - quantize: {{calibration: {{samples: 128}}, {accept}}}   # int8"

@@ -104,6 +104,13 @@ SENTENCES: Sentences = {
     "data.masks_unused": "a folder of masks beside the splits: a network is judged by the class folder of each image",
     "data.frames_skipped": "training, tests and infer.py use the first frame of a file",
     "data.drawn_scenes": "images of {subject} are synthetic: metrics on them are not valid for photographs",
+    "data.images_without_caption": (
+        "{count} images beside those of the table have no caption, such as {subject}, and are left out"
+    ),
+    "data.captions_right_to_left": (
+        "{count} of {texts} captions are written right to left (for example {subject}): their tokens are in the order of "
+        "reading, as in the file"
+    ),
     "data.synthetic_evaluation": (
         "they are from the synthetic set, since there is no real data set: accuracy on them is not accuracy on real images"
     ),

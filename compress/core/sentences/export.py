@@ -44,6 +44,11 @@ SENTENCES: Sentences = {
     "export.encoder_not_apart": (
         "{subject}: encoder and decoder stay in one file, so each token of a response costs the prompt too: {reason}"
     ),
+    "export.towers_apart": (
+        "{subject}: image.onnx ({image:.2f} MB) gives the vectors of images and text.onnx ({text:.2f} MB) those of texts, each "
+        "with its weights in the file `.data` of its name; model.onnx runs both at once and has the same weights"
+    ),
+    "export.towers_not_apart": "{subject}: both towers stay in one file, which takes an image and a text at once: {reason}",
     "export.not_for_genai": "{subject}: onnxruntime-genai does not run layers with different numbers of key–value heads",
     "export.no_stop_tokens": "{subject}: the tokenizer names no token that ends a text; generation ends at its limit",
     "export.converted_file_ships": "{subject}: {file} ships, converted for {runtime} from the ONNX file beside it",

@@ -69,11 +69,13 @@ TABLES: Mapping[str, str] = {
     "sweep": "Batch sizes and threads",
     "templates": "Metrics of each template of prompts",
     "text_filters": "Filters of generated texts",
+    "towers": "Time of each tower",
     "values": "Error of each value",
 }
 """Titles of the tables of stages."""
 WORDS: Mapping[str, str] = {
     "size_ratio": "size",
+    "weights_mb": "weights, MB",
     "token_p50_ms": "time of a token",
     "time_to_first_token_ms": "time to first token",
     "scheme": "scheme",

@@ -127,8 +127,8 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         files = tuple(listing.files[index] for index in indices[subset])
         readers.append(ImageFiles(files, labels[subset], settings.channels))
     selected = [file for reader in readers for file in reader.files]
-    _check_files(selected)
-    skipped += _frames_skipped(selected)
+    check_files(selected)
+    skipped += frames_skipped(selected)
     mean, std = imagenet_moments(settings.channels)
     data = build_image_data(
         readers, resize="center_crop", mean=mean, std=std, classes=classes, settings=settings, skipped=skipped
@@ -178,8 +178,12 @@ def _shorten(skips: Sequence[Fact]) -> tuple[Fact, ...]:
     return (*skips[:_SKIPS], *([Fact.of("data.more_files_skipped", files=more)] if more > 0 else []))
 
 
-def _check_files(files: Sequence[Path]) -> None:
-    """Refuse files that are not images or break off."""
+def check_files(files: Sequence[Path]) -> None:
+    """Refuse files that are not images or break off; of more than `CHECKED` only the headers are read.
+
+    Raises:
+        DataError: There are such files; the message names them.
+    """
     faults = []
     for file in files:
         try:
@@ -204,7 +208,7 @@ def _check_files(files: Sequence[Path]) -> None:
         raise DataError(msg)
 
 
-def _frames_skipped(files: Sequence[Path]) -> tuple[Fact, ...]:
+def frames_skipped(files: Sequence[Path]) -> tuple[Fact, ...]:
     """A fact if files have several frames; only for up to `CHECKED` files."""
     if len(files) > CHECKED:
         return ()

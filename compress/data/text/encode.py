@@ -169,7 +169,7 @@ def assemble(tables: Sequence[TextTable], encoded: EncodedTables, settings: Data
     judged = {name: values for name, values in labels.items() if values is not None and name != "training"}
     facts = (
         *_unlabelled_fact(tables[0], settings),
-        *_length_facts(tokens, tokenizer),
+        *length_facts(tokens, tokenizer),
         *(() if made is None else made.facts),
         *find_copies(*splits),
         *find_missing_classes(judged, classes),
@@ -245,7 +245,7 @@ def _unlabelled_fact(train: TextTable, settings: DataSettings) -> tuple[Fact, ..
     return (Fact.of("data.texts_without_target", train.name(first), count=count, texts=len(train)),)
 
 
-def _length_facts(encoded: Sequence[Encoded], tokenizer: TextTokenizer) -> tuple[Fact, ...]:
+def length_facts(encoded: Sequence[Encoded], tokenizer: TextTokenizer) -> tuple[Fact, ...]:
     """Facts about texts that are cut or empty, and about a tokenizer without a padding token."""
     facts = []
     for name, each in zip(SPLITS, encoded, strict=True):

@@ -11,6 +11,7 @@ from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.user_path import user_path
 from compress.data.settings import DataSettings, DataSource
+from compress.data.sources.image_text.manifest_files import manifest_hash
 from compress.data.sources.text.files import table_files
 from compress.data.text.chat_template import TEMPLATE_FILE, template_file
 from compress.data.text.settings import FILE
@@ -31,6 +32,10 @@ def text_fingerprint(settings: DataSettings, origin: DataSource) -> dict[str, ob
         parts["python"] = platform.python_version()
     elif origin.name == "word_tasks":
         parts["numpy"] = _version("numpy")
+    elif origin.name == "drawn_captions":
+        parts |= {"numpy": _version("numpy"), "pillow": _version("pillow")}
+    elif origin.name == "image_captions":
+        parts["files"] = manifest_hash(settings, origin.path)
     else:
         parts["files"] = {
             str(file.relative_to(origin.path.parent)): _hash(file) for file in table_files(origin.path, origin.name)

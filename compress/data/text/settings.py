@@ -56,6 +56,10 @@ class Columns(FrozenModel):
         response: Name of the column of responses.
         messages: Of `next`: name of a column of conversations in place of both, each a list of `{role: …, content: …}`; loss
             and metrics are of the messages of the role `assistant` alone.
+        image: Of images with captions: name of the column of paths, from the folder of the table.
+        caption: Of images with captions: name of the column of captions; `target` is that of the class, if there is one.
+        class_sentence: Of images with captions: a sentence about a class with `{}` for its name. None is what the task needs,
+            its `zero_shot`.
     """
 
     text: str = "text"
@@ -67,6 +71,9 @@ class Columns(FrozenModel):
     prompt: str | None = None
     response: str | None = None
     messages: str | None = None
+    image: str = "image"
+    caption: str = "caption"
+    class_sentence: str | None = Field(default=None, pattern=r"\{\}")
 
     @property
     def has_responses(self) -> bool:

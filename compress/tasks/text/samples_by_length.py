@@ -33,7 +33,7 @@ def samples_by_length(split: Split, samples: int, seed: int) -> list[Sample]:
     parts, widths = [], set()
     for batch in split.ordered(PASS_BATCH):
         parts.append(_lengths(batch))
-        widths.add(next(iter(batch.inputs.values())).shape[1])
+        widths.add(batch.inputs.get(MASK, next(iter(batch.inputs.values()))).shape[1])
     lengths = np.concatenate(parts) if parts else np.zeros(0, np.int64)
     if not len(lengths):
         msg = gettext("there are no samples to calibrate on; the training split is empty")
@@ -63,8 +63,9 @@ def _lengths(batch: Batch) -> np.ndarray:
 
 def _sample(batch: Batch, index: int, *, with_padding: bool) -> Sample:
     """One sample, with or without the padding after its last token."""
-    length = None
-    if MASK in batch.inputs and not with_padding:
-        places = batch.inputs[MASK][index].nonzero()
+    length, mask = None, batch.inputs.get(MASK)
+    if mask is not None and not with_padding:
+        places = mask[index].nonzero()
         length = int(places.max()) + 1 if len(places) else None
-    return {name: values[index : index + 1, :length].numpy().copy() for name, values in batch.inputs.items()}
+    sample = {name: values[index : index + 1] for name, values in batch.inputs.items()}
+    return {name: (values[:, :length] if values.ndim == 2 else values).numpy().copy() for name, values in sample.items()}

@@ -1,0 +1,100 @@
+"""`ImageTextSplit`: images with captions, in batches whose captions are padded to the longest."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from compress.core.seed_of import seed_of
+from compress.data.batch import Batch
+from compress.data.image_split import ImageSplit
+from compress.data.image_text.names import IMAGE
+from compress.data.stratified import Indices
+from compress.data.text.ragged import Ragged
+from compress.data.text.split import IDS, padded_inputs
+
+
+class ImageTextSplit:
+    """Pairs of an image and a caption. See `compress.data.batch.Split` for the interface.
+
+    Args:
+        images: The image of each pair, augmented by its views.
+        tokens: Tokens of the caption of each pair.
+        targets: By name, int64 (N,).
+        sentences: Tokens of further texts of each pair, by the prefix of their targets.
+        texts: Captions, for messages.
+
+    Attributes:
+        views: Of the images.
+    """
+
+    views: int | None
+
+    def __init__(
+        self,
+        images: ImageSplit,
+        tokens: Ragged,
+        targets: Mapping[str, Tensor],
+        sentences: Mapping[str, Ragged],
+        texts: Sequence[str] = (),
+    ) -> None:
+        self.images, self.tokens, self.targets, self.sentences, self.texts = images, tokens, targets, sentences, texts
+        self.views = images.views
+        digest = hashlib.sha256(images.fingerprint.encode())
+        rows = {"tokens": tokens, **sentences}
+        tensors = {f"{name} {part}": getattr(each, part) for name, each in rows.items() for part in ("values", "offsets")}
+        for name, tensor in {**tensors, **targets}.items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        self.fingerprint = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of the caption of each pair, int64 (N,)."""
+        return self.tokens.lengths
+
+    def sizes(self) -> Indices:
+        """A checksum of the tokens and the size of the image of each pair, (N,)."""
+        checksums = [zlib.crc32(self.tokens.row(index).numpy().tobytes()) for index in range(len(self))]
+        return np.array(checksums, dtype=np.int64) * 2**20 + self.images.sizes() % 2**20
+
+    def contents(self, index: int) -> bytes:
+        """Hash of the image and of the tokens."""
+        tokens = self.tokens.row(index).numpy().tobytes()
+        return hashlib.sha256(self.images.content(index) + tokens).digest()
+
+    def name(self, index: int) -> str:
+        """The image and its caption."""
+        return f"{self.images.names()[index]}: {self.texts[index]}" if len(self.texts) else self.images.names()[index]
+
+    def batches(self, batch_size: int) -> int:
+        """How many batches `epoch` gives."""
+        return self.images.batches(batch_size)
+
+    def ordered(self, batch_size: int) -> Iterator[Batch]:
+        """Every sample once, in order, not augmented, last batch short."""
+        return map(self._with_texts, self.images.ordered(batch_size))
+
+    def view(self, number: int, batch_size: int) -> Iterator[Batch]:
+        """Every sample once, in order, as in view `number` (modulo `views`)."""
+        return map(self._with_texts, self.images.view(number, batch_size))
+
+    def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
+        """Shuffled batches of view `number` modulo `views`; a last batch of one sample is skipped."""
+        return map(self._with_texts, self.images.epoch(number, batch_size, seed_of("pairs", seed)))
+
+    def _with_texts(self, batch: Batch) -> Batch:
+        """A batch of images with the tokens of their captions and the targets."""
+        samples = batch.samples
+        assert samples is not None  # noqa: S101  # an image split numbers its samples
+        targets = {name: values[samples] for name, values in self.targets.items()}
+        for prefix, rows in self.sentences.items():
+            targets |= {f"{prefix}{name}": values for name, values in padded_inputs({IDS: rows}, samples).items()}
+        return batch._replace(inputs={IMAGE: batch.input, **padded_inputs({IDS: self.tokens}, samples)}, targets=targets)

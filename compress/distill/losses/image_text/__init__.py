@@ -1,0 +1,1 @@
+"""Losses on the vectors of networks with an image tower and a text tower."""

@@ -1,0 +1,45 @@
+"""Parts of `infer.py` for networks that take an image and a text: the inputs of both, and the vectors of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compress.core.network_spec import NetworkSpec
+from compress.export.infer_text import text_preprocessing
+
+BOTH_INPUT = """INPUT is an image and texts, or images and one text, in quotes. What is a file is an image (or a .npy file
+with an array of pixels in [0, 1], (C, H, W), of the network's size); texts of more than {most} tokens are cut."""
+JOINED = '''
+def run_tower(kind, feeds):
+    """The vectors of images or of texts, float32 (N, D). The file takes both at once, so the other input is empty."""
+    rows = len(next(iter(feeds.values())))
+    image, tokens = np.zeros((rows, CHANNELS, HEIGHT, WIDTH), np.float32), np.ones((rows, 1), np.int64)
+    empty = {"IMAGE": image, **{name: tokens for name in INPUTS}}
+    return run({**empty, **feeds})[f"{kind}_embedding"]
+
+'''
+APART = '''def run_tower(kind, feeds, threads=1):
+    """The vectors of images, from image.onnx, or of texts, from text.onnx, float32 (N, D)."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(HERE / f"{kind}.onnx"), options, providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)[0]
+'''
+"""Of an artifact with a file for each tower."""
+
+
+def image_text_preprocessing(spec: NetworkSpec, of_image: Callable[[NetworkSpec], str], run: str) -> tuple[str, str, str]:
+    """What is given on the command line, the source of `image_inputs` and `text_inputs`, and that of `run_tower`.
+
+    Args:
+        spec: Inputs of the network.
+        of_image: Source of `preprocess` for the image of a specification.
+        run: Source of `run`, or `APART`.
+    """
+    image, text = spec.tower("image"), spec.tower("text")
+    assert text.text is not None  # noqa: S101  # the text tower takes texts
+    _, of_texts = text_preprocessing(text, text.text)
+    body = of_image(image).replace("def preprocess(path)", "def image_inputs(path)")
+    body += of_texts.replace("def preprocess(texts)", "def text_inputs(texts)")
+    joined = JOINED.replace("IMAGE", image.signature.only_input.name)
+    return BOTH_INPUT.format(most=text.text.max_length), body, run if run == APART else f"{run}\n{joined}".rstrip() + "\n"

@@ -1,0 +1,172 @@
+"""The artifact of a dual encoder: a file for images and a file for texts beside the whole network, and their script.
+
+    image.onnx, image.data   an image ──► its vector
+    text.onnx, text.data     tokens   ──► their vector
+    model.onnx               both at once; it refers to the same weights
+
+A search needs them apart: the vectors of a collection are computed once, and each query runs one tower. Before they ship, the
+vectors of both files are compared with those of the whole one, and each file is timed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from compress.backends.iterate_split import input_arrays
+from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
+from compress.backends.shared_weights import Place, share_weights
+from compress.backends.split_towers import TOWERS, split_towers
+from compress.core.atomic_files import write_text
+from compress.core.entries import Row
+from compress.core.errors import ConversionError
+from compress.core.fact import Fact
+from compress.core.language import gettext
+from compress.core.stage import Candidate, Context
+from compress.data.batch import Tensors
+from compress.export.infer_script import tower_script
+from compress.export.manifest import MODEL, rewrite_manifest
+from compress.export.parity import ParityTable, check, form_name
+from compress.export.parity_chain import FLOAT
+from compress.export.settings import ExportTarget, Tolerance
+from compress.profile.latency.interleave import TimingPlan
+from compress.profile.latency.timing import time_runners
+from compress.profile.memory.memory import weights
+
+BATCHES, BATCH_SIZE = 4, 16
+"""Batches of validation that are compared."""
+SECONDS = 0.5
+"""Timing of each file."""
+RUNTIME = "onnxruntime"
+
+
+class TowerArtifacts:
+    """Gives artifacts of a dual encoder its two towers.
+
+    Args:
+        context: Task and data.
+        tolerance: Of float files.
+        pairs: Receives a row for each file.
+
+    Attributes:
+        rows: Rows of the table `towers`: size and time of each file.
+    """
+
+    def __init__(self, context: Context, tolerance: Tolerance, pairs: ParityTable) -> None:
+        self.context, self.tolerance, self.pairs = context, tolerance, pairs
+        self.rows: list[Row] = []
+        self._compared: set[Path] = set()
+
+    def write(self, target: ExportTarget, candidate: Candidate, folder: Path) -> tuple[Fact, ...]:
+        """Write both files and the script of an artifact.
+
+        Args:
+            target: The device.
+            candidate: Files of the network.
+            folder: The folder of the artifact, which is complete without them.
+
+        Returns:
+            A note on what was written, or why the artifact has one file.
+
+        Raises:
+            ConversionError: The vectors of a float file differ.
+        """
+        if target.runtime != RUNTIME:
+            reason = gettext("only ONNX Runtime's CPU is tested, not {runtime}", runtime=target.runtime)
+            return (Fact.of("export.towers_not_apart", target.name, reason=reason),)
+        try:
+            split_towers(folder / MODEL, folder, candidate.spec)
+        except ConversionError as error:
+            for name in TOWERS.values():
+                (folder / name).unlink(missing_ok=True)
+            return (Fact.of("export.towers_not_apart", target.name, reason=str(error)),)
+        source = candidate.file_for(target.runtime)
+        if source not in self._compared:
+            self._compared.add(source)
+            self._compare(folder)
+            self.rows += self._time(folder, candidate)
+        share_tower_weights(folder)
+        write_text(folder / "infer.py", tower_script(candidate.spec))
+        rewrite_manifest(folder, {"towers": TOWERS})
+        megabytes = {kind: weights(folder / name) / 1e6 for kind, name in TOWERS.items()}
+        return (Fact.of("export.towers_apart", target.name, **megabytes),)
+
+    def _compare(self, folder: Path) -> None:
+        """Add a row: vectors of both files against those of the whole one.
+
+        Raises:
+            ConversionError: Those of float files differ by more than the tolerance.
+        """
+        form = form_name(folder / MODEL)
+        whole, apart = _vectors(folder, self.context)
+        is_float = form == FLOAT
+        limit = gettext(
+            "{absolute:g} + {relative:g} × largest output", absolute=self.tolerance.absolute, relative=self.tolerance.relative
+        )
+        parity = self.pairs.add_outputs(
+            gettext("{form} → image tower and text tower apart", form=form),
+            whole,
+            apart,
+            limit if is_float else gettext("none: fused integer operators may round differently"),
+        )
+        if is_float:
+            what = gettext("the file against its towers")
+            check(parity, relative=self.tolerance.relative, absolute=self.tolerance.absolute, what=what)
+
+    def _time(self, folder: Path, candidate: Candidate) -> list[Row]:
+        """Weights and median latency of each file for one sample of the typical length, timed in turns on this machine."""
+        files = dict(
+            zip((gettext("both towers"), gettext("image tower"), gettext("text tower")), (MODEL, *TOWERS.values()), strict=True)
+        )
+        example = {name: values.numpy() for name, values in candidate.spec.signature.example(1).items()}
+        with ExitStack() as stack:
+            runners = {name: stack.enter_context(OnnxRuntimeRunner(folder / file)) for name, file in files.items()}
+            feeds = {name: {key: example[key] for key in runner.shapes()} for name, runner in runners.items()}
+            plan = TimingPlan.of(SECONDS / 5 if self.context.smoke else SECONDS)
+            timings = time_runners(runners, feeds, plan, batch=1, reporter=self.context.reporter)
+        median = {name: timing.p50 for name, timing in timings.items()}
+        total = sum(median[name].value or 0.0 for name in files if files[name] != MODEL)
+        return [
+            {
+                "network": name,
+                "file": file,
+                "weights_mb": weights(folder / file) / 1e6,
+                "latency_ms": median[name].model_dump(mode="json"),
+                "share": None if file == MODEL or not total else (median[name].value or 0.0) / total,
+            }
+            for name, file in files.items()
+        ]
+
+
+def share_tower_weights(folder: Path) -> None:
+    """Move the weights of each tower to a file of its own, to which the whole network refers.
+
+    Args:
+        folder: Folder of the three files.
+    """
+    stored: dict[bytes, Place] = {}
+    for name in TOWERS.values():
+        own: dict[bytes, Place] = {}
+        share_weights(folder, (name,), f"{Path(name).stem}.data", own)
+        stored |= own
+    rest = share_weights(folder, (MODEL,), places=stored)
+    if not rest.stat().st_size:
+        rest.unlink()
+
+
+def _vectors(folder: Path, context: Context) -> tuple[Tensors, Tensors]:
+    """Vectors of validation samples by the whole file, and by both towers."""
+    whole: list[Tensors] = []
+    apart: list[Tensors] = []
+    with ExitStack() as stack:
+        both, *towers = (stack.enter_context(OnnxRuntimeRunner(folder / name)) for name in (MODEL, *TOWERS.values()))
+        for batch in itertools.islice(context.data.validation.ordered(BATCH_SIZE), BATCHES):
+            feeds = input_arrays(batch)
+            whole.append(context.task.name_outputs(tuple(map(torch.from_numpy, both.run(feeds)))))
+            parts = [tower.run({name: feeds[name] for name in tower.shapes()})[0] for tower in towers]
+            apart.append(context.task.name_outputs(tuple(map(torch.from_numpy, parts))))
+    first, second = ({name: torch.cat([each[name] for each in parts]) for name in parts[0]} for parts in (whole, apart))
+    return first, second

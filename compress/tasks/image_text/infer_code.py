@@ -1,0 +1,41 @@
+"""Code of `infer.py` that ranks texts for an image, or images for a text.
+
+The script of an artifact defines `image_inputs(path)`, `text_inputs(texts)` and `run_tower(kind, feeds)`.
+"""
+
+from __future__ import annotations
+
+from compress.tasks.infer_code import InferCode
+
+RANK = InferCode(
+    "Rank texts for an image, or images for a text:  python infer.py INPUT",
+    '''
+
+def vectors(kind, feeds):
+    """Rows of length 1, float64 (N, D)."""
+    values = run_tower(kind, feeds).astype(np.float64)
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def rank(images, texts):
+    """Cosine of each image with each text, (I, T)."""
+    seen = np.concatenate([vectors("image", image_inputs(path)) for path in images])
+    return seen @ vectors("text", text_inputs(texts)).T
+
+
+if __name__ == "__main__":
+    images = [each for each in sys.argv[1:] if Path(each).is_file()]
+    texts = [each for each in sys.argv[1:] if not Path(each).is_file()]
+    if not images or not texts:
+        sys.exit(f"give an image and texts, or images and a text; got {len(images)} images and {len(texts)} texts\\n{__doc__}")
+    try:
+        cosines = rank(images, texts)
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot rank {', '.join(images)}: {error}")
+    by_text = len(images) > 1 and len(texts) == 1
+    for name, row in [(texts[0], cosines[:, 0])] if by_text else zip(images, cosines):
+        print(name)
+        for place in np.argsort(-row, kind="stable"):
+            print(f"  {row[place]:+.4f}  {(images if by_text else texts)[place]}")
+''',
+)
