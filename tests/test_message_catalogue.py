@@ -28,6 +28,7 @@ ENGLISH = {
     "core/plot_style.py": "a text of matplotlib's warnings",
     "core/registry_entry.py": "the families of the registry, for developers",
     "core/text.py": "descriptions in the JSON schema",
+    "data/audio/decode_audio.py": "copied into infer.py",
     "data/decode_image.py": "copied into infer.py",
     "data/sources/segmentation/mask_listing.py": "folders of a layout",
     "data/sources/text/python_library.py": "names of modules",

@@ -48,6 +48,8 @@ def write_metadata(model: onnx.ModelProto, spec: NetworkSpec) -> None:
         entries["image_text"] = spec.image_text.model_dump_json()
     if spec.text is not None:
         entries["text"] = spec.text.model_dump_json()
+    if spec.audio is not None:
+        entries["audio"] = spec.audio.model_dump_json()
     entries |= {"compress": compress.__version__, "signature": spec.signature.model_dump_json()}
     kept = {entry.key: entry.value for entry in model.metadata_props if entry.key in (METADATA, CACHED)}
     onnx.helper.set_model_props(model, entries | kept)

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from compress.config import cross_checks as checks
 from compress.config import device_references as devices
+from compress.config.audio_data import complete_audio_data
 from compress.config.find_recipe import locate, read, shipped, shipped_folder
 from compress.config.json_schema import describe
 from compress.config.key_path import format_path
@@ -240,7 +241,8 @@ def _validate(tree: dict[str, object], base: Path | None, *, trust_code: bool) -
     task = recipe.task.make()
     stages = tuple(with_task_losses(stage, task) for stage in recipe.stages)
     stages, budget = devices.rename(stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
-    data = complete_text_data(recipe.data, (*recipe.teachers, recipe.model), task, base or Path())
+    data = complete_audio_data(recipe.data, task)
+    data = complete_text_data(data, (*recipe.teachers, recipe.model), task, base or Path())
     draft, folder = _draft(recipe), base or Path()
     if text_issues := [*check_tokenizers(draft, data, folder), *check_lengths(draft, data, folder)]:
         return None, text_issues

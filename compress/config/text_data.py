@@ -12,7 +12,8 @@ from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
 from compress.core.language import gettext
 from compress.core.user_path import user_path
-from compress.data.settings import DataSettings, misplaced_message
+from compress.data.misplaced_fields import misplaced_message
+from compress.data.settings import DataSettings
 from compress.data.text.settings import MODEL, PrunedTokenizer, Targets
 from compress.models.settings import ModelSettings, split_source
 from compress.tasks.base import Task

@@ -8,69 +8,30 @@ from pydantic import Field, model_validator
 
 from compress.core.errors import SignatureError
 from compress.core.frozen_model import FrozenModel
-from compress.core.kept_tokens import KeptTokens
 from compress.core.language import gettext
+from compress.core.preprocessing import (
+    AudioPreprocessing,
+    ImagePreprocessing,
+    ImageTextPreprocessing,
+    Resize,
+    TextPreprocessing,
+)
 from compress.core.signature import BATCH, Signature, TensorSpec
 
-Resize = Literal["squash", "center_crop", "center_crop_unless_square"]
+__all__ = [
+    "INPUT",
+    "LOGITS",
+    "AudioPreprocessing",
+    "ImagePreprocessing",
+    "ImageTextPreprocessing",
+    "NetworkSpec",
+    "Resize",
+    "TextPreprocessing",
+    "image_spec",
+]
 
 INPUT, LOGITS = "input", "logits"
 """Default names of the only input of a network, and of the output of a classifier."""
-
-
-class ImagePreprocessing(FrozenModel):
-    """Preprocessing of an image: `(x − mean) / std` of pixels x in [0, 1].
-
-    Attributes:
-        kind: `image`.
-        mean: Mean per channel.
-        std: Per channel.
-        resize: How an image is scaled to the input, see `compress.data.decode_image.resize_image`; None for the caller's own
-            loaders, whose resizing is unknown.
-    """
-
-    kind: Literal["image"] = "image"
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: Resize | None = None
-
-
-class TextPreprocessing(FrozenModel):
-    """Preprocessing of a text, or of a pair of texts: a tokenizer, whose file is shipped beside the network.
-
-    Attributes:
-        kind: `text`.
-        tokenizer: SHA-256 of its `tokenizer.json`.
-        max_length: Longest sequence in tokens; longer ones are cut.
-        pad_id: Token that fills the shorter sequences of a batch.
-        pairs: Whether a sample is two texts.
-        kept: The tokens that were left of a larger vocabulary; None for a tokenizer as it was.
-        end_token: Name of the token that ends a text, of networks that write texts; None of others.
-        prompt: Text before and after a prompt, of networks that answer prompts; None of others.
-    """
-
-    kind: Literal["text"] = "text"
-    tokenizer: str
-    max_length: int = Field(default=512, ge=1)
-    pad_id: int = Field(default=0, ge=0)
-    pairs: bool = False
-    kept: KeptTokens | None = None
-    end_token: str | None = None
-    prompt: tuple[str, str] | None = None
-
-
-class ImageTextPreprocessing(FrozenModel):
-    """Preprocessing of an image and of a text, of a network that takes both.
-
-    Attributes:
-        kind: `image_text`.
-        image: Of the image.
-        text: Of the text.
-    """
-
-    kind: Literal["image_text"] = "image_text"
-    image: ImagePreprocessing
-    text: TextPreprocessing
 
 
 class NetworkSpec(FrozenModel):
@@ -84,7 +45,9 @@ class NetworkSpec(FrozenModel):
 
     signature: Signature
     classes: tuple[str, ...] = ()
-    preprocessing: ImagePreprocessing | TextPreprocessing | ImageTextPreprocessing | None = Field(default=None)
+    preprocessing: ImagePreprocessing | TextPreprocessing | ImageTextPreprocessing | AudioPreprocessing | None = Field(
+        default=None
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -208,6 +171,11 @@ class NetworkSpec(FrozenModel):
             sizes={axis: sizes for axis, sizes in self.signature.sizes.items() if axis in axes},
         )
         return NetworkSpec(signature=signature, preprocessing=both.image if is_image else both.text)
+
+    @property
+    def audio(self) -> AudioPreprocessing | None:
+        """Preprocessing of a clip of audio; None where the input is none."""
+        return self.preprocessing if isinstance(self.preprocessing, AudioPreprocessing) else None
 
     def without_kept(self) -> NetworkSpec:
         """The same specification without the tokens that were left of a larger vocabulary."""

@@ -78,6 +78,8 @@ ENTRIES: tuple[Entry, ...] = (
 
     Entry("task", "image_text", "compress.tasks.image_text.dual_encoder:ImageText",
           "Radford et al. 2021, CLIP, arXiv:2103.00020"),
+    Entry("task", "speech_ctc", "compress.tasks.audio.speech_ctc:SpeechCtc",
+          "Graves et al. 2006, connectionist temporal classification, ICML"),
 
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
@@ -117,6 +119,10 @@ ENTRIES: tuple[Entry, ...] = (
           {"argument": "PATH", "kind": "image_text"}),
     Entry("data", "drawn_captions", "compress.data.sources.image_text.drawn_captions:load",
           "synthetic scenes with a caption each", {"kind": "image_text"}),
+    Entry("data", "audio_manifest", "compress.data.sources.audio.manifest:load",
+          "audio files with transcripts or classes in JSONL or CSV", {"argument": "PATH", "kind": "audio"}),
+    Entry("data", "spoken_digits_synthetic", "compress.data.sources.audio.spoken_digits:load",
+          "Fant 1960, source and filter; Peterson & Barney 1952, J. Acoust. Soc. Am. 24:175", {"kind": "audio"}),
     Entry("data", "random", "compress.backends.random_inputs:load", "random inputs of an ONNX file",
           {"argument": "MODEL.onnx"}),
     Entry("data", "images", "compress.data.sources.plain_images:load", "images without labels in any folder",
@@ -148,6 +154,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("model", "python", "compress.models.sources.python_function:build", "the user's own function"),
     Entry("model", "text_student", "compress.models.sources.text_student:build",
           "Tang et al. 2019, arXiv:1903.12136; Kim 2014, arXiv:1408.5882", {"package": "torch"}),
+    Entry("model", "ctc", "compress.models.sources.ctc:build", "Kriman et al. 2020, QuartzNet, arXiv:1910.10261",
+          {"package": "torch"}),
     Entry("model", "teacher", "compress.models.sources.teacher:build", "a copy of the recipe's trained teacher"),
 
     Entry("loss", "response", "compress.distill.losses.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),
@@ -181,6 +189,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("loss", "llmr", "compress.distill.losses.llmr:Llmr", "Li et al. 2024, LLMR, arXiv:2409.12500"),
     Entry("loss", "environment_reward", "compress.distill.losses.environment_reward:EnvironmentReward",
           "Shen et al. 2016, minimum risk training, arXiv:1512.02433"),
+    Entry("loss", "ctc_posteriors", "compress.distill.losses.ctc_posteriors:CtcPosteriors",
+          "Kurata & Audhkhasi 2019, arXiv:1904.08311; Takashima et al. 2018, ICASSP"),
     Entry("loss", "uld", "compress.distill.losses.uld:UniversalLogit", "Boizard et al. 2024, ULD, arXiv:2402.12030"),
     Entry("loss", "gold", "compress.distill.losses.gold:GeneralLogit", "Patiño et al. 2025, GOLD, TRL"),
     Entry("loss", "attention_transfer", "compress.distill.losses.attention:AttentionTransfer",

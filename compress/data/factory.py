@@ -12,9 +12,11 @@ from compress.core.language import gettext
 from compress.core.registry import lookup
 from compress.core.trusted_code import code_hash
 from compress.core.user_path import user_path
+from compress.data.audio.fingerprint import audio_fingerprint
 from compress.data.file_groups import GROUP_SOURCES, NamesSamples, groups_of_files, read_groups
 from compress.data.interface import Data
-from compress.data.settings import DataSettings, DataSource, misplaced_message, parse_source
+from compress.data.misplaced_fields import misplaced_message
+from compress.data.settings import DataSettings, DataSource, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.find_images import describe_files
 from compress.data.sources.folder_listing import SUFFIXES, describe, files_hash, listing_hash
@@ -35,8 +37,12 @@ WITHHOLDS_LABELS = (
     "parquet",
     "hf_dataset",
     "python_docs",
+    "audio_manifest",
+    "spoken_digits_synthetic",
 )
 """Sources that know `labelled`."""
+KINDS = {"text": text_fingerprint, "image_text": text_fingerprint, "audio": audio_fingerprint}
+"""Identity of the data of sources of one kind."""
 
 
 def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Data:
@@ -142,8 +148,8 @@ def _fingerprint_of_source(settings: DataSettings, base: Path) -> dict[str, obje
         return {"listing": describe_files(origin.path)}
     if origin.name == "python":
         return {"code": code_hash(origin.argument, base)}
-    if settings.has_texts:
-        return text_fingerprint(settings, origin)
+    if (of_kind := KINDS.get(settings.kind)) is not None:
+        return of_kind(settings, origin)
     if origin.name == "distilled":
         behind = read_metadata(origin.path).data
         return {

@@ -14,6 +14,8 @@ from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.registry import lookup, names
 from compress.core.user_path import user_path
+from compress.data.audio.settings import AudioSettings
+from compress.data.misplaced_fields import AUDIO_FIELDS, IMAGE_FIELDS, OTHER_FIELDS, TEXT_FIELDS, augment_texts
 from compress.data.text.settings import Columns, Lengths, Masking, PrunedTokenizer, TrainedTokenizer
 
 if TYPE_CHECKING:
@@ -25,12 +27,7 @@ Size = tuple[int, int]
 """Height and width, pixels."""
 SMOKE_PIXELS = 32
 SMOKE_TOKENS = 32
-IMAGE_FIELDS = ("image_size", "channels", "augment", "samples", "views", "workers", "sizes", "mean", "std", "groups")
-"""Fields without effect on texts."""
-TEXT_FIELDS = ("columns", "tokenizer", "lengths", "masking", "encoding", "chat_template")
-"""Fields without effect on other data."""
-OTHER_FIELDS = ("masking", "chat_template", "labelled", "sizes", "mean", "std", "groups")
-"""Fields without effect on images with captions."""
+SMOKE_CLIPS = 62
 NO_TEMPLATE = "none"
 """`chat_template` for a response that follows its prompt."""
 
@@ -46,6 +43,7 @@ class DataSettings(FrozenModel):
                 `python_docs` (areas of sentences, or with columns `definition` and `summary` prompts with responses),
                 `word_tasks:reverse,sort` (drawn words with exact answers, see the columns in its module);
             `image_captions:PATH` (a table of image files and captions), `drawn_captions` (drawn scenes with captions);
+            audio: `audio_manifest:PATH` (a table of files), `spoken_digits_synthetic` (drawn by code);
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Pixels that the network sees: one number for height and width, or `[height, width]`.
         channels: 3, or 1 for networks with grey images.
@@ -55,7 +53,8 @@ class DataSettings(FrozenModel):
         labelled: Only this many training images (class-balanced) keep their label; the others serve losses that need none, such
             as the imitation of a teacher. None for all.
         evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
-        samples: How many training images a generated source (`glyphs`, `drawn_parts`, `shapes_masks`) draws.
+        samples: How many training images a generated source (`glyphs`, `drawn_parts`, `shapes_masks`) draws, or training
+            clips (`spoken_digits_synthetic`).
         augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`. A
             `distilled:` set has its own augmentation and number of views; `none` turns it off. For images; texts are augmented
             by `augment` of a stage `train` or `distill`.
@@ -72,7 +71,8 @@ class DataSettings(FrozenModel):
             `model` where the recipe has such a network, else a trained WordPiece tokenizer, or for a causal language model BPE.
         lengths: Lengths of sequences in tokens; longer texts are cut.
         masking: How tokens are masked for the task `masked_language_model`.
-        encoding: Character encoding of files with texts.
+        encoding: Character encoding of files with texts, and of manifests of audio.
+        audio: Sampling rate, lengths and targets of audio clips.
         groups: CSV file with the columns `file`, relative to the folder of the data, and `group`, such as a camera, for figures
             of each group of test images; for sources of image files. Texts have `columns: {group: NAME}`.
         chat_template: How prompts, responses and conversations become one text: a template of Jinja, the path of a `.jinja`
@@ -103,12 +103,13 @@ class DataSettings(FrozenModel):
     encoding: str = "utf-8"
     groups: str | None = None
     chat_template: str | None = None
+    audio: AudioSettings = AudioSettings()
 
     @field_validator("augment", mode="before")
     @classmethod
     def _is_of_images(cls, value: object) -> object:
         if isinstance(value, list | Mapping) or value in names("text_augmentation"):
-            raise ValueError(gettext("data.augment is for images; {advice}", advice=_augment_texts()))
+            raise ValueError(gettext("data.augment is for images; {advice}", advice=augment_texts()))
         return value
 
     @model_validator(mode="after")
@@ -137,7 +138,7 @@ class DataSettings(FrozenModel):
 
     @property
     def kind(self) -> str:
-        """`image`, `text`, `image_text` for images with captions, or `any` for any kind of data and an unknown source."""
+        """`image`, `text`, `image_text` for images with captions, `audio`, or `any` for any kind and an unknown source."""
         name = self.source.partition(":")[0]
         return str(lookup("data", name).options.get("kind", "image")) if name in names("data") else "any"
 
@@ -162,7 +163,11 @@ class DataSettings(FrozenModel):
         """Fields that are set, and that the kind of data does not have."""
         if self.is_text is None:
             return ()
-        others = {"text": IMAGE_FIELDS, "image_text": OTHER_FIELDS}.get(self.kind, TEXT_FIELDS)
+        others = {
+            "text": (*IMAGE_FIELDS, *AUDIO_FIELDS),
+            "image_text": (*OTHER_FIELDS, *AUDIO_FIELDS),
+            "audio": tuple(name for name in (*IMAGE_FIELDS, *TEXT_FIELDS) if name not in ("samples", "encoding")),
+        }.get(self.kind, (*TEXT_FIELDS, *AUDIO_FIELDS))
         defaults = {name: field.get_default(call_default_factory=True) for name, field in type(self).model_fields.items()}
         return tuple(name for name in others if name in self.model_fields_set and getattr(self, name) != defaults[name])
 
@@ -174,13 +179,15 @@ class DataSettings(FrozenModel):
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
         """Capabilities of the task that each field in use needs; the default augmentation, only for images, needs none."""
-        if self.has_texts or self.augment == "none" or "augment" not in self.model_fields_set:
+        if self.has_texts or self.kind == "audio" or self.augment == "none" or "augment" not in self.model_fields_set:
             return {}
         return {"augment": ("image_input",)}
 
     def smoke(self) -> Self:
         """The same source with few samples."""
         sizes: dict[str, object] = {"image_size": self._smoke_size(), "samples": min(self.samples, 310)}
+        if self.kind == "audio":
+            sizes = {"samples": min(self.samples, SMOKE_CLIPS)}
         if self.is_text:
             sizes = {"lengths": self._smoke_lengths()}
         elif self.has_texts:
@@ -230,39 +237,6 @@ class DataSource:
     def path(self) -> Path:
         """The argument as a path."""
         return user_path(self.argument, self.base).absolute()
-
-
-def _augment_texts() -> str:
-    return gettext("texts are augmented by `augment` of a stage `train` or `distill`, such as augment: [random_deletion]")
-
-
-def misplaced_message(settings: DataSettings, field: str) -> str:
-    """Why a field that is set has no effect on data of this source."""
-    if settings.is_text and field == "augment":
-        return gettext(
-            "augment: {value} is for images, and {source} gives texts; {advice}",
-            value=settings.augment,
-            source=settings.source,
-            advice=_augment_texts(),
-        )
-    if settings.is_text:
-        return gettext(
-            "{field} is a setting of images, and {source} gives texts; leave it out (texts have: {others})",
-            field=field,
-            source=settings.source,
-            others=", ".join(TEXT_FIELDS),
-        )
-    if settings.has_texts:
-        return gettext(
-            "{field} has no effect on images with captions, which {source} gives; leave it out",
-            field=field,
-            source=settings.source,
-        )
-    return gettext(
-        "{field} is a setting of texts, and {source} gives none; leave it out, or use a source of texts, such as csv:PATH",
-        field=field,
-        source=settings.source,
-    )
 
 
 def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSource:

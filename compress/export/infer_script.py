@@ -11,6 +11,7 @@ import json
 
 from compress.core.network_spec import NetworkSpec
 from compress.data import decode_image
+from compress.export.infer_audio import audio_preprocessing
 from compress.export.infer_image_text import APART, image_text_preprocessing
 from compress.export.infer_text import text_preprocessing
 from compress.tasks.image_text.infer_code import RANK
@@ -182,6 +183,8 @@ def example_input(spec: NetworkSpec) -> str:
         return 'image.png "A text" "Another text"'
     if spec.text is not None:
         return '"A text" "Another text"' if spec.text.pairs else '"A text"'
+    if spec.audio is not None:
+        return "clip.wav"
     return "image.png" if spec.takes_images else "inputs.npz"
 
 
@@ -203,6 +206,11 @@ def script_of(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run:
         needs = needs.replace(" pillow", " tokenizers")
         imports = imports.replace("from PIL import Image", "from tokenizers import Tokenizer")
         imports = imports.replace("import warnings\nfrom os import PathLike\n", "")
+    elif spec.audio is not None:
+        about, body = audio_preprocessing(spec.audio)
+        needs = needs.replace(" pillow", " soundfile scipy")
+        imports = imports.replace("from PIL import Image", "import soundfile").replace("import warnings\n", "")
+        imports = imports.replace("import sys\n", "import sys\nfrom math import gcd\n")
     elif not spec.takes_images:
         inputs = {tensor.name: tensor.dtype for tensor in spec.signature.inputs}
         about = "\n".join((ARRAYS_INPUT, *(f"  {tensor}" for tensor in spec.signature.inputs)))

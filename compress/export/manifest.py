@@ -128,6 +128,13 @@ def _describe_preprocessing(spec: NetworkSpec) -> list[object]:
             f"padded with token {text.pad_id} to the longest text of the batch; attention_mask 0 there",
             f"int64 (batch, sequence): {inputs}",
         ]
+    if (audio := spec.audio) is not None:
+        return [
+            "all samples of an audio file that libsndfile reads, in [-1, 1]",
+            "mean of the channels that are not silent",
+            f"resampled to {audio.rate} Hz by scipy.signal.resample_poly",
+            "attention_mask 1 for samples of the clip, 0 after its end in a batch",
+        ]
     if not spec.takes_images:
         return ["arrays by the names of the inputs"]
     return [

@@ -20,7 +20,13 @@ from compress.backends.onnx_files import read_metadata
 from compress.core.entries import items
 from compress.core.errors import ConversionError, DataError, MissingPackageError, TrustError
 from compress.core.language import gettext
-from compress.core.network_spec import ImagePreprocessing, ImageTextPreprocessing, NetworkSpec, TextPreprocessing
+from compress.core.network_spec import (
+    AudioPreprocessing,
+    ImagePreprocessing,
+    ImageTextPreprocessing,
+    NetworkSpec,
+    TextPreprocessing,
+)
 from compress.core.registry import lookup, names
 from compress.core.signature import Signature
 from compress.core.user_path import user_path
@@ -172,7 +178,7 @@ def read_spec(path: Path) -> NetworkSpec:
         return NetworkSpec(
             signature=Signature.model_validate(entries["signature"]),
             classes=tuple(map(str, items(entries, "classes"))),
-            preprocessing=ImagePreprocessing(**image) if image else _text(entries),
+            preprocessing=ImagePreprocessing(**image) if image else _other_preprocessing(entries),
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         msg = gettext(
@@ -181,9 +187,13 @@ def read_spec(path: Path) -> NetworkSpec:
         raise ConversionError(msg) from error
 
 
-def _text(entries: Mapping[str, object]) -> TextPreprocessing | ImageTextPreprocessing | None:
+def _other_preprocessing(
+    entries: Mapping[str, object],
+) -> TextPreprocessing | ImageTextPreprocessing | AudioPreprocessing | None:
     if "image_text" in entries:
         return ImageTextPreprocessing.model_validate(entries["image_text"])
+    if "audio" in entries:
+        return AudioPreprocessing.model_validate(entries["audio"])
     return TextPreprocessing.model_validate(entries["text"]) if "text" in entries else None
 
 
@@ -226,7 +236,7 @@ def _texts(source: str | Path) -> list[str]:
 def _inputs(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
-    suffixes = SUFFIXES | {".npz", ".npy"}
+    suffixes = SUFFIXES | {".npz", ".npy", ".wav", ".flac", ".ogg", ".mp3"}
     files = sorted(path for path in source.glob("*") if path.suffix.lower() in suffixes) if source.is_dir() else []
     if not files:
         msg = gettext("{source} is neither a file nor a folder with images or .npz files; give one of them", source=source)

@@ -21,6 +21,7 @@ Capability = Literal[
     "postprocessing",
     "writes_text",
     "paired_vectors",
+    "blank_class",
 ]
 """Capability of a task that a method may require, see `CAPABILITIES`."""
 
@@ -40,6 +41,7 @@ CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
         "postprocessing": "results that are computed from the outputs, such as non-maximum suppression of boxes",
         "writes_text": "texts that a network writes, one token after the other",
         "paired_vectors": "a vector of an image and one of a text for each sample",
+        "blank_class": "a logit of the blank of CTC, the first class, in each row",
     }
 )
 """Capabilities with their meaning."""

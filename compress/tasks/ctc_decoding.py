@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-BLANK = 0
-"""Class of no character."""
-BLANK_NAME = "<blank>"
-"""Its name among the classes of a network."""
+from compress.data.characters import BLANK, BLANK_NAME
+
+__all__ = ["BLANK", "BLANK_NAME", "collapse", "greedy_classes", "greedy_texts", "text_of"]
 
 
 def collapse(path: NDArray[np.int64]) -> NDArray[np.int64]:

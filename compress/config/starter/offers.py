@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Chain = Literal["image", "defects", "encoder", "image_text", "decoder", "writer", "file"]
-"""Kind of stages: networks of images, of good parts alone, of texts, of both, of next tokens, of texts from texts, or an ONNX
-file."""
+Chain = Literal["image", "defects", "encoder", "image_text", "decoder", "writer", "audio", "file"]
+"""Kind of stages: networks of images, of good parts alone, of texts, of both, of next tokens, of texts from texts, of audio, or
+an ONNX file."""
 
 IMAGE_FOLDER = "imagefolder:photos"
 FOLDER_KEYS: Mapping[str, str] = {
@@ -25,6 +25,8 @@ FOLDER_KEYS: Mapping[str, str] = {
     "drawn_boxes": "image_size: 64, samples: 1000, test: 0.5",
 }
 """Further keys of `data:` by source."""
+AUDIO = "audio: {rate: 16000, typical: 2.0, most: 15.0}"
+"""Hz and seconds of clips of audio."""
 TOKENIZER: Mapping[str, str] = {
     "encoder": "tokenizer: {train: wordpiece, vocabulary: 4000}",
     "dual_encoder": "tokenizer: {train: wordpiece, vocabulary: 4000}",
@@ -135,6 +137,12 @@ OFFERS: Mapping[str, Offer] = {
         tolerance=1.0,
         columns="prompt: text, response: target",
     ),
+    "speech_ctc": Offer(
+        ("ctc:quartznet",),
+        ("audio_manifest:clips.jsonl", "spoken_digits_synthetic"),
+        "audio",
+        tolerance=0.02,
+    ),
     "outputs": Offer(
         ("onnx:model.onnx",),
         ("images:photos", "npz:inputs.npz", "random:model.onnx"),
@@ -158,6 +166,7 @@ WANTED: Mapping[str, str] = {
     "masked_language_model": "texts, one in each line",
     "causal_language_model": "texts, one in each line",
     "sequence_to_sequence": "a table with the columns `text` and `target`, both texts",
+    "speech_ctc": "a table with the columns `audio`, files, and `text`, what is said in each",
     "outputs": "a folder of images or an .npz of named arrays; no labels",
 }
 """What the data of a task have, for the question and the head of the recipe."""

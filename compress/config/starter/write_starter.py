@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from compress.config.devices import load_device
-from compress.config.starter.offers import FOLDER_KEYS, OFFERS, TOKENIZER, WANTED, Chain, Offer
+from compress.config.starter.offers import AUDIO, FOLDER_KEYS, OFFERS, TOKENIZER, WANTED, Chain, Offer
 from compress.core.errors import CompressError, nearest
 from compress.core.language import gettext
 from compress.core.record import Metric
@@ -32,6 +32,7 @@ ACCEPT: Mapping[Saving, str] = {
 }
 """`accept_if.keep`: size counts too, or the float network ships where integers gain no time."""
 TEXT_CHAINS: tuple[Chain, ...] = ("encoder", "image_text", "decoder", "writer")
+FREE_LENGTHS: tuple[Chain, ...] = (*TEXT_CHAINS, "audio")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ def _data_keys(answers: Answers, network: str) -> Iterator[str]:
         if kind in ("csv", "jsonl", "parquet", "hf_dataset") and answers.offer.columns:
             yield f"columns: {{{answers.offer.columns}}}"
         yield "lengths: {typical: 32, most: 64}"
-    if chain not in ("file", "encoder", "decoder", "writer"):
+    elif chain == "audio":
+        yield AUDIO
+    if chain not in ("file", "encoder", "decoder", "writer", "audio"):
         yield FOLDER_KEYS.get(kind, "")
     if chain == "defects":
         yield "augment: none"
@@ -150,7 +153,7 @@ def _prune(answers: Answers, chain: Chain) -> Iterator[str]:
 
 def _quantize(answers: Answers, chain: Chain, runtimes: Set[str]) -> Iterator[str]:
     accept = f"accept_if: {{keep: {ACCEPT[answers.saving]}}}"
-    if chain in TEXT_CHAINS and "tensorrt" in runtimes:  # which has no integer scheme for free lengths
+    if chain in FREE_LENGTHS and "tensorrt" in runtimes:  # which has no integer scheme for free lengths
         yield f"  - quantize: {{scheme: fp16, {accept}}}"
     elif chain == "decoder":
         scheme = "block_int8" if answers.saving == "latency" else "weight_int4"

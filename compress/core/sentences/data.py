@@ -15,6 +15,21 @@ SENTENCES: Sentences = {
         gettext("inputs are random noise, so ranges and similarities are valid only for noise; use real inputs with npz:PATH")
         + (gettext("; sizes of free axes are assumed: {sizes}", sizes=fact.values["sizes"]) if fact.values["sizes"] else "")
     ),
+    "data.clip_unreadable": "{subject} is left out: {reason}",
+    "data.clips_unreadable": "{count} audio files cannot be read, and are left out: {subject}",
+    "data.clips_short": "{count} clips are too short for a network, and are left out: {subject}",
+    "data.clips_long": "{count} clips are longer than {most} s (`audio.most`), and are left out: {subject}",
+    "data.clips_cut": "{count} clips are longer than {most} s (`audio.most`), and are cut there: {subject}",
+    "data.clips_silent": "{count} clips are silent, each sample is zero: {subject}",
+    "data.clips_clipped": "{count} clips are clipped, over 1 % of their samples have the largest value: {subject}",
+    "data.clips_fast": (
+        "{count} clips have more characters than anybody says in their time: a wrong transcript, or a wrong sampling rate in "
+        "the header: {subject}"
+    ),
+    "data.clips_unwritable": (
+        "{count} transcripts have characters that those of the training clips lack, which the network cannot write and which "
+        "count as errors: {subject}"
+    ),
     "data.texts_cut": of_splits("{count} of {texts} {subject} texts are longer than {most} tokens, and are cut there"),
     "data.prompts_cut": of_splits(
         "{count} of {texts} {subject} prompts are too long for {most} tokens with their response, and lose their beginning"

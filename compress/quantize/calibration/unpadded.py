@@ -13,7 +13,8 @@ def without_padding(samples: Sequence[Feeds]) -> list[dict[str, Array]]:
     """Cut each sample to the positions that its padding mask keeps, and sort the samples by length for larger batches.
 
     A padding mask is an integer input (1, L) with `mask` in its name and only zeros and ones. All integer inputs of its shape
-    are cut. Samples without such an input, or with an empty mask, stay as they are.
+    are cut; where there are no others, it is the mask of float inputs, such as audio, and those of its shape are cut. Samples
+    without such an input, or with an empty mask, stay as they are.
     """
     cut = [_cut(sample) for sample in samples]
     return sorted(cut, key=lambda sample: max((array.size for array in sample.values() if array.dtype.kind in "iu"), default=0))
@@ -24,10 +25,10 @@ def _cut(sample: Feeds) -> dict[str, Array]:
     if len(masks) != 1 or not masks[0].any():
         return dict(sample)
     kept = np.flatnonzero(masks[0][0])
-    return {
-        name: np.ascontiguousarray(array[:, kept]) if array.shape == masks[0].shape and array.dtype.kind in "iu" else array
-        for name, array in sample.items()
-    }
+    alike = [name for name, array in sample.items() if array.shape == masks[0].shape]
+    integers = [name for name in alike if sample[name].dtype.kind in "iu"]
+    chosen = integers if len(integers) > 1 else alike
+    return {name: np.ascontiguousarray(array[:, kept]) if name in chosen else array for name, array in sample.items()}
 
 
 def _is_mask(array: Array) -> bool:

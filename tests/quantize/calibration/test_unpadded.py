@@ -18,6 +18,12 @@ def test_samples_are_cut_to_their_length_and_sorted() -> None:
     assert short["noise"].shape == (1, 8)
 
 
+def test_audio_is_cut_as_its_mask_is() -> None:
+    mask = np.array([[1, 1, 0, 0]])
+    (cut,) = without_padding([{"audio": np.ones((1, 4), np.float32), "attention_mask": mask}])
+    assert cut["audio"].shape == cut["attention_mask"].shape == (1, 2)
+
+
 def test_other_inputs_and_empty_masks_stay() -> None:
     images = [{"input": np.zeros((1, 3, 4, 4), np.float32)}, {"input": np.ones((1, 3, 4, 4), np.float32)}]
     assert [part["input"].max() for part in without_padding(images)] == [0.0, 1.0]

@@ -12,6 +12,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "parquet": (".parquet",),
     "text": (".txt",),
+    "audio_manifest": (".jsonl", ".ndjson", ".json", ".csv", ".tsv"),
 }
 """Suffixes of the files of each source."""
 NAMES: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,1 @@
+"""Audio data: decoding, clips with transcripts or classes, and batches of clips of different lengths."""

@@ -1,0 +1,74 @@
+"""Settings of audio data: sampling rate, lengths, columns of a manifest. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
+from compress.data.text.settings import Columns
+
+AUDIO, MASK = "audio", "attention_mask"
+"""Names of the inputs: samples of each clip, and 1 for each sample that is no padding, as in transformers."""
+SAMPLES = "samples"
+"""Name of the free axis of audio samples."""
+FRAMES = "frames"
+"""Name of the free axis of the frames of a network's outputs."""
+AudioTargets = Literal["transcripts", "classes"]
+"""Kinds of targets: what is said, or a class for each clip."""
+TARGET_COLUMNS: dict[AudioTargets, str] = {"transcripts": "text", "classes": "label"}
+"""Default name of the column of targets."""
+
+
+class AudioSettings(FrozenModel):
+    """Sampling rate, lengths and targets of audio clips.
+
+    Attributes:
+        rate: Samples per second that the network takes, Hz; files with another rate are resampled.
+        typical: Length that is served most, seconds, for examples and timings.
+        most: Longest clip, seconds. Longer clips with transcripts are left out, and longer clips with a class are cut there.
+        file: Name of the column of a manifest with the path of the audio file, relative to the manifest.
+        target: Name of the column of targets; None is `text` for transcripts and `label` for classes.
+        group: Name of the column with the group of each clip, such as its speaker; the report shows the metric of each group.
+        targets: `transcripts` or `classes`; None is what the task needs.
+        characters: The characters that the network can write, besides the space; None for those of the training transcripts.
+        lowercase: Whether transcripts are made lower case.
+    """
+
+    rate: int = Field(default=16_000, ge=4_000, le=96_000)
+    typical: float = Field(default=2.0, gt=0.0, le=3600.0)
+    most: float = Field(default=15.0, gt=0.0, le=3600.0)
+    file: str = "audio"
+    target: str | None = None
+    group: str | None = None
+    targets: AudioTargets | None = None
+    characters: str | None = Field(default=None, min_length=1)
+    lowercase: bool = True
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        if self.typical > self.most:
+            msg = gettext(
+                "audio.typical is {typical} s and audio.most is {most} s; write typical ≤ most",
+                typical=self.typical,
+                most=self.most,
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def kind(self) -> AudioTargets:
+        """The kind of the targets."""
+        return self.targets or "transcripts"
+
+    @property
+    def most_samples(self) -> int:
+        """Longest clip in samples."""
+        return round(self.most * self.rate)
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of a manifest, as those of a table of texts."""
+        return Columns(text=self.file, target=self.target or TARGET_COLUMNS[self.kind], group=self.group)
