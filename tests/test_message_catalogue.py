@@ -41,6 +41,7 @@ ENGLISH = {
     "distill/teachers/settings.py": "an error for developers",
     "export/example_figure.py": "places of matplotlib",
     "export/decoder_script.py": "a generated file",
+    "export/infer_audio.py": "a generated file",
     "export/converted_script.py": "a generated file",
     "export/infer_script.py": "a generated file",
     "export/respond_script.py": "a generated file",
