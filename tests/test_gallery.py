@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compress import Pipeline
+from compress import Pipeline, Search
 from compress.config.find_recipe import shipped
 from compress.config.recipe import load
 
@@ -12,16 +12,20 @@ RECIPES = {path.stem: path for path in shipped()}
 FAST = ("rigl", "qat_4_bits", "image_text_student", "wav2vec_to_int8_student")
 """Recipes that run in every test run; the others run with the slow tests."""
 SLOW = ()
+SEARCHES = ("search_under_latency",)
+"""Recipes whose search runs in every test run."""
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_short_and_its_head_says_what_it_does(name: str) -> None:
     text = RECIPES[name].read_text(encoding="utf-8")
     assert len(text.splitlines()) < 60
-    for key in ("# What:", "# Run:     compress pipeline", "# Sources:"):
+    recipe = load(RECIPES[name]).recipe
+    command = "compress pipeline" if recipe.search is None else "compress search"
+    for key in ("# What:", f"# Run:     {command}", "# Sources:"):
         assert key in text
-    assert f"compress pipeline {name}.yaml" in text
-    assert load(RECIPES[name]).recipe.name == name
+    assert f"{command} {name}.yaml" in text
+    assert recipe.name == name
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
@@ -31,3 +35,10 @@ def test_a_recipe_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
     assert stages[-1] == "profile"
     assert run.record.smoke
     assert list(run.folder.glob("artifacts/*/model.onnx"))
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
+    result = Search(RECIPES[name], smoke=True).run(out=tmp_path, device="cpu")
+    assert [(row.state, row.reason) for row in result.rows] == [("finished", "")] * 2
+    assert result.best_recipe

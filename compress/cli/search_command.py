@@ -63,6 +63,7 @@ def search(  # one parameter per flag: typer reads them from here
     from compress.cli.terminal import Terminal
     from compress.profile.parse_duration import parse_duration
     from compress.search.search import Search
+    from compress.search.study_page import write_study
 
     console = open_terminal(quiet=quiet or worker)
     prepared = Search(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
@@ -84,6 +85,8 @@ def search(  # one parameter per flag: typer reads them from here
         return
     result = prepared.result(study, out)
     show_result(console, result)
+    for path in write_study(study, result):
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     if result.selection.best is None:
         raise typer.Exit(BUDGET_MISSED)
 

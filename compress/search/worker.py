@@ -22,6 +22,7 @@ from compress.search.measure_trial import TrialResult, measure_trial
 from compress.search.owner import BEAT, Heartbeat
 from compress.search.shared_stages import SharedStages
 from compress.search.study import INTERRUPTED, REASON, RESULT, SearchStudy
+from compress.search.trial_energy import EnergyOfTrial
 from compress.search.trial_source import TrialSource
 
 POLL_S = 1.0
@@ -74,8 +75,8 @@ def run_trial(trial: Any, study: SearchStudy, source: TrialSource, options: Work
     states = study.optuna.trial.TrialState
     start_s = time.monotonic()
     try:
-        with Heartbeat(lambda number: trial.set_user_attr(BEAT, number)):
-            result = _measure(trial, source, options)
+        with Heartbeat(lambda number: trial.set_user_attr(BEAT, number)), EnergyOfTrial() as energy:
+            result = _measure(trial, source, options).model_copy(update={"energy_j": energy()})
             for name, distance in result.distances.items():
                 trial.set_constraint(name, distance)
             finished = result.model_copy(update={"wall_s": round(time.monotonic() - start_s, 3)})
