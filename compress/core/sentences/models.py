@@ -56,6 +56,10 @@ SENTENCES: Sentences = {
         "{subject} keeps the vectors of {after:,} of its {before:,} tokens, those of the pruned tokenizer: "
         "{parameters:,} parameters less"
     ),
+    "models.unused_rows": (
+        "{subject} keeps the vectors of the {after:,} tokens of its tokenizer, and loses {rows:,} rows of no token: "
+        "{parameters:,} parameters less"
+    ),
     "models.vocabulary_mapped": (
         "{subject} keeps all {before:,} tokens, and the {after:,} of the pruned tokenizer are mapped to them"
     ),

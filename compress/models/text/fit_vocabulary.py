@@ -12,12 +12,17 @@ from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.kept_tokens import KeptTokens
 from compress.core.language import gettext
+from compress.core.network_spec import NetworkSpec
 from compress.models.text.keep_layers import find_pretrained
 from compress.models.text.token_table import find_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+LOGITS_BIAS = "final_logits_bias"
+"""Buffer of the networks of BART and Marian, (1, V)."""
+LOGITS_AXES = 3
+"""Axes of logits of each token, (N, L, V)."""
 SPECIAL_NUMBERS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id")
 """Entries of a configuration that are numbers of tokens."""
 COUNT_FROM_PAD = ("camembert", "longformer", "mpnet", "roberta", "xlm-roberta")
@@ -90,6 +95,34 @@ def fit_vocabulary(
     return module, (Fact.of("models.vocabulary_pruned", name, before=rows, after=len(numbers), parameters=less),)
 
 
+def drop_unused_rows(module: nn.Module, spec: NetworkSpec, name: str) -> tuple[Fact, ...]:
+    """Drop the last rows of a table that is larger than the vocabulary of its tokenizer, as in Qwen2, in place.
+
+    The logits are then those of the tokens that there are.
+
+    Args:
+        module: The network; one without logits of tokens stays as it is.
+        spec: Of the data, with the tokens of the tokenizer as outputs.
+        name: Source of the network, for messages.
+
+    Returns:
+        A note; nothing for a network that fits.
+    """
+    network, table = find_pretrained(module), _table(module)
+    output = None if network is None else network.get_output_embeddings()
+    tokens = next((each.shape[-1] for each in spec.signature.outputs if len(each.shape) == LOGITS_AXES), None)
+    if (
+        table is None
+        or output is None
+        or not isinstance(tokens, int)
+        or not tokens < table.num_embeddings == len(output.weight)
+    ):
+        return ()
+    before, rows = _parameters(module), table.num_embeddings
+    keep_rows(module, range(tokens), name)
+    return (Fact.of("models.unused_rows", name, rows=rows - tokens, after=tokens, parameters=before - _parameters(module)),)
+
+
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -132,6 +165,8 @@ def keep_rows(module: nn.Module, numbers: Sequence[int], name: str) -> None:
         for key, weight in list(part.named_parameters(recurse=False)):
             if id(weight) in chosen:
                 setattr(part, key, chosen[id(weight)])
+        if (bias := part._buffers.get(LOGITS_BIAS)) is not None and bias.shape[-1] == rows:
+            part._buffers[LOGITS_BIAS] = bias[..., index].clone()
     for part in module.modules():
         if part is table or part is output:
             size = "num_embeddings" if isinstance(part, nn.Embedding) else "out_features"

@@ -8,7 +8,7 @@ from compress.core.fact import Fact
 from compress.core.network_spec import NetworkSpec
 from compress.models.settings import ModelSettings
 from compress.models.text.factorized_embeddings import factorize_embeddings
-from compress.models.text.fit_vocabulary import fit_vocabulary
+from compress.models.text.fit_vocabulary import drop_unused_rows, fit_vocabulary
 from compress.models.text.keep_layers import keep_layers
 
 
@@ -33,6 +33,8 @@ def reduce_text(module: nn.Module, settings: ModelSettings, spec: NetworkSpec, n
     if spec.text is not None and spec.text.kept is not None:
         module, fitted = fit_vocabulary(module, spec.text.kept, name, whole=settings.whole_vocabulary)
         notes += fitted
+    elif spec.text is not None:
+        notes += drop_unused_rows(module, spec, name)
     if settings.factorize_embeddings is not None:
         notes += factorize_embeddings(module, settings.factorize_embeddings, name)
     return module, notes

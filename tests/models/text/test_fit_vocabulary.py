@@ -7,11 +7,16 @@ from torch import nn
 from compress.core.errors import ModelError
 from compress.core.kept_tokens import KeptTokens
 from compress.core.sentences import render
-from compress.models.text.fit_vocabulary import WholeVocabulary, fit_vocabulary
+from compress.models.text.encoder_decoder import EncoderDecoder
+from compress.models.text.fit_vocabulary import WholeVocabulary, drop_unused_rows, fit_vocabulary
 from compress.models.text.keep_layers import LAYERS
+from compress.models.text.plain_modules import to_plain
+from compress.models.text.task_networks import NextTokens
 from tests.models.text.test_keep_layers import OTHER, SMALL
 from tests.models.text.test_students import make
-from tests.prune.structured.decoder_networks import make_decoder
+from tests.prune.structured.decoder_networks import CONFIGS, make_decoder
+from tests.tasks.text.encoder_decoders import SPEC
+from tests.tasks.text.text_arrays import VOCABULARY, tokens
 
 transformers = pytest.importorskip("transformers")
 
@@ -98,3 +103,33 @@ def test_a_decoder_keeps_its_logits_of_the_tokens_that_are_left_and_its_tied_tab
         found = small(ids // 2, torch.ones_like(ids))
     assert torch.allclose(found, whole[..., 1::2], atol=1e-5)
     assert small.network.lm_head.weight is small.network.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@torch.no_grad()
+def test_rows_of_no_token_are_dropped_and_the_logits_of_the_others_stay(kind):
+    config = transformers.AutoConfig.for_model(**CONFIGS[kind] | {"vocab_size": VOCABULARY + 19})
+    network = NextTokens(to_plain(transformers.AutoModelForCausalLM.from_config(config)).eval(), takes_types=False)
+    _, spec = make_decoder(kind)
+    inputs = tokens(2, 3)
+    expected = network(**inputs)
+    (note,) = drop_unused_rows(network, spec, "hf:net")
+    assert torch.equal(network(**inputs), expected[..., :VOCABULARY])
+    assert network.network.config.vocab_size == VOCABULARY
+    assert "loses 19 rows of no token" in render(note)
+    assert drop_unused_rows(network, spec, "hf:net") == ()
+
+
+@torch.no_grad()
+def test_an_encoder_decoder_with_a_bias_of_its_logits_keeps_those_of_its_tokens():
+    config = transformers.MarianConfig(
+        vocab_size=VOCABULARY + 3, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, pad_token_id=0,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, decoder_start_token_id=0, max_position_embeddings=32,
+    )  # fmt: skip
+    network = transformers.MarianMTModel(config).eval()
+    network.final_logits_bias.normal_()
+    module = EncoderDecoder(network, start=0)
+    ids, response = tokens(2, 3)["input_ids"], torch.ones(2, 4, dtype=torch.int64)
+    expected = module(ids, torch.ones_like(ids), response)
+    assert len(drop_unused_rows(module, SPEC, "hf:net")) == 1
+    torch.testing.assert_close(module(ids, torch.ones_like(ids), response), expected[..., :VOCABULARY])
