@@ -89,3 +89,13 @@ def test_emulated_texts_are_equal(artifact):
     assert "cortex-a76" in result.tested
     assert result.quantities["identical_texts"].value == 1.0
     assert result.quantities["max_abs"].value < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_integers_for_keys_and_values_are_read(bits, tmp_path):
+    from tests.export.decoder_artifacts import build_artifact
+
+    folder, _ = build_artifact(tmp_path, decoder={"key_value": bits})
+    result = verify_texts(find_writing_files(folder / "model.onnx"), PROMPTS, isa="native")
+    assert result.quantities["identical_texts"].value == 1.0
