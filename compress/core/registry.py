@@ -81,6 +81,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("task", "speech_ctc", "compress.tasks.audio.speech_ctc:SpeechCtc",
           "Graves et al. 2006, connectionist temporal classification, ICML"),
 
+    Entry("task", "audio_classification", "compress.tasks.audio.audio_classification:AudioClassification",
+          "classes of clips: cross-entropy, accuracy, false accepts per hour; Chen et al. 2014, ICASSP"),
+
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
     Entry("data", "glyphs", "compress.data.sources.glyphs:load", "glyphs of the fonts of matplotlib"),
@@ -156,6 +159,8 @@ ENTRIES: tuple[Entry, ...] = (
           "Tang et al. 2019, arXiv:1903.12136; Kim 2014, arXiv:1408.5882", {"package": "torch"}),
     Entry("model", "ctc", "compress.models.sources.ctc:build", "Kriman et al. 2020, QuartzNet, arXiv:1910.10261",
           {"package": "torch"}),
+    Entry("model", "audio_classifier", "compress.models.sources.ctc:build_classifier",
+          "Kriman et al. 2020, QuartzNet, arXiv:1910.10261; Zhang et al. 2017, arXiv:1711.07128", {"package": "torch"}),
     Entry("model", "teacher", "compress.models.sources.teacher:build", "a copy of the recipe's trained teacher"),
 
     Entry("loss", "response", "compress.distill.losses.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),

@@ -78,7 +78,7 @@ class ModelSettings(FrozenModel):
         source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `detector:NAME`, `segmenter:small`, `anomaly:small`,
             `text_student:bilstm`, `text_student:cnn` or `text_student:mlp` (`args` are those of `StudentSettings`),
             `dual_encoder:small` (`args` are `dimensions`, and a block like this one for each tower, `image` and `text`),
-            `ctc:quartznet` for speech (`args` are those of `CtcSettings`),
+            `ctc:quartznet` for speech, `audio_classifier:quartznet` (`args` of both are those of `CtcSettings`),
             `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code). For `model:` also
             `teacher`, a copy of the recipe's teacher (the first of several) as its training left it.
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
@@ -196,8 +196,8 @@ class ModelSettings(FrozenModel):
         kind, name = split_source(self.source)
         if kind == "text_student":
             read_student(name, self.args)
-        if kind == "ctc":
-            read_ctc(name, self.args)
+        if kind in ("ctc", "audio_classifier"):
+            read_ctc(name, self.args, kind)
         if self.source == TEACHER and (self.args or self.small_stem or self.weights is not None):
             msg = gettext("a copy of the teacher has its network and weights: leave out args, weights and small_stem")
             raise ValueError(msg)

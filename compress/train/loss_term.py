@@ -10,8 +10,10 @@ from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
+from compress.data.audio.settings import AUDIO
 from compress.data.batch import TARGET
 from compress.data.text.settings import DECODER_IDS
+from compress.train.frame_masks import mask_of_frames
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -156,11 +158,14 @@ class LossInputs:
     def mask_of(self, tokens: Tensor) -> Tensor | None:
         """Which tokens of features (N, L, D) are no padding, bool (N, L).
 
-        Encoder-decoders have tokens of prompts and of responses; of both with one length those that are no padding in either.
+        Networks of audio have frames, to which the mask of the samples is reduced. Encoder-decoders have tokens of prompts and
+        of responses; of both with one length those that are no padding in either.
 
         Args:
             tokens: Features of one layer.
         """
+        if AUDIO in self.batch.inputs and (mask := self.token_mask) is not None:
+            return mask_of_frames(mask, tokens.shape[1]) if tokens.ndim == 3 else None
         if DECODER_IDS not in self.batch.inputs or TARGET not in self.batch.targets:
             return self.token_mask
         import torch

@@ -143,6 +143,12 @@ OFFERS: Mapping[str, Offer] = {
         "audio",
         tolerance=0.02,
     ),
+    "audio_classification": Offer(
+        ("audio_classifier:quartznet",),
+        ("audio_manifest:clips.jsonl", "spoken_digits_synthetic"),
+        "audio",
+        tolerance=0.02,
+    ),
     "outputs": Offer(
         ("onnx:model.onnx",),
         ("images:photos", "npz:inputs.npz", "random:model.onnx"),
@@ -167,6 +173,7 @@ WANTED: Mapping[str, str] = {
     "causal_language_model": "texts, one in each line",
     "sequence_to_sequence": "a table with the columns `text` and `target`, both texts",
     "speech_ctc": "a table with the columns `audio`, files, and `text`, what is said in each",
+    "audio_classification": "a table with the columns `audio`, files, and `label`, the class of each",
     "outputs": "a folder of images or an .npz of named arrays; no labels",
 }
 """What the data of a task have, for the question and the head of the recipe."""

@@ -73,16 +73,15 @@ class SeparableBlock(nn.Module):
         return out
 
 
-class CtcNetwork(nn.Module):
-    """Audio float32 (N, S) and attention mask int64 (N, S) → logits (N, T, K), a certain blank after the end of a clip.
+class AudioTrunk(nn.Module):
+    """Audio float32 (N, S) and attention mask int64 (N, S) → features (N, C, T) and the mask of the frames (N, 1, T).
 
     Args:
         settings: Its sizes.
         rate: Samples per second.
-        outputs: K.
     """
 
-    def __init__(self, settings: CtcSettings, rate: int, outputs: int) -> None:
+    def __init__(self, settings: CtcSettings, rate: int) -> None:
         super().__init__()
         width = settings.width
         self.stride = settings.stride
@@ -94,17 +93,54 @@ class CtcNetwork(nn.Module):
         )
         self.last = SeparableConv(width, width, settings.kernels[-1], dilation=2)
         self.dropout = nn.Dropout(settings.dropout)
-        self.head = nn.Conv1d(width, outputs, 1)
 
-    def forward(self, audio: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits."""
+    def trunk(self, audio: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and mask."""
         windows = frame_mask(attention_mask.to(audio.dtype), self.features.hop)[:, None]
         frames = frame_mask(windows, self.stride)
         x = F.relu(self.first(self.feature_norm(self.features(audio)), windows))
         for block in self.blocks:
             x = block(x, frames)
-        x = self.dropout(F.relu(self.last(x, frames)))
+        return self.dropout(F.relu(self.last(x, frames))), frames
+
+
+class CtcNetwork(AudioTrunk):
+    """Audio float32 (N, S) and attention mask int64 (N, S) → logits (N, T, K), a certain blank after the end of a clip.
+
+    Args:
+        settings: Its sizes.
+        rate: Samples per second.
+        outputs: K.
+    """
+
+    def __init__(self, settings: CtcSettings, rate: int, outputs: int) -> None:
+        super().__init__(settings, rate)
+        self.head = nn.Conv1d(settings.width, outputs, 1)
+
+    def forward(self, audio: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits."""
+        x, frames = self.trunk(audio, attention_mask)
         return blank_padding(self.head(x).transpose(1, 2), frames[:, 0])
+
+
+class AudioClassifier(AudioTrunk):
+    """Audio float32 (N, S) and attention mask int64 (N, S) → logits (N, K), from the mean over the frames of each clip.
+
+    Args:
+        settings: Its sizes.
+        rate: Samples per second.
+        outputs: K.
+    """
+
+    def __init__(self, settings: CtcSettings, rate: int, outputs: int) -> None:
+        super().__init__(settings, rate)
+        self.head = nn.Linear(settings.width, outputs)
+
+    def forward(self, audio: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits."""
+        x, frames = self.trunk(audio, attention_mask)
+        logits: Tensor = self.head((x * frames).sum(2) / frames.sum(2))
+        return logits
 
 
 def frame_mask(mask: Tensor, step: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Kinds and sizes of small CTC networks. Imports no torch."""
+"""Kinds and sizes of small networks of audio. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = ("quartznet",)
 
 
 class CtcSettings(FrozenModel):
-    """The `args` of a `ctc:` network.
+    """The `args` of a `ctc:` or `audio_classifier:` network.
 
     Attributes:
         width: Channels of all blocks.
@@ -38,14 +38,14 @@ class CtcSettings(FrozenModel):
     stride: int = Field(default=2, ge=1, le=8)
 
 
-def read_ctc(kind: str, args: Mapping[str, object]) -> CtcSettings:
+def read_ctc(kind: str, args: Mapping[str, object], source: str = "ctc") -> CtcSettings:
     """Check the kind and read the sizes of a network.
 
     Raises:
         ValueError: There is no such kind, or an argument cannot be.
     """
     if kind not in KINDS:
-        raise ValueError(gettext("there is no CTC network {kind!r}: {hint}", kind=kind, hint=nearest(kind, KINDS)))
+        raise ValueError(gettext("there is no {source}:{kind}: {hint}", source=source, kind=kind, hint=nearest(kind, KINDS)))
     try:
         settings = CtcSettings.model_validate(dict(args))
     except ValidationError as error:
@@ -53,14 +53,24 @@ def read_ctc(kind: str, args: Mapping[str, object]) -> CtcSettings:
         name = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
             hint = nearest(name, CtcSettings.model_fields)
-            raise ValueError(gettext("ctc:{kind} has no argument {name!r}: {hint}", kind=kind, name=name, hint=hint)) from error
+            raise ValueError(
+                gettext("{source}:{kind} has no argument {name!r}: {hint}", source=source, kind=kind, name=name, hint=hint)
+            ) from error
         msg = gettext(
-            "args.{name} of ctc:{kind} is {value!r}: {reason}", name=name, kind=kind, value=first["input"], reason=first["msg"]
+            "args.{name} of {source}:{kind} is {value!r}: {reason}",
+            source=source,
+            name=name,
+            kind=kind,
+            value=first["input"],
+            reason=first["msg"],
         )
         raise ValueError(msg) from error
     if even := [size for size in settings.kernels if size % 2 == 0]:
         msg = gettext(
-            "args.kernels of ctc:{kind} has {even}; a kernel has a frame in its middle, so take odd sizes", kind=kind, even=even
+            "args.kernels of {source}:{kind} has {even}; a kernel has a frame in its middle, so take odd sizes",
+            source=source,
+            kind=kind,
+            even=even,
         )
         raise ValueError(msg)
     return settings

@@ -1,4 +1,4 @@
-"""`ctc:KIND`: small CTC networks with new weights."""
+"""`ctc:KIND` and `audio_classifier:KIND`: small networks of audio with new weights, for transcripts and for classes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from compress.core.errors import ModelError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
-from compress.models.audio.ctc_network import CtcNetwork
-from compress.models.audio.ctc_settings import read_ctc
+from compress.models.audio.ctc_network import AudioClassifier, CtcNetwork
+from compress.models.audio.ctc_settings import CtcSettings, read_ctc
 from compress.models.factory import UnfittedModel
 from compress.models.settings import ModelSettings
 
@@ -23,12 +23,35 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     Raises:
         ModelError: Unknown kind, arguments that cannot be, or data that are no audio.
     """
+    return UnfittedModel(CtcNetwork(*_parts("ctc", name, settings, spec)), 0)
+
+
+def build_classifier(
+    name: str,
+    settings: ModelSettings,
+    spec: NetworkSpec,
+    *,
+    task: Task,  # noqa: ARG001  # the interface of sources
+    base: Path,  # noqa: ARG001
+    trust_code: bool,  # noqa: ARG001
+) -> UnfittedModel:
+    """Build a classifier for the sampling rate and the classes of the data; errors as for `build`."""
+    return UnfittedModel(AudioClassifier(*_parts("audio_classifier", name, settings, spec)), 0)
+
+
+def _parts(source: str, name: str, settings: ModelSettings, spec: NetworkSpec) -> tuple[CtcSettings, int, int]:
+    """Sizes, sampling rate and number of classes."""
     try:
-        sizes = read_ctc(name, settings.args)
+        sizes = read_ctc(name, settings.args, source)
     except ValueError as error:
         raise ModelError(str(error)) from error
     if spec.audio is None:
         inputs = ", ".join(map(str, spec.signature.inputs))
-        msg = gettext("ctc:{name} takes audio; the data give {inputs}: use a source of audio", name=name, inputs=inputs)
+        msg = gettext(
+            "{source}:{name} takes audio; the data give {inputs}: use a source of audio",
+            source=source,
+            name=name,
+            inputs=inputs,
+        )
         raise ModelError(msg)
-    return UnfittedModel(CtcNetwork(sizes, spec.audio.rate, len(spec.classes)), 0)
+    return sizes, spec.audio.rate, len(spec.classes)

@@ -20,6 +20,14 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models import fit_to_data as head
+from compress.models.audio.transformers_ctc import (
+    TransformersCtc,
+    check_ctc_config,
+    check_rate,
+    fit_characters,
+    preprocessor,
+    vocabulary,
+)
 from compress.models.factory import UnfittedModel
 from compress.models.hugging_face_config import (
     check_causal,
@@ -39,6 +47,7 @@ from compress.models.text.plain_modules import to_plain
 from compress.models.text.sentence_settings import SentenceSettings, sentence_settings
 from compress.models.text.task_kinds import TextKind, text_kind
 from compress.models.text.task_networks import AnswerFinder, MaskedTokens, NextTokens, SentenceEncoder, TokenClassifier
+from compress.tasks.audio.speech_ctc import SpeechCtc
 from compress.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -105,6 +114,8 @@ def build(
         TrustError: The checkpoint brings code of its own.
         ModelError: No such checkpoint, not a classifier, no safetensors, weights that do not fit, images of another size.
     """
+    if isinstance(task, SpeechCtc):
+        return _speech_network(name, settings, spec, base=base, trust_code=trust_code)
     kind = text_kind(task)
     if kind is not None:
         return _text_network(kind, name, settings, spec, base=base, trust_code=trust_code)
@@ -158,6 +169,25 @@ def _text_network(
         wrapper = {"tokens": TokenClassifier, "answers": AnswerFinder, "masked": MaskedTokens, "next": NextTokens}[kind]
         module = wrapper(network, takes_types=takes_types)
     return UnfittedModel(module, 0, notes)
+
+
+def _speech_network(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
+    """A network of audio with a CTC head for the characters of the data; errors as for `build`."""
+    from transformers import AutoModelForCTC
+
+    config = read_config(name, settings, base, trust_code=trust_code)
+    check_ctc_config(config, name)
+    prepared = preprocessor(name, base)
+    check_rate(prepared, spec, name)
+    tokens = {} if settings.weights == FRESH or CONFIG in settings.args else vocabulary(name, base)
+    if not tokens:
+        config.update({"vocab_size": len(spec.classes), "pad_token_id": 0})
+    network, notes = _network(
+        AutoModelForCTC, name, config, settings, base=base, trust_code=trust_code, has_own_labels=not tokens
+    )
+    if tokens:
+        fit_characters(network, config, tokens, spec.classes, name)
+    return UnfittedModel(TransformersCtc(network, config, normalise=bool(prepared.get("do_normalize", True))), 0, notes)
 
 
 def _configured(settings: ModelSettings) -> Mapping[str, object]:

@@ -13,7 +13,7 @@ from compress.core.network_spec import LOGITS
 from compress.data.audio.build import audio_spec
 from compress.data.audio.clips import padded_waves
 from compress.data.audio.settings import AudioSettings
-from compress.models.audio.ctc_network import CtcNetwork
+from compress.models.audio.ctc_network import AudioClassifier, CtcNetwork
 from compress.models.audio.ctc_settings import CtcSettings, read_ctc
 from compress.models.factory import build_model
 from compress.models.settings import ModelSettings
@@ -81,3 +81,14 @@ def test_data_that_are_no_audio_are_refused() -> None:
     spec = image_spec(channels=3, height=8, width=8, mean=(0.0,), std=(1.0,), classes=("a", "b"))
     with pytest.raises(ModelError, match="takes audio"):
         build_model(ModelSettings(source="ctc:quartznet"), spec, seed=0, base=Path())
+
+
+def test_a_classifier_has_the_same_answer_in_a_batch_with_longer_clips() -> None:
+    torch.manual_seed(0)
+    net = AudioClassifier(CtcSettings(width=8, kernels=(5,), bands=12), 8000, 3).eval()
+    waves = [torch.randn(length) for length in (1000, 2345, 4001)]
+    with torch.no_grad():
+        together = net(**padded_waves(waves))
+        for index, wave in enumerate(waves):
+            alone = net(wave[None], torch.ones(1, len(wave), dtype=torch.int64))
+            torch.testing.assert_close(together[index : index + 1], alone, atol=1e-5, rtol=1e-4)

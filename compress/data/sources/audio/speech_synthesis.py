@@ -125,14 +125,14 @@ def speak(words: tuple[str, ...], voice: Voice, rate: int, generator: Generator)
     """Words with pauses around them, float32 (S,), at most 0.9.
 
     Args:
-        words: Of `WORDS`.
+        words: Of `WORDS`; any other is a random order of two to five sounds that is none of them.
         voice: The speaker.
         rate: Samples per second.
         generator: Of lengths, levels, phases and noise.
     """
     sounds = [_pause(generator)]
     for word in words:
-        for name in WORDS[word]:
+        for name in WORDS.get(word) or _babble(generator):
             sounds += [each._replace(seconds=each.seconds * float(generator.uniform(0.85, 1.15))) for each in SOUNDS[name]]
         sounds.append(_pause(generator))
     tracks = _tracks(sounds, voice.speed)
@@ -142,6 +142,14 @@ def speak(words: tuple[str, ...], voice: Voice, rate: int, generator: Generator)
     speech = speech + generator.standard_normal(count) * voice.breath * np.sqrt(np.mean(speech**2))
     peak: Wave = (speech * (generator.uniform(0.3, 0.9) / np.abs(speech).max())).astype(np.float32)
     return peak
+
+
+def _babble(generator: Generator) -> tuple[str, ...]:
+    """Sounds of no word."""
+    while True:
+        names = tuple(map(str, generator.choice(list(SOUNDS), size=int(generator.integers(2, 6)))))
+        if names not in WORDS.values():
+            return names
 
 
 def _pause(generator: Generator) -> Sound:

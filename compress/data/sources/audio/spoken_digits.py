@@ -1,7 +1,7 @@
 """`spoken_digits_synthetic`: the ten digits in English, drawn by code with other speakers in each split.
 
-With transcripts a clip is one to four digits, such as `three one seven`; with classes it is one digit. Nobody spoke them: see
-`speech_synthesis`.
+With transcripts a clip is one to four digits, such as `three one seven`. With classes it is one digit, or in one of six clips
+`background`: sounds of speech in an order that is no digit. Nobody spoke them: see `speech_synthesis`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from compress.data.sources.audio.speech_synthesis import WORDS, draw_voice, spea
 from compress.data.text.table import Cell, TextTable
 
 MOST_WORDS = 4
+BACKGROUND = "background"
+"""Class of sounds that are no digit."""
 LEAST_CLIPS = 40
 """Fewest clips of validation and of test."""
 
@@ -48,7 +50,8 @@ def _table(split: str, count: int, settings: DataSettings) -> TextTable:
 def _words(name: str, settings: DataSettings) -> tuple[str, ...]:
     """The words of a clip; classes are equally frequent."""
     if settings.audio.kind == "classes":
-        return (list(WORDS)[int(name.rpartition("/")[2]) % len(WORDS)],)
+        names = [*WORDS, BACKGROUND, BACKGROUND]
+        return (names[int(name.rpartition("/")[2]) % len(names)],)
     generator = np.random.default_rng(seed_of("digits", "words", name, settings.seed))
     drawn = generator.choice(list(WORDS), size=int(generator.integers(1, MOST_WORDS + 1)))
     return tuple(map(str, drawn))
