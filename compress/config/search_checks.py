@@ -56,7 +56,8 @@ def check_space(tree: Tree, search: SearchSettings, faults: Callable[[Tree], lis
         search: Its search.
         faults: Checks a recipe.
     """
-    misplaced = list(_misplaced(search.space))
+    space = search.space | {key: SearchSpace(choice=values) for key, values in (search.fidelity or {}).items()}
+    misplaced = [(path if path[2] in search.space else ("search", "fidelity", path[2]), why) for path, why in _misplaced(space)]
     yield from misplaced
     if misplaced:
         return
@@ -64,22 +65,23 @@ def check_space(tree: Tree, search: SearchSettings, faults: Callable[[Tree], lis
     why: dict[str, str] = {}
     faulty: set[tuple[str, str]] = set()
     found = 0
-    for values in _tried({key: values.ends for key, values in search.space.items()}):
+    for values in _tried({key: values.ends for key, values in space.items()}):
         if any((key, repr(value)) in faulty for key, value in values.items()):
             continue
-        combination = combine(tree, search.space, lambda key, _, __, values=values: values.get(key, AS_WRITTEN))  # type: ignore[misc]
+        combination = combine(tree, space, lambda key, _, __, values=values: values.get(key, AS_WRITTEN))  # type: ignore[misc]
         active |= set(combination.values)
         why |= {key: reason for key, reason in combination.inactive.items() if reason}
         for issue in faults(combination.tree)[:1] if combination.values else ():
             if len(values) == 1:
                 faulty |= {(key, repr(value)) for key, value in values.items()}
             found += 1
-            yield _finding(combination, issue)
+            (*_, key), message = _finding(combination, issue)
+            yield ("search", "space" if key in search.space else "fidelity", key), message
         if found >= MOST_FINDINGS:
             return
-    for key in search.space:
+    for key in space:
         if key not in active and key in why:
-            yield ("search", "space", key), why[key]
+            yield ("search", "space" if key in search.space else "fidelity", key), why[key]
 
 
 def _misplaced(space: Mapping[str, SearchSpace]) -> Iterator[Finding]:

@@ -14,6 +14,8 @@ DeviceQuantity = Literal["latency_ms", "memory_mb", "power_w", "energy_j"]
 Objective = str | Annotated[dict[DeviceQuantity, str], Field(min_length=1, max_length=1)]
 """A name, or a quantity on a device: `accuracy`, `{latency_ms: host}`."""
 
+StopRule = Literal["median", "asha"]
+
 SIZES = ("size_mb", "params", "macs")
 """Objectives without a device that are no metric of the task; smaller is better."""
 Number = int | float
@@ -88,12 +90,40 @@ class SearchSettings(FrozenModel):
         engine: How values are chosen: by `tpe` (tree-structured Parzen estimator), `nsga2` or `nsga3` (evolution), `gp`
             (Gaussian process) or `random`.
         trials: Number of trials of the whole study.
+        stop: Rule by which a trial stops after a stage, by the first metric among the objectives: `median` (worse than the
+            median of the others) or `asha` (not among the best of `reduction`); None to let all trials end.
+        fidelity: Growing values of a parameter that costs time, such as `{stages.prune.recover.epochs: [1, 3, 9]}`. Trials
+            begin with the first one; the best go on with the next, as trials of their own.
+        reduction: Of so many trials one goes on.
     """
 
     space: Annotated[dict[str, SearchSpace], Field(min_length=1)]
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
     engine: Engine = "tpe"
     trials: int = Field(default=20, ge=1)
+    stop: StopRule | None = None
+    fidelity: dict[str, Annotated[tuple[Any, ...], Field(min_length=2)]] | None = None
+    reduction: int = Field(default=3, ge=2)
+
+    @model_validator(mode="after")
+    def _check_fidelity(self) -> Self:
+        lengths = {len(values) for values in (self.fidelity or {}).values()}
+        if len(lengths) > 1:
+            msg = gettext("the parameters of fidelity need equally many values, got {lengths}", lengths=sorted(lengths))
+            raise ValueError(msg)
+        if both := sorted(set(self.fidelity or {}) & set(self.space)):
+            msg = gettext("{key} is in space and in fidelity; keep one", key=both[0])
+            raise ValueError(msg)
+        return self
+
+    @property
+    def rungs(self) -> int:
+        """Number of amounts of training; 1 without fidelity."""
+        return len(next(iter((self.fidelity or {"": ("",)}).values())))
+
+    def fixed(self, rung: int) -> dict[str, object]:
+        """The values of fidelity of a rung, counted from 0, by key path."""
+        return {key: values[rung] for key, values in (self.fidelity or {}).items()}
 
     def smoke(self) -> Self:
         """The same search with two trials."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from compress.config.key_path import KeyPath
 from compress.config.overrides import put
@@ -49,13 +51,16 @@ def in_order(space: Mapping[str, SearchSpace]) -> list[str]:
     return sorted(space, key=lambda key: len(parts_of(key)))
 
 
-def combine(tree: Tree, space: Mapping[str, SearchSpace], suggest: Suggest) -> Combination:
+def combine(
+    tree: Tree, space: Mapping[str, SearchSpace], suggest: Suggest, fixed: Mapping[str, object] = MappingProxyType({})
+) -> Combination:
     """Build a combination.
 
     Args:
         tree: The recipe as plain values.
         space: Space of each parameter by key path.
         suggest: Gives the value of each active parameter; of an optional stage, whether it is there.
+        fixed: Further values by key path, which are put where the combination has their entry.
     """
     made = copy.deepcopy({key: value for key, value in tree.items() if key != "search"})
     values: dict[str, object] = {}
@@ -79,6 +84,10 @@ def combine(tree: Tree, space: Mapping[str, SearchSpace], suggest: Suggest) -> C
             put(made, parts_of(key), copy.deepcopy(value))
         elif not value:
             removed.append(path[:2])
+    for key, value in fixed.items():
+        with suppress(UnreadableError):
+            if _find(made, key)[:2] not in removed:
+                put(made, parts_of(key), value)
     stages = made.get("stages")
     if removed and isinstance(stages, list):
         made["stages"] = [entry for index, entry in enumerate(stages) if ("stages", index) not in removed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from compress.core.record import Quantity
@@ -24,7 +24,8 @@ class TrialRow:
         reason: Why it failed or was stopped.
         wall_s: Time between start and end, s.
         host: Name of the machine that ran it.
-        steps: Intermediate values by step.
+        steps: Costs after stages by the index of the stage, where a rule stops trials.
+        rung: Its amount of training, counted from 0.
     """
 
     number: int
@@ -34,7 +35,8 @@ class TrialRow:
     reason: str = ""
     wall_s: float = 0.0
     host: str = ""
-    steps: Mapping[int, float] | None = None
+    steps: Mapping[int, float] = field(default_factory=dict)
+    rung: int = 0
 
     @property
     def is_feasible(self) -> bool:

@@ -191,7 +191,7 @@ class Search:
 
     def recipe_of(self, row: TrialRow) -> str:
         """The recipe of a trial as YAML: run, it finds the stages of the trial finished."""
-        return self.source.write(combination_of(self.source, dict(row.parameters)).tree)
+        return self.source.write(combination_of(self.source, row.parameters, row.rung).tree)
 
 
 def run_workers(command: Sequence[str], count: int, poll: Callable[[], bool]) -> None:

@@ -18,7 +18,8 @@ from compress.config.search_settings import SearchSettings
 from compress.config.search_space import Tree
 from compress.core.errors import StoreError
 from compress.core.language import gettext
-from compress.search.front import TrialRow, TrialState
+from compress.search.early_stop import to_promote
+from compress.search.front import TrialRow, TrialState, cost
 from compress.search.measure_trial import TrialResult
 from compress.search.owner import OWNER, OwnerWatch, this_process
 from compress.search.storage import import_optuna
@@ -34,6 +35,10 @@ _STATES: Mapping[str, TrialState] = {
     "PRUNED": "pruned",
     "FAIL": "failed",
 }
+FAR = 1e9
+"""Added to the cost of a trial over the budget, so that it goes on after all trials within it."""
+STEPS, RUNG, PROMOTES = "steps", "rung", "promotes"
+"""Intermediate values of a trial, its amount of training, and the trial with less training that it goes on from."""
 MOST_DEATHS = 3
 """Deaths of the worker of one trial after which the trial counts as failed; it may be what kills the worker."""
 
@@ -128,7 +133,7 @@ class SearchStudy:
         if OWNER not in trial.user_attrs:
             trial.set_user_attr(OWNER, this_process())
         counted = [other.number for other in Census(self._trials()).counted]
-        repeats = REPEATS in trial.user_attrs
+        repeats = REPEATS in trial.user_attrs or PROMOTES in trial.user_attrs
         if trial.number in counted and (repeats or counted.index(trial.number) < most):
             return trial
         self._end(trial, DROPPED)  # two workers repeated one trial, or began the last one, at once, and this one was later
@@ -143,7 +148,22 @@ class SearchStudy:
                 self._end(self.optuna.trial.Trial(self.study, trial._trial_id), ABANDONED)
         for root, deaths in Census(self._trials()).orphans.items():
             if sum(INTERRUPTED not in death.user_attrs for death in deaths) < MOST_DEATHS:
-                self.study.enqueue_trial(dict(deaths[-1].params), user_attrs={REPEATS: root})
+                kept = {name: deaths[-1].user_attrs[name] for name in (RUNG, PROMOTES) if name in deaths[-1].user_attrs}
+                self.study.enqueue_trial(dict(deaths[-1].params), user_attrs={REPEATS: root, **kept})
+
+    def promote(self, settings: SearchSettings, most: int) -> None:
+        """Let the best trials of each amount of training go on with the next one, while the study may have more trials."""
+        counted = Census(self._trials()).counted
+        name, higher = next(iter(self.directions.items()))
+        gone_on = {trial.user_attrs[PROMOTES] for trial in counted if PROMOTES in trial.user_attrs}
+        for rung in reversed(range(settings.rungs - 1)):
+            rows = [row for row in map(self._row, counted) if row.rung == rung and row.state == "finished" and row.result]
+            costs = {row.number: cost(row, name, higher) + (0.0 if row.is_feasible else FAR) for row in rows}
+            number = to_promote(costs, gone_on, reduction=settings.reduction)
+            if number is not None and len(counted) < most:
+                parent = next(trial for trial in counted if trial.number == number)
+                self.study.enqueue_trial(dict(parent.params), user_attrs={RUNG: rung + 1, PROMOTES: number})
+                return
 
     def _end(self, trial: Any, why: str) -> None:
         """End a trial that is not settled; another worker may have done it."""
@@ -171,7 +191,8 @@ class SearchStudy:
             reason=reason,
             wall_s=trial.duration.total_seconds() if trial.duration else 0.0,
             host=str((attributes.get(OWNER) or {}).get("host", "")),
-            steps=dict(trial.intermediate_values),
+            steps={int(step): value for step, value in attributes.get(STEPS, {}).items()},
+            rung=int(attributes.get(RUNG, 0)),
         )
         if trial.state.is_finished() and ABANDONED not in attributes:
             self._settled[trial.number] = row
@@ -182,6 +203,13 @@ class SearchStudy:
         return trials
 
 
+def _family(attributes: Mapping[str, Any], number: int) -> int:
+    """What equal trials have in common: the number of the first of them; of one that goes on from trial n, −1 − n."""
+    if REPEATS in attributes:
+        return int(attributes[REPEATS])
+    return -1 - int(attributes[PROMOTES]) if PROMOTES in attributes else number
+
+
 class Census:
     """Which trials of a study count.
 
@@ -190,14 +218,14 @@ class Census:
 
     Attributes:
         counted: The trials, each once: of an abandoned trial and those that repeat it, the first that is not abandoned.
-        orphans: Trials that were abandoned and that none repeats, by the number of the first of them.
+        orphans: Trials that were abandoned and that none repeats, by their family.
     """
 
     def __init__(self, trials: Sequence[Any]) -> None:
         families: dict[int, list[Any]] = {}
         for trial in trials:
             if DROPPED not in trial.user_attrs:
-                families.setdefault(trial.user_attrs.get(REPEATS, trial.number), []).append(trial)
+                families.setdefault(_family(trial.user_attrs, trial.number), []).append(trial)
         self.counted: list[Any] = []
         self.orphans: dict[int, list[Any]] = {}
         for root, family in families.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from compress.core.errors import StoreError, message_line
 from compress.core.language import gettext
 from compress.core.memory_errors import name_memory_errors
 from compress.core.progress import NullReporter, Reporter
+from compress.core.record import StageRecord
 from compress.pipeline.executor import PipelineExecutor
+from compress.search.early_stop import is_stopped
 from compress.search.measure_trial import TrialResult, measure_trial
 from compress.search.owner import BEAT, Heartbeat
 from compress.search.shared_stages import SharedStages
-from compress.search.study import INTERRUPTED, REASON, RESULT, SearchStudy
+from compress.search.study import INTERRUPTED, REASON, RESULT, RUNG, STEPS, SearchStudy
 from compress.search.trial_energy import EnergyOfTrial
 from compress.search.trial_source import TrialSource
 
@@ -55,6 +57,8 @@ def work(study: SearchStudy, source: TrialSource, options: WorkerOptions) -> Non
     """Run trials until all are settled or the time is over; then wait for those that other workers run."""
     while True:
         is_over = options.deadline_s is not None and time.monotonic() > options.deadline_s
+        if not is_over and source.settings.fidelity:
+            study.promote(source.settings, options.trials)
         trial = None if is_over else study.next_trial(options.trials)
         if trial is not None:
             run_trial(trial, study, source, options)
@@ -76,12 +80,15 @@ def run_trial(trial: Any, study: SearchStudy, source: TrialSource, options: Work
     start_s = time.monotonic()
     try:
         with Heartbeat(lambda number: trial.set_user_attr(BEAT, number)), EnergyOfTrial() as energy:
-            result = _measure(trial, source, options).model_copy(update={"energy_j": energy()})
+            result = _measure(trial, study, source, options).model_copy(update={"energy_j": energy()})
             for name, distance in result.distances.items():
                 trial.set_constraint(name, distance)
             finished = result.model_copy(update={"wall_s": round(time.monotonic() - start_s, 3)})
             trial.set_user_attr(RESULT, finished.model_dump(mode="json"))
             study.study.tell(trial, [quantity.value for quantity in result.objectives.values()])
+    except StoppedEarly as stopped:
+        trial.set_user_attr(REASON, str(stopped))
+        study.study.tell(trial, state=states.PRUNED)
     except KeyboardInterrupt:
         trial.set_user_attr(INTERRUPTED, True)
         raise
@@ -122,8 +129,8 @@ def choice_labels(choice: tuple[object, ...]) -> list[object]:
     return [f"{index}: {quote(value)}" for index, value in enumerate(choice)]
 
 
-def combination_of(source: TrialSource, parameters: dict[str, object]) -> Combination:
-    """The combination of a trial from its parameters in the storage."""
+def combination_of(source: TrialSource, parameters: Mapping[str, object], rung: int = 0) -> Combination:
+    """The combination of a trial from its parameters in the storage, and its amount of training."""
 
     class _Fixed:
         def suggest_categorical(self, key: str, labels: list[object]) -> object:
@@ -135,20 +142,49 @@ def combination_of(source: TrialSource, parameters: dict[str, object]) -> Combin
 
         suggest_float = suggest_int
 
-    return combine(source.tree, source.settings.space, suggest_with(_Fixed()))
+    return combine(source.tree, source.settings.space, suggest_with(_Fixed()), source.settings.fixed(rung))
 
 
-def _measure(trial: Any, source: TrialSource, options: WorkerOptions) -> TrialResult:
-    combination = combine(source.tree, source.settings.space, suggest_with(trial))
+def _measure(trial: Any, study: SearchStudy, source: TrialSource, options: WorkerOptions) -> TrialResult:
+    fixed = source.settings.fixed(trial.user_attrs.get(RUNG, 0))
+    combination = combine(source.tree, source.settings.space, suggest_with(trial), fixed)
     plan = source.plan(combination.tree)
     stages = SharedStages(options.out, source.name, options.folder)
     advice = gettext("the search goes on")
     try:
         with name_memory_errors(gettext("trial {number}", number=trial.number), advice):
             executor = PipelineExecutor(plan, stages, device=options.device, reporter=options.reporter, smoke=source.smoke)
-            for _ in executor.run():
-                pass
+            for finished in executor.run():
+                _stop_if_worse(trial, finished, study, source)
             result = measure_trial(executor, source.settings.objectives)
     finally:
         stages.close()
     return result.model_copy(update={"computed_s": stages.computed_s})
+
+
+class StoppedEarly(Exception):  # noqa: N818  # no error
+    """A trial that its study's rule stops."""
+
+
+def _stop_if_worse(trial: Any, finished: StageRecord, study: SearchStudy, source: TrialSource) -> None:
+    """Write the first metric of a trial after a stage, and stop the trial if the rule of the search says so.
+
+    Raises:
+        StoppedEarly: It is worse than the others after this stage.
+    """
+    metric = next((metric for metric in source.metrics if metric.name in study.directions), None)
+    if source.settings.stop is None or metric is None or finished.index == 0:
+        return
+    value = finished.after.get(f"{metric.name}_validation")
+    if value is None or value.value is None:
+        return
+    cost = -value.value if metric.higher_is_better else value.value
+    steps = {**trial.user_attrs.get(STEPS, {}), str(finished.index): cost}
+    trial.set_user_attr(STEPS, steps)
+    rung = trial.user_attrs.get(RUNG, 0)
+    others = [row.steps for row in study.rows() if row.number != trial.number and row.rung == rung]
+    if is_stopped(source.settings.stop, cost, finished.index, others, reduction=source.settings.reduction):
+        raise StoppedEarly(
+            gettext("after {stage} its {metric} is {value:.4g}, worse than that of the others", stage=finished.name,
+                    metric=gettext(metric.label), value=value.value)
+        )  # fmt: skip

@@ -96,3 +96,17 @@ def test_a_search_is_checked_without_torch_and_without_the_optimizer(tmp_path):
     load = "import sys; from compress.config.recipe import load; load(sys.argv[1]);"
     code = load + " assert not {'torch', 'optuna'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code, path], check=True)
+
+
+def test_values_of_fidelity_are_checked_like_those_of_the_space():
+    space = search("stages.prune.target.macs: {low: 0.2, high: 0.8}")
+    assert loads(f"{space}  fidelity: {{stages.train.epochs: [1, 2, 4]}}\n  stop: asha\n").search.rungs == 3
+    ((line, path, message),) = issues(f"{space}  fidelity: {{stages.train.epochs: [0, 2]}}\n")
+    assert (line, path) == (15, "search.fidelity.stages.train.epochs")
+    assert "stages.train.epochs = 0" in message
+    for fidelity, words in (
+        ("{stages.train.epochs: [1, 2], stages.train.lr: [0.1, 0.2, 0.3]}", "equally many"),
+        ("{stages.prune.target.macs: [0.2, 0.4]}", "in space and in fidelity"),
+    ):
+        ((_, _, message),) = issues(f"{space}  fidelity: {fidelity}\n")
+        assert words in message

@@ -6,8 +6,8 @@ import pytest
 from compress.config.search_settings import SearchSettings
 from compress.core.errors import StoreError
 from compress.search.owner import OWNER, this_process
-from compress.search.study import INTERRUPTED, MOST_DEATHS
-from tests.search.toy_study import SETTINGS, open_study
+from compress.search.study import INTERRUPTED, MOST_DEATHS, PROMOTES, RESULT, RUNG
+from tests.search.toy_study import SETTINGS, open_study, result
 
 
 def dead_process() -> dict[str, object]:
@@ -97,3 +97,49 @@ def test_a_late_result_of_a_worker_that_was_taken_for_dead_is_not_counted(tmp_pa
     with pytest.raises((ValueError, study.optuna.exceptions.UpdateFinishedTrialError)):
         study.study.tell(late, [0.5, 1.0])
     assert study.states() == {"running": 1}
+
+
+def finish(study, trial, accuracy, **distances):
+    measured = result(accuracy, 1.0, **distances)
+    trial.set_user_attr(RESULT, measured.model_dump(mode="json"))
+    study.study.tell(trial, [accuracy, 1.0])
+
+
+def test_the_best_trials_go_on_with_more_training_once(tmp_path):
+    settings = SETTINGS.model_copy(update={"fidelity": {"stages.prune.recover.epochs": (1, 3, 9)}})
+    one, two = open_study(tmp_path / "journal.log", settings), open_study(tmp_path / "journal.log", settings)
+    for accuracy in (0.5, 0.9, 0.7):
+        finish(one, begin(one), accuracy)
+    one.promote(settings, 10)
+    two.promote(settings, 10)  # the storage shows it that trial 1 has gone on
+    two.study.enqueue_trial(dict(one.rows()[1].parameters), user_attrs={RUNG: 1, PROMOTES: 1})  # a worker that did not see it
+    assert one.states() == {"finished": 3, "waiting": 1}
+    best = begin(one)
+    assert best.params == one.rows()[1].parameters
+    assert (best.user_attrs[RUNG], best.user_attrs[PROMOTES]) == (1, 1)
+    finish(one, best, 0.95)
+    assert one.rows()[3].rung == 1
+    assert begin(one, most=4) is None
+    one.promote(settings, 10)
+    assert one.states() == {"finished": 4}
+
+
+def test_a_trial_over_the_budget_goes_on_after_those_within_it(tmp_path):
+    settings = SETTINGS.model_copy(update={"fidelity": {"stages.prune.recover.epochs": (1, 3)}})
+    study = open_study(tmp_path / "journal.log", settings)
+    for accuracy, over in ((0.9, 0.5), (0.6, -0.5), (0.5, -0.5)):
+        finish(study, begin(study), accuracy, size=over)
+    study.promote(settings, 10)
+    assert begin(study).user_attrs[PROMOTES] == 1
+
+
+def test_a_promoted_trial_keeps_its_training_when_its_worker_is_killed(tmp_path):
+    settings = SETTINGS.model_copy(update={"fidelity": {"stages.prune.recover.epochs": (1, 3)}})
+    study = open_study(tmp_path / "journal.log", settings)
+    for accuracy in (0.5, 0.9, 0.7):
+        finish(study, begin(study), accuracy)
+    study.promote(settings, 10)
+    begin(study, owner=dead_process())
+    again = begin(study)
+    assert (again.user_attrs[RUNG], again.user_attrs[PROMOTES]) == (1, 1)
+    assert study.states() == {"finished": 3, "running": 1}

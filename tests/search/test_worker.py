@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from compress.core.errors import OutOfMemoryError, StoreError
+from compress.core.record import Metric
 from compress.search import worker
+from compress.search.samplers import make_sampler
 from compress.search.worker import WorkerOptions, choice_labels, combination_of, work
-from tests.search.toy_study import open_study, result, source
+from tests.search.toy_study import SETTINGS, open_study, quantity, result, source
 
 CHILD = """\
 import sys, time
@@ -23,7 +26,7 @@ from tests.search.toy_study import open_study, result, source
 
 done = Path(sys.argv[2])
 
-def measure(trial, source, options):
+def measure(trial, *_):
     x = trial.suggest_float("x", 0.0, 1.0)
     time.sleep(0.02)
     with done.open("a") as file:
@@ -108,6 +111,35 @@ def test_choices_are_kept_as_they_are_or_as_numbered_text():
 def test_a_combination_follows_from_stored_values():
     made = combination_of(source(), {"stages.prune.target.macs": 0.25})
     assert made.tree["stages"] == [{"prune": {"target": {"macs": 0.25}}}]
+
+
+def test_a_trial_that_is_worse_than_the_others_stops_after_its_stage(tmp_path, monkeypatch):
+    settings = SETTINGS.model_copy(update={"stop": "median", "engine": "tpe"})
+    metric = Metric(name="accuracy", label="accuracy", unit="fraction", higher_is_better=True)
+    toy = source(settings, metrics=(metric,))
+    study = open_study(tmp_path / "journal.log", settings)
+    study.study.sampler = make_sampler("tpe", seed=0, trials=20)
+    values = iter([0.5, 0.6, 0.7, 0.8, 0.4, 0.9])
+
+    def measure(trial, *_):
+        trial.suggest_float("x", 0.0, 1.0)
+        accuracy = next(values)
+        record = SimpleNamespace(index=1, name="prune", after={"accuracy_validation": quantity(accuracy)})
+        worker._stop_if_worse(trial, record, study, toy)
+        return result(accuracy, 1.0)
+
+    monkeypatch.setattr(worker, "_measure", measure)
+    work(study, toy, options(tmp_path, trials=6))
+    rows = study.rows()
+    assert [row.state for row in rows] == ["finished"] * 4 + ["pruned", "finished"]
+    assert "after prune its accuracy is 0.4" in rows[4].reason
+    assert rows[4].steps == {1: -0.4}
+
+
+def test_a_rung_puts_its_values_into_the_recipe():
+    settings = SETTINGS.model_copy(update={"fidelity": {"stages.prune.recover.epochs": (1, 3), "stages.gone.epochs": (1, 3)}})
+    made = combination_of(source(settings), {"stages.prune.target.macs": 0.25}, rung=1)
+    assert made.tree["stages"] == [{"prune": {"target": {"macs": 0.25}, "recover": {"epochs": 3}}}]
 
 
 def run_child(storage: str, done: Path, trials: int) -> subprocess.Popen[bytes]:

@@ -21,7 +21,9 @@ DIRECTIONS = {"accuracy": True, "latency_ms.host": False}
 
 
 def source(settings: SearchSettings = SETTINGS, **fields: Any) -> Any:
-    return SimpleNamespace(**{"name": "toy", "seed": 0, "settings": settings, "tree": TREE, "smoke": False} | fields)
+    return SimpleNamespace(
+        **{"name": "toy", "seed": 0, "settings": settings, "tree": TREE, "smoke": False, "metrics": ()} | fields
+    )
 
 
 def open_study(storage: str | Path, settings: SearchSettings = SETTINGS, **options: Any) -> SearchStudy:
