@@ -73,6 +73,7 @@ ENGLISH = {
     "pipeline/review/run_index.py": "statements of SQL, and results in the index",
     "pipeline/tracking/mlflow_tracker.py": "names in the tracker",
     "pipeline/tracking/trackers.py": "the name of a thread",
+    "profile/remote/detected_profile.py": "a generated file",
     "profile/cost_model/roofline_peaks.py": "a source in a device profile",
     "profile/device_check.py": "a command",
     "profile/latency/soak_report.py": "labels of curves in the record",

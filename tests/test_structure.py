@@ -21,8 +21,8 @@ ROOT_FILES = {"__init__.py", "__main__.py", "py.typed"}
 LOOPS: list[list[str]] = []
 """Files that import each other in a loop, without `compress.`."""
 
-SHARED_CLASS_NAMES: list[str] = ["Quantity"]
-"""Class names that stand in several files: the stand-in for `core.record` on a device bears the names of the original."""
+SHARED_CLASS_NAMES: list[str] = ["Quantity", "Sidecar", "TensorLayout"]
+"""Class names that stand in several files: stand-ins of the agent for two modules bear the names of the originals."""
 
 
 @cache

@@ -14,6 +14,7 @@ import typer
 
 from compress.cli.common import TrustCode, echo_json
 from compress.cli.common import terminal as open_terminal
+from compress.cli.ssh_option import SshHost, SshPython, chosen_profiles
 from compress.core.user_path import user_path
 
 
@@ -25,7 +26,9 @@ def benchmark(  # one parameter per flag: typer reads them from here
     runtimes: Annotated[
         str, typer.Option(help="all, or names by comma such as onnxruntime,litert; by default those of the device profile.")
     ] = "",
-    device: Annotated[str, typer.Option(help="Profile of this machine.")] = "host",
+    device: Annotated[str, typer.Option(help="Profile of this machine, or of one over SSH.")] = "host",
+    ssh: SshHost = None,
+    ssh_python: SshPython = None,
     data: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Metric on the test split of this recipe; of a run, its own.")
     ] = None,
@@ -40,13 +43,13 @@ def benchmark(  # one parameter per flag: typer reads them from here
     """Compare runtimes and number formats of a network: metric, size, latency, memory; the fastest that keeps the metric."""
     from compress.cli.render_runtimes import show_runtimes
     from compress.cli.terminal import Terminal
-    from compress.config.devices import load_device
     from compress.pipeline.benchmark_runtimes import BenchmarkOptions, benchmark_runtimes
 
     say = Terminal(open_terminal(stderr=True))
     options = BenchmarkOptions(runtimes, data, threads, seconds, most_loss, trust_code)
     with _standard_output_free(), tempfile.TemporaryDirectory(prefix="compress-benchmark-") as folder:
-        results = benchmark_runtimes(models, load_device(device), options, Path(folder), say)
+        profile = chosen_profiles(device, ssh, ssh_python)[0]
+        results = benchmark_runtimes(models, profile, options, Path(folder), say)
     if as_json:
         echo_json({"runtimes": [result.as_row() for result in results]})
     else:

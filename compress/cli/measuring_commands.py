@@ -11,6 +11,7 @@ import typer
 from compress.cli import completion
 from compress.cli.common import BUDGET_MISSED, TrustCode, echo_json, run_path
 from compress.cli.common import terminal as open_terminal
+from compress.cli.ssh_option import SshHost, SshPython, chosen_profiles
 from compress.core.language import gettext
 from compress.core.user_path import user_path
 
@@ -33,6 +34,8 @@ def profile(  # one parameter per flag: typer reads them from here
         ),
     ],
     devices: Annotated[str, typer.Option(help="Comma-separated profile names.", autocompletion=completion.devices)] = "host",
+    ssh: SshHost = None,
+    ssh_python: SshPython = None,
     threads: Annotated[str, typer.Option(help="Threads of an inference; a list such as 1,2 is swept.")] = "1",
     batch: Annotated[str, typer.Option(help="Batch sizes to sweep on this machine, such as 1,8.")] = "",
     seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each model and of each point of a sweep.")] = 2.0,
@@ -65,7 +68,6 @@ def profile(  # one parameter per flag: typer reads them from here
 ) -> None:
     """Measure ONNX files on this machine or over SSH, and estimate them on devices out of reach."""
     from compress.cli.terminal import Terminal
-    from compress.config.devices import load_device
     from compress.profile.export_sources import exported_sources
     from compress.profile.file_inputs import load_feeds
     from compress.profile.input_shapes import parse_shapes
@@ -77,7 +79,7 @@ def profile(  # one parameter per flag: typer reads them from here
 
     counts, sizes = _numbers(threads, "--threads"), _numbers(batch, "--batch") if batch else ()
     tokens = LengthRequest(_lengths(lengths), sizes, counts[0], seconds)
-    device_profiles = [load_device(name.strip()) for name in devices.split(",")]
+    device_profiles = chosen_profiles(devices, ssh, ssh_python)
     length = parse_duration(soak) if soak else None
     say = Terminal(open_terminal(stderr=as_json))
     prompts = _numbers(contexts, "--contexts")

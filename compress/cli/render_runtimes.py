@@ -51,7 +51,8 @@ def _notes(results: Sequence[RuntimeResult], best: RuntimeResult | None) -> list
     else:
         notes.append(
             gettext(
-                "▸ fastest whose outputs agree with its ONNX file: {name}; for the metric give --data", name=best.entrant.name
+                "▸ fastest whose outputs agree with its ONNX file: {name}; for the metric give --data, on this machine",
+                name=best.entrant.name,
             )
         )
     return notes

@@ -475,7 +475,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("converter", "litert", "compress.export.converters.litert:convert", "torch.export, litert-torch",
           {"ending": ".tflite", "package": "litert-torch", "extra": "litert"}),
     Entry("converter", "inductor", "compress.export.converters.inductor:convert", "torch.export, AOTInductor",
-          {"ending": ".pt2", "package": "torch", "extra": "inductor"}),
+          {"ending": ".pt2", "package": "torch", "extra": "inductor", "this_processor": True}),
 
     Entry("power_sensor", "rapl", "compress.profile.power.rapl:Rapl", "David et al. 2010, RAPL, ISLPED; Linux powercap"),
     Entry("power_sensor", "ina3221", "compress.profile.power.jetson_ina3221:Ina3221", "Linux hwmon, ina3221"),

@@ -20,6 +20,7 @@ from compress.profile.profile_files import named, plan_files
 from compress.profile.runtimes.compare import RuntimeComparison, RuntimeResult, compare
 from compress.profile.runtimes.entrants import chosen_runtimes, files_of, prepare
 from compress.profile.runtimes.metric_check import MOST_LOSS, MetricCheck, metric_check
+from compress.profile.runtimes.over_ssh import compare_over_ssh
 from compress.profile.settings import MeasurementSettings
 from compress.profile.this_machine import batches
 
@@ -55,13 +56,13 @@ def benchmark_runtimes(
 
     Args:
         models: ONNX files, run directories, or sources of transformers.
-        device: Profile of this machine.
+        device: Profile of this machine, or of one over SSH: outputs are then compared, and no metric.
         options: Runtimes, data and durations.
         folder: Folder for converted files.
         reporter: Shows progress.
 
     Raises:
-        CompressError: A file cannot be read, the device is not this machine, or a runtime or recipe is unknown.
+        CompressError: A file cannot be read, the device is not connected, or a runtime or recipe is unknown.
     """
     runtimes = chosen_runtimes(options.runtimes, device)
     plan = MeasurementSettings.of(device, threads=options.threads, seconds=options.seconds)
@@ -75,8 +76,9 @@ def benchmark_runtimes(
         split, check = _metric(recipe, options) if recipe else (None, None)
         feeds = {name: _batches(path, split) for name, path in files.items()}
         entrants = prepare(files, runtimes, {name: each[0] for name, each in feeds.items()}, folder, reporter)
-        request = RuntimeComparison(device, plan, feeds, check)
-        return compare(entrants, request, reporter)
+        if device.connection != "local":
+            return compare_over_ssh(entrants, RuntimeComparison(device, plan, feeds), reporter)
+        return compare(entrants, RuntimeComparison(device, plan, feeds, check), reporter)
 
 
 def _own_recipe(models: Sequence[Path]) -> str | None:

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
 
 from compress.backends.converted.converted_runner import ConvertedRunner
 from compress.backends.converted.sidecar import Sidecar
@@ -22,11 +21,13 @@ class ExecuTorchRunner(ConvertedRunner):
 
     def load(self, sidecar: Sidecar) -> None:  # noqa: ARG002  # the order is that of the network
         """Load the program."""
+        import torch
         from executorch.extension.pybindings import _C
         from executorch.runtime import Runtime
 
         if self.threads:
             _C._unsafe_reset_threadpool(self.threads)
+        self._torch = torch
         self._program = Runtime.get().load_program(self.path)
         self._method = self._program.load_method("forward")
 
@@ -36,7 +37,7 @@ class ExecuTorchRunner(ConvertedRunner):
 
     def infer(self, arrays: Sequence[Array]) -> list[Array]:
         """Run; the outputs are copied, because the next run overwrites them."""
-        outputs = self._method.execute([torch.from_numpy(array) for array in arrays])
+        outputs = self._method.execute([self._torch.from_numpy(array) for array in arrays])
         return [np.array(output.numpy()) for output in outputs]
 
     def version(self) -> str:

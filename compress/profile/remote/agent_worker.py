@@ -1,12 +1,16 @@
 """Worker of the agent on the device: a process that runs one order and sends one result.
 
 Jobs: `inspect` (report versions and sensors), `onnxruntime` and `tensorrt` (measure files in turns). Messages: `progress`, then
-`result`, or `error` with a kind: `no runtime`, `no trtexec`, `refused` (the runtime rejects the model), `disk full`, `failed`.
+`result`, or `error` with a kind: `no runtime`, `no package` (of another runtime), `no trtexec`, `refused` (the runtime rejects
+the model), `disk full`, `failed`.
 When the server dies, the worker's standard input ends: the worker then removes the folder and kills its own process group.
 """
 
 from __future__ import annotations
 
+import base64
+import importlib
+import io
 import json
 import os
 import platform
@@ -19,15 +23,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from compress.core.errors import CompressError
+from compress.core.errors import CompressError, MissingPackageError
 from compress.profile.remote.agent_bootstrap import FULL, say
 from compress.profile.remote.agent_sensors import clocks
 from compress.profile.remote.trtexec import NoTrtexec, Refused, find_trtexec, version
 
 if TYPE_CHECKING:
-    from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
     from compress.backends.runner_protocol import Array, Runner
     from compress.profile.latency.interleave import Samples
     from compress.profile.remote.messages import (
@@ -43,12 +46,26 @@ if TYPE_CHECKING:
         TrtexecOrder,
     )
 
+ONNXRUNTIME = "compress.backends.onnxruntime_runner:OnnxRuntimeRunner"
 MEMORY_RUNS = 8
 MEMORY_TIMEOUT_S = 600
 NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded")
 """Error messages of the runtime on a full disk."""
 REPORT_S = 1.0
 """Shortest time between two progress messages, each of which wakes other processes."""
+
+
+class NoPackage(Exception):  # noqa: N818
+    """The package of a runtime is not installed.
+
+    Args:
+        package: Its name.
+        text: Error of the import.
+    """
+
+    def __init__(self, package: str, text: str) -> None:
+        super().__init__(text)
+        self.package = package
 
 
 def main() -> None:
@@ -62,6 +79,8 @@ def main() -> None:
             say(result=tensorrt(order) if order["job"] == "tensorrt" else onnxruntime(order))
     except ImportError as error:
         say(error="no runtime", text=f"{error} ({sys.executable})")
+    except NoPackage as error:
+        say(error="no package", text=str(error), package=error.package)
     except NoTrtexec as error:
         say(error="no trtexec", text=str(error))
     except (Refused, CompressError) as error:
@@ -110,7 +129,6 @@ def onnxruntime(order: OnnxruntimeOrder) -> Measurements:
         `files` (by subject: `milliseconds`, `rounds`, `warmup`, `arrivals`, `settings`, `power`, `memory`), `processor_share`
         and `clocks`.
     """
-    from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
     from compress.backends.runner_protocol import feed_shapes, pinned, reload
     from compress.profile import power
     from compress.profile.latency.arrival import time_arrivals
@@ -119,14 +137,16 @@ def onnxruntime(order: OnnxruntimeOrder) -> Measurements:
     before = clocks()
     with ExitStack() as stack:
         stack.enter_context(pinned(order["affinity"]))
-        runners = {
-            name: stack.enter_context(OnnxRuntimeRunner(Path(path), threads=order["threads"]))
-            for name, path in order["files"].items()
-        }
+        runners, load_ms = {}, {}
+        for name in order["files"]:
+            start = time.perf_counter()
+            runners[name] = _open(order, name, stack)
+            load_ms[name] = 1000 * (time.perf_counter() - start)
         feeds = {name: _feeds(runner, name, order) for name, runner in runners.items()}
         actions = {name: _action(runner, feeds[name]) for name, runner in runners.items()}
         for action in actions.values():
             action()
+        outputs = {name: _outputs(runner, order.get("compare", {}).get(name, [])) for name, runner in runners.items()}
         wall, processor = time.perf_counter(), time.process_time()
         samples = interleave(
             actions,
@@ -147,7 +167,9 @@ def onnxruntime(order: OnnxruntimeOrder) -> Measurements:
             "settings": settings[name],
             "arrivals": {pattern: _series(others[name]) for pattern, others in arrivals.items()},
             "power": {key: vars(quantity) for key, quantity in powers[name].items()},
-            "memory": memory(order["files"][name], feed_shapes(feeds[name]), order["threads"]),
+            "memory": _memory_of(order, name, feed_shapes(feeds[name])),
+            "load_ms": load_ms[name],
+            "outputs": outputs[name],
         }
         for name, times in samples.items()
     }
@@ -205,7 +227,46 @@ class Progress:
             say(progress=round(fraction, 3))
 
 
-def _feeds(runner: OnnxRuntimeRunner, name: str, order: OnnxruntimeOrder) -> dict[str, Array]:
+def _open(order: OnnxruntimeOrder, name: str, stack: ExitStack) -> Any:
+    """Load the file of a subject in its runtime.
+
+    Raises:
+        MissingPackageError: The runtime is not installed; the message is that of the import.
+    """
+    module, _, kind = order.get("runners", {}).get(name, ONNXRUNTIME).partition(":")
+    try:
+        runner = getattr(importlib.import_module(module), kind)
+        return stack.enter_context(runner(Path(order["files"][name]), threads=order["threads"]))
+    except (ImportError, MissingPackageError) as error:
+        package = order.get("packages", {}).get(name)
+        if package is None:
+            raise
+        raise NoPackage(package, f"{error.__cause__ or error} ({sys.executable})") from error
+
+
+def _outputs(runner: Runner, batches: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Outputs of each batch, .npy files as base64."""
+    import numpy as np
+
+    found = []
+    for batch in batches:
+        texts = []
+        for array in runner.run({name: np.load(path) for name, path in batch.items()}):
+            data = io.BytesIO()
+            np.save(data, array)
+            texts.append(base64.b64encode(data.getvalue()).decode())
+        found.append(texts)
+    return found
+
+
+def _memory_of(order: OnnxruntimeOrder, name: str, shapes: Mapping[str, object]) -> FootprintFields | NotMeasured:
+    """Memory of a subject's file; of other runtimes than ONNX Runtime it is not measured."""
+    if order.get("runners", {}).get(name, ONNXRUNTIME) != ONNXRUNTIME:
+        return {"reason": "memory of this runtime is not measured over SSH"}
+    return memory(order["files"][name], shapes, order["threads"])
+
+
+def _feeds(runner: Any, name: str, order: OnnxruntimeOrder) -> dict[str, Array]:
     """Inputs of a subject: files of the order, or zeros."""
     import numpy as np
 

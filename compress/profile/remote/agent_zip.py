@@ -19,14 +19,18 @@ MODULES = (
     "compress/profile/power/*.py",
     "compress/backends/runner_protocol.py",
     "compress/backends/onnxruntime_runner.py",
+    "compress/backends/converted/*_runner.py",
     "compress/profile/remote/agent_sensors.py",
     "compress/profile/remote/agent_server.py",
     "compress/profile/remote/agent_bootstrap.py",
     "compress/profile/remote/trtexec.py",
     "compress/profile/remote/agent_worker.py",
 )
-"""Modules that run on a device, as glob patterns; they import only the standard library, numpy, onnxruntime and each other."""
-STAND_INS = {"compress/core/record.py": "compress/profile/remote/agent_record.py"}
+"""Modules that run on a device, as glob patterns; they import only the standard library, numpy, runtimes and each other."""
+STAND_INS = {
+    "compress/core/record.py": "compress/profile/remote/agent_record.py",
+    "compress/backends/converted/sidecar.py": "compress/profile/remote/agent_sidecar.py",
+}
 MAIN = '''\
 """python agent.pyz serve FOLDER LEASE | work | memory MODEL THREADS RUNS SHAPES"""
 

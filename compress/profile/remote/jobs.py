@@ -59,7 +59,7 @@ def build_job(files: Mapping[str, Path], feeds: Mapping[str, Feeds] | None, devi
     if device.runtime == "onnxruntime":
         arrays, paths = _name_inputs({} if feeds is None else {name: feeds[name] for name in files}, "npy")
         order: OnnxruntimeOrder = {
-            **settings,
+            **settings,  # type: ignore[typeddict-item]  # mypy counts keys that are not required
             "job": "onnxruntime",
             "sensors": sensors,
             "files": remote_paths,

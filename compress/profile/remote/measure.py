@@ -16,7 +16,7 @@ from compress.core.counted import files_in_turns, threads_text
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.progress import Reporter
-from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Quantity
+from compress.core.record import LATENCY_BY_ARRIVAL, BenchmarkRow, Metrics, Quantity
 from compress.core.sentences.settings import setting_words
 from compress.data.batch import Split
 from compress.profile.benchmark_rows import ARRIVAL_SHARE, POWER_SECONDS, contract_notes, latencies
@@ -74,7 +74,7 @@ def measure_rows(
     gpu = next(iter(result["files"].values()))["settings"].get("device", "")
     hardware = ReportedHardware(facts["cpu"], facts["architecture"], gpu)
     location = gettext("{hardware} over SSH at {ssh}", hardware=hardware, ssh=where.ssh)
-    timings = {name: _timing(name, result, location, batch, device.contract.arrivals_per_s) for name in files}
+    timings = {name: timing_of(name, result, location, batch, device.contract.arrivals_per_s) for name in files}
     other = str(hardware) if contradicts_profile(device, hardware) else ""
     rows = tuple(
         _row(name, path, result["files"][name], timings[name], device, location, feeds[name] if feeds else None).model_copy(
@@ -148,7 +148,16 @@ def _save_input(array: Array, path: Path) -> Path:
     return path
 
 
-def _timing(name: str, result: Measurements, location: str, batch: int, rate_hz: float) -> Timing:
+def timing_of(name: str, result: Measurements, location: str, batch: int, rate_hz: float) -> Timing:
+    """Times of one file of a result, for all arrival patterns.
+
+    Args:
+        name: Subject.
+        result: Result of the worker.
+        location: Device, for people.
+        batch: Samples per run.
+        rate_hz: Rate of periodic arrivals.
+    """
     file_result = result["files"][name]
     samples = _samples(file_result)
     settings, files = file_result["settings"], len(result["files"])
@@ -182,13 +191,7 @@ def _row(
     for key, figure in file_result["power"].items():
         quantity = Quantity.model_validate(figure)
         quantities[key] = _at(location, quantity)
-    reading = file_result["memory"]
-    if "reason" in reading:
-        reason = gettext("{location}: {detail}", location=location, detail=reading["reason"])
-        quantities |= {key: Quantity.missing("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
-    else:
-        footprint = memory.footprint_quantities(memory.Footprint(**reading))
-        quantities |= {key: _at(location, quantity) for key, quantity in footprint.items()}
+    quantities |= memory_quantities(file_result, location)
     quantities |= memory.sizes(path)
     quantities["size_compressed_bytes"] = memory.compressed(memory.parts(path))
     return BenchmarkRow(
@@ -200,6 +203,16 @@ def _row(
         arrival=device.contract.arrival,
         inputs=describe_feeds(inputs) if inputs else "",
     )
+
+
+def memory_quantities(file_result: FileResult, location: str) -> Metrics:
+    """Memory and load time of one file, or the reason why they are missing."""
+    reading = file_result["memory"]
+    if "reason" in reading:
+        reason = gettext("{location}: {detail}", location=location, detail=reading["reason"])
+        return {key: Quantity.missing("bytes", reason) for key in ("memory_bytes", "memory_model_bytes")}
+    footprint = memory.footprint_quantities(memory.Footprint(**reading))
+    return {key: _at(location, quantity) for key, quantity in footprint.items()}
 
 
 def _at(location: str, quantity: Quantity) -> Quantity:

@@ -5,7 +5,7 @@ Only for type checking: the agent, which may run on an older Python, does not im
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict, final
+from typing import Literal, NotRequired, TypedDict, final
 
 from compress.core.record import Arrival
 
@@ -57,12 +57,18 @@ class OnnxruntimeOrder(RunSettings):
     Attributes:
         files: Path on the device by subject.
         feeds: Path of each input by subject; None for zeros.
+        runners: Class of the runner by subject, `module:Class`; by default that of ONNX Runtime.
+        packages: Python package of the runtime by subject.
+        compare: Batches of inputs by subject whose outputs are returned.
     """
 
     job: Literal["onnxruntime"]
     sensors: list[str]
     files: dict[str, str]
     feeds: dict[str, dict[str, str]] | None
+    runners: NotRequired[dict[str, str]]
+    packages: NotRequired[dict[str, str]]
+    compare: NotRequired[dict[str, list[dict[str, str]]]]
 
 
 class TrtexecOrder(RunSettings):
@@ -131,12 +137,16 @@ class FileResult(Series):
         arrivals: Times by arrival pattern.
         power: Quantities by name.
         memory: Memory of a new process.
+        load_ms: Time from file to session in the worker.
+        outputs: Outputs of each batch of `compare`, .npy files as base64.
     """
 
     settings: dict[str, str]
     arrivals: dict[Arrival, Series]
     power: dict[str, QuantityFields]
     memory: FootprintFields | NotMeasured
+    load_ms: NotRequired[float]
+    outputs: NotRequired[list[list[str]]]
 
 
 class ClockReadings(TypedDict):

@@ -72,6 +72,7 @@ class RemoteSession:
         self._gone = False
         self._write_lock = threading.Lock()
         self._closing = threading.Event()
+        self._worker_done = threading.Event()
 
     def __enter__(self) -> Self:
         """Connect and start the agent.
@@ -161,16 +162,32 @@ class RemoteSession:
         Raises:
             DeviceError: The job failed or took longer than `timeout_s`, or the connection is lost.
         """
+        self._worker_done.clear()
         with self._write_lock:
             self._write(_line(do="work", **order))
         deadline = time.monotonic() + self.where.timeout_s
-        while True:
-            message = self._receive(("progress", "result"), deadline, MEASURING)
-            if "result" in message:
-                result = message["result"]
-                self._receive("done", deadline, MEASURING)
-                return result
-            advance(message["progress"])
+        try:
+            while True:
+                message = self._receive(("progress", "result"), deadline, MEASURING)
+                if "result" in message:
+                    result = message["result"]
+                    self._receive("done", deadline, MEASURING)
+                    return result
+                advance(message["progress"])
+        except DeviceError:
+            self._discard_messages()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection stands."""
+        return self._listener.is_alive()
+
+    def _discard_messages(self) -> None:
+        """Wait for the end of a worker that failed, and discard its messages, so that another one can start."""
+        self._worker_done.wait(CLOSE_S)
+        while self.alive and not self._inbox.empty():
+            self._inbox.get_nowait()
 
     def _greet(self) -> None:
         code, package = loader(), agent()
@@ -260,12 +277,15 @@ class RemoteSession:
                     self._hear("".join(filter(str.isprintable, raw.decode(errors="replace"))))
         finally:
             self._inbox.put(None)
+            self._worker_done.set()
 
     def _hear(self, line: str) -> None:
         if line.startswith(MARK):
             message: Message = json.loads(line[len(MARK) :])
             self._gone = self._gone or bool(message.get("gone"))
             self._inbox.put(message)
+            if "done" in message:
+                self._worker_done.set()
         elif line.startswith(ssh.UNAME):
             self._uname = line[len(ssh.UNAME) :] or "unknown"
         else:

@@ -217,6 +217,11 @@ def agent_fault(device: Device, where: Ssh, message: Message, uname: str) -> str
             "the runtime is missing: {{text}}. Install it on the device: {python} -m pip install numpy onnxruntime",
             python=python,
         ),
+        "no package": gettext(
+            "the runtime is missing: {{text}}. Install it on the device: {python} -m pip install {package}",
+            python=python,
+            package=message.get("package", ""),
+        ),
         "no trtexec": gettext(
             "the runtime is missing: no trtexec on the device; {text}. Install it (package libnvinfer-bin, in "
             "JetPack), or set `trtexec:` in the connection to its path"

@@ -83,7 +83,7 @@ class RuntimeComparison:
     """Settings of a comparison.
 
     Attributes:
-        device: Profile of this machine.
+        device: Profile of the device.
         plan: Threads and duration.
         feeds: Batches of inputs by subject: outputs are compared on all, the first is timed.
         check: Computes the metric, and compares it with that of the first float file in the first runtime; None without data.
@@ -110,12 +110,23 @@ def compare(entrants: Sequence[Entrant], request: RuntimeComparison, reporter: R
             if not result.reason:
                 _try_alone(result, request, expected)
             bar.advance(note=result.entrant.name)
-    for result in results:
-        result.reason = _with_alternatives(result, results)
     running = [result for result in results if not result.reason]
     timings = _time(running, request, reporter) if running else {}
-    _judge(running, timings, request)
+    finish(results, timings, request)
     return tuple(results)
+
+
+def finish(results: Sequence[RuntimeResult], timings: Mapping[str, Timing], request: RuntimeComparison) -> None:
+    """Name missing operators with the runtimes that have them, and mark the results that keep the metric and the fastest.
+
+    Args:
+        results: All results.
+        timings: Times of those that ran, by name of the entrant.
+        request: Settings.
+    """
+    for result in results:
+        result.reason = _with_alternatives(result, results)
+    _judge([result for result in results if not result.reason], timings, request)
 
 
 def _with_alternatives(result: RuntimeResult, results: Sequence[RuntimeResult]) -> str:

@@ -68,20 +68,21 @@ def chosen_runtimes(names: str, device: Device) -> tuple[str, ...]:
 
     Args:
         names: `all`, names divided by commas, or empty for those of the device profile; all if it names one only.
-        device: Profile of this machine.
+        device: Profile of this machine, or of one over SSH.
 
     Raises:
         CompressError: There is no such runtime; the message has the nearest name.
-        DeviceError: The profile is not of this machine.
+        DeviceError: The device is not connected, or a runtime is not measured over SSH.
     """
-    if device.connection != "local":
+    if device.connection is None:
         raise DeviceError(
             gettext(
-                "{name} is not this machine, and a benchmark of runtimes runs here: use --device host, or copy the network to "
-                "the device and run compress benchmark there",
+                "{name} is not this machine and has no connection: use --device host, or --ssh USER@HOST to measure there",
                 name=device.name,
             )
         )
+    if device.connection != "local":
+        return _over_ssh(names, device)
     if not names:
         own = tuple(dict.fromkeys((device.runtime, *device.runtimes)))
         names = ",".join(own) if len(own) > 1 else ALL
@@ -90,6 +91,28 @@ def chosen_runtimes(names: str, device: Device) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     for name in chosen:
         lookup("runner", name.partition(":")[0])
+    return chosen
+
+
+def _over_ssh(names: str, device: Device) -> tuple[str, ...]:
+    """Runtimes on a device over SSH: those whose files run on another machine than the one that made them.
+
+    Raises:
+        DeviceError: A runtime is not measured over SSH.
+    """
+    allowed = ("onnxruntime", *(row.name for row in entries("converter") if not row.options.get("this_processor")))
+    if names in ("", ALL):
+        own = tuple(dict.fromkeys((device.runtime, *device.runtimes)))
+        return own if not names and len(own) > 1 else allowed
+    chosen = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if others := [name for name in chosen if name not in allowed]:
+        raise DeviceError(
+            gettext(
+                "{runtimes} is not measured over SSH; allowed are {allowed}",
+                runtimes=", ".join(others),
+                allowed=", ".join(allowed),
+            )
+        )
     return chosen
 
 

@@ -12,7 +12,9 @@ import sys
 for name in ("pydantic", "torch", "onnx", "yaml", "rich", "scipy", "psutil", "onnxscript", "sklearn"):
     sys.modules[name] = None
 """
-ON_A_DEVICE = {"numpy", "onnxruntime", "openvino", "tensorrt", "pynvml", "compress"}
+CONVERTED = {"MNN", "ai_edge_litert", "executorch", "ncnn", "torch"}
+"""Imported when a file of that runtime is loaded."""
+ON_A_DEVICE = {"numpy", "onnxruntime", "openvino", "tensorrt", "pynvml", "compress", *CONVERTED}
 HERE_ALONE = {"compress.backends.open_runner", "compress.core.registry"}
 """What the memory probe imports for a runtime of the registry, which the agent does not ask for."""
 

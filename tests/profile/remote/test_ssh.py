@@ -82,7 +82,19 @@ def test_a_device_without_a_posix_shell_is_named():
 
 @pytest.mark.parametrize(
     "kind",
-    ["disk full", "workdir", "hash", "put", "python old", "no runtime", "no trtexec", "refused", "silence", "failed"],
+    [
+        "disk full",
+        "workdir",
+        "hash",
+        "put",
+        "python old",
+        "no runtime",
+        "no package",
+        "no trtexec",
+        "refused",
+        "silence",
+        "failed",
+    ],
 )
 def test_every_error_of_the_agent_has_a_meaning_that_holds_its_text(kind):
     assert "THE TEXT" in ssh.agent_fault(load_device("jetson"), BOARD, {"error": kind, "text": "THE TEXT"}, "Linux")

@@ -1,0 +1,3 @@
+from tests.profile.remote.conftest import device, server
+
+__all__ = ["device", "server"]
