@@ -126,6 +126,10 @@ SENTENCES: Sentences = {
         "{count} of {texts} captions are written right to left (for example {subject}): their tokens are in the order of "
         "reading, as in the file"
     ),
+    "data.lines_with_new_characters": (
+        "{count} validation and test texts have characters that no training text has, such as {subject}: the network cannot write "
+        "them, and each counts as an error"
+    ),
     "data.synthetic_evaluation": (
         "they are from the synthetic set, since there is no real data set: accuracy on them is not accuracy on real images"
     ),

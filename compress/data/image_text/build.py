@@ -75,7 +75,7 @@ def build_image_text_data(
     check_image_counts([len(part) for part in pairs], settings.source)
     tokenizer = make_tokenizer(settings, TextTable(pairs[0].texts), origin.base)
     encoded = [tokenizer.encode(part.texts) for part in pairs]
-    images = _image_splits([readers.of(part.image) for part in pairs], readers, settings)
+    images = image_splits([readers.of(part.image) for part in pairs], readers, settings)
     sentences = _class_sentences(pairs, settings, tokenizer)
     made = [
         ImageTextSplit(image, each.ids, _numbers(part, number), sentence, part.texts)
@@ -97,8 +97,14 @@ def build_image_text_data(
     )
 
 
-def _image_splits(readers: Sequence[Reader], source: ImageReaders, settings: DataSettings) -> list[ImageSplit]:
-    """Training images with their views, then those of validation and test."""
+def image_splits(readers: Sequence[Reader], source: ImageReaders, settings: DataSettings) -> list[ImageSplit]:
+    """Training images with their views, then those of validation and test.
+
+    Args:
+        readers: Of the three splits.
+        source: Normalisation and resizing.
+        settings: The `data:` block.
+    """
     size, augment = settings.size, AUGMENTATIONS.get(settings.augment)
     plain = EvaluationTransform(size, source.resize)
     mean, std = source.moments(readers[0])

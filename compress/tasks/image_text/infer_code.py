@@ -39,3 +39,27 @@ if __name__ == "__main__":
             print(f"  {row[place]:+.4f}  {(images if by_text else texts)[place]}")
 ''',
 )
+
+READ_LINE = InferCode(
+    "Print the text of an image of a line:  python infer.py INPUT",
+    '''
+
+def read_line(path):
+    """The text by the likeliest class of each column, and the mean probability of its characters."""
+    logits = next(iter(run(preprocess(path)).values()))[0]
+    chances = np.exp(logits - logits.max(-1, keepdims=True))
+    chances /= chances.sum(-1, keepdims=True)
+    names = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
+    best = logits.argmax(-1)
+    kept = np.flatnonzero((best != 0) & (best != np.concatenate([[0], best[:-1]])))  # neighbours merged, blanks left out
+    return "".join(names[best[place]] for place in kept), float(chances[kept, best[kept]].mean()) if len(kept) else 0.0
+
+
+if __name__ == "__main__":
+    try:
+        text, chance = read_line(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot read {sys.argv[1]}: {error}")
+    print(f"{text}  ({chance:.1%})")
+''',
+)
