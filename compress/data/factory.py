@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from compress.data.settings import DataSettings, DataSource, parse_source
 from compress.data.sources.distilled_metadata import distilled_file, read_metadata
 from compress.data.sources.find_images import describe_files
 from compress.data.sources.folder_listing import SUFFIXES, describe, files_hash, listing_hash
+from compress.data.sources.image_text.manifest_files import manifest_hash
 from compress.data.sources.npz_files import npz_files
 from compress.data.sources.segmentation.mask_listing import masks_hash
 from compress.data.text.fingerprint import text_fingerprint
@@ -43,6 +45,13 @@ WITHHOLDS_LABELS = (
 """Sources that know `labelled`."""
 KINDS = {"text": text_fingerprint, "image_text": text_fingerprint, "audio": audio_fingerprint}
 """Identity of the data of sources of one kind."""
+
+
+TABLES_OF_IMAGES: Mapping[str, Callable[[DataSettings, DataSource], object]] = {
+    "masks": lambda _, origin: masks_hash(origin.path),
+    "image_lines": lambda settings, origin: manifest_hash(settings, origin.path),
+}
+"""Contents of sources of images that have something beside each image."""
 
 
 def load_data(settings: DataSettings, *, base: Path, trust_code: bool = False) -> Data:
@@ -138,8 +147,8 @@ def _fingerprint_of_source(settings: DataSettings, base: Path) -> dict[str, obje
     origin = parse_source(settings.source, base)
     if origin.name == "imagefolder":
         return {"listing": listing_hash(origin.path)}
-    if origin.name == "masks":
-        return {"listing": masks_hash(origin.path)}
+    if origin.name in TABLES_OF_IMAGES:
+        return {"listing": TABLES_OF_IMAGES[origin.name](settings, origin)}
     if origin.name == "npz":
         return {file.name: sha256(file) for file in npz_files(origin.path) if file.is_file()}
     if origin.name == "random":
@@ -158,5 +167,5 @@ def _fingerprint_of_source(settings: DataSettings, base: Path) -> dict[str, obje
         }
     if origin.name in ("coco", "voc", "yolo"):
         return {"listing": files_hash(origin.path)} | _images_beside(origin.path)
-    drawn = ("glyphs", "shapes_masks", "drawn_boxes")
+    drawn = ("drawn_lines", "glyphs", "shapes_masks", "drawn_boxes")
     return {"matplotlib": version("matplotlib"), "pillow": version("pillow")} if origin.name in drawn else {}

@@ -1,7 +1,7 @@
 """A small network that reads a line of text: convolutions down to one row, then over the columns (CRNN's shape).
 
-Shi et al. 2017, CRNN, arXiv:1507.05717: features of columns from left to right, and a class of characters for each, for CTC. The
-recurrent layers are optional; without them each column sees its neighbours by convolutions, which int8 and pruning take.
+Shi et al. 2017, CRNN, arXiv:1507.05717: features of columns from left to right, and a class of characters for each, for CTC.
+The recurrent layers are optional; without them each column sees its neighbours by convolutions, which int8 and pruning take.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class ModelSettings(FrozenModel):
 
     Attributes:
         source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `detector:NAME`, `segmenter:small`, `anomaly:small`,
-            `text_student:bilstm`, `text_student:cnn` or `text_student:mlp` (`args` are those of `StudentSettings`),
+            `crnn:small`, `text_student:bilstm`, `text_student:cnn` or `text_student:mlp` (`args`: `StudentSettings`),
             `dual_encoder:small` (`args` are `dimensions`, and a block like this one for each tower, `image` and `text`),
             `ctc:quartznet` for speech, `audio_classifier:quartznet` (`args` of both are those of `CtcSettings`),
             `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code). For `model:` also

@@ -22,6 +22,8 @@ FOLDER_KEYS: Mapping[str, str] = {
     "shapes_masks": "image_size: 48",
     "image_captions": "image_size: 96",
     "drawn_captions": "image_size: 32, samples: 2000",
+    "image_lines": "image_size: [32, 160]",
+    "drawn_lines": "image_size: [32, 160], samples: 2000, augment: none",
     "drawn_boxes": "image_size: 64, samples: 1000, test: 0.5",
 }
 """Further keys of `data:` by source."""
@@ -118,6 +120,12 @@ OFFERS: Mapping[str, Offer] = {
         "image_text",
         tolerance=0.05,
     ),
+    "image_to_text": Offer(
+        ("crnn:small",),
+        ("image_lines:lines.csv", "drawn_lines"),
+        "image",
+        tolerance=0.01,
+    ),
     "masked_language_model": Offer(
         ("encoder:tiny", "hf:my_encoder"),
         ("text:texts.txt", "csv:texts.csv"),
@@ -169,6 +177,7 @@ WANTED: Mapping[str, str] = {
     "question_answering": "a table with the columns `text`, `second` and `target`",
     "embedding": "a table with the columns `text`, `second` and `target`, a score",
     "image_text": "a table with the columns `image`, a path, and `caption`",
+    "image_to_text": "a table with the columns `image`, a path, and `text`, what the line says",
     "masked_language_model": "texts, one in each line",
     "causal_language_model": "texts, one in each line",
     "sequence_to_sequence": "a table with the columns `text` and `target`, both texts",

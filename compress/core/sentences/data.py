@@ -127,8 +127,8 @@ SENTENCES: Sentences = {
         "reading, as in the file"
     ),
     "data.lines_with_new_characters": (
-        "{count} validation and test texts have characters that no training text has, such as {subject}: the network cannot write "
-        "them, and each counts as an error"
+        "{count} validation and test texts have characters that no training text has, such as {subject}: the network cannot "
+        "write them, and each counts as an error"
     ),
     "data.synthetic_evaluation": (
         "they are from the synthetic set, since there is no real data set: accuracy on them is not accuracy on real images"

@@ -36,9 +36,7 @@ def build_line_data(
     texts = [[plain_transcript(text, lowercase=False) for text in part.texts] for part in pairs]
     names = character_names(texts[0], None, texts[0])
     images = image_splits([readers.of(part.image) for part in pairs], readers, settings)
-    made = [
-        LineSplit(image, character_targets(part, names), part) for image, part in zip(images, texts, strict=True)
-    ]
+    made = [LineSplit(image, character_targets(part, names), part) for image, part in zip(images, texts, strict=True)]
     train, validation, test = made
     (height, width), (mean, std) = settings.size, images[0].moments
     spec = image_spec(

@@ -46,7 +46,8 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     outputs = spec.signature.outputs
     if len(outputs) != 1 or len(outputs[0].shape) != 3:
         msg = gettext(
-            "crnn:{name} gives a class of characters for each column, for the task image_to_text; the task {task} needs {outputs}",
+            "crnn:{name} gives a class of characters for each column, for the task image_to_text; the task {task} needs "
+            "{outputs}",
             name=name,
             task=task.name,
             outputs=", ".join(map(str, outputs)),

@@ -1,4 +1,4 @@
-"""Texts of images: lines that are read by connectionist temporal classification (CTC). torch is imported only for computations."""
+"""Texts of images: lines that are read by connectionist temporal classification (CTC). torch is imported on use."""
 
 from __future__ import annotations
 

@@ -25,7 +25,6 @@ from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.image_text.draw_captioned import draw_captioned
 from compress.data.stratified import Indices
 
-
 Draw = Callable[[np.random.Generator], tuple[NDArray[np.uint8], str, str]]
 """Image, uint8 (3, H, W), its text and its class."""
 
@@ -41,9 +40,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     return build_image_text_data(splits, readers, settings, origin, facts)
 
 
-def drawn_pairs(
-    name: str, draw: Draw, settings: DataSettings
-) -> tuple[dict[str, Captions], ImageReaders, tuple[Fact, ...]]:
+def drawn_pairs(name: str, draw: Draw, settings: DataSettings) -> tuple[dict[str, Captions], ImageReaders, tuple[Fact, ...]]:
     """Drawn images with texts of each split, how they are read, and the fact that they are drawn.
 
     Args:

@@ -130,7 +130,7 @@ def _without_text(files: Sequence[Path]) -> tuple[Fact, ...]:
     named = set(files)
     beside = (file for folder in sorted({file.parent for file in files}) for file in sorted(folder.iterdir()))
     unused = [file for file in beside if file.suffix.lower() in SUFFIXES and file not in named]
-    return (Fact.of("data.images_without_text", printable(unused[0]), count=len(unused)),) if unused else ()
+    return (Fact.of("data.images_without_caption", printable(unused[0]), count=len(unused)),) if unused else ()
 
 
 def _right_to_left(table: TextTable) -> tuple[Fact, ...]:
