@@ -52,6 +52,7 @@ LABELS = {
     "latency_p99_ms": "latency p99",
     "throughput_per_s": "throughput",
     "tokens_per_s": "tokens per second",
+    "real_time_factor": "real-time factor",
     "decode_tokens_per_s": "decode, tokens per second",
     "prefill_tokens_per_s": "prefill, tokens per second",
     "time_to_first_token_ms": "time to first token",

@@ -46,7 +46,8 @@ class Profile(Stage):
         batches: Batch sizes of a sweep of the artifact on this machine.
         thread_counts: Thread counts of the sweep, each with every batch size.
         lengths: Sequence lengths at which networks with a free axis of tokens are measured, at batch 1 and `batches`; the
-            default ones end at the largest length that the network takes. Empty measures none.
+            default ones end at the largest length that the network takes. Of networks of audio in samples, by default half,
+            once and twice the typical length, and the longest. Empty measures none.
         contexts: Tokens of the prompts at which networks that write texts are measured, with further tokens after each; those
             that the network does not take have the reason. Empty measures none.
         soak_seconds: Duration of a soak test on this machine, which runs the artifact without pause and looks for drift,
@@ -75,6 +76,7 @@ class Profile(Stage):
         from compress.profile.benchmark_rows import estimate_rows
         from compress.profile.generation.stage_rows import generation_rows
         from compress.profile.latency.by_length import length_axis
+        from compress.profile.latency.real_time import typical_factor
         from compress.profile.latency.timing import speedup
         from compress.profile.remote import measure as remote
 
@@ -127,6 +129,7 @@ class Profile(Stage):
                 for pattern, other in timings[name].arrivals.items()
             }
             notes += [_not_faster(name, gain, timings) for name, gain in gains.items() if (gain.low or 0.0) <= 1.0]
+        results |= typical_factor(length_rows, candidate.spec)
         return Outcome(
             candidate,
             results=results,
@@ -150,19 +153,21 @@ class Profile(Stage):
         """Rows by sequence length: measured on this machine, else estimated; empty for devices over SSH and other networks."""
         from compress.profile import lengths, this_machine
         from compress.profile.latency.by_length import length_grid, measure_lengths
+        from compress.profile.latency.real_time import default_lengths, in_real_time
         from compress.profile.settings import MeasurementSettings
 
-        grid = length_grid(candidate.spec.signature, self.lengths, self.batches)
+        grid = length_grid(candidate.spec.signature, default_lengths(candidate.spec, self.lengths), self.batches)
         if grid is None or device.connection not in (None, "local"):
             return ()
         files |= {"artifact": result.artifact} if result and result.artifact else {}
         arrays = {batch: this_machine.samples(context.data.validation, batch) for batch in grid.batches}
         feeds_at = lengths.feeds_of_data(files, arrays, candidate.spec.signature, grid.axis)
         if result is None:
-            return lengths.estimate_lengths(files, feeds_at, grid, device)
+            return in_real_time(lengths.estimate_lengths(files, feeds_at, grid, device), candidate.spec)
         settings = MeasurementSettings.of(device, threads=self.threads, seconds=self.seconds)
         plan = replace(settings, runtime=result.runtime or device.runtime)
-        return measure_lengths(files, feeds_at, grid, plan, device=device.name, reporter=context.reporter)
+        rows = measure_lengths(files, feeds_at, grid, plan, device=device.name, reporter=context.reporter)
+        return in_real_time(rows, candidate.spec)
 
     def _detail(
         self, files: dict[str, Path], device: Device, candidate: Candidate, context: Context, result: ProfileResult

@@ -114,6 +114,7 @@ WORDS: Mapping[str, str] = {
     "lengths.header": "length",
     "lengths.change": "Changes are against the {subject} at the same length and batch size.",
     "lengths.x": "sequence length (tokens)",
+    "lengths.x.samples": "length of the clip (audio samples)",
     "lengths.y": "latency p50 of one sample (ms)",
     "lengths.caption": (
         "Median latency over the sequence length on {device} at batch 1, both axes logarithmic; whiskers are 95 % intervals."

@@ -19,7 +19,7 @@ from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
 from compress.data.audio.clips import Clips
 from compress.data.audio.read_clips import ClipIssues, ReadClip, Wave, find_issues, read_all
 from compress.data.audio.settings import AUDIO, MASK, SAMPLES, AudioSettings
-from compress.data.audio.split import AudioSplit
+from compress.data.audio.split import AudioSplit, Augmentation
 from compress.data.batch import SPLITS
 from compress.data.characters import character_names, character_targets, plain_transcript, unwritable
 from compress.data.interface import Data
@@ -68,7 +68,11 @@ def build_audio_data(splits: Mapping[str, TextTable], read: ReadClip, settings: 
     parts = [_usable_clips(table, read, audio, issues, reasons) for table in tables]
     _check_counts(parts, settings.source, reasons)
     targets, classes, facts = _targets(parts, audio)
-    made = [AudioSplit(Clips.of(part.waves), target, part.table.texts) for part, target in zip(parts, targets, strict=True)]
+    augmentation = None if audio.augment is None else Augmentation(audio.augment, audio.rate, seed)
+    made = [
+        AudioSplit(Clips.of(part.waves), target, part.table.texts, augmentation if index == 0 else None)
+        for index, (part, target) in enumerate(zip(parts, targets, strict=True))
+    ]
     train_split, validation_split, test_split = made
     labels = {name: split.labels for name, split in zip(SPLITS[1:], made[1:], strict=True) if split.labels is not None}
     left_out = tuple(Fact.of("data.clip_unreadable", name, reason=reason) for name, reason in reasons.items())

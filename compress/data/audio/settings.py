@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,10 +16,41 @@ SAMPLES = "samples"
 """Name of the free axis of audio samples."""
 FRAMES = "frames"
 """Name of the free axis of the frames of a network's outputs."""
+Factor = Annotated[float, Field(ge=0.5, le=2.0)]
 AudioTargets = Literal["transcripts", "classes"]
 """Kinds of targets: what is said, or a class for each clip."""
 TARGET_COLUMNS: dict[AudioTargets, str] = {"transcripts": "text", "classes": "label"}
 """Default name of the column of targets."""
+
+
+class AudioAugmentation(FrozenModel):
+    """How training clips are changed; see `compress.data.audio.augment`.
+
+    Attributes:
+        speed: Least and largest factor of the speed.
+        snr: Least and largest ratio of clip and white noise, dB; None for no noise.
+        time_masks: Number of silent spans.
+        time_seconds: Longest of them.
+        frequency_masks: Number of bands that are taken out.
+        frequency_hz: Widest of them.
+        views: How many changed forms of a clip training cycles through.
+    """
+
+    speed: tuple[Factor, Factor] = (0.9, 1.1)
+    snr: tuple[float, float] | None = (10.0, 30.0)
+    time_masks: int = Field(default=1, ge=0, le=20)
+    time_seconds: float = Field(default=0.1, ge=0.0, le=10.0)
+    frequency_masks: int = Field(default=1, ge=0, le=20)
+    frequency_hz: float = Field(default=300.0, ge=0.0)
+    views: int = Field(default=4, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _are_intervals(self) -> Self:
+        for name, ends in (("speed", self.speed), ("snr", self.snr)):
+            if ends is not None and ends[0] > ends[1]:
+                msg = gettext("{name} is {ends}; write the smaller number first", name=name, ends=list(ends))
+                raise ValueError(msg)
+        return self
 
 
 class AudioSettings(FrozenModel):
@@ -35,6 +66,7 @@ class AudioSettings(FrozenModel):
         targets: `transcripts` or `classes`; None is what the task needs.
         characters: The characters that the network can write, besides the space; None for those of the training transcripts.
         lowercase: Whether transcripts are made lower case.
+        augment: How training clips are changed, alike for teacher and student; None for as they are.
     """
 
     rate: int = Field(default=16_000, ge=4_000, le=96_000)
@@ -46,6 +78,7 @@ class AudioSettings(FrozenModel):
     targets: AudioTargets | None = None
     characters: str | None = Field(default=None, min_length=1)
     lowercase: bool = True
+    augment: AudioAugmentation | None = None
 
     @model_validator(mode="after")
     def _are_in_order(self) -> Self:

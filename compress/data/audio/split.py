@@ -5,17 +5,46 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.core.seed_of import seed_of
+from compress.data.audio.augment import augment
 from compress.data.audio.clips import Clips, padded_waves
+from compress.data.audio.settings import AudioAugmentation
 from compress.data.batch import TARGET, Batch
 from compress.data.stratified import Indices
 from compress.data.text.buckets import bucketed_batches
 from compress.data.text.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How the clips of a split are changed.
+
+    Attributes:
+        settings: What is changed.
+        rate: Samples per second.
+        seed: Of all changes.
+    """
+
+    settings: AudioAugmentation
+    rate: int
+    seed: int
+
+    def apply(self, wave: NDArray[np.float32], index: int, view: int) -> NDArray[np.float32]:
+        """A clip in one of its views.
+
+        Args:
+            wave: Samples.
+            index: Number of the clip.
+            view: Number of the view.
+        """
+        return augment(wave, self.settings, self.rate, self.seed, index, view)
 
 
 class AudioSplit:
@@ -25,13 +54,17 @@ class AudioSplit:
         clips: The clips.
         target: Classes of the characters of each transcript, rows of different lengths, or one class for each clip, (N,).
         names: File of each clip for messages.
+        augmentation: How clips are changed in training; None for as they are.
     """
 
-    views: int | None = 1
+    views: int | None
 
-    def __init__(self, clips: Clips, target: Ragged | Tensor, names: Sequence[str]) -> None:
-        self.clips, self.target, self._names = clips, target, names
-        digest = hashlib.sha256()
+    def __init__(
+        self, clips: Clips, target: Ragged | Tensor, names: Sequence[str], augmentation: Augmentation | None = None
+    ) -> None:
+        self.clips, self.target, self._names, self.augmentation = clips, target, names, augmentation
+        self.views = 1 if augmentation is None else augmentation.settings.views
+        digest = hashlib.sha256(repr(augmentation).encode())
         parts = (target.values, target.offsets) if isinstance(target, Ragged) else (target,)
         for tensor in (clips.values, clips.offsets, *parts):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -68,19 +101,23 @@ class AudioSplit:
         return (self._batch(samples) for samples in torch.split(torch.arange(len(self)), batch_size))
 
     def view(self, number: int, batch_size: int) -> Iterator[Batch]:
-        """Every clip once, in order."""
-        for batch in self.ordered(batch_size):
-            assert batch.samples is not None  # noqa: S101  # as made below
-            yield batch._replace(views=torch.full_like(batch.samples, number))
+        """Every clip once, in order, changed as in this view."""
+        for samples in torch.split(torch.arange(len(self)), batch_size):
+            yield self._batch(samples, number)._replace(views=torch.full_like(samples, number))
 
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
         """Batches of clips of similar lengths, in a random order; a rest of one clip is left out."""
+        view = number % (self.views or 1)
         for samples in bucketed_batches(self.clips.lengths, batch_size, seed_of("order", seed, number)):
-            yield self._batch(samples)._replace(views=torch.zeros_like(samples))
+            yield self._batch(samples, view)._replace(views=torch.full_like(samples, view))
 
     def _bytes(self, index: int) -> bytes:
         return self.clips.row(index).numpy().tobytes()
 
-    def _batch(self, samples: Tensor) -> Batch:
+    def _batch(self, samples: Tensor, view: int | None = None) -> Batch:
         target = self.target.padded(samples) if isinstance(self.target, Ragged) else self.target[samples]
-        return Batch(padded_waves(self.clips.waves(samples)), {TARGET: target}, samples)
+        waves = self.clips.waves(samples)
+        if self.augmentation is not None and view is not None:
+            each = zip(waves, samples.tolist(), strict=True)
+            waves = [torch.from_numpy(self.augmentation.apply(wave.numpy(), index, view)) for wave, index in each]
+        return Batch(padded_waves(waves), {TARGET: target}, samples)

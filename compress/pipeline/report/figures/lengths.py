@@ -10,6 +10,7 @@ from compress.core.format_quantity import format_with_provenance
 from compress.core.record import LengthRow, Quantity
 from compress.core.run_record import RunRecord
 from compress.core.sentences.report import word
+from compress.data.audio.settings import SAMPLES
 from compress.pipeline.report.benchmark_rows import length_rows
 from compress.pipeline.report.charts.axis import axis_of
 from compress.pipeline.report.charts.lines import Line, draw_lines
@@ -40,7 +41,12 @@ def _picture(device: str, networks: dict[str, list[LengthRow]]) -> FigureFile:
         )
         for row in rows
     )
-    x_axis = axis_of(word("lengths.x"), [row.length for row in rows], margin=0.05, log=True)
+    x_axis = axis_of(
+        word("lengths.x.samples" if rows[0].axis == SAMPLES else "lengths.x"),
+        [row.length for row in rows],
+        margin=0.05,
+        log=True,
+    )
     x_axis = replace(x_axis, marks=tuple(sorted({float(row.length) for row in rows})))
     ends = [end for row in rows for end in _ends(row.quantities[LATENCY])]
     y_axis = axis_of(word("lengths.y"), ends, margin=0.05, log=True)

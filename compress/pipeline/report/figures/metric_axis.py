@@ -19,7 +19,7 @@ def metric_scale(metric: Metric) -> tuple[float, str]:
 
 
 def metric_axis(metric: Metric, values: Iterable[float], split: str, *, margin: float = 0.18) -> Axis:
-    """The axis of a metric; better values are up, and fractions end at 100 %.
+    """The axis of a metric; better values are up, and fractions end at 100 %, but for error rates above it.
 
     Args:
         metric: The metric.
@@ -30,9 +30,12 @@ def metric_axis(metric: Metric, values: Iterable[float], split: str, *, margin: 
     scale, unit = metric_scale(metric)
     label = gettext(LABELS[split], metric=gettext(metric.label))
     label = gettext("{quantity} ({unit})", quantity=label, unit=unit) if unit else label
-    axis = axis_of(label, values, margin=margin, log=False, inverted=not metric.higher_is_better)
+    known = tuple(values)
+    axis = axis_of(label, known, margin=margin, log=False, inverted=not metric.higher_is_better)
     if metric.unit == "fraction":
-        axis = replace(axis, low=max(0.0, axis.low) if axis.high > 0 else axis.low, high=min(scale + 0.4, axis.high))
+        axis = replace(axis, low=max(0.0, axis.low) if axis.high > 0 else axis.low)
+        if not any(value > scale for value in known):
+            axis = replace(axis, high=min(scale + 0.4, axis.high))
     return axis
 
 

@@ -2,6 +2,7 @@
 
 from compress.core.record import Quantity
 from compress.pipeline.report.figures.metric_axis import interval_ends, metric_axis
+from compress.tasks.audio.transcript_metrics import WER
 from compress.tasks.classification import ACCURACY
 from tests.pipeline.report.pages import PERPLEXITY
 
@@ -17,3 +18,9 @@ def test_better_values_are_up_and_a_fraction_ends_at_100_percent() -> None:
 def test_ends_of_an_interval_are_in_display_units() -> None:
     assert interval_ends(Quantity.measured(0.5, "fraction", interval=(0.25, 0.75)), 100) == (50, 25, 75)
     assert interval_ends(Quantity.missing("fraction", "no labels"), 100) == ()
+
+
+def test_an_error_rate_above_100_percent_is_on_the_axis() -> None:
+    axis = metric_axis(WER, (135.0, 180.0), "")
+    assert axis.low < 135.0 < 180.0 < axis.high
+    assert len(axis.ticks) > 1
