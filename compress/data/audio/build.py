@@ -19,7 +19,7 @@ from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
 from compress.data.audio.clips import Clips
 from compress.data.audio.read_clips import ClipIssues, ReadClip, Wave, find_issues, read_all
 from compress.data.audio.settings import AUDIO, MASK, SAMPLES, AudioSettings
-from compress.data.audio.split import AudioSplit, Augmentation
+from compress.data.audio.split import AudioSplit, ClipChanges
 from compress.data.batch import SPLITS
 from compress.data.characters import character_names, character_targets, plain_transcript, unwritable
 from compress.data.interface import Data
@@ -68,7 +68,7 @@ def build_audio_data(splits: Mapping[str, TextTable], read: ReadClip, settings: 
     parts = [_usable_clips(table, read, audio, issues, reasons) for table in tables]
     _check_counts(parts, settings.source, reasons)
     targets, classes, facts = _targets(parts, audio)
-    augmentation = None if audio.augment is None else Augmentation(audio.augment, audio.rate, seed)
+    augmentation = None if audio.augment is None else ClipChanges(audio.augment, audio.rate, seed)
     made = [
         AudioSplit(Clips.of(part.waves), target, part.table.texts, augmentation if index == 0 else None)
         for index, (part, target) in enumerate(zip(parts, targets, strict=True))

@@ -23,7 +23,7 @@ from compress.data.text.ragged import Ragged
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class ClipChanges:
     """How the clips of a split are changed.
 
     Attributes:
@@ -60,7 +60,7 @@ class AudioSplit:
     views: int | None
 
     def __init__(
-        self, clips: Clips, target: Ragged | Tensor, names: Sequence[str], augmentation: Augmentation | None = None
+        self, clips: Clips, target: Ragged | Tensor, names: Sequence[str], augmentation: ClipChanges | None = None
     ) -> None:
         self.clips, self.target, self._names, self.augmentation = clips, target, names, augmentation
         self.views = 1 if augmentation is None else augmentation.settings.views

@@ -9,7 +9,7 @@ import torch
 from compress.data.audio.augment import add_noise, augment, change_speed, mask_frequencies, mask_times
 from compress.data.audio.clips import Clips
 from compress.data.audio.settings import AudioAugmentation
-from compress.data.audio.split import AudioSplit, Augmentation
+from compress.data.audio.split import AudioSplit, ClipChanges
 from tests.data.audio.files import tone
 
 RATE = 8000
@@ -51,7 +51,7 @@ def test_views_differ_and_are_the_same_again() -> None:
 def test_training_alone_hears_changed_clips() -> None:
     clips = Clips.of([tone(0.1, frequency=200.0 + index) for index in range(6)])
     plain = AudioSplit(clips, torch.zeros(6, dtype=torch.int64), [""] * 6)
-    split = AudioSplit(clips, torch.zeros(6, dtype=torch.int64), [""] * 6, Augmentation(AudioAugmentation(views=2), RATE, 0))
+    split = AudioSplit(clips, torch.zeros(6, dtype=torch.int64), [""] * 6, ClipChanges(AudioAugmentation(views=2), RATE, 0))
     assert split.views == 2
     assert split.fingerprint != plain.fingerprint
     (ordered,) = split.ordered(6)
