@@ -37,6 +37,7 @@ DROP_AND_GROW = {
 # fmt: off
 ENTRIES: tuple[Entry, ...] = (
     Entry("stage", "train", "compress.train.stage:Train", "plain training"),
+    Entry("stage", "federated", "compress.train.federated.stage:Federated", "McMahan et al. 2017, arXiv:1602.05629"),
     Entry("stage", "distill", "compress.distill.stage:Distill", "Hinton et al. 2015, arXiv:1503.02531"),
     Entry("stage", "generate", "compress.distill.prompts.stage:Generate",
           "Kim & Rush 2016, arXiv:1606.07947; Wang et al. 2023, Self-Instruct, arXiv:2212.10560"),

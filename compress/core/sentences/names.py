@@ -143,6 +143,8 @@ WORDS: Mapping[str, str] = {
     "prompts": "prompts",
     "parameters": "parameters",
     "pruning step": "pruning step",
+    "round": "round",
+    "round_bytes": "bytes of a round",
     "quantize": "quantize nodes",
     "ratio": "ratio",
     "removed": "removed",
