@@ -52,7 +52,8 @@ def round_at_random(values: Tensor, bits: int, generator: torch.Generator) -> Te
     scale = values.abs().max() / (2 ** (bits - 1) - 1)
     if bits == 32 or not float(scale) > 0:
         return values
-    return torch.floor(values / scale + torch.rand(values.shape, generator=generator)) * scale
+    rounded: Tensor = torch.floor(values / scale + torch.rand(values.shape, generator=generator)) * scale
+    return rounded
 
 
 def sent_bytes(entries: int, count: int, bits: int) -> int:

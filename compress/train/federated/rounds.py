@@ -62,7 +62,11 @@ class Course:
     def curves(self, metric: str) -> dict[str, Curve]:
         """Loss, validation metric and bytes by round."""
         x = tuple(float(number) for number in range(1, len(self.metrics) + 1))
-        series = {"loss": self.losses, f"{metric}_validation": self.metrics, "round_bytes": self.sent}
+        series: dict[str, list[float]] = {
+            "loss": self.losses,
+            f"{metric}_validation": self.metrics,
+            "round_bytes": [*self.sent],
+        }
         return {name: Curve(x_label="round", y_label=name, x=x, y=tuple(map(float, y))) for name, y in series.items()}
 
 
@@ -182,7 +186,7 @@ class Simulation:
     def _batches(self, client: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Rows of the batches of an epoch of a client; a last batch of one sample, too small for batch norm, is left out."""
         part = torch.from_numpy(self.parts[client])
-        for rows in part[torch.randperm(len(part), generator=generator)].split(self.stage.batch_size):
+        for rows in part[torch.randperm(len(part), generator=generator)].split(self.stage.batch_size):  # type: ignore[no-untyped-call]
             if len(rows) > 1 or len(part) == 1 or self.stage.batch_size == 1:
                 yield rows
 
@@ -282,7 +286,7 @@ def _flat(parameters: list[nn.Parameter]) -> Tensor:
 
 def _split_flat(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     sizes = [parameter.numel() for parameter in parameters]
-    return [part.view_as(parameter) for part, parameter in zip(flat.split(sizes), parameters, strict=True)]
+    return [part.view_as(parameter) for part, parameter in zip(flat.split(sizes), parameters, strict=True)]  # type: ignore[no-untyped-call]
 
 
 def _set_flat(parameters: list[nn.Parameter], flat: Tensor) -> None:
