@@ -25,8 +25,8 @@ from compress.core.stage import Context
 from compress.data.batch import Split
 from compress.train.distributed import resolve_device
 from compress.train.federated.compress_update import compress_update
+from compress.train.federated.settings import Dirichlet, FederatedTraining
 from compress.train.federated.split_clients import split_dirichlet, split_iid
-from compress.train.federated.stage import Dirichlet, Federated
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.seeding import preserve_rng
 from compress.train.validation_scores import validation_scores
@@ -70,7 +70,7 @@ class Course:
         return {name: Curve(x_label="round", y_label=name, x=x, y=tuple(map(float, y))) for name, y in series.items()}
 
 
-def train_rounds(module: nn.Module, stage: Federated, context: Context) -> Course:
+def train_rounds(module: nn.Module, stage: FederatedTraining, context: Context) -> Course:
     """Train a network in place; afterwards it has the selected weights and is in eval mode on the CPU.
 
     After each round its state is written to the folder of the stage, from which a second call continues bit by bit.
@@ -105,7 +105,7 @@ class Simulation:
         context: Data, task, seed and device.
     """
 
-    def __init__(self, module: nn.Module, stage: Federated, context: Context) -> None:
+    def __init__(self, module: nn.Module, stage: FederatedTraining, context: Context) -> None:
         self.module, self.stage, self.context = module, stage, context
         self.device = resolve_device(context.device)
         self.inputs, self.targets = read_all(context.data.train)
@@ -257,7 +257,7 @@ def read_all(split: Split) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         raise TrainingError(msg) from error
 
 
-def _parts(stage: Federated, targets: Mapping[str, Tensor], seed: int) -> list[np.ndarray]:
+def _parts(stage: FederatedTraining, targets: Mapping[str, Tensor], seed: int) -> list[np.ndarray]:
     classes = next(iter(targets.values()))
     if len(classes) < 2 * stage.clients:
         msg = gettext("{samples} training samples are too few for {clients} clients, which need two each; lower clients",
