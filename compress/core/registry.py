@@ -452,6 +452,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("format", "mnn", "compress.export.ship_converted:write", "MNN"),
     Entry("format", "executorch", "compress.export.ship_converted:write", "ExecuTorch"),
     Entry("format", "litert", "compress.export.ship_converted:write", "LiteRT"),
+    Entry("format", "coreml", "compress.export.ship_converted:write", "Core ML, ML programs"),
     Entry("format", "inductor", "compress.export.ship_converted:write", "torch.export, AOTInductor"),
 
     Entry("runner", "onnxruntime", "compress.backends.onnxruntime_runner:OnnxRuntimeRunner", "ONNX Runtime",
@@ -469,6 +470,7 @@ ENTRIES: tuple[Entry, ...] = (
           {"format": "executorch"}),
     Entry("runner", "litert", "compress.backends.converted.litert_runner:LiteRtRunner", "LiteRT (TensorFlow Lite) with XNNPACK",
           {"format": "litert"}),
+    Entry("runner", "coreml", "compress.backends.converted.coreml_runner:CoreMlRunner", "Core ML Tools", {"format": "coreml"}),
     Entry("runner", "inductor", "compress.backends.converted.inductor_runner:InductorRunner",
           "Ansel et al. 2024, PyTorch 2; torch.export and AOTInductor", {"format": "inductor"}),
 
@@ -482,6 +484,8 @@ ENTRIES: tuple[Entry, ...] = (
           {"ending": ".pte", "package": "executorch", "extra": "executorch"}),
     Entry("converter", "litert", "compress.export.converters.litert:convert", "torch.export, litert-torch",
           {"ending": ".tflite", "package": "litert-torch", "extra": "litert"}),
+    Entry("converter", "coreml", "compress.export.converters.coreml:convert", "torch.export, Core ML Tools",
+          {"ending": ".mlpackage.zip", "package": "coremltools", "extra": "coreml"}),
     Entry("converter", "inductor", "compress.export.converters.inductor:convert", "torch.export, AOTInductor",
           {"ending": ".pt2", "package": "torch", "extra": "inductor", "this_processor": True}),
 

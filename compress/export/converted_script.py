@@ -123,6 +123,19 @@ CODES = {
     method = Runtime.get().load_program(path).load_method("forward")
     return [output.numpy() for output in method.execute([torch.from_numpy(array) for array in arrays])]''',
     ),
+    "coreml": RuntimeCode(
+        "coremltools",
+        "import tempfile\nimport zipfile\n\nimport coremltools",
+        '''def compute(path, arrays, threads):
+    """Run the program once, on macOS; the system decides on threads."""
+    with tempfile.TemporaryDirectory() as folder:
+        zipfile.ZipFile(path).extractall(folder)
+        model = coremltools.models.MLModel(str(next(Path(folder).glob("*.mlpackage"))))
+        description = model.get_spec().description
+        feeds = [array.astype(np.int32) if array.dtype.kind in "iu" else array for array in arrays]
+        outputs = model.predict({each.name: array for each, array in zip(description.input, feeds, strict=True)})
+    return [outputs[each.name] for each in description.output]''',
+    ),
     "inductor": RuntimeCode(
         "torch",
         "import torch",

@@ -13,6 +13,7 @@ from compress.models.licences import data_notes, network_notes, package_licence
 RUNTIMES = {
     **{name: (name, "numpy", "pillow") for name in ("onnxruntime", "openvino", "tensorrt", "ncnn", "mnn")},
     "ort": ("onnxruntime", "numpy", "pillow"),
+    "coreml": ("coremltools", "numpy", "pillow"),
     "litert": ("ai-edge-litert", "numpy", "pillow"),
     "executorch": ("executorch", "torch", "numpy", "pillow"),
     "inductor": ("torch", "numpy", "pillow"),

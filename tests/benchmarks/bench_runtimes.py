@@ -3,10 +3,11 @@
     nice -n 5 python tests/benchmarks/bench_runtimes.py --cache /tmp/runtimes --side 128 --seconds 0.5
 
 Batch 1, one thread; random weights and inputs, so that differences of outputs are shown and no accuracy. Each network has its
-float ONNX file and our int8 files with the placements for ONNX Runtime and OpenVINO, converted for every installed runtime,
-and beside them each converter's own default quantization (`runtime_defaults.py`) with the same calibration inputs. A conversion
+float ONNX file and our int8 files with the placements for ONNX Runtime and OpenVINO, converted for every installed runtime.
+Beside them are each converter's own default quantization (`runtime_defaults.py`) with the same calibration inputs. A conversion
 that fails is a row with its reason. Converted files and results are kept in the cache: a rerun continues, and `--print` prints
-what is there. Every row also has its error against the float network: ‖y − y_float‖ ÷ ‖y_float‖ over held-out inputs.
+what is there. Every row also has its error against the float network: ‖y − y_float‖ ÷ ‖y_float‖ over held-out inputs. With
+`--processor-time` rows have the processor time of an inference, for a machine that others use.
 
 Two figures over all networks, as geometric means. Our choice is the fastest of our rows whose outputs agree with their ONNX
 file.
@@ -24,7 +25,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +48,8 @@ from compress.core.errors import CompressError
 from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.progress import NullReporter
 from compress.core.signature import AxisSizes, Signature, TensorSpec
-from compress.profile.runtimes.compare import RuntimeComparison, RuntimeResult, compare
+from compress.profile.fastest_runtime import compare_runtimes
+from compress.profile.runtimes.compare import RuntimeComparison, compare
 from compress.profile.runtimes.entrants import Entrant
 from compress.profile.settings import MeasurementSettings
 from compress.quantize.settings import CalibrationSettings, PTQSettings
@@ -55,6 +60,7 @@ from tests.benchmarks.runtime_defaults import ENDINGS
 GOAL = 0.9
 CALIBRATION, HELD_OUT = 16, 16
 RUNTIMES = ("onnxruntime", "openvino", "ort", "litert", "executorch", "mnn", "ncnn")
+ROUNDS, RUNS_IN_ROUND = 40, 3
 LENGTH, VOCABULARY = 64, 5000
 FLOAT, OURS, DEFAULT = "float", "int8", "default int8"
 Inputs = dict[str, np.ndarray]
@@ -181,39 +187,82 @@ def default_entrant(runtime: str, source: Path, samples: list[Inputs], folder: P
     return Entrant(*fields, target, "weights" if runtime == "mnn" else "all")
 
 
-def errors_of(results: Iterable[RuntimeResult], source: Path, held_out: list[Inputs]) -> dict[str, float]:
+def errors_of(rows: Iterable[tuple[Mapping[str, Any], Entrant]], source: Path, held_out: list[Inputs]) -> dict[str, float]:
     """‖y − y_float‖ ÷ ‖y_float‖ of each row that ran, over held-out inputs; y_float in ONNX Runtime."""
     with open_runner("onnxruntime", source) as runner:
         expected = np.concatenate([runner.run(sample)[0] for sample in held_out])
     errors = {}
-    for result in results:
-        if result.reason or result.entrant.file is None:
+    for row, entrant in rows:
+        if row["reason"] or entrant.file is None:
             continue
-        with open_runner(result.entrant.runtime, result.entrant.file) as runner:
+        with open_runner(entrant.runtime, entrant.file) as runner:
             found = np.concatenate([runner.run(sample)[0] for sample in held_out])
-        errors[result.entrant.name] = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+        errors[entrant.name] = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
     return errors
 
 
-def measure(name: str, side: int, seconds: float, cache: Path) -> list[dict[str, Any]]:
-    """All rows of a network."""
+def processor_times(entrants: Sequence[Entrant], feeds: Mapping[str, list[Inputs]]) -> list[dict[str, Any]]:
+    """Rows with the processor time of an inference in place of its latency: all threads of this process, files in turns.
+
+    The interval is from the first to the third quartile of the rounds. Other processes on the machine lengthen the latency by
+    the time that they run, and the processor time only by what they take of caches and memory.
+    """
+    rows: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        runs: dict[int, Callable[[], object]] = {}
+        for index, entrant in enumerate(entrants):
+            row = {"subject": entrant.subject, "precision": entrant.precision, "runtime": entrant.runtime, "keeps": False}
+            rows.append(row | {"reason": entrant.reason, "carried": entrant.carried, "version": ""})
+            if entrant.reason or entrant.file is None:
+                continue
+            try:
+                runner = stack.enter_context(open_runner(entrant.runtime, entrant.file))
+                batches = feeds[entrant.subject]
+                with open_runner("onnxruntime", entrant.source) as reference:
+                    expected = [reference.run(batch) for batch in batches]
+                agreement = compare_runtimes(expected, [runner.run(batch) for batch in batches])
+            except CompressError as error:
+                rows[-1]["reason"] = str(error)
+                continue
+            rows[-1] |= {"keeps": agreement.holds, "version": runner.describe()["runtime"]}
+            rows[-1]["size_bytes"] = {"value": entrant.size_bytes}
+            runs[index] = partial(runner.run, batches[0])
+        times: dict[int, list[float]] = {index: [] for index in runs}
+        for number in range(ROUNDS):
+            for index in [*runs][:: 1 if number % 2 == 0 else -1]:
+                start = time.process_time_ns()
+                for _ in range(RUNS_IN_ROUND):
+                    runs[index]()
+                times[index].append((time.process_time_ns() - start) / 1e6 / RUNS_IN_ROUND)
+    for index, found in times.items():
+        low, middle, high = np.percentile(found, (25, 50, 75))
+        rows[index]["latency_p50_ms"] = {"value": float(middle), "low": float(low), "high": float(high)}
+    return rows
+
+
+def measure(name: str, side: int, seconds: float | None, cache: Path, runtimes: Sequence[str]) -> list[dict[str, Any]]:
+    """All rows of a network; without seconds, with the processor time in place of the latency."""
     folder = cache / f"{name}-{side}"
     files = source_files(name, side, folder)
     calibration, held_out = samples_of(name, side, CALIBRATION, 1), samples_of(name, side, HELD_OUT, 2)
     entrants = []
     for subject, source in files.items():
-        for runtime in RUNTIMES:
+        for runtime in runtimes:
             entrants.append(our_entrant(subject, runtime, source, held_out[0], folder))
             print(f"{name}: {entrants[-1].name} {entrants[-1].reason[:120]}", file=sys.stderr, flush=True)
-    for runtime in ENDINGS:
+    for runtime in [name for name in ENDINGS if name in runtimes]:
         entrants.append(default_entrant(runtime, files[FLOAT], calibration, folder))
         print(f"{name}: {entrants[-1].name} {entrants[-1].reason[:120]}", file=sys.stderr, flush=True)
+    load = os.getloadavg()[0]
+    feeds = dict.fromkeys((*files, DEFAULT), held_out)
+    if seconds is None:
+        rows = processor_times(entrants, feeds)
+        errors = errors_of([(row, entrant) for row, entrant in zip(rows, entrants, strict=True)], files[FLOAT], held_out)
+        return [{**row, "error": errors.get(entrant.name), "load": load} for row, entrant in zip(rows, entrants, strict=True)]
     device = load_device("host")
     plan = MeasurementSettings.of(device, threads=1, seconds=seconds)
-    feeds = dict.fromkeys((*files, DEFAULT), held_out)
     results = compare(entrants, RuntimeComparison(device, plan, feeds), NullReporter())
-    errors = errors_of(results, files[FLOAT], held_out)
-    load = os.getloadavg()[0]
+    errors = errors_of([(each.as_row(), each.entrant) for each in results], files[FLOAT], held_out)
     return [{**each.as_row(), "error": errors.get(each.entrant.name), "load": load} for each in results]
 
 
@@ -273,15 +322,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--only", default="", help="networks, by comma; all by default")
+    parser.add_argument("--runtimes", default=",".join(RUNTIMES))
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--seconds", type=float, default=2.0, help="counted time of each row")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="processor time in place of latency, on a machine that others use"
+    )
     parser.add_argument("--print", action="store_true", dest="only_print", help="print the results of the cache")
     given = parser.parse_args()
     measured = {}
     for name in [name for name in given.only.split(",") if name] or list(NETWORKS):
         kept = given.cache / f"{name}-{given.side}.json"
         if not kept.is_file() and not given.only_print:
-            rows = measure(name, given.side, given.seconds, given.cache)
+            rows = measure(
+                name, given.side, None if given.processor_time else given.seconds, given.cache, given.runtimes.split(",")
+            )
             kept.write_text(json.dumps(rows, indent=1), encoding="utf-8")
         if kept.is_file():
             measured[name] = json.loads(kept.read_text(encoding="utf-8"))

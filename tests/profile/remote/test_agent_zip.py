@@ -12,7 +12,7 @@ import sys
 for name in ("pydantic", "torch", "onnx", "yaml", "rich", "scipy", "psutil", "onnxscript", "sklearn"):
     sys.modules[name] = None
 """
-CONVERTED = {"MNN", "ai_edge_litert", "executorch", "ncnn", "torch"}
+CONVERTED = {"MNN", "ai_edge_litert", "coremltools", "executorch", "ncnn", "torch"}
 """Imported when a file of that runtime is loaded."""
 ON_A_DEVICE = {"numpy", "onnxruntime", "openvino", "tensorrt", "pynvml", "compress", *CONVERTED}
 HERE_ALONE = {"compress.backends.open_runner", "compress.core.registry"}
