@@ -25,7 +25,7 @@ from compress.core.progress import Reporter
 from compress.search.front import Selection, TrialRow, select
 from compress.search.measure_trial import higher_is_better
 from compress.search.samplers import make_sampler
-from compress.search.storage import open_storage
+from compress.search.storage import LONGEST_WAIT_S, OPEN_WAIT_S, open_storage
 from compress.search.study import SearchStudy, identity_of, no_study
 from compress.search.trial_source import PipelineSource, RecipeSource, TrialSource
 from compress.search.worker import WorkerOptions, combination_of, work
@@ -126,7 +126,8 @@ class Search:
         storage = storage or str(self.folder(Path(out)) / JOURNAL)
         if not create and "://" not in storage and not Path(storage).exists():
             raise no_study(self.study_name, storage)
-        opened = open_storage(storage, reporter=reporter)
+        open_wait_s = LONGEST_WAIT_S if worker else OPEN_WAIT_S
+        opened = open_storage(storage, reporter=reporter, open_wait_s=open_wait_s)
         identity = identity_of(source.tree, settings, smoke=source.smoke)
         study = SearchStudy(opened, self.study_name, identity, self.directions, create=create)
         seed = int(hashlib.sha256(f"{source.seed}:{study.states().total()}:{worker}".encode()).hexdigest()[:8], 16)

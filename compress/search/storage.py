@@ -19,6 +19,8 @@ from compress.core.progress import NullReporter, Reporter
 EXTRA = "search"
 LONGEST_WAIT_S = 24 * 3600.0
 LONGEST_PAUSE_S = 30.0
+OPEN_WAIT_S = 5.0
+"""Time for a server to answer at the start of a command, which may name the wrong one, s."""
 CALLS = (
     "create_new_study",
     "set_study_user_attr",
@@ -75,13 +77,20 @@ def import_optuna() -> Any:
     return optuna
 
 
-def open_storage(url: str, *, reporter: Reporter | None = None, longest_wait_s: float = LONGEST_WAIT_S) -> Any:
+def open_storage(
+    url: str,
+    *,
+    reporter: Reporter | None = None,
+    longest_wait_s: float = LONGEST_WAIT_S,
+    open_wait_s: float = OPEN_WAIT_S,
+) -> Any:
     """Open a storage.
 
     Args:
         url: Path of a journal file, or `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
         reporter: Reports a storage that is waited for.
         longest_wait_s: Time after which a storage that went away is given up.
+        open_wait_s: Time after which a server that does not answer at the start is given up.
 
     Raises:
         MissingPackageError: A package is not installed.
@@ -89,7 +98,7 @@ def open_storage(url: str, *, reporter: Reporter | None = None, longest_wait_s: 
     """
     optuna = import_optuna()
     try:
-        storage = _open_database(optuna, url) if "://" in url else _open_journal(optuna, Path(url))
+        storage = _open_patiently(optuna, url, open_wait_s) if "://" in url else _open_journal(optuna, Path(url))
     except _lost(optuna) + (ImportError, KeyError, ValueError) as error:  # noqa: RUF005  # mypy reads it so
         reason = " ".join(str(error.__cause__ or error).split())[:300]
         msg = gettext(
@@ -127,6 +136,18 @@ def _drop_half_line(path: Path) -> None:
     if contents and not contents.endswith(b"\n"):
         with path.open("rb+") as file:
             file.truncate(contents.rfind(b"\n") + 1)
+
+
+def _open_patiently(optuna: Any, url: str, open_wait_s: float) -> Any:
+    """Open a database, whose server may be starting up."""
+    end_s = time.monotonic() + open_wait_s
+    while True:
+        try:
+            return _open_database(optuna, url)
+        except _lost(optuna):
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.5)
 
 
 def _open_database(optuna: Any, url: str) -> Any:

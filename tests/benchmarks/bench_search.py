@@ -46,8 +46,8 @@ def storages(kind: str) -> Iterator[tuple[str, Server | None]]:
             yield server.url, server
 
 
-def kills(kind: str, seconds: float) -> str:
-    """Kill a worker, or with PostgreSQL every tenth time the server, until the time is over; then let the study end."""
+def kills(kind: str, seconds: float, pause_s: float) -> str:
+    """Kill a worker, or with PostgreSQL every fifth time also the server, until the time is over; then let the study end."""
     draw, count, restarts, trials = random.Random(0), 0, 0, 100_000
     with storages(kind) as (url, server), tempfile.TemporaryDirectory() as folder:
         done = Path(folder) / "done"
@@ -55,8 +55,8 @@ def kills(kind: str, seconds: float) -> str:
         workers = [start(url, done, trials) for _ in range(2)]
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
-            time.sleep(draw.uniform(1.0, 4.0))
-            if server is not None and count % 10 == 9:
+            time.sleep(draw.uniform(0.5, 1.5) * pause_s)
+            if server is not None and count % 5 == 4:
                 server.stop()
                 time.sleep(0.5)
                 server.start()
@@ -131,11 +131,7 @@ def federated(rounds: int, seeds: int) -> list[str]:
     from compress.train.federated.stage import Federated
 
     data = load_data(DataSettings(source="digits", image_size=16), base=Path())
-    updates = {
-        "dense float32": {},
-        "top 2 %, 8 bits": {"keep": 0.02, "bits": 8},
-        "top 2 %, 8 bits, no feedback": {"keep": 0.02, "bits": 8, "error_feedback": False},
-    }
+    updates = {"dense float32": {}, "top 2 %, 8 bits": {"keep": 0.02, "bits": 8}}
 
     def network() -> nn.Module:
         layers = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()]
@@ -174,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["kills", "overhead", "federated"])
     parser.add_argument("--seconds", type=float, default=150.0)
+    parser.add_argument("--pause", type=float, default=2.5, help="mean time between two kills, s")
     parser.add_argument("--storage", choices=["journal", "postgresql"], default="journal")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--trial-seconds", type=float, default=0.2)
@@ -182,7 +179,7 @@ def main() -> None:
     chosen = parser.parse_args()
     print(f"{host().title}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     if chosen.what == "kills":
-        print(kills(chosen.storage, chosen.seconds))
+        print(kills(chosen.storage, chosen.seconds, chosen.pause))
     elif chosen.what == "overhead":
         print(overhead(chosen.trials, chosen.trial_seconds))
     else:

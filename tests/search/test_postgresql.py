@@ -37,8 +37,12 @@ def test_a_server_that_restarts_is_waited_for_and_no_trial_is_lost(server, tmp_p
         return result(x, 1 - x)
 
     monkeypatch.setattr(worker, "_measure", measure)
+    server.stop()
+    starting = threading.Timer(1.0, server.start)
+    starting.start()
     lines = Lines()
-    study = open_study(server.url, reporter=lines)
+    study = open_study(server.url, reporter=lines, open_wait_s=60.0)
+    starting.join()
 
     def restart() -> None:
         time.sleep(0.5)

@@ -43,7 +43,7 @@ def test_a_missing_optimizer_names_its_extra(monkeypatch):
 @pytest.mark.parametrize("url", ["sqlite:////proc/none/study.db", "oracle://x", "postgresql://nobody:secret@127.0.0.1:1/x"])
 def test_a_storage_that_cannot_be_opened_is_an_error_without_its_password(url):
     with pytest.raises(StoreError, match="cannot open the storage") as error:
-        open_storage(url)
+        open_storage(url, open_wait_s=0.0)
     assert "secret" not in str(error.value).split(": ", 1)[0]
 
 

@@ -36,7 +36,7 @@ def measure(trial, *_):
 
 worker._measure = measure
 worker.POLL_S = 0.05
-study = open_study(sys.argv[1])
+study = open_study(sys.argv[1], open_wait_s=60.0)
 study.watch.grace_s = 2.0
 worker.work(study, source(), worker.WorkerOptions(Path("."), "f", int(sys.argv[3])))
 """
