@@ -14,7 +14,7 @@ from compress import Pipeline
 from tests.data.audio.files import write_manifest
 
 QUICK = {"epochs": 1, "batch_size": 8, "lr": 0.003}
-SMALL = {"source": "ctc:quartznet", "args": {"width": 8, "kernels": [5], "bands": 12}}
+SMALL = {"source": "ctc:quartznet", "args": {"width": 8, "kernels": [5], "bands": 12, "causal": True}}
 
 
 def recipe(folder: Path) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def recipe(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_student_learns_with_few_transcripts_and_its_artifact_writes_texts(tmp_path):
+def test_a_student_learns_with_few_transcripts_and_its_artifact_writes_the_same_text_in_a_stream(tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe(tmp_path)), encoding="utf-8")
     result = Pipeline.load(tmp_path / "recipe.yaml").run(out=tmp_path, device="cpu")
     record = result.record
@@ -48,5 +48,9 @@ def test_a_student_learns_with_few_transcripts_and_its_artifact_writes_texts(tmp
     for stage in record.stages:
         assert stage.after["wer"].value is not None
     artifact = next(result.folder.rglob("manifest.json")).parent
-    command = [sys.executable, "infer.py", str(tmp_path / "003.wav")]
-    subprocess.run(command, cwd=artifact, capture_output=True, text=True, check=True)
+    texts = []
+    for script in ("infer.py", "stream.py"):
+        command = [sys.executable, script, str(tmp_path / "003.wav")]
+        texts.append(subprocess.run(command, cwd=artifact, capture_output=True, text=True, check=True).stdout)
+    assert texts[0] == texts[1]
+    assert "export.streaming" in {note.code for note in record.stages[-1].notes}

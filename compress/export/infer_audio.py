@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 
-from compress.core.network_spec import AudioPreprocessing
+from compress.backends.streaming_graph import StreamingGraph
+from compress.core.network_spec import AudioPreprocessing, NetworkSpec
 from compress.data.audio.settings import AUDIO, MASK
 
 AUDIO_INPUT = """INPUT is an audio file that libsndfile reads (.wav, .flac, .ogg, .mp3, …), of at most {seconds:g} seconds,
@@ -35,3 +36,84 @@ def audio_preprocessing(audio: AudioPreprocessing) -> tuple[str, str]:
     decode = inspect.getsource(decode_audio).partition(MARKER)[2]
     body = PREPROCESS.format(rate=audio.rate, most=audio.most_samples, decode=decode, audio=AUDIO, mask=MASK)
     return AUDIO_INPUT.format(seconds=audio.most_samples / audio.rate), body
+
+
+STREAM = '''"""Print what is said, chunk by chunk, as it would be heard:  python stream.py clip.wav
+
+streaming.onnx takes CHUNK samples and the states after the chunk before, which are zeros at first; it looks at no later audio.
+Needs: pip install numpy onnxruntime soundfile scipy
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from math import gcd
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+import onnxruntime
+import soundfile
+
+HERE = Path(__file__).resolve().parent
+RATE, CHUNK = {rate}, {chunk}  # samples per second, samples
+STATES = {states}  # name, channels, frames
+{decode}
+
+class Listener:
+    """Writes the text of a stream."""
+
+    def __init__(self):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            str(HERE / "streaming.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self.labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
+        self.states = {{name: np.zeros((1, channels, frames), np.float32) for name, channels, frames in STATES}}
+        self.before = 0
+
+    def hear(self, samples):
+        """The new text after a chunk; only the last chunk may be shorter than CHUNK."""
+        audio = np.zeros((1, CHUNK), np.float32)
+        audio[0, : len(samples)] = samples
+        mask = (np.arange(CHUNK) < len(samples)).astype(np.int64)[None]
+        logits, *states = self.session.run(None, {{"{audio}": audio, "{mask}": mask, **self.states}})
+        self.states = dict(zip(self.states, states))
+        text = ""
+        for best in logits[0].argmax(axis=1):
+            text += self.labels[best] if best and best != self.before else ""
+            self.before = best
+        return text
+
+
+if __name__ == "__main__":
+    try:
+        clip = read_audio(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__), RATE)
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot read {{sys.argv[1]}}: {{error}}")
+    listener = Listener()
+    for start in range(0, len(clip), CHUNK):
+        print(listener.hear(clip[start : start + CHUNK]), end="", flush=True)
+    print()
+'''
+
+
+def stream_script(spec: NetworkSpec, streaming: StreamingGraph, chunk: int) -> str:
+    """Python source of `stream.py` for `streaming.onnx` and `labels.json` in the same folder.
+
+    Args:
+        spec: Of the network.
+        streaming: Its form for a stream.
+        chunk: Samples of a chunk.
+    """
+    from compress.data.audio import decode_audio
+
+    decode = inspect.getsource(decode_audio).partition(MARKER)[2]
+    states = [(each.name, each.channels, each.frames) for each in streaming.states]
+    rate = spec.audio.rate if spec.audio is not None else 0
+    return STREAM.format(rate=rate, chunk=chunk, states=states, decode=decode, audio=AUDIO, mask=MASK)

@@ -84,6 +84,7 @@ class Export(Stage):
         from compress.export.example_figure import save_examples
         from compress.export.parity import ParityTable
         from compress.export.parity_chain import compare_engine, compare_runtime
+        from compress.export.streaming_artifact import write_streaming
         from compress.export.tower_artifact import TowerArtifacts
         from compress.export.write_artifact import ArtifactComparisons, write_artifact
 
@@ -108,7 +109,7 @@ class Export(Stage):
             folder = context.folder / "artifacts" / target.name
             inside, kept_outside = write_artifact(target, outcome, folder, context, self.postprocessing)
             pairs.rows += comparisons.rows(outcome.file_for(target.runtime), inside, outcome.spec)
-            notes += kept_outside
+            notes += (*kept_outside, *write_streaming(outcome, folder, context))
             if any(each.name == DECODER_IDS for each in outcome.spec.signature.inputs):
                 notes += parts.write(target, outcome, folder)
             elif outcome.spec.image_text is not None:

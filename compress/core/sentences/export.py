@@ -24,6 +24,11 @@ SENTENCES: Sentences = {
     "export.runtime_refused": "{reason}",
     "export.no_runtime_choice": "{runtime} does not run on this machine: {error}",
     "export.artifact_refused": "{reason}",
+    "export.streaming": (
+        "{subject} takes audio in chunks of {chunk_ms} ms and looks at no later audio; the outputs of chunks of {clips} "
+        "validation clips differ by at most {difference} from those of the whole clips"
+    ),
+    "export.no_streaming": "{subject} is not written: {reason}",
     "export.float_file_ships": "{subject}: float32 ships, because no int8 file was made for {runtime}",
     "export.postprocessing_outside": "{subject}: {name} stays outside the graph for {runtime}, where it is not tried",
     "export.integer_cache": _integer_cache,

@@ -22,17 +22,22 @@ class SeparableConv(nn.Module):
         kernel: Size in frames.
         stride: Frames of the input for one of the output; then the kernel is even, so that ⌊T / stride⌋ frames come out.
         dilation: Distance of the frames of the kernel.
+        causal: Whether a frame sees none after it: all zeros are before the beginning.
     """
 
-    def __init__(self, channels: int, width: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self, channels: int, width: int, kernel: int, *, stride: int = 1, dilation: int = 1, causal: bool = False
+    ) -> None:
         super().__init__()
         size = kernel if stride == 1 else max(stride, kernel - (kernel - stride) % 2)
+        around = dilation * (size - 1) + 1 - stride
+        self.before = around if causal else 0
         self.depthwise = nn.Conv1d(
             channels,
             channels,
             size,
             stride=stride,
-            padding=dilation * (size - 1) // 2 if stride == 1 else (size - stride) // 2,
+            padding=0 if causal else around // 2,
             dilation=dilation,
             groups=channels,
             bias=False,
@@ -42,7 +47,10 @@ class SeparableConv(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Features (N, width, T') of (N, C, T) and the mask (N, 1, T)."""
-        y: Tensor = self.norm(self.pointwise(self.depthwise(x * mask)))
+        x = x * mask
+        if self.before:
+            x = F.pad(x, (self.before, 0))
+        y: Tensor = self.norm(self.pointwise(self.depthwise(x)))
         return y
 
 
@@ -54,11 +62,12 @@ class SeparableBlock(nn.Module):
         kernel: Size in frames.
         repeats: Number of layers.
         dropout: Probability.
+        causal: See `SeparableConv`.
     """
 
-    def __init__(self, width: int, kernel: int, repeats: int, dropout: float) -> None:
+    def __init__(self, width: int, kernel: int, repeats: int, dropout: float, *, causal: bool = False) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(SeparableConv(width, width, kernel) for _ in range(repeats))
+        self.layers = nn.ModuleList(SeparableConv(width, width, kernel, causal=causal) for _ in range(repeats))
         self.shortcut = nn.Conv1d(width, width, 1, bias=False)
         self.shortcut_norm = nn.BatchNorm1d(width)
         self.dropout = nn.Dropout(dropout)
@@ -85,13 +94,14 @@ class AudioTrunk(nn.Module):
         super().__init__()
         width = settings.width
         self.stride = settings.stride
-        self.features = LogMel(rate, settings.bands, settings.window, settings.hop)
+        causal = settings.causal
+        self.features = LogMel(rate, settings.bands, settings.window, settings.hop, causal=causal)
         self.feature_norm = nn.BatchNorm1d(settings.bands)
-        self.first = SeparableConv(settings.bands, width, settings.kernels[0], stride=settings.stride)
+        self.first = SeparableConv(settings.bands, width, settings.kernels[0], stride=settings.stride, causal=causal)
         self.blocks = nn.ModuleList(
-            SeparableBlock(width, size, settings.repeats, settings.dropout) for size in settings.kernels
+            SeparableBlock(width, size, settings.repeats, settings.dropout, causal=causal) for size in settings.kernels
         )
-        self.last = SeparableConv(width, width, settings.kernels[-1], dilation=2)
+        self.last = SeparableConv(width, width, settings.kernels[-1], dilation=2, causal=causal)
         self.dropout = nn.Dropout(settings.dropout)
 
     def trunk(self, audio: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:

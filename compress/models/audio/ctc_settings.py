@@ -26,6 +26,7 @@ class CtcSettings(FrozenModel):
         window: Window of the spectrum, seconds.
         hop: Time between two windows, seconds.
         stride: Windows per frame of the output.
+        causal: Whether a frame sees no later audio, so that the network can run in a stream, chunk by chunk.
     """
 
     width: int = Field(default=64, ge=1)
@@ -36,6 +37,7 @@ class CtcSettings(FrozenModel):
     window: float = Field(default=0.025, gt=0.0, le=1.0)
     hop: float = Field(default=0.01, gt=0.0, le=1.0)
     stride: int = Field(default=2, ge=1, le=8)
+    causal: bool = False
 
 
 def read_ctc(kind: str, args: Mapping[str, object], source: str = "ctc") -> CtcSettings:

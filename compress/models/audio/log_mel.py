@@ -66,23 +66,26 @@ class LogMel(nn.Module):
         bands: Number of mel filters.
         window: Length of the window, seconds.
         hop: Time between two frames, seconds.
+        causal: Whether a frame ends with its `hop` samples, and sees none after them.
     """
 
     kernels: Tensor
     filters: Tensor
 
-    def __init__(self, rate: int, bands: int, window: float, hop: float) -> None:
+    def __init__(self, rate: int, bands: int, window: float, hop: float, *, causal: bool = False) -> None:
         super().__init__()
         self.hop = round(hop * rate)
         size = self.hop + 2 * max(0, round((window * rate - self.hop) / 2))
-        self.before = (size - self.hop) // 2
+        self.before = size - self.hop if causal else (size - self.hop) // 2
+        self.after = size - self.hop - self.before
         last = size // 2 + 1
         self.register_buffer("kernels", torch.from_numpy(dft_kernels(size, last)))
         self.register_buffer("filters", torch.from_numpy(mel_filters(rate, size, last, bands))[:, :, None])
 
     def forward(self, audio: Tensor) -> Tensor:
         """The features."""
-        parts = F.conv1d(audio[:, None], self.kernels, stride=self.hop, padding=self.before)
+        padded = F.pad(audio[:, None], (self.before, self.after))
+        parts = F.conv1d(padded, self.kernels, stride=self.hop)
         real, imaginary = parts.chunk(2, dim=1)
         power = real * real + imaginary * imaginary
         return torch.log(F.conv1d(power, self.filters) + FLOOR)
