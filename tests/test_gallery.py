@@ -9,7 +9,15 @@ from compress.config.find_recipe import shipped
 from compress.config.recipe import load
 
 RECIPES = {path.stem: path for path in shipped()}
-FAST = ("rigl", "qat_4_bits", "image_text_student", "wav2vec_to_int8_student", "keyword_spotting", "federated_sparse")
+FAST = (
+    "rigl",
+    "qat_4_bits",
+    "image_text_student",
+    "line_reader",
+    "wav2vec_to_int8_student",
+    "keyword_spotting",
+    "federated_sparse",
+)
 """Recipes that run in every test run; the others run with the slow tests."""
 SLOW = ()
 SEARCHES = ("search_under_latency",)

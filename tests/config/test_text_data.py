@@ -72,3 +72,31 @@ def test_written_texts_need_prompts_with_responses(tmp_path):
     assert loads(recipe.format(source=columns), base=tmp_path).task.options.generated.prompts == 8
     with pytest.raises(RecipeError, match=r"data.columns: task.generated compares written texts with responses"):
         loads(recipe.format(source="python_docs"), base=tmp_path)
+
+
+def test_the_sentence_about_classes_and_the_tokenizer_of_the_text_tower_are_those_of_the_recipe(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tokenizer.json").touch()
+    recipe = """
+    name: a
+    task: {{image_text: {{zero_shot: "a {{}}"}}}}
+    data: {{source: drawn_captions, image_size: 32{data}}}
+    model: {{source: "dual_encoder:tiny", args: {{text: {{source: "{text}"}}, image: {{source: "{image}"}}}}}}
+    stages: [train]
+    """
+
+    def read_pairs(data="", text="hf:net", image="torchvision:resnet18"):
+        return loads(recipe.format(data=data, text=text, image=image), base=tmp_path)
+
+    data = read_pairs().data
+    assert data.columns.class_sentence == "a {}"
+    assert data.tokenizer == "net"
+    assert loads(resolved_yaml(read_pairs()), base=tmp_path).data == data
+    assert read_pairs(text="text_student:cnn").data.tokenizer is None
+    with pytest.raises(RecipeError, match=r"model\.args\.image\.source: unknown torchvision network 'resnet19'"):
+        read_pairs(image="torchvision:resnet19")
+    with pytest.raises(RecipeError, match=r"data\.masking: masking has no effect on images with captions"):
+        read_pairs(data=", masking: {whole_words: true}")
+    smoke = read_pairs(data=", lengths: {typical: 40, most: 64}").smoke().data
+    assert smoke.lengths.most == 32
+    assert smoke.image_size == 32

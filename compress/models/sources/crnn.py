@@ -19,15 +19,13 @@ if TYPE_CHECKING:
     from compress.tasks.base import Task
 
 NAME = "small"
-LEAST_HEIGHT = 16
-"""Rows that the convolutions make one of."""
 
 
 def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
     """Build a network for the characters of the data.
 
     Raises:
-        ModelError: Unknown name or arguments, a task without columns of characters, or images that are too low.
+        ModelError: Unknown name or arguments, or a task without columns of characters.
     """
     if name != NAME:
         raise ModelError(gettext("there is no network crnn:{name}; write crnn:{known}", name=name, known=NAME))
@@ -51,14 +49,6 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
             name=name,
             task=task.name,
             outputs=", ".join(map(str, outputs)),
-        )
-        raise ModelError(msg)
-    if spec.height < LEAST_HEIGHT:
-        msg = gettext(
-            "crnn:{name} needs images of {least} pixels in height or more, not {height}; set data.image_size: [32, 160]",
-            name=name,
-            least=LEAST_HEIGHT,
-            height=spec.height,
         )
         raise ModelError(msg)
     return UnfittedModel(LineReader(sizes, spec.channels, len(spec.classes)), 0)
