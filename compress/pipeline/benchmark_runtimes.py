@@ -9,7 +9,10 @@ from pathlib import Path
 
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
-from compress.config.recipe import load
+from compress.config.find_recipe import read
+from compress.config.recipe import LoadedRecipe, load, loads
+from compress.config.yaml_lines import parse
+from compress.config.yaml_writer import dump
 from compress.core.language import gettext
 from compress.core.progress import Reporter
 from compress.data.batch import Split
@@ -86,6 +89,24 @@ def _own_recipe(models: Sequence[Path]) -> str | None:
     return next((str(model / RECIPE) for model in models if (model / RECIPE).is_file()), None)
 
 
+def load_without_stages(path: str, *, trust_code: bool = False) -> LoadedRecipe:
+    """The recipe of a run for its data and task alone: the device profiles of its stages and limits may not be at hand.
+
+    Args:
+        path: `recipe.yaml` of a run directory.
+        trust_code: Whether code of the recipe may run.
+
+    Raises:
+        RecipeError: It cannot be read, or has faults.
+    """
+    tree = parse(read(Path(path)), path).tree
+    text = dump(
+        {name: value for name, value in tree.items() if name not in ("stages", "budget")} | {"stages": [{"export": {}}]}
+    )
+    base = Path(path).parent
+    return LoadedRecipe(loads(text, origin=path, base=base, trust_code=trust_code), text, Path(path), base)
+
+
 def _titled(paths: Sequence[Path]) -> dict[str, Path]:
     """Files by stem; those of the stages of a run by the stage."""
     if len({path.stem for path in paths}) == len(paths):
@@ -103,6 +124,7 @@ def _batches(path: Path, split: Split | None) -> list[Feeds]:
 
 def _metric(recipe: str, options: BenchmarkOptions) -> tuple[Split, MetricCheck]:
     """Test split of a recipe, and the check of its deciding metric."""
-    plan = from_recipe(load(recipe, trust_code=options.trust_code), trust_code=options.trust_code)
+    read_recipe = load if options.data else load_without_stages
+    plan = from_recipe(read_recipe(recipe, trust_code=options.trust_code), trust_code=options.trust_code)
     data = plan.load_data()
     return data.test, metric_check(plan.task, data.test, gettext("test"), options.most_loss)
