@@ -5,7 +5,20 @@ The script of an artifact defines `preprocess(path)`, `run(feeds)` and `HERE`, a
 
 from __future__ import annotations
 
+import inspect
+
+from compress.data.characters import BLANK
+from compress.tasks.ctc_beam import PRUNED, WIDTH, beam_classes
 from compress.tasks.infer_code import InferCode
+
+_MAIN = """
+
+if __name__ == "__main__":
+    try:
+        print(transcribe(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)))
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot read {sys.argv[1]}: {error}")
+"""
 
 WRITE_TRANSCRIPT = InferCode(
     "Print what is said:  python infer.py INPUT",
@@ -17,11 +30,24 @@ def transcribe(path):
     labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
     return "".join(labels[k] for k, before in zip(best, [0, *best]) if k and k != before)
 
+'''
+    + _MAIN,
+)
+WRITE_BY_BEAM = InferCode(
+    "Print what is said:  python infer.py INPUT",
+    f'''
+BLANK, PRUNED, WIDTH = {BLANK}, {PRUNED}, {WIDTH}
 
-if __name__ == "__main__":
-    try:
-        print(transcribe(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)))
-    except (OSError, ValueError) as error:
-        sys.exit(f"cannot read {sys.argv[1]}: {error}")
-''',
+
+{inspect.getsource(beam_classes)}
+
+def transcribe(path):
+    """The likeliest text of a clip that a prefix-beam search finds."""
+    logits = next(iter(run(preprocess(path)).values()))[0].astype(np.float64)
+    log_p = logits - logits.max(axis=1, keepdims=True)
+    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
+    return "".join(labels[k] for k in beam_classes(log_p, WIDTH))
+'''
+    + _MAIN,
 )

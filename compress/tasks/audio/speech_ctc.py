@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import BaseModel
 
 from compress.core.errors import DataError
+from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
 from compress.core.network_spec import LOGITS, NetworkSpec
 from compress.core.signature import BATCH, TensorSpec
 from compress.data.audio.settings import FRAMES
 from compress.data.batch import TARGET, UNLABELLED, Split, Tensors
 from compress.data.characters import BLANK, BLANK_NAME
-from compress.tasks.audio.infer_codes import WRITE_TRANSCRIPT
+from compress.tasks.audio.infer_codes import WRITE_BY_BEAM, WRITE_TRANSCRIPT
 from compress.tasks.audio.padded_frames import is_padding
 from compress.tasks.audio.transcript_metrics import CER, WER, TranscriptErrors
 from compress.tasks.base import Rows, Task
 from compress.tasks.calibration_samples import Sample
 from compress.tasks.capability import Capability
+from compress.tasks.ctc_beam import WIDTH
 from compress.tasks.infer_code import InferCode
 from compress.tasks.metric import Scores, TaskMetric
 
@@ -30,8 +34,20 @@ if TYPE_CHECKING:
 
     from compress.tasks.output_agreement import OutputAgreement
 
+Decoding = Literal["greedy", "beam"]
 CHARACTERS = "characters"
 """Name of the free axis of the characters of a transcript."""
+
+
+class SpeechOptions(FrozenModel):
+    """Options of the task `speech_ctc`.
+
+    Attributes:
+        decoding: `greedy`, the likeliest class of each frame; `beam`, the likeliest text of a prefix-beam search over 8
+            prefixes, in metrics and in `infer.py`.
+    """
+
+    decoding: Decoding = "greedy"
 
 
 class SpeechCtc(Task):
@@ -39,6 +55,9 @@ class SpeechCtc(Task):
 
     Class 0 is the blank. A target is `UNLABELLED` after the end of a transcript, and `UNKNOWN` for a character that is no
     class: an error for the metrics, and left out for the loss; see `compress.data.characters`.
+
+    Args:
+        decoding: See `SpeechOptions`.
 
     Attributes:
         name: `speech_ctc`.
@@ -48,9 +67,20 @@ class SpeechCtc(Task):
     """
 
     name: ClassVar[str] = "speech_ctc"
+    settings: ClassVar[type[BaseModel]] = SpeechOptions
     metrics: ClassVar[tuple[TaskMetric, ...]] = (TranscriptErrors(WER), TranscriptErrors(CER))
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows", "blank_class"))
     infer_code: ClassVar[InferCode] = WRITE_TRANSCRIPT
+
+    def __init__(self, decoding: Decoding = "greedy") -> None:
+        self.decoding = decoding
+        if decoding == "beam":
+            self.infer_code = WRITE_BY_BEAM  # type: ignore[misc]
+
+    @classmethod
+    def infer_codes(cls) -> tuple[InferCode, ...]:
+        """The code of both ways of decoding."""
+        return (WRITE_TRANSCRIPT, WRITE_BY_BEAM)
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:  # noqa: ARG002
         """Logits, (batch, frames, K)."""
@@ -64,7 +94,8 @@ class SpeechCtc(Task):
     def for_spec(self, spec: NetworkSpec) -> Self:
         """The task with the names of the characters."""
         bound = copy.copy(self)
-        bound.metrics = (TranscriptErrors(WER, spec.classes), TranscriptErrors(CER, spec.classes))  # type: ignore[misc]
+        beam = WIDTH if self.decoding == "beam" else None
+        bound.metrics = tuple(TranscriptErrors(info, spec.classes, beam) for info in (WER, CER))  # type: ignore[misc]
         return bound
 
     def check_spec(self, spec: NetworkSpec) -> None:

@@ -18,7 +18,8 @@ from compress.core.network_spec import LOGITS
 from compress.core.record import Metric
 from compress.data.batch import TARGET, Tensors
 from compress.data.characters import UNKNOWN, UNTOLD
-from compress.tasks.ctc_decoding import greedy_texts
+from compress.tasks.ctc_beam import beam_classes
+from compress.tasks.ctc_decoding import greedy_texts, text_of
 from compress.tasks.edit_distance import edit_distance
 from compress.tasks.metric import RatioOfSums
 
@@ -37,11 +38,12 @@ class TranscriptErrors(RatioOfSums):
     Args:
         info: `WER` or `CER`.
         names: Names of the classes; None until the data are known.
+        beam: Number of prefixes of the beam search; None for the likeliest path.
     """
 
-    def __init__(self, info: Metric, names: Sequence[str] | None = None) -> None:
+    def __init__(self, info: Metric, names: Sequence[str] | None = None, beam: int | None = None) -> None:
         super().__init__(info)
-        self._names = names
+        self._names, self.beam = names, beam
 
     @property
     def names(self) -> Sequence[str]:
@@ -59,7 +61,12 @@ class TranscriptErrors(RatioOfSums):
         """Errors and elements of the transcript of each clip, float32 (N, 2); both 0 for a clip without a transcript."""
         import torch
 
-        texts = greedy_texts(outputs[LOGITS].detach().float().cpu().numpy(), self.names)
+        z = outputs[LOGITS].detach().float().cpu()
+        if self.beam is None:
+            texts = greedy_texts(z.numpy(), self.names)
+        else:
+            log_p = z.nan_to_num(0.0).log_softmax(dim=2).numpy()
+            texts = [text_of(beam_classes(each, self.beam), self.names) for each in log_p]
         rows = [self._errors(text, row) for text, row in zip(texts, targets[TARGET].cpu().numpy(), strict=True)]
         return torch.tensor(rows, dtype=torch.float32).reshape(-1, 2)
 

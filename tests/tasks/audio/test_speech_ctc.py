@@ -72,3 +72,17 @@ def test_smoothing_adds_the_mean_over_frames_and_classes() -> None:
 def test_other_data_are_refused() -> None:
     with pytest.raises(DataError, match="needs clips with transcripts"):
         SpeechCtc().complete_spec(audio_spec(AudioSettings(), ("cat", "dog")))
+
+
+def test_beam_search_decodes_in_metrics_and_in_the_script() -> None:
+    task = SpeechCtc(decoding="beam")
+    assert task.key == {"speech_ctc": {"decoding": "beam"}}
+    bound = task.for_spec(task.complete_spec(audio_spec(AudioSettings(), NAMES)))
+    p = torch.tensor([[0.4, 0.0, 0.35, 0.25], [0.4, 0.0, 0.35, 0.25]]).clamp_min(1e-6)  # greedy: nothing; all paths: a
+    outputs, targets = {LOGITS: p.log()[None]}, {TARGET: torch.tensor([[2]])}
+    assert bound.metrics[0].scores(outputs, targets).tolist() == [[0, 1]]
+    greedy = SpeechCtc().for_spec(task.complete_spec(audio_spec(AudioSettings(), NAMES)))
+    assert greedy.metrics[0].scores(outputs, targets).tolist() == [[1, 1]]
+    namespace: dict[str, object] = {"np": np, "json": None, "sys": None, "HERE": None, "__name__": "script"}
+    exec("from __future__ import annotations\n" + task.infer_code.source, namespace)  # noqa: S102
+    assert namespace["beam_classes"](p.log().numpy(), 8).tolist() == [2]
