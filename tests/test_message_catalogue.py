@@ -89,6 +89,7 @@ ENGLISH = {
     "prune/structured/tolerant_graph.py": "a text of Python's warnings",
     "prune/unstructured/lottery_ticket.py": "the label of a checkpoint",
     "substitute/loop.py": "names of steps in a figure",
+    "tasks/audio/infer_codes.py": "copied into infer.py",
     "tasks/defect_task.py": "a generated file",
     "tasks/infer_defects.py": "copied into infer.py",
     "tasks/infer_detection.py": "copied into infer.py",
