@@ -19,7 +19,7 @@ FAST = (
     "federated_sparse",
 )
 """Recipes that run in every test run; the others run with the slow tests."""
-SLOW = ()
+SLOW = ("seq2seq_distillation", "llm_speculative")
 SEARCHES = ("search_under_latency",)
 """Recipes whose search runs in every test run."""
 
