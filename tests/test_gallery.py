@@ -45,6 +45,7 @@ def test_a_recipe_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
     assert list(run.folder.glob("artifacts/*/model.onnx"))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
     result = Search(RECIPES[name], smoke=True).run(out=tmp_path, device="cpu")

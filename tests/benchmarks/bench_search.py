@@ -117,7 +117,7 @@ def overhead(trials: int, trial_s: float) -> str:
     )
 
 
-def federated(rounds: int, seeds: int) -> list[str]:
+def federated(rounds: int, seeds: int, keeps: list[float]) -> list[str]:
     """A small convolutional network on digits: all in float32, and the largest entries in 8 bits."""
     import torch
     from torch import nn
@@ -131,7 +131,10 @@ def federated(rounds: int, seeds: int) -> list[str]:
     from compress.train.federated.stage import Federated
 
     data = load_data(DataSettings(source="digits", image_size=16), base=Path())
-    updates = {"dense float32": {}, "top 2 %, 8 bits": {"keep": 0.02, "bits": 8}}
+    updates: dict[str, dict[str, object]] = {
+        f"top {100 * keep:g} %, 8 bits" if keep < 1 else "dense float32": {"keep": keep, "bits": 8} if keep < 1 else {}
+        for keep in keeps
+    }
 
     def network() -> nn.Module:
         layers = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()]
@@ -174,6 +177,7 @@ def main() -> None:
     parser.add_argument("--storage", choices=["journal", "postgresql"], default="journal")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--trial-seconds", type=float, default=0.2)
+    parser.add_argument("--keep", type=float, nargs="+", default=[1.0, 0.02, 0.1], help="1 is dense float32")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=1)
     chosen = parser.parse_args()
@@ -183,7 +187,7 @@ def main() -> None:
     elif chosen.what == "overhead":
         print(overhead(chosen.trials, chosen.trial_seconds))
     else:
-        federated(chosen.rounds, chosen.seeds)
+        federated(chosen.rounds, chosen.seeds, chosen.keep)
 
 
 if __name__ == "__main__":
