@@ -17,6 +17,9 @@ FAST = (
     "wav2vec_to_int8_student",
     "keyword_spotting",
     "federated_sparse",
+    "sparse_2_4_ampere",
+    "lottery_ticket",
+    "mixed_precision_size",
 )
 """Recipes that run in every test run; the others run with the slow tests."""
 SLOW = ("seq2seq_distillation", "llm_speculative")
