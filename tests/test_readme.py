@@ -258,21 +258,8 @@ def write_data(kind: str, folder: Path) -> None:
         np.savez(folder / "inputs.npz", input=rng.normal(size=(24, *spec.shape)).astype(np.float32))
         export_onnx(nn.Sequential(kinds.body(2, 3), nn.Linear(16, 2)).eval(), spec, folder / "model.onnx")
         return
-    if kind in ("speech", "sounds"):
-        from tests.data.audio.files import write_manifest
-
-        write_manifest(folder, 60, key="text" if kind == "speech" else "label").rename(
-            folder / place.removeprefix("audio_manifest:")
-        )
-        return
-    if kind in ("captions", "lines"):
-        column = "caption" if kind == "captions" else "text"
-        words = [f"{size} {color} {shape}" for size in ("a small", "a big", "one") for color in ("red", "blue", "green", "grey")
-                 for shape in ("square", "ring", "cross", "dot", "star")]  # fmt: skip
-        for index, _ in enumerate(words):
-            Image.fromarray(rng.integers(0, 255, (32, 96, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-        with (folder / f"{kind}.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([["image", column], *((f"{index}.png", text) for index, text in enumerate(words))])
+    if kind in ("speech", "sounds", "captions", "lines"):
+        write_heard_or_seen(kind, folder, place)
         return
     if kind == "text":
         from tests.data.text.toy_texts import write_csv
@@ -295,6 +282,29 @@ def write_data(kind: str, folder: Path) -> None:
         annotations.append({"id": index, "image_id": index, "category_id": 1, "bbox": [left, top, 16, 12]})
     coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "tree"}]}
     (folder / "trees.json").write_text(json.dumps(coco))
+
+
+def write_heard_or_seen(kind: str, folder: Path, place: str) -> None:
+    """Clips with transcripts or classes, images with captions, or lines of text."""
+    import numpy as np
+    from PIL import Image
+
+    if kind in ("speech", "sounds"):
+        from tests.data.audio.files import write_manifest
+
+        write_manifest(folder, 60, key="text" if kind == "speech" else "label").rename(
+            folder / place.removeprefix("audio_manifest:")
+        )
+        return
+    column = "caption" if kind == "captions" else "text"
+    words = [f"{size} {color} {shape}" for size in ("a small", "a big", "one") for color in ("red", "blue", "green", "grey")
+             for shape in ("square", "ring", "cross", "dot", "star")]  # fmt: skip
+    for index, _ in enumerate(words):
+        Image.fromarray(np.random.default_rng(index).integers(0, 255, (32, 96, 3), dtype=np.uint8)).save(
+            folder / f"{index}.png"
+        )
+    with (folder / f"{kind}.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["image", column], *((f"{index}.png", text) for index, text in enumerate(words))])
 
 
 def example(kind: str, folder: Path) -> Path:
