@@ -1,14 +1,17 @@
-"""Transcripts, of speech or of lines of text → classes of characters. Class 0 is the blank of CTC."""
+"""Transcripts, of speech or of lines of text → classes of characters. Class 0 is the blank of CTC. torch is imported on use."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.data.batch import UNLABELLED
-from compress.data.text.ragged import Ragged
+
+if TYPE_CHECKING:
+    from compress.data.text.ragged import Ragged
 
 BLANK = 0
 """Class of no character."""
@@ -65,6 +68,8 @@ def character_targets(transcripts: Sequence[str | None], names: Sequence[str]) -
         transcripts: Of the clips.
         names: Names of the classes.
     """
+    from compress.data.text.ragged import Ragged
+
     classes = {name: index for index, name in enumerate(names) if index}
     rows = [[UNTOLD] if text is None else [classes.get(each, UNKNOWN) for each in text] for text in transcripts]
     return Ragged.of(rows, UNLABELLED)
