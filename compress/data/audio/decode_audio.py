@@ -8,6 +8,7 @@ lines below the marker.
 
 from __future__ import annotations
 
+import os
 from math import gcd
 from os import PathLike
 from pathlib import Path
@@ -18,25 +19,49 @@ import soundfile
 # --- copied into infer.py from here on ---
 LEAST_RATE, MOST_RATE = 1000, 768_000
 """Sampling rates that a header may give, Hz."""
+BLOCK, LONGEST = 2**18, 2**29
+"""Samples that are read at once, and the most of all channels of a file, 2 GiB in memory."""
 
 
 def read_audio(path: str | PathLike[str], rate: int) -> np.ndarray:
-    """An audio file as float32 (S,), one channel of `rate` samples per second.
+    """An audio file as float32 (S,) in [−1, 1], one channel of `rate` samples per second; louder samples are clipped.
 
     Raises:
-        ValueError: The file cannot be decoded, has no samples, or its header gives a rate that cannot be.
+        ValueError: The file cannot be decoded, has no samples, too many, or samples that are no numbers, or its header
+            gives a rate that cannot be.
         OSError: The file cannot be read.
     """
-    with Path(path).open("rb") as file:
-        try:
-            samples, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, TypeError) as error:
-            raise ValueError(f"no audio that libsndfile reads ({error})") from error
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    with Path(path).open("rb"):  # soundfile does not tell a file that may not be read from one that is no audio
+        pass
+    try:
+        with soundfile.SoundFile(os.fspath(path)) as audio:
+            own_rate, samples = audio.samplerate, read_blocks(audio)
+    except (soundfile.LibsndfileError, TypeError) as error:
+        raise ValueError(f"no audio that libsndfile reads ({getattr(error, 'error_string', error)})") from error
     if not LEAST_RATE <= own_rate <= MOST_RATE:
         raise ValueError(f"its header gives {own_rate} samples per second; write the right rate into it")
     if not len(samples):
         raise ValueError("it has no samples")
-    return resample(to_mono(samples), own_rate, rate)
+    if not np.isfinite(samples).all():
+        raise ValueError("it has samples that are no finite numbers; write it again")
+    return np.clip(resample(to_mono(samples), own_rate, rate), -1.0, 1.0)
+
+
+def read_blocks(audio: soundfile.SoundFile) -> np.ndarray:
+    """All samples of an open file, float32 (S, channels), whatever number of them its header gives.
+
+    Raises:
+        ValueError: It has more than `LONGEST`.
+    """
+    blocks = [np.zeros((0, audio.channels), np.float32)]
+    for _ in range(LONGEST // (BLOCK * audio.channels) + 1):
+        block = audio.read(BLOCK, dtype="float32", always_2d=True)
+        blocks.append(block)
+        if len(block) < BLOCK:
+            return np.concatenate(blocks)
+    raise ValueError(f"it has more than {LONGEST:,} samples; cut it")
 
 
 def to_mono(samples: np.ndarray) -> np.ndarray:

@@ -49,3 +49,39 @@ def test_files_that_are_no_audio_are_told(tmp_path: Path) -> None:
         read_audio(tmp_path / "c.wav", 8000)
     with pytest.raises(OSError, match="missing"):
         read_audio(tmp_path / "missing.wav", 8000)
+
+
+def test_a_header_may_give_any_number_of_samples(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, tone(), 8000)
+    content = bytearray(path.read_bytes())
+    content[21] |= 0x0F  # 36 bits of the stream info: number of samples
+    content[22:26] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="no audio"):  # and no 256 GiB are asked for
+        read_audio(path, 8000)
+
+
+def test_a_long_file_is_read_whole_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = np.stack([tone(2.0), tone(2.0)], axis=1)
+    soundfile.write(tmp_path / "a.wav", wave, 8000, subtype="FLOAT")
+    monkeypatch.setattr("compress.data.audio.decode_audio.BLOCK", 1000)
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav", 8000), wave[:, 0])
+    monkeypatch.setattr("compress.data.audio.decode_audio.LONGEST", 30_000)
+    with pytest.raises(ValueError, match="more than 30,000 samples"):
+        read_audio(tmp_path / "a.wav", 8000)
+
+
+def test_samples_are_finite_and_within_one(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "loud.wav", tone(level=100.0), 8000, subtype="FLOAT")
+    assert np.abs(read_audio(tmp_path / "loud.wav", 8000)).max() == 1.0
+    for value in (np.nan, np.inf):
+        soundfile.write(tmp_path / "odd.wav", np.full(100, value, np.float32), 8000, subtype="FLOAT")
+        with pytest.raises(ValueError, match="no finite numbers"):
+            read_audio(tmp_path / "odd.wav", 8000)
+
+
+def test_a_folder_or_a_device_is_no_file(tmp_path: Path) -> None:
+    for path in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="there is no file"):
+            read_audio(path, 8000)
