@@ -130,7 +130,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("data", "spoken_digits_synthetic", "compress.data.sources.audio.spoken_digits:load",
           "Fant 1960, source and filter; Peterson & Barney 1952, J. Acoust. Soc. Am. 24:175", {"kind": "audio"}),
     Entry("data", "image_lines", "compress.data.sources.image_text.image_lines:load", "a table of lines of text in images",
-          {"argument": "PATH"}),
+          {"argument": "PATH", "fields": ("columns", "encoding")}),
     Entry("data", "drawn_lines", "compress.data.sources.image_text.drawn_lines:load", "synthetic lines of words and numbers"),
     Entry("data", "random", "compress.backends.random_inputs:load", "random inputs of an ONNX file",
           {"argument": "MODEL.onnx"}),

@@ -73,7 +73,7 @@ class Entry:
             schedule: `parameters` of its own with defaults, `curve` it follows, `granularities` it needs, `single_step`,
             `exchanges` connections, `trains`; penalty: `structured`, `acts_on` (`weights` by default), `grows`, `picks`;
             rounding: `iterative`, `blockwise`; data: `argument` that follows the name, `kind` of the samples (`image` by
-            default, `text`, `any`);
+            default, `text`, `any`), `fields` of the `data:` block that it takes beside those of its kind;
             range: what the estimator `observes` (`histogram` by default, `extremes`, `normalized histogram`);
             runner: `format` of the file that it runs, `own_profile` if a device profile may have it as `runtime` and not only
             among its `runtimes`, `providers` if `:` and an execution provider may follow its name;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -140,8 +140,14 @@ class DataSettings(FrozenModel):
     @property
     def kind(self) -> str:
         """`image`, `text`, `image_text` for images with captions, `audio`, or `any` for any kind and an unknown source."""
+        known = self.source.partition(":")[0] in names("data")
+        return str(self._source_options.get("kind", "image")) if known else "any"
+
+    @property
+    def _source_options(self) -> Mapping[str, Any]:
+        """Options of the registry's row of the source; none of an unknown one."""
         name = self.source.partition(":")[0]
-        return str(lookup("data", name).options.get("kind", "image")) if name in names("data") else "any"
+        return lookup("data", name).options if name in names("data") else {}
 
     @property
     def is_text(self) -> bool | None:
@@ -169,6 +175,7 @@ class DataSettings(FrozenModel):
             "image_text": (*OTHER_FIELDS, *AUDIO_FIELDS),
             "audio": tuple(name for name in (*IMAGE_FIELDS, *TEXT_FIELDS) if name not in ("samples", "encoding")),
         }.get(self.kind, (*TEXT_FIELDS, *AUDIO_FIELDS))
+        others = tuple(name for name in others if name not in self._source_options.get("fields", ()))
         defaults = {name: field.get_default(call_default_factory=True) for name, field in type(self).model_fields.items()}
         return tuple(name for name in others if name in self.model_fields_set and getattr(self, name) != defaults[name])
 

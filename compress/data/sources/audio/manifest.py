@@ -16,9 +16,11 @@ from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.text.csv_table import read_csv
 from compress.data.sources.text.files import split_files
 from compress.data.sources.text.jsonl import read_jsonl
+from compress.data.sources.text.rows import TableExample
 from compress.data.text.table import TextTable
 
 JSON = (".jsonl", ".ndjson", ".json")
+EXAMPLE = TableExample("audio: {file: path, target: sentence}", '{"audio": "clips/0001.flac", "text": "…"}')
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
@@ -36,4 +38,5 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
 
 
 def _read(path: Path, settings: DataSettings) -> TextTable:
-    return read_jsonl(path, settings) if path.suffix.lower() in JSON else read_csv(path, settings)
+    read = read_jsonl if path.suffix.lower() in JSON else read_csv
+    return read(path, settings, EXAMPLE)

@@ -13,6 +13,9 @@ from compress.data.image_text.build import build_image_text_data
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.image_text.read_manifest import read_manifest
+from compress.data.sources.text.rows import TableExample
+
+EXAMPLE = TableExample("columns: {image: file, caption: sentence}", '{"image": "photos/7.jpg", "caption": "…"}')
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
@@ -22,5 +25,5 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         DataError: No table, a row without image or caption, an image that is missing or cannot be decoded.
         MissingPackageError: tokenizers is not installed.
     """
-    manifest = read_manifest(origin.path, settings, settings.columns)
+    manifest = read_manifest(origin.path, settings, settings.columns, EXAMPLE)
     return build_image_text_data(manifest.splits, manifest.readers(settings.channels), settings, origin, manifest.facts)

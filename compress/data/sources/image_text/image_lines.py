@@ -13,7 +13,10 @@ from compress.data.image_text.build_lines import build_line_data
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.image_text.read_manifest import read_manifest
+from compress.data.sources.text.rows import TableExample
 from compress.data.text.settings import Columns
+
+EXAMPLE = TableExample("columns: {image: file, text: line}", '{"image": "lines/7.png", "text": "…"}')
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:
@@ -22,6 +25,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     Raises:
         DataError: No table, a row without image or text, an image that is missing or cannot be decoded.
     """
-    manifest = read_manifest(origin.path, settings, Columns(image="image", caption="text"))
+    columns = Columns(image=settings.columns.image, caption=settings.columns.text)
+    manifest = read_manifest(origin.path, settings, columns, EXAMPLE)
     readers = manifest.readers(settings.channels)._replace(resize="squash")
     return build_line_data(manifest.splits, readers, settings, manifest.facts)

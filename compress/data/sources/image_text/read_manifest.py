@@ -22,6 +22,7 @@ from compress.data.sources.image_text.manifest_files import manifest_files
 from compress.data.sources.imagefolder import ImageFiles, check_files, frames_skipped, imagenet_moments
 from compress.data.sources.text.csv_table import read_csv
 from compress.data.sources.text.jsonl import read_jsonl
+from compress.data.sources.text.rows import TableExample
 from compress.data.stratified import Indices
 from compress.data.text.settings import Columns
 from compress.data.text.table import TextTable
@@ -58,13 +59,14 @@ class Manifest(NamedTuple):
         return ImageReaders(read, lambda _: imagenet_moments(channels), "center_crop")
 
 
-def read_manifest(path: Path, settings: DataSettings, columns: Columns) -> Manifest:
+def read_manifest(path: Path, settings: DataSettings, columns: Columns, example: TableExample) -> Manifest:
     """Read the tables and check all images.
 
     Args:
         path: Of the source.
         settings: The `data:` block.
         columns: Of the table; `image` and `caption` name both.
+        example: Of such a table, for messages.
 
     Raises:
         DataError: No table, a row without image or text, an image that is missing or cannot be decoded.
@@ -74,7 +76,7 @@ def read_manifest(path: Path, settings: DataSettings, columns: Columns) -> Manif
     splits: dict[str, Captions] = {}
     facts: list[Fact] = []
     for split, file in manifest_files(path).items():
-        table = READERS.get(file.suffix.lower(), read_jsonl)(file, plain)
+        table = READERS.get(file.suffix.lower(), read_jsonl)(file, plain, example)
         _check_rows(table, file)
         splits[split] = _captions(table, file, numbers)
         facts += _right_to_left(table)

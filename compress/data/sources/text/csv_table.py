@@ -18,7 +18,7 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.text.files import split_files
 from compress.data.sources.text.read_lines import read_text
-from compress.data.sources.text.rows import Row, table_of
+from compress.data.sources.text.rows import TEXTS, Row, TableExample, table_of
 from compress.data.text.build import build_text_data
 from compress.data.text.table import TextTable
 
@@ -42,8 +42,13 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     return build_text_data(tables, settings, origin)
 
 
-def read_csv(path: Path, settings: DataSettings) -> TextTable:
+def read_csv(path: Path, settings: DataSettings, example: TableExample = TEXTS) -> TextTable:
     """The texts of one file.
+
+    Args:
+        path: The file.
+        settings: The `data:` block.
+        example: Of such a table, for messages.
 
     Raises:
         DataError: As for `load`.
@@ -54,7 +59,7 @@ def read_csv(path: Path, settings: DataSettings) -> TextTable:
     separator = "\t" if path.suffix in (".tsv", ".tab") else next((each for each in SEPARATORS if each in header), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     names = [name.strip() for name in next(reader, [])]
-    return table_of(_rows(reader, names, path), names, settings.columns, str(path))
+    return table_of(_rows(reader, names, path), names, settings.columns, str(path), example)
 
 
 def _rows(reader: Reader, names: Sequence[str], path: Path) -> Iterator[Row]:

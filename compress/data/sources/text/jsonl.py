@@ -11,7 +11,7 @@ from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.text.files import split_files
 from compress.data.sources.text.read_lines import read_text
-from compress.data.sources.text.rows import Row, table_of
+from compress.data.sources.text.rows import TEXTS, Row, TableExample, table_of
 from compress.data.text.build import build_text_data
 from compress.data.text.table import TextTable
 
@@ -27,8 +27,13 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     return build_text_data(tables, settings, origin)
 
 
-def read_jsonl(path: Path, settings: DataSettings) -> TextTable:
+def read_jsonl(path: Path, settings: DataSettings, example: TableExample = TEXTS) -> TextTable:
     """The texts of one file; a key that a line lacks is an empty cell.
+
+    Args:
+        path: The file.
+        settings: The `data:` block.
+        example: Of such a table, for messages.
 
     Raises:
         DataError: As for `load`.
@@ -37,13 +42,13 @@ def read_jsonl(path: Path, settings: DataSettings) -> TextTable:
     names: dict[str, None] = {}
     for number, line in enumerate(read_text(path, settings.encoding).split("\n"), start=1):
         if line.strip():
-            cells = _object(line, path, number)
+            cells = _object(line, path, number, example.row)
             names |= dict.fromkeys(cells)
             rows.append((f"{path.name} line {number}", cells))
-    return table_of(rows, list(names), settings.columns, str(path))
+    return table_of(rows, list(names), settings.columns, str(path), example)
 
 
-def _object(line: str, path: Path, number: int) -> dict[str, object]:
+def _object(line: str, path: Path, number: int, example: str) -> dict[str, object]:
     try:
         cells = json.loads(line)
     except ValueError as error:
@@ -52,7 +57,7 @@ def _object(line: str, path: Path, number: int) -> dict[str, object]:
             path=path,
             line=number,
             error=error,
-            example='{"text": "…", "target": "…"}',
+            example=example,
         )
         raise DataError(msg) from error
     if not isinstance(cells, dict):
@@ -61,7 +66,7 @@ def _object(line: str, path: Path, number: int) -> dict[str, object]:
             path=path,
             line=number,
             kind=type(cells).__name__,
-            example='{"text": "…", "target": "…"}',
+            example=example,
         )
         raise DataError(msg)
     return cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from compress.core.errors import DataError, nearest
 from compress.core.language import gettext
@@ -17,7 +18,24 @@ Row = tuple[str, Mapping[str, object]]
 """Place in messages, and cells by the names of their columns."""
 
 
-def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place: str) -> TextTable:
+class TableExample(NamedTuple):
+    """How a kind of table is written, for messages.
+
+    Attributes:
+        recipe: Names of columns in a recipe.
+        row: A row of JSONL.
+    """
+
+    recipe: str
+    row: str
+
+
+TEXTS = TableExample("columns: {text: sentence, target: label}", '{"text": "…", "target": "…"}')
+
+
+def table_of(
+    rows: Iterable[Row], names: Sequence[str], columns: Columns, place: str, example: TableExample = TEXTS
+) -> TextTable:
     """The table of texts in these rows.
 
     Args:
@@ -25,11 +43,12 @@ def table_of(rows: Iterable[Row], names: Sequence[str], columns: Columns, place:
         names: Names of all columns.
         columns: Columns of texts and targets.
         place: File in messages.
+        example: Of such a table, for messages.
 
     Raises:
         DataError: A column is missing, a text is no text, or there are no rows.
     """
-    targets = _check_columns(names, columns, place)
+    targets = _check_columns(names, columns, place, example)
     table: dict[str, list[object]] = {"texts": [], "pairs": [], "targets": []}
     origin, members = [], []
     for where, cells in rows:
@@ -75,7 +94,7 @@ def _sample(cells: Mapping[str, object], columns: Columns, targets: Sequence[str
     return text, pair, _target([cells.get(name) for name in targets], columns) if targets else None
 
 
-def _check_columns(names: Sequence[str], columns: Columns, place: str) -> tuple[str, ...]:
+def _check_columns(names: Sequence[str], columns: Columns, place: str, example: TableExample) -> tuple[str, ...]:
     """The columns of targets; empty for a table without the default one."""
     targets = (columns.target,) if isinstance(columns.target, str) else columns.target
     is_missing = "target" not in columns.model_fields_set and targets == ("target",) and "target" not in names
@@ -85,11 +104,11 @@ def _check_columns(names: Sequence[str], columns: Columns, place: str) -> tuple[
     for name in filter(None, (*texts, columns.group, *targets)):
         if name not in names:
             msg = gettext(
-                "{place} has no column {name!r}: {hint}; name the columns in the recipe, such as "
-                "`columns: {{text: sentence, target: label}}`",
+                "{place} has no column {name!r}: {hint}; name the columns in the recipe, such as `{example}`",
                 place=place,
                 name=name,
                 hint=nearest(name, names),
+                example=example.recipe,
             )
             raise DataError(msg)
     return targets

@@ -30,3 +30,5 @@ def test_a_missing_column_is_told(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, 8)
     with pytest.raises(DataError, match="no column 'path'"):
         load_data(DataSettings(source=f"audio_manifest:{path}", audio=AUDIO), base=tmp_path)
+    with pytest.raises(DataError, match=r"such as `audio: \{file: path"):
+        load_data(DataSettings(source=f"audio_manifest:{path}", audio=AUDIO), base=tmp_path)

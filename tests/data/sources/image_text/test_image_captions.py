@@ -127,3 +127,12 @@ def test_the_fingerprint_follows_table_and_pictures(tmp_path):
     assert first != second
     write(tmp_path, rows(11))
     assert second != data_fingerprint(settings, tmp_path)
+
+
+def test_a_missing_column_is_told_with_the_keys_of_captions(tmp_path):
+    settings = write(tmp_path, [{"image": row["image"], "said": row["caption"]} for row in rows()])
+    with pytest.raises(DataError, match=r"no column 'caption'.*such as `columns: \{image: file, caption: sentence\}`"):
+        load_data(settings, base=tmp_path)
+    (tmp_path / "all.jsonl").write_text("no json", encoding="utf-8")
+    with pytest.raises(DataError, match='no JSON.*"caption": "…"'):
+        load_data(settings, base=tmp_path)

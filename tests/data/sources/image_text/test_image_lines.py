@@ -10,6 +10,7 @@ from compress.core.sentences import render
 from compress.data.factory import data_fingerprint, load_data
 from compress.data.settings import DataSettings
 from compress.data.sources.image_text.draw_line import MOST_CHARACTERS, draw_line
+from compress.data.text.settings import Columns
 
 
 def write(folder: Path, texts: dict[str, list[str]]) -> DataSettings:
@@ -55,3 +56,13 @@ def test_drawn_lines_are_within_the_image_and_the_same_for_a_seed():
         ink = np.abs(grey - np.median(grey, axis=0, keepdims=True)) > 45
         assert ink[:, :1].mean() < 0.2
         assert ink.any()
+
+
+def test_columns_of_other_names_are_named_in_the_recipe(tmp_path):
+    settings = write(tmp_path, {"train": ["ab", "ab", "ba"], "validation": ["b"], "test": ["a"]})
+    for file in tmp_path.glob("*.csv"):
+        file.write_text(file.read_text().replace("image,text", "scan,said"))
+    with pytest.raises(DataError, match=r"no column 'text'.*such as `columns: \{image: file, text: line\}`"):
+        load_data(settings, base=tmp_path)
+    named = settings.model_copy(update={"columns": Columns(image="scan", text="said")})
+    assert load_data(named, base=tmp_path).spec.classes == ("<blank>", "a", "b")
