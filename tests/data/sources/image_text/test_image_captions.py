@@ -134,5 +134,5 @@ def test_a_missing_column_is_told_with_the_keys_of_captions(tmp_path):
     with pytest.raises(DataError, match=r"no column 'caption'.*such as `columns: \{image: file, caption: sentence\}`"):
         load_data(settings, base=tmp_path)
     (tmp_path / "all.jsonl").write_text("no json", encoding="utf-8")
-    with pytest.raises(DataError, match='no JSON.*"caption": "…"'):
+    with pytest.raises(DataError, match=r'no JSON.*"caption": "…"'):
         load_data(settings, base=tmp_path)
