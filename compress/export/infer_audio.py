@@ -6,17 +6,20 @@ import inspect
 
 from compress.backends.streaming_graph import StreamingGraph
 from compress.core.network_spec import AudioPreprocessing, NetworkSpec
-from compress.data.audio.settings import AUDIO, MASK
+from compress.core.signature import Signature
+from compress.data.audio.settings import AUDIO, MASK, SAMPLES
 
 AUDIO_INPUT = """INPUT is an audio file that libsndfile reads (.wav, .flac, .ogg, .mp3, …), of at most {seconds:g} seconds,
 the longest that the network was measured with."""
 MARKER = "# --- copied into infer.py from here on ---\n"
-PREPROCESS = '''RATE, MOST = {rate}, {most}  # samples per second, samples
+PREPROCESS = '''RATE, LEAST, MOST = {rate}, {least}, {most}  # samples per second, samples
 {decode}
 
 def preprocess(path):
     """An audio file as inputs of one sample: one channel, RATE samples per second in [-1, 1]."""
     audio = read_audio(path, RATE)[None]
+    if audio.shape[1] < LEAST:
+        raise ValueError(f"it has {{audio.shape[1] / RATE:.3f}} s, the network needs {{LEAST / RATE:g}} s; give a longer clip")
     if audio.shape[1] > MOST:
         raise ValueError(f"it has {{audio.shape[1] / RATE:.1f}} s, the network takes {{MOST / RATE:g}} s; cut it")
     return {{"{audio}": audio, "{mask}": np.ones(audio.shape, dtype=np.int64)}}
@@ -25,16 +28,18 @@ def preprocess(path):
 '''
 
 
-def audio_preprocessing(audio: AudioPreprocessing) -> tuple[str, str]:
+def audio_preprocessing(audio: AudioPreprocessing, signature: Signature) -> tuple[str, str]:
     """What is given on the command line, and the source of `preprocess`.
 
     Args:
         audio: Preprocessing of the network.
+        signature: Its inputs, with the samples of the shortest clip that it takes.
     """
     from compress.data.audio import decode_audio
 
     decode = inspect.getsource(decode_audio).partition(MARKER)[2]
-    body = PREPROCESS.format(rate=audio.rate, most=audio.most_samples, decode=decode, audio=AUDIO, mask=MASK)
+    least = signature.sizes[SAMPLES].least if SAMPLES in signature.sizes else 1
+    body = PREPROCESS.format(rate=audio.rate, least=least, most=audio.most_samples, decode=decode, audio=AUDIO, mask=MASK)
     return AUDIO_INPUT.format(seconds=audio.most_samples / audio.rate), body
 
 

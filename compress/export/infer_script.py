@@ -207,7 +207,7 @@ def script_of(spec: NetworkSpec, code: InferCode, needs: str, imports: str, run:
         imports = imports.replace("from PIL import Image", "from tokenizers import Tokenizer")
         imports = imports.replace("import warnings\nfrom os import PathLike\n", "")
     elif spec.audio is not None:
-        about, body = audio_preprocessing(spec.audio)
+        about, body = audio_preprocessing(spec.audio, spec.signature)
         needs = needs.replace(" pillow", " soundfile scipy")
         imports = imports.replace("from PIL import Image", "import soundfile").replace("import warnings\n", "")
         imports = imports.replace("import sys\n", "import sys\nfrom math import gcd\n")

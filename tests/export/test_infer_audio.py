@@ -67,9 +67,11 @@ def test_the_text_is_that_of_python(artifact, tmp_path, suffix, rate, channels):
 def test_faulty_files_are_told_without_a_traceback(artifact, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"nothing")
     soundfile.write(tmp_path / "long.wav", tone(2.0), 8000)
+    soundfile.write(tmp_path / "short.wav", tone(0.01), 8000)
     for name, reason in (
         ("a.wav", "no audio"),
         ("long.wav", "it has 2.0 s, the network takes 1 s"),
+        ("short.wav", "it has 0.010 s, the network needs 0.05 s"),
         ("none.wav", "No such file"),
     ):
         done = printed(artifact[2], tmp_path / name)
@@ -80,7 +82,7 @@ def test_faulty_files_are_told_without_a_traceback(artifact, tmp_path):
 
 def test_the_script_is_short_and_known_and_runs_by_the_package(artifact, tmp_path):
     _, _, folder = artifact
-    assert len((folder / "infer.py").read_text(encoding="utf-8").splitlines()) < 110
+    assert len((folder / "infer.py").read_text(encoding="utf-8").splitlines()) < 130
     assert is_own_script(folder)
     spec = read_spec(folder / "model.onnx")
     assert spec.audio is not None

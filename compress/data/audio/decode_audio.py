@@ -32,7 +32,7 @@ def read_audio(path: str | PathLike[str], rate: int) -> np.ndarray:
         OSError: The file cannot be read.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"No such file: {path}")
     with Path(path).open("rb"):  # soundfile does not tell a file that may not be read from one that is no audio
         pass
     try:
@@ -46,7 +46,8 @@ def read_audio(path: str | PathLike[str], rate: int) -> np.ndarray:
         raise ValueError("it has no samples")
     if not np.isfinite(samples).all():
         raise ValueError("it has samples that are no finite numbers; write it again")
-    return np.clip(resample(to_mono(samples), own_rate, rate), -1.0, 1.0)
+    clip: np.ndarray = np.clip(resample(to_mono(samples), own_rate, rate), -1.0, 1.0)
+    return clip
 
 
 def read_blocks(audio: soundfile.SoundFile) -> np.ndarray:
