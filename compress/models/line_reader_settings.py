@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
+
+from pydantic import Field, ValidationError
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
+
+NAME = "small"
 
 
 class LineReaderSettings(FrozenModel):
@@ -23,3 +28,25 @@ class LineReaderSettings(FrozenModel):
     context: int = Field(default=2, ge=0, le=8)
     recurrent: int = Field(default=0, ge=0)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+
+
+def read_line_reader(name: str, args: Mapping[str, object]) -> LineReaderSettings:
+    """Check the name and read the sizes of a `crnn:` network.
+
+    Raises:
+        ValueError: There is no such network, or an argument cannot be.
+    """
+    if name != NAME:
+        raise ValueError(gettext("there is no network crnn:{name}; write crnn:{known}", name=name, known=NAME))
+    try:
+        return LineReaderSettings.model_validate(dict(args))
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = gettext(
+            "crnn:{name}: args.{loc}: {msg}; it takes {fields}",
+            name=name,
+            loc=".".join(map(str, first["loc"])),
+            msg=first["msg"],
+            fields=", ".join(LineReaderSettings.model_fields),
+        )
+        raise ValueError(msg) from error

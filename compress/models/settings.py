@@ -14,6 +14,7 @@ from compress.core.language import gettext
 from compress.core.registry import names
 from compress.core.stage import Form
 from compress.models.audio.ctc_settings import read_ctc
+from compress.models.line_reader_settings import read_line_reader
 from compress.models.text.embedding_rank import EmbeddingRank
 from compress.models.text.layer_choice import KeptLayers
 from compress.models.text.student_settings import read_student
@@ -198,6 +199,8 @@ class ModelSettings(FrozenModel):
             read_student(name, self.args)
         if kind in ("ctc", "audio_classifier"):
             read_ctc(name, self.args, kind)
+        if kind == "crnn":
+            read_line_reader(name, self.args)
         if self.source == TEACHER and (self.args or self.small_stem or self.weights is not None):
             msg = gettext("a copy of the teacher has its network and weights: leave out args, weights and small_stem")
             raise ValueError(msg)

@@ -5,20 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from compress.core.errors import ModelError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.models.factory import UnfittedModel
 from compress.models.line_reader import LineReader
-from compress.models.line_reader_settings import LineReaderSettings
+from compress.models.line_reader_settings import read_line_reader
 from compress.models.settings import ModelSettings
 
 if TYPE_CHECKING:
     from compress.tasks.base import Task
-
-NAME = "small"
 
 
 def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
@@ -27,20 +23,10 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
     Raises:
         ModelError: Unknown name or arguments, or a task without columns of characters.
     """
-    if name != NAME:
-        raise ModelError(gettext("there is no network crnn:{name}; write crnn:{known}", name=name, known=NAME))
     try:
-        sizes = LineReaderSettings.model_validate(settings.args)
-    except ValidationError as error:
-        first = error.errors()[0]
-        msg = gettext(
-            "crnn:{name}: args.{loc}: {msg}; it takes {fields}",
-            name=name,
-            loc=".".join(map(str, first["loc"])),
-            msg=first["msg"],
-            fields=", ".join(LineReaderSettings.model_fields),
-        )
-        raise ModelError(msg) from error
+        sizes = read_line_reader(name, settings.args)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
     outputs = spec.signature.outputs
     if len(outputs) != 1 or len(outputs[0].shape) != 3:
         msg = gettext(

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from compress.core.errors import ModelError
 from compress.data.factory import load_data
@@ -39,11 +40,11 @@ def test_each_four_pixels_have_a_class_that_depends_on_the_pixels_near_them(data
     assert not torch.allclose(logits[:, -1], after[:, -1])
 
 
-def test_what_cannot_be_is_told(data):
-    with pytest.raises(ModelError, match=r"args\.depth(.|\n)*it takes width, repeats, context, recurrent, dropout"):
-        built(data, depth=3)
-    with pytest.raises(ModelError, match=r"there is no network crnn:big; write crnn:small"):
-        build_model(ModelSettings(source="crnn:big"), data.spec, seed=0, base=Path(), task=ImageToText())
+def test_what_cannot_be_is_told_before_a_network_is_built():
+    with pytest.raises(ValidationError, match=r"args\.depth(.|\n)*it takes width, repeats, context, recurrent, dropout"):
+        ModelSettings(source="crnn:small", args={"depth": 3})
+    with pytest.raises(ValidationError, match=r"there is no network crnn:big; write crnn:small"):
+        ModelSettings(source="crnn:big")
     digits = load_data(DataSettings(source="digits", image_size=16, limit=20), base=Path())
     with pytest.raises(ModelError, match="for the task image_to_text; the task classification"):
         build_model(ModelSettings(source="crnn:small"), digits.spec, seed=0, base=Path(), task=Classification())
