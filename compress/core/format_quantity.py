@@ -44,6 +44,7 @@ LABELS = {
     "macs": "MACs",
     "latency_ms": "latency on the host",
     "latency_p50_ms": "latency p50, back to back",
+    "latency_mean_ms": "latency, mean, back to back",
     "latency_periodic_ms": "latency p50, periodic inputs",
     "latency_cold_ms": "latency p50, cold caches",
     "latency_ratio": "latency against the first network",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 
 from compress.config.devices import Device
+from compress.config.devices.adb_connection import Adb
 from compress.config.devices.connection import Ssh
 from compress.config.devices.hardware_identity import ReportedHardware, contradicts_profile
 from compress.config.devices.profile_schema import UNITS
@@ -35,7 +36,7 @@ class CheckResult(FrozenModel):
 
 
 def check_device(device: Device) -> tuple[CheckResult, ...]:
-    """Check a device without measuring or changing anything; a device over SSH is inspected through one connection."""
+    """Check a device without measuring or changing anything; a device over SSH or adb is inspected through it."""
     if device.connection is None:
         reach = [
             CheckResult(
@@ -47,6 +48,10 @@ def check_device(device: Device) -> tuple[CheckResult, ...]:
         ]
     elif isinstance(device.connection, Ssh):
         reach = _check_ssh(device)
+    elif isinstance(device.connection, Adb):
+        from compress.profile.phone.phone_check import check_phone
+
+        reach = [CheckResult(what=what, met=met, text=text) for what, met, text in check_phone(device)]
     else:
         reach = [*_check_this_machine(device)]
     return (*reach, *_protocol(device), *_peaks(device), _calibration(device))

@@ -16,6 +16,7 @@ from compress.core.language import gettext
 from compress.core.progress import NullReporter, Reporter
 from compress.core.record import BenchmarkRow
 from compress.core.sentences import render, render_subject
+from compress.profile import connected
 from compress.profile import trtexec_results as trtexec
 from compress.profile.benchmark_rows import contract_notes, estimate_rows, measure_rows
 from compress.profile.cost_model.executed_work import macs_quantity
@@ -24,7 +25,6 @@ from compress.profile.file_inputs import NO_FEEDS, NOT_GIVEN, FileInputs, plan_i
 from compress.profile.input_shapes import Shape, SizeRange
 from compress.profile.latency.axis_sweep import Rows, sweep_axis
 from compress.profile.latency.timing import Timing, speedup
-from compress.profile.remote import measure as remote
 from compress.profile.settings import MeasurementSettings
 
 COMPARED_BATCHES = 8
@@ -42,7 +42,7 @@ def profile_files(
     reporter: Reporter | None = None,
     inputs: Mapping[str, FileInputs] | None = None,
 ) -> tuple[BenchmarkRow, ...]:
-    """Measure ONNX files on this machine and over SSH, and estimate them for devices that are not connected.
+    """Measure ONNX files on this machine, over SSH and over adb, and estimate them for devices that are not connected.
 
     Args:
         paths: ONNX files, or folders with results of `build_engine.sh`, each named after its device, which are read.
@@ -84,7 +84,7 @@ def profile_files(
                 reporter.line(render(note))
         elif device.connection is not None:
             plan = MeasurementSettings.of(device, threads=threads, seconds=seconds)
-            file_rows, timings, notes = remote.measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
+            file_rows, timings, notes = connected.measure_rows(files, feeds, device, plan, batch=batch, reporter=reporter)
             rows += _with_inputs(_with_ratios(file_rows, timings), files, inputs, device)
             for note in notes:
                 reporter.line(render(note))

@@ -1,6 +1,6 @@
 """The `profile` stage: measure teacher, student and artifact on the devices of the recipe.
 
-teacher ┐   this machine and devices over SSH: one interleaved session ─► latency, memory, size, energy
+teacher ┐   this machine and connected devices: one interleaved session ─► latency, memory, size, energy
 student ├─►
 artifact┘   devices that are not connected: estimates of the cost model, marked as such
 """
@@ -35,7 +35,7 @@ CONTEXTS = (64, 128, 512, 2048)
 
 
 class Profile(Stage):
-    """Measure teacher, student and artifact on this machine and over SSH; estimate them for devices that are not connected.
+    """Measure teacher, student and artifact on this machine, over SSH and over adb; estimate them for other devices.
 
     The student is the float network from which the artifact was quantized.
 
@@ -72,13 +72,12 @@ class Profile(Stage):
 
     def run(self, candidate: Candidate, context: Context) -> Outcome:
         """Profile the candidate, which is not changed."""
-        from compress.profile import this_machine
+        from compress.profile import connected, this_machine
         from compress.profile.benchmark_rows import estimate_rows
         from compress.profile.generation.stage_rows import generation_rows
         from compress.profile.latency.by_length import length_axis
         from compress.profile.latency.real_time import typical_factor
         from compress.profile.latency.timing import speedup
-        from compress.profile.remote import measure as remote
 
         rows: list[BenchmarkRow] = []
         notes: list[Fact] = []
@@ -100,7 +99,7 @@ class Profile(Stage):
                     skipped.append(Fact.of("profile.estimate_failed", device.name, error=message_of(error)))
                 continue
             device_request = replace(request, runtime=candidate.runtimes.get(device.name))
-            measure = this_machine.profile if device.connection == "local" else remote.profile
+            measure = this_machine.profile if device.connection == "local" else connected.profile
             result = measure(files, context.data.validation, device, device_request, context.reporter)
             length_rows += self._lengths(files, device, candidate, context, result)
             if device.connection != "local" and self.lengths and length_axis(candidate.spec.signature):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from compress.config.devices.adb_connection import Adb
 from compress.config.devices.connection import Ssh
 from compress.config.devices.detect_hardware import Hardware
 from compress.core.errors import nearest
@@ -17,9 +18,18 @@ from compress.core.registry import entries
 from compress.core.registry_field import RegistryName
 from compress.core.run_directory import SHIPPED_NETWORK
 
+
+def _connection_kind(value: object) -> str:
+    if isinstance(value, Adb) or (isinstance(value, dict) and "adb" in value):
+        return "Android device"
+    return "another machine" if isinstance(value, dict | Ssh) else "this machine"
+
+
 Connection = Annotated[
-    Annotated[Literal["local"], Tag("this machine")] | Annotated[Ssh, Tag("another machine")],
-    Discriminator(lambda value: "another machine" if isinstance(value, dict | Ssh) else "this machine"),
+    Annotated[Literal["local"], Tag("this machine")]
+    | Annotated[Ssh, Tag("another machine")]
+    | Annotated[Adb, Tag("Android device")],
+    Discriminator(_connection_kind),
 ]
 
 UNITS = {
@@ -181,8 +191,8 @@ class Device(FrozenModel):
         runtime_release: Its release, such as `8.5`, if it is not a current one; scripts for the device depend on it.
         runtimes: Further runtimes to compare on this machine: `openvino`, `tensorrt`, or `onnxruntime:` and an execution
             provider such as `cuda`. The fastest runtime whose outputs agree with those of `runtime` is reported.
-        connection: `local` for this machine, `{ssh: host}` for a device over SSH; None for a device that is not available, so
-            that it can only be estimated.
+        connection: `local` for this machine, `{ssh: host}` for a device over SSH, `{adb: serial}` for an Android device; None
+            for a device that is not available, so that it can only be estimated.
         threads: Threads of a measurement or estimate.
         peaks: Peak rates of the hardware.
         efficiency: Fractions of the peaks that kernels reach; None without estimates.

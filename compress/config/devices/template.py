@@ -23,6 +23,7 @@ aliases: []
 runtime: onnxruntime            # or tensorrt
 threads: 1                      # of a measurement or estimate
 # connection: {{ssh: <host>}}     # as after `ssh`; the device is then measured there, and peaks and efficiency may stay out
+# connection: {{adb: any}}        # or its serial number: a phone with the benchmark program of a runtime, see devices/README.md
 peaks:                          # of one core on a CPU, of the whole device on a GPU; a multiply-accumulate is two operations
   fp32_gflops:
     value: <clock in GHz × vector pipelines × lanes × 2>

@@ -17,6 +17,7 @@ from compress.core.sentences import (
     models,
     pipeline,
     profile,
+    profile_phone,
     prune,
     quantize,
     quantize_ptq,
@@ -28,7 +29,7 @@ from compress.core.sentences import (
 from compress.core.sentences.table import Sentence, Sentences
 
 ROOMS = (
-    backends, data, dataset_distillation, export, merge, models, pipeline, profile, prune, quantize,
+    backends, data, dataset_distillation, export, merge, models, pipeline, profile, profile_phone, prune, quantize,
     quantize_ptq, speculative, substitute, tasks, train,
 )  # fmt: skip
 SENTENCES: Sentences = {TEXT: "{text}", SKIPPED: "{reason}"}

@@ -54,6 +54,7 @@ CHECKS: Mapping[str, str] = {
     "power sensor": "power sensor",
     "reach": "connection",
     "runtime": "runtime",
+    "untried": "not tried",
 }
 """Checks of `compress devices check`."""
 

@@ -21,6 +21,7 @@ from compress.core.language import gettext
 
 if TYPE_CHECKING:
     from compress.core.record import Metrics
+    from compress.profile.power.base import Sensor
     from compress.profile.remote.messages import FileResult, QuantityFields, Series, TrtexecOrder
 
 USUAL = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
@@ -166,35 +167,60 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: TrtexecOrder)
     Returns:
         By name the fields of `power_w`, `idle_w` and `energy_j`; missing with the reason if no sensor works.
     """
-    from compress.core.record import Quantity
     from compress.profile.power import first_available, open_sensors
+
+    sensor, reason = first_available(open_sensors(order["sensors"]))
+    metrics = program_power(actions, sensor, reason, order["power_seconds"], batch=order["batch"], program="trtexec")
+    return {name: _plain(quantities) for name, quantities in metrics.items()}
+
+
+def program_power(
+    actions: Mapping[str, Callable[[], list[float]]],
+    sensor: Sensor | None,
+    reason: str,
+    idle_seconds: float,
+    *,
+    batch: int,
+    program: str,
+) -> dict[str, Metrics]:
+    """The quantities of `power` with one sensor.
+
+    Args:
+        actions: By name a function that runs the program and returns the times of its inferences, ms.
+        sensor: Power sensor; None if there is none.
+        reason: Why there is none.
+        idle_seconds: Duration of the measurement at idle.
+        batch: Samples per inference.
+        program: Name of the program, for people.
+    """
+    from compress.core.record import Quantity
     from compress.profile.power.meter import above_idle
     from compress.profile.power.sampler import PowerTrace, sampled
 
-    sensor, reason = first_available(open_sensors(order["sensors"]))
     if sensor is None:
         reason = reason or gettext("no power sensor is named for this device")
-        return {name: _plain({key: Quantity.missing(unit, reason) for key, unit in POWER_UNITS.items()}) for name in actions}
+        return {name: {key: Quantity.missing(unit, reason) for key, unit in POWER_UNITS.items()} for name in actions}
     with sampled(sensor) as idle:
-        time.sleep(max(order["power_seconds"], sensor.shortest_s))
-    plain = {}
+        time.sleep(max(idle_seconds, sensor.shortest_s))
+    measured: dict[str, Metrics] = {}
     for name, action in actions.items():
         with sampled(sensor) as whole:
             times = action()
         quarter = len(whole.values) // 4
         busy = PowerTrace(sensor, whole.seconds[quarter:-quarter], whole.values[quarter:-quarter], whole.failure)
         if fault := busy.fault() or idle.fault():
-            plain[name] = _plain({key: Quantity.missing(unit, f"{sensor.name}: {fault}") for key, unit in POWER_UNITS.items()})
+            measured[name] = {key: Quantity.missing(unit, f"{sensor.name}: {fault}") for key, unit in POWER_UNITS.items()}
             continue
         how = gettext(
-            "{name}, {measures}, {rate_hz:g} readings per second, middle half of a run of trtexec",
+            "{name}, {measures}, {rate_hz:g} readings per second, middle half of a run of {program}",
             name=sensor.name,
             measures=sensor.measures(),
             rate_hz=sensor.rate_hz,
+            program=program,
         )
         above, low, high = above_idle(busy, idle)
-        seconds_per_sample = sum(times) / len(times) / 1000 / order["batch"]
-        metrics = {
+        seconds_per_sample = sum(times) / len(times) / 1000 / batch
+        measured[name] = {
             "power_w": Quantity.measured(
                 busy.mean(), "W", gettext("{how}, idle power included", how=how), runs=len(busy.values)
             ),
@@ -207,8 +233,7 @@ def power(actions: Mapping[str, Callable[[], list[float]]], order: TrtexecOrder)
                 runs=len(times),
             ),
         }
-        plain[name] = _plain(metrics)
-    return plain
+    return measured
 
 
 def _plain(metrics: Metrics) -> dict[str, QuantityFields]:

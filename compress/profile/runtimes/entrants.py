@@ -12,6 +12,7 @@ from compress.backends.fixed_shapes import is_quantized
 from compress.backends.onnxruntime_runner import provider_name
 from compress.backends.runner_protocol import Feeds
 from compress.config.devices import Device
+from compress.config.devices.adb_connection import Adb
 from compress.core.errors import CompressError, DeviceError, MissingOperatorError
 from compress.core.language import gettext, message_of
 from compress.core.progress import Reporter
@@ -78,6 +79,14 @@ def chosen_runtimes(names: str, device: Device) -> tuple[str, ...]:
         raise DeviceError(
             gettext(
                 "{name} is not this machine and has no connection: use --device host, or --ssh USER@HOST to measure there",
+                name=device.name,
+            )
+        )
+    if isinstance(device.connection, Adb):
+        raise DeviceError(
+            gettext(
+                "{name} is reached over adb, where a benchmark program runs one runtime and returns no outputs to compare: "
+                "use `compress profile FILE --devices {name}`",
                 name=device.name,
             )
         )
