@@ -262,8 +262,8 @@ class PhoneSession:
     def _ready(self, serial: str, state: str) -> str:
         if state == "device":
             return serial
-        meaning = next((text for mark, text in STATES.items() if state.startswith(mark)), "")
-        why = gettext(meaning) if meaning else gettext("its state is {state!r}: see `adb devices`", state=state)
+        mark = next((mark for mark in STATES if state.startswith(mark)), "")
+        why = gettext(STATES[mark]) if mark else gettext("its state is {state!r}: see `adb devices`", state=state)
         raise DeviceError(gettext("{name} ({serial}): {why}", name=self.device.name, serial=serial, why=why))
 
 
