@@ -10,6 +10,7 @@ import typer
 
 from compress.cli import completion
 from compress.cli.common import BAD_INPUT, INTERRUPTED, echo, terminal
+from compress.cli.ssh_option import SshPython
 from compress.core.language import gettext
 from compress.core.sentences.settings import check_words
 from compress.core.user_path import user_path
@@ -79,9 +80,23 @@ def calibrate(
 
 
 @app.command("new")
-def new(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")]) -> None:
-    """Write ./devices/NAME.yaml, a template of a profile."""
-    from compress.config.devices.template import write_template
+def new(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and underscores.")],
+    ssh: Annotated[
+        str | None, typer.Option("--ssh", metavar="USER@HOST", help="Fill the profile with what this machine reports.")
+    ] = None,
+    ssh_python: SshPython = None,
+) -> None:
+    """Write ./devices/NAME.yaml: a template of a profile, or, with --ssh, a profile that is measured on that machine."""
+    from compress.config.devices.template import new_profile_path, write_template
 
+    if ssh is not None:
+        from compress.profile.remote.detected_profile import detected_profile
+
+        path = new_profile_path(name)
+        detected_profile(ssh, python=ssh_python, folder=path.parent, name=name)
+        echo(f"{path}\n" + gettext("complete; check it: compress devices check {name}", name=name))
+        return
     path = write_template(name)
     echo(f"{path}\n" + gettext("fill in what is marked <…>, then: compress devices check {name}", name=name))
+    echo(gettext("to measure on a machine that you reach by SSH: compress devices new NAME --ssh USER@HOST fills it in"))

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from compress.cli import app
+from compress.config.devices import load_device
+from compress.core.errors import DeviceError
+from compress.profile.remote import detected_profile
 from tests.cli.run_process import compress, process
+from tests.profile.remote.test_detected_profile import FACTS
 
 
 def test_an_unknown_device_profile_offers_the_nearest():
@@ -40,3 +48,15 @@ def test_only_this_machine_is_calibrated():
     assert done.returncode == 2
     assert "is not this machine" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_board_that_ssh_reaches_needs_nothing_filled_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(detected_profile, "inspect_device", lambda _: FACTS)
+    monkeypatch.chdir(tmp_path)
+    command = ["devices", "new", "my_board", "--ssh", "pi@edge-1.local", "--ssh-python", "~/py"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert load_device("devices/my_board.yaml").connection.model_dump()["ssh"] == "pi@edge-1.local"
+    again = CliRunner().invoke(app, command)
+    assert isinstance(again.exception, DeviceError)
+    assert "already exists" in str(again.exception)

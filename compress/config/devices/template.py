@@ -90,6 +90,21 @@ def write_template(name: str, folder: Path = Path("devices")) -> Path:
         DeviceError: The name cannot be used or is taken, or the file exists.
         StoreError: The folder is not writable.
     """
+    path = new_profile_path(name, folder)
+    write_text(path, TEXT.format(name=name))
+    return path
+
+
+def new_profile_path(name: str, folder: Path = Path("devices")) -> Path:
+    """The file of a profile that is to be written.
+
+    Args:
+        name: Name of the profile.
+        folder: Its folder.
+
+    Raises:
+        DeviceError: The name cannot be used or is taken, or the file exists.
+    """
     if not NAME.fullmatch(name):
         msg = gettext(
             "{name!a:.60} cannot name a device: write up to 64 lower-case letters, digits and underscores, such as my_board",
@@ -108,7 +123,6 @@ def write_template(name: str, folder: Path = Path("devices")) -> Path:
             path=path,
         )
         raise DeviceError(msg)
-    write_text(path, TEXT.format(name=name))
     return path
 
 

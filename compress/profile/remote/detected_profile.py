@@ -41,20 +41,23 @@ def profile_name(host: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", host.rpartition("@")[2].lower()).strip("_")
 
 
-def detected_profile(host: str, *, python: str | None = None, folder: Path = FOLDER) -> tuple[Device, Path]:
+def detected_profile(
+    host: str, *, python: str | None = None, folder: Path = FOLDER, name: str | None = None
+) -> tuple[Device, Path]:
     """The profile of a host, and its file: that of an earlier call, or a new one.
 
     Args:
         host: Host as for `ssh`: a name of `~/.ssh/config`, an address, or `user@host`.
         python: Python on the host, with the packages of the runtime; by default `python3`.
         folder: Folder of the file.
+        name: Name of the profile; by default that of the host.
 
     Raises:
         DeviceError: The host cannot be reached or has no runtime, or the file is that of another host.
     """
     if not re.match(HOST, host):
         raise DeviceError(gettext("{host!r} is no SSH host; give a name of ~/.ssh/config, an address, or user@host", host=host))
-    name = profile_name(host)
+    name = name or profile_name(host)
     path = folder / f"{name}.yaml"
     if path.is_file():
         return _known(path, host, python), path
@@ -77,7 +80,8 @@ def detected_profile(host: str, *, python: str | None = None, folder: Path = FOL
     else:
         raise DeviceError(
             gettext(
-                "{host} has no runtime: {reason}. Install one there: {python} -m pip install numpy onnxruntime",
+                "{host} has no runtime: {reason}. Install one there: {python} -m pip install numpy onnxruntime; or name a "
+                "Python that has one by --ssh-python",
                 host=host,
                 reason=facts.no_onnxruntime,
                 python=python or "python3",

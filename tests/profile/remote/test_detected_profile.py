@@ -39,6 +39,12 @@ def test_a_profile_is_written_once_from_what_the_machine_reports(facts: None, tm
         detected_profile("root@edge-1.local", folder=tmp_path)
 
 
+def test_a_profile_may_have_a_name_of_its_own(facts: None, tmp_path: Path) -> None:
+    device, path = detected_profile("pi@edge-1.local", folder=tmp_path, name="my_board")
+    assert (device.name, path.name) == ("my_board", "my_board.yaml")
+    assert "devices check my_board" in path.read_text(encoding="utf-8")
+
+
 def test_a_machine_with_trtexec_alone_gets_the_number_formats_of_tensorrt(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
