@@ -55,7 +55,7 @@ CODES = {
         '''def compute(path, arrays, threads):
     """Run the file once."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return session.run([*LAYOUT["outputs"]], dict(zip(LAYOUT["inputs"], arrays, strict=True)))''',
     ),

@@ -53,7 +53,7 @@ def generate(text, most=128, threads=1):
     tokenizer.no_truncation()
     tokenizer.no_padding()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), options, providers=["CPUExecutionProvider"])
     tokens, context = prompt_tokens(text, tokenizer), MODEL["context_length"]
     if not 0 < len(tokens) <= context:
@@ -93,7 +93,7 @@ PAIR = '''class Text:
 
     def __init__(self, path, threads):
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.names = [each.name for each in self.session.get_outputs()]
         self.shapes = {each.name: each.shape for each in self.session.get_inputs()}

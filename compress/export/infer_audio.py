@@ -74,7 +74,7 @@ class Listener:
 
     def __init__(self):
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
         self.session = onnxruntime.InferenceSession(
             str(HERE / "streaming.onnx"), options, providers=["CPUExecutionProvider"]
         )

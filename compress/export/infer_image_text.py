@@ -21,7 +21,7 @@ def run_tower(kind, feeds):
 APART = '''def run_tower(kind, feeds, threads=1):
     """The vectors of images, from image.onnx, or of texts, from text.onnx, float32 (N, D)."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(str(HERE / f"{kind}.onnx"), options, providers=["CPUExecutionProvider"])
     return session.run(None, feeds)[0]
 '''

@@ -80,7 +80,7 @@ from PIL import Image"""
 ONNX_RUN = '''def run(feeds, threads=1):
     """Outputs by name for inputs by name."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), options, providers={providers})
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, feeds)))

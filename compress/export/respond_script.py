@@ -28,7 +28,7 @@ END, MOST = END_AND_MOST
 def session(name, threads):
     """One of the files."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
     return onnxruntime.InferenceSession(str(HERE / name), options, providers=["CPUExecutionProvider"])
 
 

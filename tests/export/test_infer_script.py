@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image, ImageCms
@@ -345,3 +346,19 @@ def test_a_network_of_several_inputs_has_a_script_that_reads_named_arrays(tmp_pa
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr.strip().endswith("it has no array age; give image, age")
     assert "image: float32 batch×1×4×4" in (tmp_path / "infer.py").read_text(encoding="utf-8")
+
+
+def test_infer_shows_no_remarks_of_the_runtime_on_a_graph(tmp_path: Path) -> None:
+    spec = NetworkSpec(
+        signature=Signature(inputs=(TensorSpec(name="x", shape=(1, 2)),), outputs=(TensorSpec(name="y", shape=(1, 2)),))
+    )
+    nothing_reads = onnx.numpy_helper.from_array(np.zeros(2, np.float32), "nothing_reads")
+    vector = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", vector[:1], vector[1:], [nothing_reads])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "model.onnx")
+    (tmp_path / "infer.py").write_text(infer_script(spec, code=OUTPUTS), encoding="utf-8")
+    np.savez(tmp_path / "in.npz", x=np.ones((1, 2)))
+    command = [sys.executable, str(tmp_path / "infer.py"), str(tmp_path / "in.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert (done.stderr, "y: float32 (1, 2)" in done.stdout) == ("", True)
