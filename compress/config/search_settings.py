@@ -51,6 +51,7 @@ class SearchSpace(FrozenModel):
             raise ValueError(msg)
         if is_range:
             self._check_range()
+        _refuse_twice(self.choice or ())
         return self
 
     def _check_range(self) -> None:
@@ -62,6 +63,12 @@ class SearchSpace(FrozenModel):
             raise ValueError(msg)
         if self.log and self.step is not None:
             msg = gettext("a range has log or step, not both")
+            raise ValueError(msg)
+        if self.step is not None and self.step > self.high - self.low:
+            msg = gettext(
+                "a step of {step} goes beyond the range from {low} to {high}, so that it has one value; give a smaller step",
+                step=self.step, low=self.low, high=self.high,
+            )  # fmt: skip
             raise ValueError(msg)
 
     @property
@@ -111,6 +118,8 @@ class SearchSettings(FrozenModel):
         if len(lengths) > 1:
             msg = gettext("the parameters of fidelity need equally many values, got {lengths}", lengths=sorted(lengths))
             raise ValueError(msg)
+        for values in (self.fidelity or {}).values():
+            _refuse_twice(values)
         if both := sorted(set(self.fidelity or {}) & set(self.space)):
             msg = gettext("{key} is in space and in fidelity; keep one", key=both[0])
             raise ValueError(msg)
@@ -128,6 +137,14 @@ class SearchSettings(FrozenModel):
     def smoke(self) -> Self:
         """The same search with two trials."""
         return self.model_copy(update={"trials": min(self.trials, 2)})
+
+
+def _refuse_twice(values: tuple[Any, ...]) -> None:
+    """Refuse a value that stands twice: its trials would be run twice."""
+    written = [repr(value) for value in values]
+    if twice := next((value for value in written if written.count(value) > 1), None):
+        msg = gettext("{value} is given twice; keep one", value=twice)
+        raise ValueError(msg)
 
 
 def objective_parts(objective: Objective) -> tuple[str, str]:

@@ -16,6 +16,9 @@ from compress.config.search_settings import SearchSettings, SearchSpace, objecti
         ({"choice": [1]}, "at least 2"),
         ({"optional": True, "step": 1}, "for a range"),
         ({"low": 1, "high": 2, "step": 0}, "greater than 0"),
+        ({"low": 1, "high": 2, "step": 5}, "one value"),
+        ({"choice": [0.4, 0.4]}, "0.4 is given twice"),
+        ({"choice": [{"quantize": {}}, {"quantize": {}}]}, "given twice"),
     ],
 )
 def test_a_space_is_one_kind_and_whole(values, message):
@@ -38,3 +41,13 @@ def test_an_objective_has_a_name_and_perhaps_a_device():
     assert settings.smoke().trials == 2
     with pytest.raises(ValidationError):
         SearchSettings(space={"a.b": {"choice": [1, 2]}}, objectives=[{"speed": "host"}])
+
+
+def test_a_step_may_be_the_whole_range_and_equal_numbers_of_two_kinds_are_two_choices():
+    assert SearchSpace(low=1, high=2, step=1).is_whole
+    assert SearchSpace(choice=(True, 1)).choice == (True, 1)
+
+
+def test_an_amount_of_training_is_given_once():
+    with pytest.raises(ValidationError, match="1 is given twice"):
+        SearchSettings(space={"a.b": {"choice": [1, 2]}}, objectives=["accuracy"], fidelity={"a.c": [1, 1]})
