@@ -156,9 +156,11 @@ def _print_recipe(prepared: Search, out: Path, storage: str | None, number: int 
             raise SearchError(gettext("the study has no trial {number}", number=number))
     if row is None:
         nearest = result.selection.nearest
-        advice = (
-            gettext("the nearest miss is trial {number}: --best --trial {number}", number=nearest.number) if nearest else ""
-        )
+        if nearest is None:
+            raise SearchError(
+                gettext("no trial of the study {name} is finished; run the search without --best", name=study.name)
+            )
+        advice = gettext("the nearest miss is trial {number}: --best --trial {number}", number=nearest.number)
         raise SearchError(gettext("no finished trial is within the budget; {advice}", advice=advice))
     flags = ("--smoke",) if prepared.source.smoke else ()
     command = " ".join(("compress", "pipeline", "FILE", *flags, "--out", str(out)))
