@@ -4,6 +4,7 @@ import pytest
 
 from compress.core.budget import Budget
 from compress.core.errors import SearchError
+from compress.core.fact import Fact
 from compress.core.record import BenchmarkRow, Metric, Quantity
 from compress.search import measure_trial as measuring
 from compress.search.measure_trial import LEAST, NOT_MEASURED, higher_is_better, measure_trial
@@ -36,7 +37,7 @@ ROW = BenchmarkRow(
 def executor(monkeypatch, tmp_path):
     profile = SimpleNamespace(benchmark_rows=(ROW,), length_rows=())
     monkeypatch.setattr(measuring, "profile_of_artifact", lambda _: profile)
-    last = SimpleNamespace(record=SimpleNamespace(after=AFTER))
+    last = SimpleNamespace(record=SimpleNamespace(after=AFTER), origin=SimpleNamespace(record=SimpleNamespace(warnings=())))
     task = SimpleNamespace(metric="accuracy", metrics=[SimpleNamespace(info=ACCURACY), SimpleNamespace(info=ERROR)])
     reference = SimpleNamespace(record=SimpleNamespace(after={"accuracy_validation": share(0.93)}))
     plan = SimpleNamespace(base=tmp_path, budget=None, digest="d")
@@ -86,3 +87,13 @@ def test_only_metrics_may_be_better_when_higher():
     assert higher_is_better("accuracy", [ACCURACY, ERROR])
     assert not higher_is_better("calibration_error", [ACCURACY, ERROR])
     assert not higher_is_better({"latency_ms": "host"}, [ACCURACY])
+
+
+def test_a_network_at_chance_is_not_within_the_budget(executor):
+    """As in the verdict of a run: else the search chooses what the report refuses."""
+    executor.plan.budget = Budget(size_mb=4)
+    assert max(measure_trial(executor, ["accuracy"]).distances.values()) <= 0
+    executor.outputs[-1].origin.record.warnings = (Fact.of("pipeline.at_chance", "accuracy", value=0.1, chance=0.1),)
+    found = measure_trial(executor, ["accuracy"])
+    assert found.distances["accuracy"] == NOT_MEASURED
+    assert not found.checks[0].passed
