@@ -30,7 +30,7 @@ class Dirichlet(FrozenModel):
         dirichlet: Concentration α: small values give each client few classes, large ones the same mixture to all.
     """
 
-    dirichlet: float = Field(gt=0.0)
+    dirichlet: float = Field(gt=0.0, le=1e6)
 
 
 class FederatedTraining(FrozenModel):
