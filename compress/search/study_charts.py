@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from compress.core.format_quantity import format_value
 from compress.core.language import gettext, joined
@@ -62,7 +63,7 @@ def draw_front(rows: Sequence[TrialRow], directions: Mapping[str, bool], selecti
 def draw_parallel(rows: Sequence[TrialRow], directions: Mapping[str, bool], selection: Selection) -> str:
     """Parallel coordinates: a line for each finished trial through its parameters and objectives.
 
-    A parameter that a trial does not have is at the foot of its axis. Trials of the front are drawn above the others.
+    The line of a trial is interrupted at a parameter that it does not have. Trials of the front are drawn above the others.
 
     Args:
         rows: Finished trials.
@@ -74,7 +75,7 @@ def draw_parallel(rows: Sequence[TrialRow], directions: Mapping[str, bool], sele
     columns += [(name, [value(row, name) for row in rows]) for name in directions]
     drawing = Drawing(WIDTH, HEIGHT)
     step = (WIDTH - 2 * SIDE) / max(1, len(columns) - 1)
-    places: list[list[tuple[float, float]]] = [[] for _ in rows]
+    places: list[list[tuple[float, float] | None]] = [[] for _ in rows]
     for index, (label, values) in enumerate(columns):
         x = SIDE + index * step
         heights, low, high = column_positions(values)
@@ -83,26 +84,31 @@ def draw_parallel(rows: Sequence[TrialRow], directions: Mapping[str, bool], sele
         drawing.text((x, BOTTOM + 14), low, "tick", anchor="middle", characters=LABEL_CHARACTERS)
         drawing.text((x + 4, TOP + 10), high, "halo", characters=LABEL_CHARACTERS)
         for place, height in zip(places, heights, strict=True):
-            place.append((x, BOTTOM - height * (BOTTOM - TOP - 12)))
+            place.append(None if height is None else (x, BOTTOM - height * (BOTTOM - TOP - 12)))
     front = {row.number for row in selection.front}
     for row, place in sorted(zip(rows, places, strict=True), key=lambda pair: pair[0].number in front):
         style = "stroke c1" if row is selection.best else "stroke c2" if row.number in front else "stroke c0 thin"
-        drawing.polyline(place, style)
+        for known, part in groupby(place, key=lambda point: point is not None):
+            points = [point for point in part if point is not None]
+            if known and len(points) > 1:
+                drawing.polyline(points, style)
+            elif known:
+                drawing.circle(points[0], 1.5, style)
     words = gettext("{count} trials through {names}", count=len(rows), names=joined(label for label, _ in columns))
     return drawing.render(words)
 
 
-def column_positions(values: Sequence[object]) -> tuple[list[float], str, str]:
-    """Positions of the values of a column between 0 and 1, and the labels of both ends; None is at 0."""
+def column_positions(values: Sequence[object]) -> tuple[list[float | None], str, str]:
+    """Positions of the values of a column between 0 and 1, None of None, and the labels of both ends."""
     numbers = [number for number in values if isinstance(number, int | float) and not isinstance(number, bool)]
     if numbers and len(numbers) == sum(number is not None for number in values):
         axis = axis_of("", numbers, margin=0.0) if len(set(numbers)) > 1 else Axis("", numbers[0] - 1.0, numbers[0] + 1.0)
-        positions = [axis.position(number) if isinstance(number, int | float) else 0.0 for number in values]
-        return positions, f"{min(numbers):.4g}", f"{max(numbers):.4g}"
+        measured = [axis.position(number) if isinstance(number, int | float) else None for number in values]
+        return measured, f"{min(numbers):.4g}", f"{max(numbers):.4g}"
     names = sorted({str(name) for name in values if name is not None})
     last = max(1, len(names) - 1)
-    positions = [0.0 if name is None else names.index(str(name)) / last for name in values]
-    return positions, names[0], names[-1]
+    named = [None if name is None else names.index(str(name)) / last for name in values]
+    return named, names[0], names[-1]
 
 
 def draw_importance(shares: Mapping[str, float], objective_name: str) -> str:

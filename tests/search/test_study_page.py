@@ -3,11 +3,11 @@ import re
 import pytest
 
 from compress.core.language import in_language
-from compress.search.front import select
+from compress.search.front import TrialRow, select
 from compress.search.importance import parameter_importance
 from compress.search.search import SearchResult
 from compress.search.study import REASON, RESULT
-from compress.search.study_charts import column_positions
+from compress.search.study_charts import column_positions, draw_parallel
 from compress.search.study_page import render_study, sections, write_study
 from tests.search.toy_study import DIRECTIONS, open_study, result
 
@@ -81,7 +81,18 @@ def test_importance_of_few_trials_is_not_computed(tmp_path):
 
 
 def test_columns_of_numbers_and_words_have_positions_between_0_and_1():
-    assert column_positions([1, 3, None, 2]) == ([0.0, 1.0, 0.0, 0.5], "1", "3")
+    assert column_positions([1, 3, None, 2]) == ([0.0, 1.0, None, 0.5], "1", "3")
     assert column_positions(["b", "a", "c"]) == ([0.5, 0.0, 1.0], "a", "c")
-    assert column_positions([True, False, None]) == ([1.0, 0.0, 0.0], "False", "True")
+    assert column_positions([True, False, None]) == ([1.0, 0.0, None], "False", "True")
     assert column_positions([2, 2])[0] == [0.5, 0.5]
+
+
+def test_the_line_of_a_trial_is_interrupted_where_it_has_no_value():
+    parameters = [{"a": 1, "b": 2, "c": 3}, {"a": 2, "c": 1}]
+    measured = [result(0.9, 1.0), result(0.8, 2.0)]
+    rows = [TrialRow(number, "finished", parameters[number], result=measured[number]) for number in (0, 1)]
+    drawn = draw_parallel(rows, DIRECTIONS, select(rows, DIRECTIONS))
+    lines = re.findall(r'<polyline points="([^"]*)"', drawn)
+    behind = 1 + len(DIRECTIONS)  # c and the objectives
+    assert sorted(len(line.split()) for line in lines) == [behind, 3 + len(DIRECTIONS)]
+    assert drawn.count("<circle") == 1
