@@ -12,7 +12,6 @@ RECIPES = {path.stem: path for path in shipped()}
 FAST = (
     "rigl",
     "qat_4_bits",
-    "image_text_student",
     "line_reader",
     "wav2vec_to_int8_student",
     "keyword_spotting",
@@ -22,9 +21,9 @@ FAST = (
     "mixed_precision_size",
 )
 """Recipes that run in every test run; the others run with the slow tests."""
-SLOW = ("seq2seq_distillation", "llm_speculative")
+SLOW = ("seq2seq_distillation", "llm_speculative", "image_text_student")
 SEARCHES = ("search_under_latency",)
-"""Recipes whose search runs in every test run."""
+"""Recipes whose search runs with the slow tests; searches of toys are in tests/search."""
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -48,6 +47,7 @@ def test_a_recipe_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
     assert list(run.folder.glob("artifacts/*/model.onnx"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
