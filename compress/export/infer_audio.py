@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
+from importlib.util import find_spec
+from pathlib import Path
 
 from compress.backends.streaming_graph import StreamingGraph
 from compress.core.network_spec import AudioPreprocessing, NetworkSpec
@@ -28,6 +29,14 @@ def preprocess(path):
 '''
 
 
+def _decoding_source() -> str:
+    """The source of the decoding of audio files; it is read and not imported, since it needs soundfile."""
+    spec = find_spec("compress.data.audio.decode_audio")
+    assert spec is not None  # noqa: S101  # it is a file of this package
+    assert spec.origin is not None  # noqa: S101
+    return Path(spec.origin).read_text(encoding="utf-8").partition(MARKER)[2]
+
+
 def audio_preprocessing(audio: AudioPreprocessing, signature: Signature) -> tuple[str, str]:
     """What is given on the command line, and the source of `preprocess`.
 
@@ -35,9 +44,7 @@ def audio_preprocessing(audio: AudioPreprocessing, signature: Signature) -> tupl
         audio: Preprocessing of the network.
         signature: Its inputs, with the samples of the shortest clip that it takes.
     """
-    from compress.data.audio import decode_audio
-
-    decode = inspect.getsource(decode_audio).partition(MARKER)[2]
+    decode = _decoding_source()
     least = signature.sizes[SAMPLES].least if SAMPLES in signature.sizes else 1
     body = PREPROCESS.format(rate=audio.rate, least=least, most=audio.most_samples, decode=decode, audio=AUDIO, mask=MASK)
     return AUDIO_INPUT.format(seconds=audio.most_samples / audio.rate), body
@@ -116,9 +123,7 @@ def stream_script(spec: NetworkSpec, streaming: StreamingGraph, chunk: int) -> s
         streaming: Its form for a stream.
         chunk: Samples of a chunk.
     """
-    from compress.data.audio import decode_audio
-
-    decode = inspect.getsource(decode_audio).partition(MARKER)[2]
+    decode = _decoding_source()
     states = [(each.name, each.channels, each.frames) for each in streaming.states]
     rate = spec.audio.rate if spec.audio is not None else 0
     return STREAM.format(rate=rate, chunk=chunk, states=states, decode=decode, audio=AUDIO, mask=MASK)

@@ -92,3 +92,13 @@ def test_the_script_is_short_and_known_and_runs_by_the_package(artifact, tmp_pat
     assert found is not None
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert "resampled to 8000 Hz by scipy.signal.resample_poly" in manifest["preprocessing"]
+
+
+def test_a_script_is_written_without_soundfile(monkeypatch):
+    import sys
+
+    from compress.export.infer_audio import _decoding_source
+
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    monkeypatch.delitem(sys.modules, "compress.data.audio.decode_audio", raising=False)
+    assert "def read_audio(" in _decoding_source()
