@@ -15,7 +15,7 @@ name: small
 data: {source: digits, image_size: 16, limit: 200}
 model: {source: "python:network.py:build"}
 stages:
-  - train: {epochs: 1}
+  - train: {epochs: 12, batch_size: 16, optimizer: adamw, lr: 0.01}   # above chance
   - prune: {target: {macs: 0.7}}
   - profile: {devices: [host], seconds: 0.1}
 budget: {size_mb: 1}
