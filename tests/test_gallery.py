@@ -53,4 +53,4 @@ def test_a_recipe_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
 def test_a_search_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
     result = Search(RECIPES[name], smoke=True).run(out=tmp_path, device="cpu")
     assert [(row.state, row.reason) for row in result.rows] == [("finished", "")] * 2
-    assert result.best_recipe
+    assert result.selection.best or result.selection.nearest  # at smoke size a network may be at chance, which is not chosen
