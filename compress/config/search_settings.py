@@ -44,7 +44,7 @@ class SearchSpace(FrozenModel):
     def _is_one_kind(self) -> Self:
         is_range = self.low is not None or self.high is not None
         if [is_range, self.choice is not None, bool(self.optional)].count(True) != 1:
-            msg = gettext("a space is one of {{low: …, high: …}}, {{choice: [a, b]}} and, for a stage, {{optional: true}}")
+            msg = gettext("a space is one of {low: …, high: …}, {choice: [a, b]} and, for a stage, {optional: true}")
             raise ValueError(msg)
         if not is_range and (self.log or self.step is not None):
             msg = gettext("log and step are for a range from low to high")

@@ -158,7 +158,11 @@ def _open_database(optuna: Any, url: str) -> Any:
         except ImportError as error:
             raise MissingPackageError("psycopg", f"{EXTRA}-postgresql", f"{kind}://") from error
         url = f"postgresql+psycopg://{rest}"
-    options = {"pool_pre_ping": True} | ({"connect_args": {"timeout": 60}} if kind == "sqlite" else {})
+    from sqlalchemy.pool import NullPool
+
+    # Without a pool no connection is open between two calls: none is left to a server that restarts, or to the end of the
+    # process.
+    options = {"poolclass": NullPool} | ({"connect_args": {"timeout": 60}} if kind == "sqlite" else {})
     return optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=options))
 
 

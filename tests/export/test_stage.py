@@ -172,7 +172,7 @@ def test_without_a_shared_file_it_exports_itself(network: nn.Module, context: Co
     assert onnx_files.read_metadata(outcome.candidate.files["onnxruntime"])["classes"] == list(SPEC.classes)
 
 
-@pytest.mark.parametrize("formats", [(), ("onnx", "coreml")])
+@pytest.mark.parametrize("formats", [(), ("onnx", "caffe")])
 def test_formats_are_checked(formats: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError, match="formats"):
         Export(formats=formats)

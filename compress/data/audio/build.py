@@ -142,17 +142,17 @@ def _usable_clips(
         if wave is None:
             continue
         if len(wave) < LEAST_SECONDS * audio.rate:
-            issues.add("short", name)
+            issues.add("data.clips_short", name)
             continue
         if len(wave) > audio.most_samples and audio.kind == "transcripts":
-            issues.add("long", name)
+            issues.add("data.clips_long", name)
             continue
         if len(wave) > audio.most_samples:
-            issues.add("cut", name)
+            issues.add("data.clips_cut", name)
             wave = wave[: audio.most_samples]
         text = texts[row]
-        for kind in find_issues(wave, len(wave) / audio.rate, None if text is None else len(text)):
-            issues.add(kind, name)
+        for code in find_issues(wave, len(wave) / audio.rate, None if text is None else len(text)):
+            issues.add(code, name)
         rows.append(row)
         waves.append(wave)
     return _Usable(table.select(np.array(rows, dtype=np.int64)), waves)
@@ -185,7 +185,7 @@ def _targets(parts: Sequence[_Usable], audio: AudioSettings) -> tuple[list[Ragge
     strange = ClipIssues()
     for part, transcripts in zip(parts, texts, strict=True):
         for index in unwritable(transcripts, names):
-            strange.add("unwritable", part.table.texts[index])
+            strange.add("data.clips_unwritable", part.table.texts[index])
         if part is not parts[0]:
             _check_told(part, transcripts)
     return [character_targets(transcripts, names) for transcripts in texts], names, strange.facts()

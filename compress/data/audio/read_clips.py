@@ -31,25 +31,25 @@ class ClipIssues:
     """Names of clips by what is wrong with them, in the order of the files.
 
     Attributes:
-        names: By the end of the code of the fact.
+        names: By the code of the fact.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, kind: str, name: str) -> None:
+    def add(self, code: str, name: str) -> None:
         """Note a clip."""
-        self.names.setdefault(kind, []).append(name)
+        self.names.setdefault(code, []).append(name)
 
     def facts(self, **values: float) -> tuple[Fact, ...]:
         """A fact for each kind, with the first names and the number of clips."""
         return tuple(
             Fact.of(
-                f"data.clips_{kind}",
+                code,
                 ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else ""),
                 count=len(names),
                 **values,
             )
-            for kind, names in self.names.items()
+            for code, names in self.names.items()
         )
 
 
@@ -71,7 +71,7 @@ def file_reader(folder: Path, rate: int) -> ReadClip:
 
 
 def find_issues(wave: Wave, seconds: float, characters: int | None) -> tuple[str, ...]:
-    """What looks wrong with a clip: `silent`, `clipped`, `fast`.
+    """Codes of facts about what looks wrong with a clip: it is silent, clipped, or has too many characters for its time.
 
     Args:
         wave: Its samples.
@@ -81,11 +81,11 @@ def find_issues(wave: Wave, seconds: float, characters: int | None) -> tuple[str
     level = np.abs(wave)
     found = []
     if not level.any():
-        found.append("silent")
+        found.append("data.clips_silent")
     elif float((level >= FULL).mean()) > CLIPPED:
-        found.append("clipped")
+        found.append("data.clips_clipped")
     if characters is not None and characters > FASTEST * seconds + 1:
-        found.append("fast")
+        found.append("data.clips_fast")
     return tuple(found)
 
 
@@ -104,6 +104,6 @@ def read_all(names: Sequence[str], read: ReadClip, issues: ClipIssues, reasons: 
             waves.append(read(name))
         except (OSError, ValueError) as error:
             waves.append(None)
-            issues.add("unreadable", name)
+            issues.add("data.clips_unreadable", name)
             reasons[name] = str(error)
     return waves

@@ -18,13 +18,17 @@ FEEDS = [{"x": IMAGES[index : index + 1]} for index in range(len(IMAGES))]
 
 
 def test_each_runtime_is_measured_on_the_device_and_one_that_is_missing_there_has_its_install_line(
-    device: Callable[..., Any], tmp_path: Path
+    device: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    here = tmp_path / "here"  # a folder of modules that the device does not import from
+    here.mkdir()
+    (here / "absent_runner.py").write_text('class AbsentRunner:\n    package = "absent-runtime"\n')
+    monkeypatch.syspath_prepend(here)
     int8 = write_int8(tmp_path)
     files = {"float": tmp_path / "float.onnx", "int8": int8}
     converter = Entry("converter", "fake", "compress.export.converters.ort_format:convert", "this test",
                       {"ending": ".x", "package": "onnxruntime", "extra": "fake"})  # fmt: skip
-    runner = Entry("runner", "fake", "tests.profile.runtimes.absent_runner:AbsentRunner", "this test", {"format": "fake"})
+    runner = Entry("runner", "fake", "absent_runner:AbsentRunner", "this test", {"format": "fake"})
     board = device()
     with temporary(converter, runner):
         entrants = prepare(

@@ -42,7 +42,7 @@ def _picture(device: str, networks: dict[str, list[LengthRow]]) -> FigureFile:
         for row in rows
     )
     x_axis = axis_of(
-        word("lengths.x.samples" if rows[0].axis == SAMPLES else "lengths.x"),
+        word("lengths.x.samples") if rows[0].axis == SAMPLES else word("lengths.x"),
         [row.length for row in rows],
         margin=0.05,
         log=True,

@@ -24,6 +24,7 @@ FOR_MAPS = {
 }
 """Losses that refuse the layers."""
 WRITES = "texts that a network writes"
+TWO_TOWERS = "a vector of an image and one of a text"
 NOT_OF_TEXT = {
     "jacobian": "one input of real numbers",
     "fgd": "boxes",
@@ -32,6 +33,11 @@ NOT_OF_TEXT = {
     "llmr": WRITES,
     "environment_reward": WRITES,
     "uld": WRITES,
+    "gold": WRITES,
+    "ctc_posteriors": "a logit of the blank",
+    "affinity": TWO_TOWERS,
+    "feature_mimicking": TWO_TOWERS,
+    "interactive_contrast": TWO_TOWERS,
 }
 """Losses that the task refuses."""
 TEXT = NetworkSpec(
