@@ -20,8 +20,8 @@ from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.tasks.output_agreement import OutputAgreement, compare_outputs
 from compress.verify import agent
-from compress.verify.inputs import VerificationSamples
 from compress.verify.machines import DEFAULT_PROCESSOR, Machine, aarch64, native
+from compress.verify.verification_samples import VerificationSamples
 
 ISAS = ("aarch64", "native")
 NO_TIMING = "only outputs were compared; latency cannot be measured under emulation"

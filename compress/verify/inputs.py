@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.backends.runner_protocol import Array
 from compress.core.errors import ConversionError, DataError
 from compress.core.language import gettext
-from compress.data.batch import Tensors
 from compress.verify.image_inputs import read_images
+from compress.verify.recipe_inputs import recipe_samples
 from compress.verify.spaced_samples import evenly_spaced
+from compress.verify.verification_samples import VerificationSamples
 
 if TYPE_CHECKING:
     import onnxruntime
 
-    from compress.tasks.base import Task
 
 NOISE_SEED = 0
-
-
-class VerificationSamples(NamedTuple):
-    """Inputs and their origin.
-
-    Attributes:
-        values: Preprocessed inputs: float32 (N, …) of a network with one input, or arrays (N, …) by name of the input.
-        origin: Description of the origin; empty for inputs of the caller.
-        task: Task of the recipe; None without a recipe.
-        targets: Targets by name, (N, …); None if unknown.
-    """
-
-    values: Array | Mapping[str, Array]
-    origin: str = ""
-    task: Task | None = None
-    targets: Tensors | None = None
-
-    @property
-    def described(self) -> str:
-        """Description of the origin."""
-        return self.origin or gettext("inputs of the caller")
-
-    @property
-    def size(self) -> int:
-        """N."""
-        return len(next(iter(self.values.values()))) if isinstance(self.values, Mapping) else len(self.values)
 
 
 def load_samples(
@@ -61,7 +34,7 @@ def load_samples(
     """Load samples for a model; noise without a recipe, images or feeds.
 
     Args:
-        model: ONNX file; with a recipe or images one with one float input whose only free dimension is the batch.
+        model: ONNX file; with images one with one float input whose only free dimension is the batch.
         count: Largest number of samples.
         recipe: Recipe whose test split is used.
         images: Image files and folders.
@@ -89,9 +62,9 @@ def load_samples(
         return VerificationSamples(
             named_inputs.noise(model, count), gettext("{count} samples of noise for each input", count=count)
         )
-    shape = sample_shape(model, session)
     if recipe is not None:
-        return _from_recipe(recipe, shape, count, trust_code=trust_code)
+        return recipe_samples(model, recipe, count, trust_code=trust_code)
+    shape = sample_shape(model, session)
     if images:
         metadata = session.get_modelmeta().custom_metadata_map
         return VerificationSamples(*read_images(images, shape, count, metadata))
@@ -134,8 +107,7 @@ def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[in
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
         types = ", ".join(f"{value.name}: {value.type}" for value in inputs)
         msg = gettext(
-            "{model} has inputs {{{types}}}, and a recipe or images give one float input; give an array for each input by "
-            "--feeds FILE.npz",
+            "{model} has inputs {{{types}}}, and images give one float input; give an array for each input by --feeds FILE.npz",
             model=model,
             types=types,
         )
@@ -151,37 +123,3 @@ def sample_shape(model: Path, session: onnxruntime.InferenceSession) -> tuple[in
         )
         raise ConversionError(msg)
     return tuple(shape[1:])
-
-
-def _from_recipe(recipe: str, shape: tuple[int, ...], count: int, *, trust_code: bool) -> VerificationSamples:
-    import torch
-
-    from compress.config.recipe import load
-    from compress.pipeline.plan import from_recipe
-
-    source = load(recipe, trust_code=trust_code)
-    plan = from_recipe(source, trust_code=trust_code)
-    data = plan.load_data()
-    if data.spec.shape != shape:
-        msg = gettext(
-            "{recipe} has inputs of {shape}, but the model has {model_shape}; give the recipe of the model",
-            recipe=recipe,
-            shape=data.spec.shape,
-            model_shape=shape,
-        )
-        raise DataError(msg)
-    positions = evenly_spaced(len(data.test), count)
-    parts, start = [], 0
-    for batch in data.test.ordered(64):
-        end = start + batch.size
-        parts.append(batch.rows(torch.from_numpy(positions[(positions >= start) & (positions < end)] - start)))
-        start = end
-    targets = {name: torch.cat([part.targets[name] for part in parts]) for name in parts[0].targets}
-    origin = gettext(
-        "{count} of {test_count} samples of the test split of {name} ({source})",
-        count=len(positions),
-        test_count=len(data.test),
-        name=source.recipe.name,
-        source=data.source,
-    )
-    return VerificationSamples(torch.cat([part.input for part in parts]).numpy(), origin, plan.task, targets)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from compress.core.errors import DataError
@@ -82,7 +82,6 @@ def _check_data(data: Data, files: WritingFiles, recipe: str) -> TextPreprocessi
         DataError: See `load_prompts`.
     """
     from compress.data.text.context_tokens import reads_apart
-    from compress.data.text.settings import FILE
 
     text = data.spec.text
     if text is None or reads_apart(data.test) != files.is_apart:
@@ -96,19 +95,31 @@ def _check_data(data: Data, files: WritingFiles, recipe: str) -> TextPreprocessi
             recipe=recipe,
         )
         raise DataError(msg)
-    beside = files.decoder.parent / FILE
-    if beside.is_file() and FILE in data.files and _digest(beside.read_bytes()) != _digest(data.files[FILE]):
+    check_tokenizer(files.decoder, data, recipe)
+    return text
+
+
+def check_tokenizer(model: Path, data: Data, recipe: str) -> None:
+    """Refuse data whose tokenizer is not that beside the network.
+
+    Args:
+        model: File of the network.
+        data: Data of a recipe.
+        recipe: The recipe, for messages.
+
+    Raises:
+        DataError: The tokenizers differ.
+    """
+    from compress.data.text.settings import FILE
+
+    beside = model.parent / FILE
+    if beside.is_file() and FILE in data.files and beside.read_bytes() != data.files[FILE]:
         msg = gettext(
             "{path} is not the tokenizer of {recipe}, which numbers tokens otherwise; give the recipe of the model",
             path=beside,
             recipe=recipe,
         )
         raise DataError(msg)
-    return text
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _check_tokens(files: WritingFiles, largest: int, recipe: str) -> None:

@@ -16,7 +16,7 @@ from compress.tasks.classification import Classification
 from compress.tasks.regression import Regression
 from compress.verify import agent
 from compress.verify.cross_isa import NO_TIMING, Verification, verify
-from compress.verify.inputs import VerificationSamples
+from compress.verify.verification_samples import VerificationSamples
 from tests.verify.stand_ins import emulator
 
 

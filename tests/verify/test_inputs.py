@@ -93,7 +93,7 @@ def test_test_split_of_a_recipe_comes_with_its_targets(tmp_path: Path) -> None:
 
 
 def test_recipe_of_another_size_is_refused(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has inputs of \(3, 32, 32\), but the model has \(3, 8, 8\)"):
+    with pytest.raises(DataError, match=r"has inputs input: batch×3×32×32, but .* takes .*×3×8×8"):
         load_samples(model, 2, recipe=str(recipe(tmp_path, 32)), images=())
 
 

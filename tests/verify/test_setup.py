@@ -16,7 +16,7 @@ from filelock import FileLock
 from compress.core.errors import BusyError, DeviceError, StoreError
 from compress.verify import machines, setup
 from compress.verify.cross_isa import verify
-from compress.verify.inputs import VerificationSamples
+from compress.verify.verification_samples import VerificationSamples
 
 VERSION = metadata.version("onnxruntime")
 
