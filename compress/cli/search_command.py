@@ -56,16 +56,20 @@ def search(  # one parameter per flag: typer reads them from here
     smoke: Annotated[bool, typer.Option("--smoke", help="Few trials at toy size; their numbers are not valid.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     device: Annotated[str, typer.Option(help="Training device: auto, cpu, cuda, mps.")] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print choice, front and trials as JSON; all else goes to standard error.")
+    ] = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Search the values of a recipe, and show the best trials so far. The exit code is 1 if none is within the budget."""
     from compress.cli.render_search import LiveStudy, show_result
+    from compress.cli.search_as_json import print_study
     from compress.cli.terminal import Terminal
     from compress.profile.parse_duration import parse_duration
     from compress.search.search import Search
     from compress.search.study_page import write_study
 
-    console = open_terminal(quiet=quiet or worker)
+    console = open_terminal(quiet=quiet or worker, stderr=as_json)
     prepared = Search(recipe, overrides=overrides, smoke=smoke, trust_code=trust_code)
     if best:
         _print_recipe(prepared, out, storage, trial)
@@ -79,7 +83,9 @@ def search(  # one parameter per flag: typer reads them from here
         with live:
             study = _run(prepared, options, command, live.update, Terminal(open_terminal(quiet=quiet, stderr=True)), worker)
     except KeyboardInterrupt:
-        echo(gettext("interrupted: finished trials and stages are kept; run the same command again to continue"), stderr=True)
+        if not (worker and quiet):  # the command that started it says so
+            advice = gettext("interrupted: finished trials and stages are kept; run the same command again to continue")
+            echo(advice, stderr=True)
         raise typer.Exit(INTERRUPTED) from None
     if worker:
         return
@@ -87,6 +93,8 @@ def search(  # one parameter per flag: typer reads them from here
     show_result(console, result)
     for path in write_study(study, result):
         console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_study(result)
     if result.selection.best is None:
         raise typer.Exit(BUDGET_MISSED)
 
@@ -136,7 +144,7 @@ def _run(
         return bool(open_trials) or (states.total() < most and not is_over)
 
     remaining_s = None if end_s is None else end_s - time.monotonic()
-    run_workers(["search", *command, "--worker", *options.arguments(remaining_s)], options.workers, poll)
+    run_workers(["search", *command, "--worker", "--quiet", *options.arguments(remaining_s)], options.workers, poll)
     on_trial(study)
     return study
 

@@ -14,7 +14,7 @@ from compress.core.language import gettext
 from compress.core.record import Metrics, Quantity
 from compress.core.stage import Context
 from compress.merge.load_network import float_tensors, load_network
-from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
+from compress.train.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.train.validation_scores import validation_scores
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from compress.core.record import Metric, Metrics, Quantity, StageRecord
 from compress.core.verdict import Verdict
 from compress.pipeline.plan import Plan
 from compress.pipeline.review.invalid_metrics import losses_to_useless, metrics_without_test, not_measured, without_intervals
-from compress.pipeline.review.judge_record import losses_without_pairs, useless_checks, warning_checks
+from compress.pipeline.review.judge_record import losses_without_pairs, unlimited_checks, warning_checks
 from compress.pipeline.stage_output import StageOutput
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ def reach_verdict(budget: Budget, outputs: Sequence[StageOutput], *, reference: 
     is_limited = any(limit.metric.name == task.metric for limit in budget.metric_limits(metrics))
     notes = () if is_limited else (_no_metric_limit(metrics[0]),)
     warnings = outputs[-1].origin.record.warnings
-    broken = warning_checks(metrics, warnings, budget)
-    if not is_limited or verdict.passed:  # else a missed limit on the metric says it already
-        broken = (*useless_checks(metrics[0], after, warnings), *broken)
+    is_said = is_limited and not verdict.passed  # by a missed limit on the metric
+    broken = warning_checks(metrics, warnings, budget) if is_said else unlimited_checks(metrics, after, warnings, budget)
     return Verdict(passed=verdict.passed and not broken, checks=(*broken, *verdict.checks), notes=notes)
 
 

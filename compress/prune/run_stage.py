@@ -22,7 +22,6 @@ from compress.core.metric_limits import allowed_loss
 from compress.core.record import Curve
 from compress.core.registry import lookup
 from compress.core.stage import Candidate, Context, Outcome
-from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.prune import results, schedules
 from compress.prune.base import PrunedModel
 from compress.prune.collect_scores import Scorer, Scores
@@ -37,6 +36,7 @@ from compress.prune.unstructured import lottery_ticket as lottery
 from compress.prune.unstructured.weights import WeightMasks
 from compress.train.distributed import resolve_device
 from compress.train.finetune import finetune
+from compress.train.recalibrate_batchnorm import recalibrate_batchnorm
 
 if TYPE_CHECKING:
     from compress.prune.stage import Prune

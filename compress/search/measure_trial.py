@@ -16,7 +16,7 @@ from compress.core.language import gettext
 from compress.core.record import BenchmarkRow, Metric, Metrics, Quantity
 from compress.core.verdict import Check
 from compress.pipeline.executor import PipelineExecutor
-from compress.pipeline.review.judge_record import useless_checks, warning_checks
+from compress.pipeline.review.judge_record import unlimited_checks
 from compress.pipeline.verdict import profile_of_artifact
 
 SIZE_OF = {"size_mb": ("size_bytes", MB, "MB"), "params": ("parameters", 1.0, "1"), "macs": ("macs", 1.0, "MAC")}
@@ -83,7 +83,7 @@ def measure_trial(executor: PipelineExecutor, objectives: Sequence[Objective]) -
         on_validation = _on_validation(last.after, baseline.record.after if baseline else {}, metrics)
         lengths = profile.length_rows if profile else ()
         limits = check_budget(budget, metrics=on_validation, rows=rows, limited=metrics, lengths=lengths).checks
-        checks = (*_broken_by_warnings(executor, metrics, budget), *limits)
+        checks = (*unlimited_checks(metrics, last.after, executor.outputs[-1].origin.record.warnings, budget), *limits)
     return TrialResult(
         objectives=values,
         distances={_label(check): _distance(check, budget) for check in checks} if budget else {},
@@ -91,13 +91,6 @@ def measure_trial(executor: PipelineExecutor, objectives: Sequence[Objective]) -
         test=last.after[executor.task.metric],
         digest=executor.plan.digest,
     )
-
-
-def _broken_by_warnings(executor: PipelineExecutor, metrics: Sequence[Metric], budget: Budget) -> tuple[Check, ...]:
-    """What fails the verdict of a run without a limit: a network that is at chance or predicts one class, and warned limits."""
-    last = executor.outputs[-1]
-    warnings = last.origin.record.warnings
-    return (*useless_checks(metrics[0], last.record.after, warnings), *warning_checks(metrics, warnings, budget))
 
 
 def _value(

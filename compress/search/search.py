@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 JOURNAL = "journal.log"
 POLL_S = 1.0
 MOST_RESTARTS = 100
+END_WAIT_S = 2.5
+"""Time for workers to end after an interruption, s; shorter than that after which an interrupted command ends at once."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,12 @@ def run_workers(command: Sequence[str], count: int, poll: Callable[[], bool]) ->
     """
     start = [sys.executable, "-m", "compress", *command]
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_threads(count)))}
-    running = [subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL) for _ in range(count)]  # noqa: S603
+
+    def begin() -> subprocess.Popen[bytes]:
+        # In a session of its own a worker gets no Ctrl-C of the terminal beside the SIGTERM below.
+        return subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+
+    running = [begin() for _ in range(count)]
     restarts = 0
     try:
         while running:
@@ -223,13 +230,14 @@ def run_workers(command: Sequence[str], count: int, poll: Callable[[], bool]) ->
                     raise StoreError(
                         gettext("a worker ended with exit code {code}; its message is above", code=process.returncode)
                     )
-                running.append(subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL))  # noqa: S603
+                running.append(begin())
     finally:
         for process in running:
             process.terminate()
+        end_s = time.monotonic() + END_WAIT_S
         for process in running:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
+                process.wait(timeout=max(0.0, end_s - time.monotonic()))
             process.kill()
 
 

@@ -125,9 +125,8 @@ class SearchStudy:
 
     def next_trial(self, most: int) -> Any:
         """A trial to run, or None when `most` trials are settled, run or wait."""
-        self.repeat_abandoned()
-        states = self.states()
-        if not states["waiting"] and states.total() >= most:
+        known = self.repeat_abandoned().counted
+        if len(known) >= most and not any(self._state(trial) == "waiting" for trial in known):
             return None
         trial = self.study.ask()
         if OWNER not in trial.user_attrs:
@@ -139,17 +138,21 @@ class SearchStudy:
         self._end(trial, DROPPED)  # two workers repeated one trial, or began the last one, at once, and this one was later
         return self.next_trial(most)
 
-    def repeat_abandoned(self) -> None:
-        """Fail the trials whose worker ended, and add the trials that repeat them."""
+    def repeat_abandoned(self) -> Census:
+        """Fail the trials whose worker ended, and add the trials that repeat them; what counts then."""
         running = self.optuna.trial.TrialState.RUNNING
         for trial in self._trials():
             attributes = trial.user_attrs
             if trial.state == running and (attributes.get(INTERRUPTED) or self.watch.is_dead(trial.number, attributes)):
                 self._end(self.optuna.trial.Trial(self.study, trial._trial_id), ABANDONED)
-        for root, deaths in Census(self._trials()).orphans.items():
+        census = Census(self._trials())
+        repeated = False
+        for root, deaths in census.orphans.items():
             if sum(INTERRUPTED not in death.user_attrs for death in deaths) < MOST_DEATHS:
                 kept = {name: deaths[-1].user_attrs[name] for name in (RUNG, PROMOTES) if name in deaths[-1].user_attrs}
                 self.study.enqueue_trial(dict(deaths[-1].params), user_attrs={REPEATS: root, **kept})
+                repeated = True
+        return Census(self._trials()) if repeated else census
 
     def promote(self, settings: SearchSettings, most: int) -> None:
         """Let the best trials of each amount of training go on with the next one, while the study may have more trials."""

@@ -104,7 +104,7 @@ def column_positions(values: Sequence[object]) -> tuple[list[float | None], str,
     if numbers and len(numbers) == sum(number is not None for number in values):
         axis = axis_of("", numbers, margin=0.0) if len(set(numbers)) > 1 else Axis("", numbers[0] - 1.0, numbers[0] + 1.0)
         measured = [axis.position(number) if isinstance(number, int | float) else None for number in values]
-        return measured, f"{min(numbers):.4g}", f"{max(numbers):.4g}"
+        return measured, f"{min(numbers):.3g}", f"{max(numbers):.3g}"
     names = sorted({str(name) for name in values if name is not None})
     last = max(1, len(names) - 1)
     named = [None if name is None else names.index(str(name)) / last for name in values]

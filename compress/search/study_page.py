@@ -150,7 +150,8 @@ def energy_words(energies: Sequence[Quantity]) -> str:
 def _drawings(study: SearchStudy, result: SearchResult, finished: Sequence[TrialRow]) -> list[StudySection]:
     parts = []
     if len(result.directions) > 1:
-        told = gettext("Filled points are within the budget; the dotted line is the front.")
+        told = gettext("Filled points are within the budget; the dotted line is the front. Orange is the choice, purple the "
+                       "runner-up.")  # fmt: skip
         parts.append(StudySection(gettext("Front"), draw_front(finished, result.directions, result.selection), (told,)))
     told = gettext("A line is a trial. Orange is the choice, green the front.")
     parts.append(StudySection(gettext("Parameters"), draw_parallel(finished, result.directions, result.selection), (told,)))

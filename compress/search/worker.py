@@ -28,6 +28,8 @@ from compress.search.trial_energy import EnergyOfTrial
 from compress.search.trial_source import TrialSource
 
 POLL_S = 1.0
+COLLECTION_SHARE = 0.01
+"""Most of the time of a worker that the collection of unused networks may take."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class WorkerOptions:
 
 def work(study: SearchStudy, source: TrialSource, options: WorkerOptions) -> None:
     """Run trials until all are settled or the time is over; then wait for those that other workers run."""
+    collection = Collection()
     while True:
         is_over = options.deadline_s is not None and time.monotonic() > options.deadline_s
         if not is_over and source.settings.fidelity:
@@ -62,6 +65,7 @@ def work(study: SearchStudy, source: TrialSource, options: WorkerOptions) -> Non
         trial = None if is_over else study.next_trial(options.trials)
         if trial is not None:
             run_trial(trial, study, source, options)
+            collection.collect_if_due()
             options.on_trial()
         elif is_over or not study.states().keys() & {"running", "waiting"}:
             return
@@ -100,7 +104,22 @@ def run_trial(trial: Any, study: SearchStudy, source: TrialSource, options: Work
     except (Exception, SystemExit) as error:  # a trial may fail in any way, and the search goes on
         trial.set_user_attr(REASON, f"{type(error).__name__}: {message_line(error)}"[:500])
         study.study.tell(trial, state=states.FAIL)
-    gc.collect()
+
+
+class Collection:
+    """Collects networks in reference cycles after a trial, unless that takes too large a share of the time of cheap trials."""
+
+    def __init__(self) -> None:
+        self._due_s = time.monotonic()
+
+    def collect_if_due(self) -> None:
+        """Collect, if the last collection took at most `COLLECTION_SHARE` of the time since then."""
+        start_s = time.monotonic()
+        if start_s < self._due_s:
+            return
+        gc.collect()
+        end_s = time.monotonic()
+        self._due_s = end_s + (end_s - start_s) / COLLECTION_SHARE
 
 
 def suggest_with(trial: Any) -> Callable[[str, SearchSpace, KeyPath], object]:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from compress.core.stage import Candidate, Context, Outcome
 from compress.data.batch import Split
-from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.substitute import apply as replacing
 from compress.substitute import choose_auto as choices
 from compress.substitute import find_operators as survey
@@ -25,6 +24,7 @@ from compress.substitute.choose_auto import Decisions
 from compress.substitute.find_operators import ReplaceableOperators
 from compress.substitute.operator_kinds import DEPTHWISE, SQUEEZE_EXCITE
 from compress.train.finetune import finetune
+from compress.train.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.train.validation_scores import validation_scores
 
 if TYPE_CHECKING:

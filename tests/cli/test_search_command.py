@@ -1,5 +1,6 @@
 """`compress search`: the whole command in processes, its errors, and the recipe that it prints."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -19,6 +20,11 @@ def test_a_search_prints_its_trials_and_the_recipe_of_its_choice(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "best trials within the budget" in done.stdout
     assert "choice: trial" in done.stdout
+    again = compress("search", *common, "--device", "cpu", "--json")
+    study = json.loads(again.stdout)
+    assert [trial["state"] for trial in study["trials"]] == ["finished", "finished"]
+    assert study["trials"][study["choice"]]["objectives"]["accuracy"]["how"] == "measured"
+    assert "choice: trial" in again.stderr
     best = compress("search", *common, "--best")
     (tmp_path / "best.yaml").write_text(best.stdout)
     assert compress("validate", tmp_path / "best.yaml", "--trust-code").returncode == 0
@@ -63,6 +69,22 @@ def test_ctrl_c_keeps_everything_and_the_same_command_continues(tmp_path):
     done = process(*command)
     assert done.returncode == 0, done.stderr
     assert "2 finished" in done.stdout
+
+
+def test_two_interrupted_workers_are_reported_once(tmp_path):
+    recipe = write_recipe(tmp_path, RECIPE.replace("epochs: 12", "epochs: 500"))
+    command = ["search", recipe, "--trust-code", "--out", tmp_path / "reports", "--device", "cpu", "--workers", "2"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "compress", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("reports/small.stages/*/01-train*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert errors.count("interrupted") == 1
+    assert "run the same command again" in errors
 
 
 def test_two_workers_share_a_study(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from compress.config.search_settings import SearchSettings
 from compress.core.errors import StoreError
 from compress.search.owner import OWNER, this_process
-from compress.search.study import INTERRUPTED, MOST_DEATHS, PROMOTES, RESULT, RUNG
+from compress.search.study import INTERRUPTED, MOST_DEATHS, PROMOTES, RESULT, RUNG, Census
 from tests.search.toy_study import SETTINGS, open_study, result
 
 
@@ -62,15 +62,14 @@ def test_two_workers_that_notice_a_death_at_once_repeat_the_trial_once(tmp_path,
 
 def test_two_workers_that_begin_the_last_trial_at_once_run_one(tmp_path, monkeypatch):
     one, two = open_study(tmp_path / "journal.log"), open_study(tmp_path / "journal.log")
-    monkeypatch.setattr(two, "repeat_abandoned", lambda: begin(one, most=1))
-    taken = []
-    real = two.study.ask
-    monkeypatch.setattr(two.study, "ask", lambda: taken.append(1) or real())
-    two.repeat_abandoned = lambda: None
-    first_ask = one.study.ask()
+    first = begin(one, most=1)
+    known = [Census([])]  # what the second worker read before the first one began
+    real = two.repeat_abandoned
+    monkeypatch.setattr(two, "repeat_abandoned", lambda: known.pop() if known else real())
     assert begin(two, most=1) is None
     assert one.states() == {"running": 1}
-    assert first_ask.number == 0
+    assert first.number == 0
+    assert len(one._trials()) == 2
 
 
 def test_a_trial_that_kills_each_worker_counts_as_failed(tmp_path):

@@ -95,6 +95,20 @@ def test_a_full_disk_ends_the_worker_and_not_the_trial(tmp_path, monkeypatch):
     assert study.states() == {"finished": 1}
 
 
+def test_memory_is_collected_seldom_where_trials_are_cheap(monkeypatch):
+    now, collected = [100.0], []
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(worker.gc, "collect", lambda: collected.append(now[0]) or now.__setitem__(0, now[0] + 0.1))
+    collection = worker.Collection()
+    for _ in range(300):
+        collection.collect_if_due()
+        now[0] += 0.1
+    assert [round(at) for at in collected] == [100, 110, 120]
+    now[0] += 20.0
+    collection.collect_if_due()
+    assert len(collected) == 4
+
+
 def test_no_trial_starts_after_the_time(tmp_path, monkeypatch):
     study = open_study(tmp_path / "journal.log")
     scripted(monkeypatch)

@@ -10,8 +10,8 @@ from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.stage import Candidate
 from compress.data.batch import Batch
 from compress.data.interface import Data
-from compress.models.recalibrate_batchnorm import recalibrate_batchnorm
 from compress.tasks.classification import Classification
+from compress.train.recalibrate_batchnorm import recalibrate_batchnorm
 
 
 @dataclass(frozen=True)

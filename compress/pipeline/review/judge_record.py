@@ -47,9 +47,7 @@ def judge_record(record: RunRecord, budget: Budget) -> Verdict:
 
 def recorded_warning_checks(record: RunRecord, budget: Budget | None = None) -> tuple[Check, ...]:
     """The checks of `useless_checks` and `warning_checks` on what ships."""
-    metrics, warnings = task_metrics(record), tuple(_warnings(record))
-    useless = useless_checks(metrics[0], final_metrics(record), warnings)
-    return (*useless, *warning_checks(metrics, warnings, budget))
+    return unlimited_checks(task_metrics(record), final_metrics(record), _warnings(record), budget)
 
 
 def task_metrics(record: RunRecord) -> tuple[Metric, ...]:
@@ -125,6 +123,21 @@ def warning_checks(metrics: Sequence[Metric], warnings: Iterable[Fact], budget: 
     names = {metric.name for metric in metrics}
     checks = (check for warning in warnings if (check := check_of(warning)) is not None)
     return tuple(check for check in checks if check.name not in names or (limited and check.name not in limited))
+
+
+def unlimited_checks(
+    metrics: Sequence[Metric], after: Metrics, warnings: Iterable[Fact], budget: Budget | None
+) -> tuple[Check, ...]:
+    """The checks of `useless_checks` and `warning_checks` on a network.
+
+    Args:
+        metrics: The metrics of the task, the deciding one first.
+        after: Metrics of the network.
+        warnings: On the stage that made it.
+        budget: The limits; None for none.
+    """
+    known = tuple(warnings)
+    return (*useless_checks(metrics[0], after, known), *warning_checks(metrics, known, budget))
 
 
 def _losses(record: RunRecord, shipped: Metrics, metrics: tuple[Metric, ...]) -> Metrics:

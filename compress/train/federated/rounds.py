@@ -24,6 +24,7 @@ from compress.core.seed_of import seed_of
 from compress.core.stage import Context
 from compress.data.batch import Split
 from compress.train.distributed import resolve_device
+from compress.train.federated.client_moments import join_moments
 from compress.train.federated.compress_update import compress_update
 from compress.train.federated.settings import Dirichlet, FederatedTraining
 from compress.train.federated.split_clients import split_dirichlet, split_iid
@@ -152,6 +153,8 @@ class Simulation:
         _set_flat(self.trained, start + change)
         for buffer, total in zip(self.buffers, buffers, strict=True):
             buffer.copy_(total)
+        rows = [torch.from_numpy(self.parts[client]) for client in chosen]
+        join_moments(self.module, self.inputs, rows, weights.tolist(), self.device)
         self._evaluate(losses, sent_up + len(chosen) * (sent_down + self.buffer_bytes))
 
     def _train_client(self, local: nn.Module, client: int, number: int, start: Tensor) -> float:
@@ -175,20 +178,23 @@ class Simulation:
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 _add_proximal(parameters, anchor, stage.proximal)
+                if stage.clip is not None:
+                    nn.utils.clip_grad_norm_(parameters, stage.clip)
                 optimizer.step()
                 losses.append(float(loss.detach()))
         mean = sum(losses) / len(losses)
         if not math.isfinite(mean):
-            raise TrainingError(gettext("the loss of client {client} is {mean} in round {number}; lower lr", client=client,
-                                        mean=mean, number=number + 1))  # fmt: skip
+            clip = "" if stage.clip is not None else ", clip: 1.0"
+            msg = gettext("the loss of client {client} is {mean} in round {number}; try a lower lr (now {lr:g}){clip}",
+                          client=client, mean=mean, number=number + 1, lr=stage.lr, clip=clip)  # fmt: skip
+            raise TrainingError(msg)
         return mean
 
     def _batches(self, client: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Rows of the batches of an epoch of a client; a last batch of one sample, too small for batch norm, is left out."""
+        """Rows of the batches of an epoch of a client, of equal size up to one sample, so that batch norm has no tiny batch."""
         part = torch.from_numpy(self.parts[client])
-        for rows in part[torch.randperm(len(part), generator=generator)].split(self.stage.batch_size):  # type: ignore[no-untyped-call]
-            if len(rows) > 1 or len(part) == 1 or self.stage.batch_size == 1:
-                yield rows
+        batches = -(-len(part) // self.stage.batch_size)
+        yield from part[torch.randperm(len(part), generator=generator)].tensor_split(batches)
 
     def _send(self, update: Tensor, sender: int, number: int) -> tuple[Tensor, int]:
         """What the receiver reads of an update, and its bytes; the sender keeps the rest."""

@@ -47,6 +47,7 @@ class FederatedTraining(FrozenModel):
         lr: Learning rate in the first round.
         schedule: `cosine` over the rounds, or `constant`.
         weight_decay: Weight decay.
+        clip: Largest gradient norm of a client; None does not clip.
         proximal: μ of FedProx; 0 is FedAvg.
         update: What is sent.
         keep: Result: the `best` weights by validation, or the `last`.
@@ -62,6 +63,7 @@ class FederatedTraining(FrozenModel):
     lr: float = Field(default=0.05, gt=0.0)
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: float = Field(default=0.0, ge=0.0)
+    clip: float | None = Field(default=None, gt=0.0)
     proximal: float = Field(default=0.0, ge=0.0)
     update: UpdateCompression = UpdateCompression()
     keep: Literal["best", "last"] = "best"
