@@ -101,7 +101,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "EfficientNetV2-S": torchvision.models.efficientnet_v2_s,
     "GhostNet-1.0": from_timm("ghostnet_100"),
     "MobileViT-S": from_timm("mobilevit_s"),
-    "SSDLite, MobileNetV3": SSDLite,
+    "SSDLite-MobileNetV3": SSDLite,
 }
 
 
