@@ -254,6 +254,14 @@ def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSo
         DataError: The name is unknown, or the argument is missing or not allowed.
     """
     name, colon, argument = source.partition(":")
+    if name not in names("data") and name != Path(name).stem:
+        takers = [each for each in names("data") if lookup("data", each).options.get("argument") == "PATH"]
+        msg = gettext(
+            "{source!r} is a path without its kind of data: write KIND:{source}, where KIND is one of {takers}",
+            source=source,
+            takers=", ".join(takers),
+        )
+        raise DataError(msg)
     if name not in names("data"):
         msg = gettext("unknown data source {name!r}: {hint}", name=name, hint=nearest(name, names("data")))
         raise DataError(msg)

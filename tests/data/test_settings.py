@@ -30,6 +30,12 @@ def test_an_unknown_source_offers_the_nearest(tmp_path):
         parse_source("glyph", tmp_path)
 
 
+@pytest.mark.parametrize("path", ["/photos", "rows.jsonl", "data/train"])
+def test_a_path_alone_is_told_the_kinds_of_data(path: str) -> None:
+    with pytest.raises(DataError, match=rf"'{path}' is a path .*: write KIND:{path}, where KIND is one of imagefolder, .*jsonl"):
+        parse_source(path, Path())
+
+
 def test_fractions_must_leave_images_to_train_on():
     DataSettings(validation=0.45, test=0.45)
     with pytest.raises(ValidationError, match=r"validation 0\.5 and test 0\.45 leave less than 5 % for training"):
