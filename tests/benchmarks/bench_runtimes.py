@@ -2,7 +2,9 @@
 
     nice -n 5 python tests/benchmarks/bench_runtimes.py --cache /tmp/runtimes --side 128 --seconds 0.5
 
-Batch 1, one thread; random weights and inputs, so that differences of outputs are shown and no accuracy. Each network has its
+Batch 1, one thread; random weights and inputs, so that differences of outputs are shown and no accuracy. The statistics of
+batch normalisation are those of random inputs: with the initial ones activations shrink from layer to layer below the smallest
+scale that some quantizers allow, and their files answer zeros. Each network has its
 float ONNX file and our int8 files with the placements for ONNX Runtime and OpenVINO, converted for every installed runtime.
 Beside them are each converter's own default quantization (`runtime_defaults.py`) with the same calibration inputs. A conversion
 that fails is a row with its reason. Converted files and results are kept in the cache: a rerun continues, and `--print` prints
@@ -59,6 +61,7 @@ from tests.benchmarks.runtime_defaults import ENDINGS
 
 GOAL = 0.9
 CALIBRATION, HELD_OUT = 16, 16
+SETTLING, SETTLING_BATCH = 64, 16
 RUNTIMES = ("onnxruntime", "openvino", "ort", "litert", "executorch", "mnn", "ncnn")
 ROUNDS, RUNS_IN_ROUND = 40, 3
 LENGTH, VOCABULARY = 64, 5000
@@ -125,6 +128,21 @@ def samples_of(name: str, side: int, count: int, seed: int) -> list[Inputs]:
     return [{"input": picture[None]} for picture in pictures]
 
 
+def settled(network: nn.Module, samples: list[Inputs]) -> nn.Module:
+    """The network, with the statistics of these samples in its batch normalisations."""
+    network.eval()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the plain mean over batches
+        norm.reset_running_stats()
+        norm.train()
+    with torch.no_grad():
+        for start in range(0, len(samples) if norms else 0, SETTLING_BATCH):
+            batch = samples[start : start + SETTLING_BATCH]
+            network(torch.from_numpy(np.concatenate([sample["input"] for sample in batch])))
+    return network.eval()
+
+
 def source_files(name: str, side: int, folder: Path) -> dict[str, Path]:
     """The float file and our int8 file, by subject; that of OpenVINO is beside it."""
     files = {FLOAT: folder / "float.onnx", OURS: folder / "int8.onnx"}
@@ -133,7 +151,7 @@ def source_files(name: str, side: int, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     spec = spec_of(name, side)
-    export_onnx(NETWORKS[name](side).eval(), spec, files[FLOAT])
+    export_onnx(settled(NETWORKS[name](side), samples_of(name, side, SETTLING, 3)), spec, files[FLOAT])
     plan = plan_static_int8(
         graphs.to_ir(onnx_files.load(files[FLOAT])),
         samples_of(name, side, CALIBRATION, 1),

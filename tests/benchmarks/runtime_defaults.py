@@ -56,10 +56,15 @@ def of_litert(source: Path, target: Path, samples: Sequence[Inputs], float_file:
 
     assert float_file is not None
     made = quantizer.Quantizer(str(float_file), recipe.static_wi8_ai8())
-    data = [{f"args_{index}": array for index, array in enumerate(sample.values())} for sample in samples]
+    data = [{f"args_{index}": _as_litert(array) for index, array in enumerate(sample.values())} for sample in samples]
     calibration = made.calibrate({"serving_default": data})
     made.quantize(calibration).export_model(str(target), overwrite=True)
     _write_layout(source, target, samples[0], "all")
+
+
+def _as_litert(array: np.ndarray) -> np.ndarray:
+    """An input as LiteRT takes it, whose integers have 32 bits."""
+    return array.astype(np.int32) if array.dtype == np.int64 else array
 
 
 def of_executorch(source: Path, target: Path, samples: Sequence[Inputs], float_file: Path | None) -> None:

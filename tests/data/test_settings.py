@@ -32,7 +32,9 @@ def test_an_unknown_source_offers_the_nearest(tmp_path):
 
 @pytest.mark.parametrize("path", ["/photos", "rows.jsonl", "data/train"])
 def test_a_path_alone_is_told_the_kinds_of_data(path: str) -> None:
-    with pytest.raises(DataError, match=rf"'{path}' is a path .*: write KIND:{path}, where KIND is one of imagefolder, .*jsonl"):
+    with pytest.raises(
+        DataError, match=rf"'{path}' is a path .*: write KIND:{path}, where KIND is one of imagefolder, .*jsonl"
+    ):
         parse_source(path, Path())
 
 

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from compress.backends import onnx_graph as graphs
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
+from compress.quantize.qdq.moved_concats import calibrated_tensors
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose weights are quantized."""
@@ -41,6 +42,7 @@ class QDQPlacement:
         quantize_before_pool: Insert Q/DQ pairs before each MaxPool instead of after it, which gives the same results.
         products: Matrix products of two activations are computed in int8, too: with them, OpenVINO's fused attention takes a
             third less time. The output of a softmax is then unsigned, which has twice the levels.
+        moved_concats: Chains of concatenations and shuffles are int8 with one scale, see `moved_concats`.
     """
 
     operators: tuple[str, ...]
@@ -52,6 +54,7 @@ class QDQPlacement:
     signed_input: bool = False
     quantize_before_pool: bool = False
     products: bool = False
+    moved_concats: bool = False
 
 
 _QUANTIZED_INPUTS = (*WEIGHTED, "Add", "GlobalAveragePool")
@@ -66,7 +69,7 @@ PLACEMENTS: dict[str, QDQPlacement] = {
     ),
     "openvino": QDQPlacement(
         operators=(*_QUANTIZED_INPUTS, "MaxPool"), unsigned=True, float_outputs=_QUANTIZED_INPUTS, batch=1, signed_input=True,
-        quantize_before_pool=True, products=True,
+        quantize_before_pool=True, products=True, moved_concats=True,
     ),
     "tensorrt": QDQPlacement(operators=WEIGHTED, unsigned=False, float_outputs=WEIGHTED),
 }  # fmt: skip
@@ -92,7 +95,7 @@ def placement_for(model: ir.Model, runtime: str, *, symmetric: bool | None = Non
     if any(node.op_type == "LayerNormalization" for node in model.graph):
         products = tuple(operator for operator in placement.float_outputs if operator in WEIGHTED) or ("Gemm", "MatMul")
         unsigned = placement.unsigned and not placement.signed_input
-        placement = replace(placement, operators=WEIGHTED, float_outputs=products, unsigned=unsigned)
+        placement = replace(placement, operators=WEIGHTED, float_outputs=products, unsigned=unsigned, moved_concats=False)
     operators = tuple(operator for operator in placement.operators if operator not in WITHOUT_KERNEL.get(runtime, ()))
     return replace(placement, operators=operators)
 
@@ -137,6 +140,8 @@ def activations_to_calibrate(model: ir.Model, runtimes: tuple[str, ...]) -> tupl
     tensors: dict[str, None] = {}
     for placement in (placement_for(model, runtime) for runtime in runtimes):
         skipped = absorbed if placement.unsigned and "Relu" in placement.operators else {}
+        if placement.moved_concats:
+            tensors |= dict.fromkeys(name for name in calibrated_tensors(model, placement.operators) if name in floats)
         for node in model.graph:
             if node.op_type in placement.operators:
                 outputs = () if node.op_type in placement.float_outputs else graphs.output_names(node)

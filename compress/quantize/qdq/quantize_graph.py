@@ -31,6 +31,7 @@ from compress.quantize.ptq.weighted_layers import weighted_layers
 from compress.quantize.qdq.bias_scales import fit_scales_to_biases
 from compress.quantize.qdq.float_arithmetic import float_arithmetic
 from compress.quantize.qdq.keep_float_weights import block_weight_quantization
+from compress.quantize.qdq.moved_concats import CONCAT, MovedConcats, find_moved_concats
 from compress.quantize.qdq.placement import WEIGHTED, WITHOUT_KERNEL, QDQPlacement, add_implied_ranges, placement_for
 from compress.quantize.qdq.rewrite_hardswish import decompose_hardswish, hardsigmoid_to_qadd, original_node_name
 from compress.quantize.qdq.rewrite_pooling import quantize_before_maxpool
@@ -84,13 +85,18 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
     copy = model.clone()
     if placement.integer_hardswish:
         decompose_hardswish(copy)
-    ranges = add_implied_ranges(copy, ranges)
+    chains = find_moved_concats(model, placement.operators) if placement.moved_concats else MovedConcats(frozenset(), ())
+    ranges = add_implied_ranges(copy, chains.share(ranges))
     exclude = (*options.exclude, *float_arithmetic(model, placement, options.exclude))
+    float_concat = [CONCAT] if chains.nodes else []  # its result is read through moves alone
+    others = [
+        str(node.name) for node in copy.graph if float_concat and node.op_type == CONCAT and node.name not in chains.nodes
+    ]
     settings = {
         "ActivationSymmetric": not placement.unsigned,
         "WeightSymmetric": True,
         "QuantizeBias": False,  # runtimes quantize biases themselves with scale s_x s_w; see _quantize_biases for exceptions
-        "OpTypesToExcludeOutputQuantization": list(placement.float_outputs),
+        "OpTypesToExcludeOutputQuantization": [*placement.float_outputs, *float_concat],
         "TensorQuantOverrides": _overrides(model, ranges, placement),
     }
     with _quantizer_advice_hidden():
@@ -102,8 +108,8 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
             QuantType.QUInt8 if placement.unsigned else QuantType.QInt8,
             _as_tensors_data(ranges),
             [],
-            [*_with_split_nodes(copy, exclude), *(() if placement.products else _activation_products(model))],
-            list(placement.operators),
+            [*_with_split_nodes(copy, exclude), *others, *(() if placement.products else _activation_products(model))],
+            [*placement.operators, *float_concat],
             settings,
         )
         quantizer.quantize_model()
