@@ -117,8 +117,8 @@ def overhead(trials: int, trial_s: float) -> str:
     )
 
 
-def federated(rounds: int, seeds: int, keeps: list[float]) -> list[str]:
-    """A small convolutional network on digits: all in float32, and the largest entries in 8 bits."""
+def federated(rounds: int, seeds: int, keeps: list[float], concentration: float) -> list[str]:
+    """A small convolutional network on digits: all in float32, the largest entries in 8 bits, and FedDF."""
     import torch
     from torch import nn
 
@@ -135,15 +135,17 @@ def federated(rounds: int, seeds: int, keeps: list[float]) -> list[str]:
         f"top {100 * keep:g} %, 8 bits" if keep < 1 else "dense float32": {"keep": keep, "bits": 8} if keep < 1 else {}
         for keep in keeps
     }
+    updates = {label: {"update": update} for label, update in updates.items()}
+    updates["dense float32, FedDF"] = {"distill": {"share": 0.1}}
 
     def network() -> nn.Module:
         layers = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()]
         return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1024, 64), nn.ReLU(), nn.Linear(64, 10))
 
-    def train(update: dict[str, object], split: object, seed: int) -> tuple[float, float, float]:
+    def train(settings: dict[str, object], split: object, seed: int) -> tuple[float, float, float]:
         torch.manual_seed(seed)
         net = network()
-        stage = Federated(rounds=rounds, split=split, lr=0.05, batch_size=16, local_epochs=2, update=update)
+        stage = Federated(rounds=rounds, split=split, lr=0.05, batch_size=16, local_epochs=2, **settings)
         with tempfile.TemporaryDirectory() as folder:
             context = Context(data, Classification(), Path(folder), Path(folder), seed=seed, device="cpu")
             course = train_rounds(net, stage, context)
@@ -151,10 +153,10 @@ def federated(rounds: int, seeds: int, keeps: list[float]) -> list[str]:
         return accuracy, course.round_bytes, course.round_bytes / course.dense_bytes
 
     rows = []
-    for split in ("iid", {"dirichlet": 0.5}):
+    for split in ("iid", {"dirichlet": concentration}):
         dense: list[float] = []
-        for label, update in updates.items():
-            runs = [train(update, split, seed) for seed in range(seeds)]
+        for label, settings in updates.items():
+            runs = [train(settings, split, seed) for seed in range(seeds)]
             accuracies = [accuracy for accuracy, _, _ in runs]
             dense = dense or accuracies
             loss = statistics.mean(a - b for a, b in zip(dense, accuracies, strict=True))
@@ -179,6 +181,7 @@ def main() -> None:
     parser.add_argument("--trial-seconds", type=float, default=0.2)
     parser.add_argument("--keep", type=float, nargs="+", default=[1.0, 0.02, 0.1], help="1 is dense float32")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--dirichlet", type=float, default=0.5, help="concentration of the uneven split")
     parser.add_argument("--seeds", type=int, default=1)
     chosen = parser.parse_args()
     print(f"{host().title}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
@@ -187,7 +190,7 @@ def main() -> None:
     elif chosen.what == "overhead":
         print(overhead(chosen.trials, chosen.trial_seconds))
     else:
-        federated(chosen.rounds, chosen.seeds, chosen.keep)
+        federated(chosen.rounds, chosen.seeds, chosen.keep, chosen.dirichlet)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from compress.config.recipe import Recipe
 from compress.config.search_settings import SearchSpace
 from compress.config.search_space import AS_WRITTEN, combine, takes_whole_numbers
+from compress.prune.stage import Prune
 
 TREE = {
     "name": "tiny",
@@ -20,6 +21,14 @@ def test_values_are_put_in_a_copy_without_the_search():
     assert "search" not in made.tree
     assert TREE["stages"][1] == {"prune": {"target": {"macs": 0.5}}}
     assert made.paths == {"stages.prune.target.macs": ("stages", 1, "prune", "target", "macs")}
+
+
+def test_ratios_of_layers_are_put_at_their_globs_in_the_order_of_the_recipe():
+    tree = {"stages": [{"prune": {"target": {"macs": 0.5}, "max_ratio": {"layer1?0*": 0.9, "*": 0.8}}}]}
+    key = "stages.prune.max_ratio.layer1?0*"
+    made = with_values({key: {"low": 0.2, "high": 0.95}}, {key: 0.3}, tree)
+    ceilings = Prune.model_validate(made.tree["stages"][0]["prune"]).ceilings
+    assert list(ceilings.items()) == [("layer1?0*", 0.3), ("*", 0.8)]
 
 
 def test_a_stage_that_is_left_out_has_no_parameters_and_moves_no_index():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,19 +22,19 @@ from compress.core.language import gettext
 from compress.core.record import Curve
 from compress.core.seed_of import seed_of
 from compress.core.stage import Context
-from compress.data.batch import Split
 from compress.train.distributed import resolve_device
 from compress.train.federated.client_moments import join_moments
 from compress.train.federated.compress_update import compress_update
-from compress.train.federated.settings import Dirichlet, FederatedTraining
-from compress.train.federated.split_clients import split_dirichlet, split_iid
+from compress.train.federated.flat_parameters import flatten, set_flat, split_flat
+from compress.train.federated.read_samples import divide, read_all
+from compress.train.federated.server_distillation import distill_on_server, logits_of
+from compress.train.federated.settings import FederatedTraining
 from compress.train.optimizers import build_optimizer, lr_factor
 from compress.train.seeding import preserve_rng
 from compress.train.validation_scores import validation_scores
 
 STATE = "rounds.safetensors"
 FLOAT_BYTES = 4
-READ_BATCH = 256
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Simulation:
         self.module, self.stage, self.context = module, stage, context
         self.device = resolve_device(context.device)
         self.inputs, self.targets = read_all(context.data.train)
-        self.parts = _parts(stage, self.targets, context.seed)
+        self.parts, self.server_rows = divide(stage, self.targets, context.seed)
         self.trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
         self.entries = sum(parameter.numel() for parameter in self.trained)
@@ -128,34 +128,49 @@ class Simulation:
 
     def run_round(self, number: int) -> None:
         """Train the clients of a round, and update the server."""
-        stage, start = self.stage, _flat(self.trained)
+        stage, start = self.stage, flatten(self.trained)
         draw = np.random.default_rng(seed_of("clients", self.context.seed, number))
         chosen = sorted(draw.choice(stage.clients, self.taking_part, replace=False).tolist())
         weights = np.array([len(self.parts[client]) for client in chosen], dtype=float)
         weights /= weights.sum()
-        mean, buffers, losses, sent_up = (
-            torch.zeros(self.entries),
-            [torch.zeros_like(b, device="cpu") for b in self.buffers],
-            0.0,
-            0,
-        )
+        mean, losses, sent_up = torch.zeros(self.entries), 0.0, 0
+        buffers = [torch.zeros_like(buffer, device="cpu") for buffer in self.buffers]
+        logits: list[Tensor] = []
         for client, weight in zip(chosen, weights.tolist(), strict=True):
             local = copy.deepcopy(self.module)
             losses += weight * self._train_client(local, client, number, start)
             local_parameters = [parameter for parameter in local.parameters() if parameter.requires_grad]
-            sent, count = self._send(_flat(local_parameters) - start, client, number)
+            sent, count = self._send(flatten(local_parameters) - start, client, number)
             mean += weight * sent
             sent_up += count + self.buffer_bytes
             own = [buffer for buffer in local.buffers() if buffer.is_floating_point()]
             for total, buffer in zip(buffers, own, strict=True):
                 total += weight * buffer.cpu()
+            if stage.distill is not None:
+                set_flat(local_parameters, start + sent)
+                logits.append(logits_of(local, self.inputs, self.server_rows, self.device))
+        if stage.distill is not None:
+            mean = self._distill(start + mean, buffers, torch.stack(logits).mean(0), number) - start
         change, sent_down = self._send(mean, stage.clients, number)
-        _set_flat(self.trained, start + change)
+        set_flat(self.trained, start + change)
         for buffer, total in zip(self.buffers, buffers, strict=True):
             buffer.copy_(total)
         rows = [torch.from_numpy(self.parts[client]) for client in chosen]
         join_moments(self.module, self.inputs, rows, weights.tolist(), self.device)
         self._evaluate(losses, sent_up + len(chosen) * (sent_down + self.buffer_bytes))
+
+    def _distill(self, average: Tensor, buffers: list[Tensor], teacher: Tensor, number: int) -> Tensor:
+        """The average after distillation on the server, (n,)."""
+        assert self.stage.distill is not None  # noqa: S101  # as `run_round` checked
+        averaged = copy.deepcopy(self.module)
+        own = [parameter for parameter in averaged.parameters() if parameter.requires_grad]
+        set_flat(own, average)
+        for buffer, total in zip((b for b in averaged.buffers() if b.is_floating_point()), buffers, strict=True):
+            buffer.copy_(total)
+        generator = torch.Generator().manual_seed(seed_of("server", self.context.seed, number))
+        rows, settings = self.server_rows, self.stage.distill
+        distill_on_server(averaged, teacher, self.inputs, rows, settings, device=self.device, generator=generator)
+        return flatten(own)
 
     def _train_client(self, local: nn.Module, client: int, number: int, start: Tensor) -> float:
         """Train the copy of a client; returns its mean loss in the last epoch."""
@@ -164,7 +179,7 @@ class Simulation:
         local.to(self.device).train()
         optimizer = build_optimizer(stage.optimizer, local, lr=lr, weight_decay=stage.weight_decay)
         parameters = [parameter for parameter in local.parameters() if parameter.requires_grad]
-        anchor = _split_flat(start.to(self.device), parameters)
+        anchor = split_flat(start.to(self.device), parameters)
         seed = seed_of("client", self.context.seed, number, client)
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
@@ -245,36 +260,6 @@ class Simulation:
         self.course = Course(dense_bytes=self.course.dense_bytes, **course)
 
 
-def read_all(split: Split) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Inputs and targets of all samples, in order and not augmented.
-
-    Raises:
-        TrainingError: Samples have different shapes.
-    """
-    batches = list(split.ordered(READ_BATCH))
-
-    def join(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    try:
-        return join([batch.inputs for batch in batches]), join([batch.targets for batch in batches])
-    except RuntimeError as error:
-        msg = gettext("federated training needs samples of one shape; {error}", error=" ".join(str(error).split())[:200])
-        raise TrainingError(msg) from error
-
-
-def _parts(stage: FederatedTraining, targets: Mapping[str, Tensor], seed: int) -> list[np.ndarray]:
-    classes = next(iter(targets.values()))
-    if len(classes) < 2 * stage.clients:
-        msg = gettext("{samples} training samples are too few for {clients} clients, which need two each; lower clients",
-                      samples=len(classes), clients=stage.clients)  # fmt: skip
-        raise TrainingError(msg)
-    own = seed_of("split", seed)
-    if isinstance(stage.split, Dirichlet):
-        return split_dirichlet(classes.numpy(), stage.clients, stage.split.dirichlet, own)
-    return split_iid(len(classes), stage.clients, own)
-
-
 def _add_proximal(parameters: list[nn.Parameter], anchor: list[Tensor], mu: float) -> None:
     """Add μ (w_k − w), the gradient of the proximal term."""
     for parameter, start in zip(parameters, anchor, strict=True) if mu > 0 else ():
@@ -284,17 +269,3 @@ def _add_proximal(parameters: list[nn.Parameter], anchor: list[Tensor], mu: floa
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-def _flat(parameters: list[nn.Parameter]) -> Tensor:
-    return torch.cat([parameter.detach().flatten().cpu() for parameter in parameters])
-
-
-def _split_flat(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
-    sizes = [parameter.numel() for parameter in parameters]
-    return [part.view_as(parameter) for part, parameter in zip(flat.split(sizes), parameters, strict=True)]  # type: ignore[no-untyped-call]
-
-
-def _set_flat(parameters: list[nn.Parameter], flat: Tensor) -> None:
-    for parameter, part in zip(parameters, _split_flat(flat, parameters), strict=True):
-        parameter.data.copy_(part)

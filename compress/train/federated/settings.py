@@ -23,6 +23,24 @@ class UpdateCompression(FrozenModel):
     error_feedback: bool = True
 
 
+class ServerDistillation(FrozenModel):
+    """Distillation of the clients into the averaged network, on samples of the server, whose labels are not used (FedDF).
+
+    Attributes:
+        share: Fraction of the training samples that the server has, and no client.
+        epochs: Passes over them in a round.
+        batch_size: Samples per batch.
+        lr: Learning rate of Adam in the first step of a round.
+        temperature: T of the softmax of both.
+    """
+
+    share: float = Field(default=0.1, gt=0.0, lt=1.0)
+    epochs: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    lr: float = Field(default=0.001, gt=0.0)
+    temperature: float = Field(default=1.0, gt=0.0)
+
+
 class Dirichlet(FrozenModel):
     """A split in which each class has its own shares of the clients, drawn from a Dirichlet distribution.
 
@@ -50,6 +68,7 @@ class FederatedTraining(FrozenModel):
         clip: Largest gradient norm of a client; None does not clip.
         proximal: μ of FedProx; 0 is FedAvg.
         update: What is sent.
+        distill: Distillation on the server after each round; None for the average alone.
         keep: Result: the `best` weights by validation, or the `last`.
     """
 
@@ -66,4 +85,5 @@ class FederatedTraining(FrozenModel):
     clip: float | None = Field(default=None, gt=0.0)
     proximal: float = Field(default=0.0, ge=0.0)
     update: UpdateCompression = UpdateCompression()
+    distill: ServerDistillation | None = None
     keep: Literal["best", "last"] = "best"

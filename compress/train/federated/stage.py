@@ -16,7 +16,8 @@ class Federated(Stage, FederatedTraining):
     """Train the candidate by federated averaging: in each round clients train copies on their own samples.
 
     FedAvg (McMahan 2017): w ← w + Σ_k (n_k / n) Δ_k, where Δ_k is the change of client k with n_k samples. With `proximal` μ
-    each client minimises its loss + μ/2 ‖w_k − w‖² (FedProx). Both directions are compressed alike: the server sends its change
+    each client minimises its loss + μ/2 ‖w_k − w‖² (FedProx). With `distill` the mean of the clients' logits then teaches the
+    average on samples of the server (FedDF). Both directions are compressed alike: the server sends its change
     of the round to all clients. Samples are not augmented, and clients are simulated one after the other.
     """
 

@@ -9,8 +9,10 @@ import torch
 from compress.core.errors import TrainingError
 from compress.core.stage import Candidate, Context
 from compress.tasks.classification import Classification
-from compress.train.federated import rounds
-from compress.train.federated.rounds import STATE, Simulation, read_all, train_rounds
+from compress.train.federated.flat_parameters import flatten
+from compress.train.federated.read_samples import read_all
+from compress.train.federated.rounds import STATE, Simulation, train_rounds
+from compress.train.federated.server_distillation import logits_of
 from compress.train.federated.stage import Federated
 from tests.train.toy_training import conv_net, toy_data
 
@@ -55,7 +57,7 @@ def test_one_client_with_everything_is_plain_training_on_the_server(tmp_path):
     found = []
     for client in range(4):
         local = copy.deepcopy(simulation.module)
-        simulation._train_client(local, client, 0, rounds._flat(list(simulation.trained)))
+        simulation._train_client(local, client, 0, flatten(list(simulation.trained)))
         found.append(torch.allclose(weights(local), weights(module), atol=1e-6))
     assert sum(found) == 1
 
@@ -63,14 +65,14 @@ def test_one_client_with_everything_is_plain_training_on_the_server(tmp_path):
 def test_the_server_averages_by_the_number_of_samples(tmp_path):
     stage = Federated(**SETTINGS | {"rounds": 1, "split": {"dirichlet": 0.5}, "keep": "last"})
     simulation = Simulation(conv_net(), stage, context(tmp_path))
-    start = rounds._flat(simulation.trained)
+    start = flatten(simulation.trained)
     mean = torch.zeros_like(start)
     for client, part in enumerate(simulation.parts):
         local = copy.deepcopy(simulation.module)
         simulation._train_client(local, client, 0, start)
         mean += weights(local) * len(part) / len(toy_data().train)
     simulation.run_round(0)
-    assert torch.allclose(rounds._flat(simulation.trained), mean, atol=1e-6)
+    assert torch.allclose(flatten(simulation.trained), mean, atol=1e-6)
 
 
 @pytest.mark.parametrize("update", [{}, {"keep": 0.1, "bits": 8}])
@@ -101,6 +103,25 @@ def test_sparse_updates_of_few_bits_are_a_small_share_and_still_learn(tmp_path):
     assert max(course.metrics) > 0.8
 
 
+def test_distillation_on_the_server_is_nearer_to_the_mean_of_the_logits_than_the_average(tmp_path):
+    settings = {"rounds": 1, "split": {"dirichlet": 0.2}, "local_epochs": 3, "keep": "last"}
+    far = []
+    for distill in ({"share": 0.3, "epochs": 20, "lr": 0.003}, {"share": 0.3, "epochs": 1, "lr": 1e-9}):
+        simulation = Simulation(conv_net(), Federated(**SETTINGS | settings, distill=distill), context(tmp_path))
+        rows, start = simulation.server_rows, flatten(simulation.trained)
+        assert not {*rows.tolist()} & {row for part in simulation.parts for row in part.tolist()}
+        teachers = []
+        for client in range(4):
+            local = copy.deepcopy(simulation.module)
+            simulation._train_client(local, client, 0, start)
+            teachers.append(logits_of(local, simulation.inputs, rows, "cpu"))
+        simulation.run_round(0)
+        own = logits_of(simulation.module, simulation.inputs, rows, "cpu")
+        teacher = torch.stack(teachers).mean(0).softmax(1)
+        far.append(float((own.softmax(1) - teacher).abs().mean()))
+    assert far[0] < 0.7 * far[1]
+
+
 def test_the_proximal_term_keeps_clients_near_the_server(tmp_path):
     moved = []
     for mu in (0.0, 5.0):
@@ -112,6 +133,8 @@ def test_the_proximal_term_keeps_clients_near_the_server(tmp_path):
 def test_bad_data_and_settings_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="too few for 400 clients"):
         run(tmp_path, clients=400)
+    with pytest.raises(TrainingError, match=r"too few for the server.*raise distill\.share"):
+        run(tmp_path, distill={"share": 0.001})
     with pytest.raises(TrainingError, match=r"lower lr .*clip: 1\.0"):
         run(tmp_path / "lr", lr=1e30)
 
