@@ -41,5 +41,5 @@ class Federated(Stage, FederatedTraining):
         return Outcome(replace(candidate, module=module), results=results, curves=course.curves(context.task.metric))
 
     def smoke(self) -> Self:
-        """Two rounds of one epoch of two clients."""
-        return self.model_copy(update={"clients": 2, "rounds": 2, "local_epochs": 1, "participation": 1.0})
+        """Two rounds of two clients."""
+        return self.model_copy(update={"clients": 2, "rounds": 2, "participation": 1.0})
