@@ -156,7 +156,7 @@ def _result(
     passed = bool(accurate) and not is_slower
     note = Fact.of(
         "quantize.acceptance",
-        metric=metric.name,
+        metric=metric.label,
         drop=drop.value,
         low=drop.low,
         high=drop.high,

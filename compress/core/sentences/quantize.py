@@ -6,8 +6,8 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.sentences.table import Sentences
 
-_LOSS = "loses {drop:.4f} of {metric} ({low:.4f} to {high:.4f}), more than the allowed {max_drop:g}"
-_LOSS_ALONE = "loses {drop:.4f} of {metric}, more than the allowed {max_drop:g}"
+_LOSS = "has a worse {metric}, by {drop:.4f} ({low:.4f} to {high:.4f}), more than the allowed {max_drop:g}"
+_LOSS_ALONE = "has a worse {metric}, by {drop:.4f}, more than the allowed {max_drop:g}"
 _CHANGED = "changes {changed_tokens:.1%} of the greedy tokens, more than the allowed {max_changed_tokens:.1%}"
 _ACCEPTANCE = (
     "acceptance test {verdict}; the quantized network takes {latency_ms:.3g} ms in {runtime}, the float network "
@@ -21,7 +21,8 @@ def _acceptance(fact: Fact) -> str:
     if values.get("max_changed_tokens") is not None:
         faults.append(gettext(_CHANGED, **values))
     elif not values["accurate"]:
-        faults.append(gettext(_LOSS_ALONE if values["low"] is None else _LOSS, **values))
+        named = {**values, "metric": gettext(str(values["metric"]))}
+        faults.append(gettext(_LOSS_ALONE if values["low"] is None else _LOSS, **named))
     if values["slower"]:
         faults.append(gettext("is slower"))
     listed = gettext(" and ").join(faults)

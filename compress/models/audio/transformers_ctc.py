@@ -84,7 +84,8 @@ def check_ctc_config(config: PretrainedConfig, name: str) -> None:
     """
     if config.model_type not in KINDS or getattr(config, "add_adapter", False):
         msg = gettext(
-            "hf:{name} is a {model_type}; speech_ctc takes networks of {known} without an adapter, or ctc:quartznet",
+            "hf:{name} is a {model_type}; speech_ctc takes networks of {known} without an adapter, the encoder of whisper, or "
+            "ctc:quartznet",
             name=name,
             model_type=config.model_type,
             known=", ".join(KINDS),

@@ -28,6 +28,7 @@ from compress.models.audio.transformers_ctc import (
     preprocessor,
     vocabulary,
 )
+from compress.models.audio.whisper_ctc import WHISPER, WhisperCtc, check_whisper
 from compress.models.factory import UnfittedModel
 from compress.models.hugging_face_config import (
     check_causal,
@@ -176,6 +177,8 @@ def _speech_network(name: str, settings: ModelSettings, spec: NetworkSpec, *, ba
     from transformers import AutoModelForCTC
 
     config = read_config(name, settings, base, trust_code=trust_code)
+    if config.model_type == WHISPER:
+        return _whisper_network(name, config, settings, spec, base=base, trust_code=trust_code)
     check_ctc_config(config, name)
     prepared = preprocessor(name, base)
     check_rate(prepared, spec, name)
@@ -188,6 +191,21 @@ def _speech_network(name: str, settings: ModelSettings, spec: NetworkSpec, *, ba
     if tokens:
         fit_characters(network, config, tokens, spec.classes, name)
     return UnfittedModel(TransformersCtc(network, config, normalise=bool(prepared.get("do_normalize", True))), 0, notes)
+
+
+def _whisper_network(
+    name: str, config: PretrainedConfig, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool
+) -> UnfittedModel:
+    """The encoder of Whisper with a new head for the characters of the data; errors as for `build`."""
+    from transformers import AutoModel
+
+    check_whisper(config, spec, name)
+    network, notes = _network(AutoModel, name, config, settings, base=base, trust_code=trust_code)
+    assert spec.audio is not None  # noqa: S101  # `check_whisper` has read it
+    module = WhisperCtc(network.get_encoder(), spec.audio.rate, len(spec.classes))  # type: ignore[operator]
+    new = [f"head.{key}" for key in module.head.state_dict()]
+    head = Fact.of("models.fresh_head", name, count=len(new), first=first_few(new))
+    return UnfittedModel(module, 0, (*notes, head))
 
 
 def _configured(settings: ModelSettings) -> Mapping[str, object]:

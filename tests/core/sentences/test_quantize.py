@@ -29,7 +29,7 @@ def text_of(code: str, values: dict[str, object], subject: str = "", **changes: 
         ({}, "passed"),
         (
             {"accurate": False},
-            "failed: the quantized network loses 0.0200 of accuracy (0.0100 to 0.0300), more than the allowed 0.01",
+            "failed: the quantized network has a worse accuracy, by 0.0200 (0.0100 to 0.0300), more than the allowed 0.01",
         ),
         ({"slower": True}, "failed: the quantized network is slower"),
         ({"accurate": False, "slower": True}, "the allowed 0.01 and is slower"),
