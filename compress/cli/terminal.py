@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +15,9 @@ from rich.text import Text
 from compress.core.language import gettext
 from compress.core.printable import printable
 from compress.core.progress import Bar
+
+LOG_SECONDS = 60.0
+"""Least time between two lines of progress where the output is no terminal, such as the log of a run in the background."""
 
 
 class SafeConsole(Console):
@@ -35,11 +39,29 @@ class _RichBar:
         self._progress.update(self._task, advance=steps, note=printable(note))
 
 
+class _LoggedBar:
+    """Progress as lines, of which a step that is shorter than `LOG_SECONDS` prints none."""
+
+    def __init__(self, console: Console, what: str, total: int) -> None:
+        self._console, self._what, self._total = console, what, total
+        self._done, self._printed_s = 0, time.monotonic()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Print a line where the last one is long ago."""
+        self._done += steps
+        now = time.monotonic()
+        if now - self._printed_s < LOG_SECONDS:
+            return
+        self._printed_s = now
+        text = gettext("{what}: {done} of {total}", what=self._what, done=self._done, total=self._total)
+        self._console.print(printable(f"{text} {note}".rstrip()), markup=False, highlight=False, soft_wrap=True)
+
+
 class Terminal:
     """A reporter on the terminal: bars disappear after their step, lines remain.
 
     Args:
-        console: Output; bars are shown only on a terminal.
+        console: Output; where it is no terminal, a bar is a line each minute.
     """
 
     def __init__(self, console: Console) -> None:
@@ -48,6 +70,9 @@ class Terminal:
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Bar]:
         """Show one bar while the block runs."""
+        if not self.console.is_terminal:
+            yield _LoggedBar(self.console, what, total)
+            return
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -57,7 +82,7 @@ class Terminal:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
+        with Progress(*columns, console=self.console, transient=True) as progress:
             yield _RichBar(progress, progress.add_task(printable(what), total=total, note=""))
 
     def line(self, text: str) -> None:

@@ -1,5 +1,7 @@
 import io
+import time
 
+import pytest
 from rich.console import Console
 
 from compress.cli.terminal import SafeConsole, Terminal, table
@@ -23,11 +25,22 @@ def test_a_line_is_neither_wrapped_nor_read_as_markup() -> None:
     assert printed(console) == "[bold] " + "x" * 60 + "\n"
 
 
-def test_bars_leave_nothing_in_a_file() -> None:
+def test_bars_of_short_steps_leave_nothing_in_a_file() -> None:
     console = Console(file=io.StringIO(), width=60)
     with Terminal(console).bar("epoch", 3) as bar:
         bar.advance(2, "loss 0.5")
     assert printed(console).strip() == ""
+
+
+def test_a_long_step_leaves_a_line_of_its_progress_in_a_file_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    console = Console(file=io.StringIO(), width=20)
+    with Terminal(console).bar("train teacher", 4000) as bar:
+        for second in (30.0, 61.0, 90.0, 122.0):
+            now[0] = second
+            bar.advance(1000, f"loss {second}")
+    assert printed(console) == "train teacher: 2000 of 4000 loss 61.0\ntrain teacher: 4000 of 4000 loss 122.0\n"
 
 
 EVIL = "Board [/x] [bold]\x1b[2J\u202e"
