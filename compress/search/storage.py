@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -158,12 +159,10 @@ def _open_database(optuna: Any, url: str) -> Any:
         except ImportError as error:
             raise MissingPackageError("psycopg", f"{EXTRA}-postgresql", f"{kind}://") from error
         url = f"postgresql+psycopg://{rest}"
-    from sqlalchemy.pool import NullPool
-
-    # Without a pool no connection is open between two calls: none is left to a server that restarts, or to the end of the
-    # process.
-    options = {"poolclass": NullPool} | ({"connect_args": {"timeout": 60}} if kind == "sqlite" else {})
-    return optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=options))
+    options = {"pool_pre_ping": True} | ({"connect_args": {"timeout": 60}} if kind == "sqlite" else {})
+    database = optuna.storages.RDBStorage(url, engine_kwargs=options)
+    weakref.finalize(database, database.engine.dispose)  # its pool would leave its connections open
+    return optuna.storages.get_storage(database)
 
 
 def _lost(optuna: Any) -> tuple[type[BaseException], ...]:

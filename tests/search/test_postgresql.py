@@ -1,5 +1,6 @@
 """A study in a real PostgreSQL server: found again, shared, and waited for while the server is down."""
 
+import gc
 import threading
 import time
 
@@ -58,3 +59,5 @@ def test_a_server_that_restarts_is_waited_for_and_no_trial_is_lost(server, tmp_p
     again = open_study(server.url)
     assert again.states() == {"finished": 30}
     assert len({row.parameters["x"] for row in again.rows()}) == 30
+    del study, again
+    gc.collect()  # psycopg warns of a connection that is collected while it is open, and a warning is an error
