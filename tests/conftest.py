@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")  # the time of an example says nothing there
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _set_older_objects_aside() -> Iterator[None]:
+    """Later collections pass over what modules and sessions keep: with it each takes seconds, and each timing makes one."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

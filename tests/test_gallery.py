@@ -9,19 +9,17 @@ from compress.config.find_recipe import shipped
 from compress.config.recipe import load
 
 RECIPES = {path.stem: path for path in shipped()}
-FAST = (
-    "rigl",
+FAST = ("rigl", "line_reader", "wav2vec_to_int8_student", "keyword_spotting", "sparse_2_4_ampere")
+"""Recipes that run in every test run; the others run with the slow tests."""
+SLOW = (
     "qat_4_bits",
-    "line_reader",
-    "wav2vec_to_int8_student",
-    "keyword_spotting",
     "federated_sparse",
-    "sparse_2_4_ampere",
     "lottery_ticket",
     "mixed_precision_size",
+    "seq2seq_distillation",
+    "llm_speculative",
+    "image_text_student",
 )
-"""Recipes that run in every test run; the others run with the slow tests."""
-SLOW = ("seq2seq_distillation", "llm_speculative", "image_text_student")
 SEARCHES = ("search_under_latency",)
 """Recipes whose search runs with the slow tests; searches of toys are in tests/search."""
 

@@ -101,7 +101,9 @@ def test_only_the_moments_of_one_block_are_held(monkeypatch):
         most.append(len(alive))
 
     monkeypatch.setattr(layer_by_layer.InputMoments, "__init__", count)
+    gc.freeze()  # what other tests left need not be looked at each time
     prune_layer_by_layer(net, _removals(net), solve_wanda, _text_data())
+    gc.unfreeze()
     assert len(most) == 4 * 4  # one for queries, keys and values; attention's output; gate and up; down
     assert max(most) <= 8  # those of a block, and of the block before while its last names live
 
