@@ -24,10 +24,13 @@ TARGETS: dict[str, dict[str, Targets]] = {
     "question_answering": {"": "answers"},
     "masked_language_model": {"": "masked"},
     "causal_language_model": {"": "next"},
+    "visual_language": {"": "next"},
     "sequence_to_sequence": {"": "responses"},
     "embedding": {"scored": "scores", "matching": "matching"},
 }
 """Targets of the tasks of texts, by their option `kind` or `pairs`."""
+WITH_TOKENS = ("text", "decoder")
+"""Names of the parts of a network that read tokens."""
 
 
 def check_text_data(data: DataSettings, models: Sequence[tuple[KeyPath, ModelSettings]]) -> Iterator[Finding]:
@@ -95,7 +98,7 @@ def targets_of(task: Task) -> Targets | None:
 def tokenizer_of(models: Iterable[ModelSettings]) -> str | None:
     """Folder or name of the first network of Hugging Face, which has the tokenizer of all; None without one."""
     for settings in models:
-        own = settings if (text := settings.towers.get("text")) is None else text
+        own = next((tower for name, tower in settings.towers.items() if name in WITH_TOKENS), settings)
         for source in filter(None, (own.source, own.architecture)):
             kind, name = split_source(source)
             if kind == "hf":

@@ -66,6 +66,11 @@ class ImageTextPreprocessing(FrozenModel):
     image: ImagePreprocessing
     text: TextPreprocessing
 
+    @property
+    def writes(self) -> bool:
+        """Whether the network writes a text about the image after the one that it is given."""
+        return self.text.end_token is not None
+
 
 class AudioPreprocessing(FrozenModel):
     """Preprocessing of a clip of audio: one channel of samples in [−1, 1].

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compress.core.network_spec import NetworkSpec
-from compress.export.infer_text import text_preprocessing
+from compress.export.infer_text import text_preprocessing, writing_constants
 
 BOTH_INPUT = """INPUT is an image and texts, or images and one text, in quotes. What is a file is an image (or a .npy file
 with an array of pixels in [0, 1], (C, H, W), of the network's size); texts of more than {most} tokens are cut."""
+QUESTION_INPUT = """INPUT is an image (or a .npy file with an array of pixels in [0, 1], (C, H, W), of the network's size) and a
+question in quotes; question and answer have {most} tokens at most."""
 JOINED = '''
 def run_tower(kind, feeds):
     """The vectors of images or of texts, float32 (N, D). The file takes both at once, so the other input is empty."""
@@ -31,6 +33,8 @@ APART = '''def run_tower(kind, feeds, threads=1):
 def image_text_preprocessing(spec: NetworkSpec, of_image: Callable[[NetworkSpec], str], run: str) -> tuple[str, str, str]:
     """What is given on the command line, the source of `image_inputs` and `text_inputs`, and that of `run_tower`.
 
+    A network that writes has the source of `image_inputs`, constants, and that of `run`.
+
     Args:
         spec: Inputs of the network.
         of_image: Source of `preprocess` for the image of a specification.
@@ -38,8 +42,10 @@ def image_text_preprocessing(spec: NetworkSpec, of_image: Callable[[NetworkSpec]
     """
     image, text = spec.tower("image"), spec.tower("text")
     assert text.text is not None  # noqa: S101  # the text tower takes texts
-    _, of_texts = text_preprocessing(text, text.text)
     body = of_image(image).replace("def preprocess(path)", "def image_inputs(path)")
+    if text.text.end_token is not None:
+        return QUESTION_INPUT.format(most=text.text.max_length), body + writing_constants(text.text), run
+    _, of_texts = text_preprocessing(text, text.text)
     body += of_texts.replace("def preprocess(texts)", "def text_inputs(texts)")
     joined = JOINED.replace("IMAGE", image.signature.only_input.name)
     return BOTH_INPUT.format(most=text.text.max_length), body, run if run == APART else f"{run}\n{joined}".rstrip() + "\n"

@@ -180,7 +180,7 @@ def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:
 def example_input(spec: NetworkSpec) -> str:
     """Example of an input file, for the help text of the script."""
     if spec.image_text is not None:
-        return 'image.png "A text" "Another text"'
+        return 'image.png "A question"' if spec.image_text.writes else 'image.png "A text" "Another text"'
     if spec.text is not None:
         return '"A text" "Another text"' if spec.text.pairs else '"A text"'
     if spec.audio is not None:

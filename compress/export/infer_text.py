@@ -41,7 +41,12 @@ def text_preprocessing(spec: NetworkSpec, text: TextPreprocessing) -> tuple[str,
     about = TEXT_INPUT.format(pair=second, most=text.max_length)
     names = [tensor.name for tensor in spec.signature.inputs if tensor.name != DECODER_IDS]
     body = TEXT.format(inputs=json.dumps(names))
-    if text.end_token is not None:
-        before, after = text.prompt or ("", "")
-        body += WRITES.format(end=json.dumps(text.end_token), before=json.dumps(before), after=json.dumps(after))
-    return about, body
+    return about, body + writing_constants(text)
+
+
+def writing_constants(text: TextPreprocessing) -> str:
+    """Source of the constants of a network that writes texts; empty for another one."""
+    if text.end_token is None:
+        return ""
+    before, after = text.prompt or ("", "")
+    return WRITES.format(end=json.dumps(text.end_token), before=json.dumps(before), after=json.dumps(after))

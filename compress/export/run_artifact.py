@@ -138,7 +138,7 @@ def is_own_script(folder: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     spec = read_spec(folder / MODEL)
-    if spec.image_text is not None and text == tower_script(spec):
+    if spec.image_text is not None and not spec.image_text.writes and text == tower_script(spec):
         return True
     responds = spec.text is not None and text in (respond_script(spec), respond_script(spec, cache=False))
     if responds or text in (decoder_script(spec), speculative_script(spec)):

@@ -112,7 +112,7 @@ class Export(Stage):
             notes += (*kept_outside, *write_streaming(outcome, folder, context))
             if any(each.name == DECODER_IDS for each in outcome.spec.signature.inputs):
                 notes += parts.write(target, outcome, folder)
-            elif outcome.spec.image_text is not None:
+            elif outcome.spec.image_text is not None and not outcome.spec.image_text.writes:
                 notes += towers.write(target, outcome, folder)
             elif "writes_text" in context.task.capabilities and self.decoder.cache:
                 notes += decoders.write(target, outcome, folder)

@@ -19,6 +19,7 @@ from compress.models.text.embedding_rank import EmbeddingRank
 from compress.models.text.layer_choice import KeptLayers
 from compress.models.text.student_settings import read_student
 from compress.models.tower_presets import read_towers
+from compress.models.visual_language_settings import DECODER, read_visual_language
 from compress.train.settings import OwnDataTraining, Training
 
 FRESH = "fresh"
@@ -79,6 +80,7 @@ class ModelSettings(FrozenModel):
         source: `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_FOLDER`, `detector:NAME`, `segmenter:small`, `anomaly:small`,
             `crnn:small`, `text_student:bilstm`, `text_student:cnn` or `text_student:mlp` (`args`: `StudentSettings`),
             `dual_encoder:small` (`args` are `dimensions`, and a block like this one for each tower, `image` and `text`),
+            `visual_language:small` (`args`: `VisualLanguageSettings`),
             `ctc:quartznet` for speech, `audio_classifier:quartznet` (`args` of both are those of `CtcSettings`),
             `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code). For `model:` also
             `teacher`, a copy of the recipe's teacher (the first of several) as its training left it.
@@ -121,9 +123,11 @@ class ModelSettings(FrozenModel):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether it is made of the recipe's trained teacher: a copy, or a student that starts from its embeddings."""
+        """Whether it is made of the recipe's trained teacher: a copy, or a student that starts from a part of it."""
         is_student = self.source.startswith("text_student:") and self.args.get("embeddings") == TEACHER
-        return self.source == TEACHER or is_student
+        vision = self.args.get("vision") if self.source.startswith("visual_language:") else None
+        sees_alike = isinstance(vision, Mapping) and vision.get("weights") == TEACHER
+        return self.source == TEACHER or is_student or sees_alike
 
     @property
     def reference(self) -> ModelSettings | None:
@@ -133,8 +137,10 @@ class ModelSettings(FrozenModel):
 
     @property
     def towers(self) -> dict[str, ModelSettings]:
-        """The networks that a `dual_encoder:` source joins, by their names in `args`; none of other sources."""
+        """The networks of other sources in a `dual_encoder:` or `visual_language:` network, by their names in `args`."""
         kind, name = split_source(self.source)
+        if kind == "visual_language":
+            return {DECODER: ModelSettings.model_validate(read_visual_language(name, self.args).decoder)}
         if kind != "dual_encoder":
             return {}
         return {tower: ModelSettings.model_validate(block) for tower, block in read_towers(name, self.args)[0].items()}

@@ -143,9 +143,11 @@ def network_from_teacher(settings: ModelSettings, network: NetworkPlan, teachers
 
     def build(teacher: nn.Module, spec: NetworkSpec) -> tuple[nn.Module, tuple[Fact, ...]]:
         from compress.models.sources.text_student import fill_from_teacher
+        from compress.models.sources.visual_language import fill_vision_from_teacher
 
         student, notes = network.build(spec)
-        return student, (*notes, *fill_from_teacher(student, teacher, settings.source))
+        fill = fill_vision_from_teacher if settings.source.startswith("visual_language:") else fill_from_teacher
+        return student, (*notes, *fill(student, teacher, settings.source))
 
     return replace(network, from_teacher=build)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from compress.core.fact import Fact
-from compress.models.module_globs import match_modules
 from compress.substitute import activations, depthwise, squeeze_excite, trace_calls
 from compress.substitute.operator_kinds import DEPTHWISE, OPERATOR_KINDS, SQUEEZE_EXCITE
+from compress.train.module_globs import match_modules
 
 if TYPE_CHECKING:
     from compress.substitute.stage import Substitute

@@ -20,6 +20,8 @@ Capability = Literal[
     "box_targets",
     "postprocessing",
     "writes_text",
+    "takes_prompts",
+    "visual_tokens",
     "paired_vectors",
     "blank_class",
 ]
@@ -40,6 +42,8 @@ CAPABILITIES: Mapping[Capability, str] = MappingProxyType(
         "box_targets": "boxes of objects as targets",
         "postprocessing": "results that are computed from the outputs, such as non-maximum suppression of boxes",
         "writes_text": "texts that a network writes, one token after the other",
+        "takes_prompts": "samples that are prompts with responses",
+        "visual_tokens": "tokens of an image before those of a text, and logits at both",
         "paired_vectors": "a vector of an image and one of a text for each sample",
         "blank_class": "a logit of the blank of CTC, the first class, in each row",
     }

@@ -35,6 +35,7 @@ from compress.train.seeding import derive_seed, preserve_rng
 from compress.train.teachers.base import Teacher
 from compress.train.teachers.online import build_feature_matcher
 from compress.train.trackers import Tracker
+from compress.train.trained_parts import TrainedParts
 
 LOSS_CHECK_STEPS = 20
 """Number of steps between two reads of the loss on an accelerator, since each read waits for the device."""
@@ -72,9 +73,9 @@ def fit(
 
     Raises:
         TrainingError: The loss is not finite, there are no parameters to train or no batches, the teacher of a term is
-            missing or has other classes, or no layer can have an adapter.
+            missing or has other classes, no layer can have an adapter, or the parts to train have no weights.
         MissingPackageError: Adapters are wanted and peft is not installed.
-        ModelError: A layer that a term names does not exist or cannot be matched.
+        ModelError: A layer that a term names does not exist or cannot be matched, or there is no part of a name.
     """
     plan.validate()
     files = Checkpoints(folder, label, fingerprint_with_hook(plan.fingerprint(module), after_step))
@@ -89,14 +90,18 @@ def fit(
         )
         raise TrainingError(msg)
     training = plan.training
-    with accelerated(device, training.precision) as accelerator, preserve_rng(accelerator.device):
+    with (
+        accelerated(device, training.precision) as accelerator,
+        preserve_rng(accelerator.device),
+        TrainedParts(module, training.parts) as parts,
+    ):
         to_device(module, accelerator.device)
         try:
             matcher = build_feature_matcher(module, plan, accelerator.device)  # finds layers by the network's own parts
             adapters = _adapters(module, plan, after_step)
             average = None if training.ema is None else moving_average(module, training.ema)
             train_step = TrainStep(accelerator, module, average, plan=plan, matcher=matcher, after_step=after_step)
-            return _Loop(train_step, files, adapters).run(reporter or NullReporter())
+            return _Loop(train_step, files, adapters, parts).run(reporter or NullReporter())
         finally:
             to_cpu(module)
 
@@ -120,9 +125,9 @@ def _adapters(module: nn.Module, plan: TrainingPlan, after_step: Callable[[], No
 class _Loop:
     """A training in progress. `module` is trained; `evaluated` is the module itself or its moving average."""
 
-    def __init__(self, train_step: TrainStep, files: Checkpoints, adapters: Adapters | None = None) -> None:
+    def __init__(self, train_step: TrainStep, files: Checkpoints, adapters: Adapters | None, parts: TrainedParts) -> None:
         plan = train_step.plan
-        self.adapters = adapters
+        self.adapters, self.parts = adapters, parts
         self.train_step = train_step
         self.data = plan.data
         self.seed = plan.seed
@@ -202,6 +207,7 @@ class _Loop:
         epoch, training = self.progress.epoch, self.training
         torch.manual_seed(derive_seed(self.seed, epoch, self.accelerator.process_index))
         self.module.train()
+        self.parts.set_modes()
         losses: list[float] = []
         unread: list[Tensor] = []
         check_steps = 1 if self.accelerator.device.type == "cpu" else LOSS_CHECK_STEPS

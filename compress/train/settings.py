@@ -81,6 +81,8 @@ class Training(FrozenModel):
         tracker: `tensorboard` (needs the extra) or None.
         lora: Train low-rank adapters in place of the weights, such as `{rank: 8, targets: [q_proj, v_proj]}` (needs the extra
             `lora`); None trains all weights.
+        parts: Train the weights of these modules alone, by globs of their names, such as `[projector]`; the others are frozen
+            and compute as in evaluation. None trains all.
     """
 
     epochs: int = Field(default=5, ge=1)
@@ -99,6 +101,7 @@ class Training(FrozenModel):
     keep: Literal["best", "last"] = "best"
     tracker: Literal["tensorboard"] | None = None
     lora: Lora | None = None
+    parts: tuple[str, ...] | None = Field(default=None, min_length=1)
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:

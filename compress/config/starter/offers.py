@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Chain = Literal["image", "defects", "encoder", "image_text", "decoder", "writer", "audio", "file"]
-"""Kind of stages: networks of images, of good parts alone, of texts, of both, of next tokens, of texts from texts, of audio, or
-an ONNX file."""
+Chain = Literal["image", "defects", "encoder", "image_text", "visual_language", "decoder", "writer", "audio", "file"]
+"""Kind of stages: networks of images, of good parts alone, of texts, of both, of answers on images, of next tokens, of texts
+from texts, of audio, or an ONNX file."""
 
 IMAGE_FOLDER = "imagefolder:photos"
 FOLDER_KEYS: Mapping[str, str] = {
@@ -22,6 +22,8 @@ FOLDER_KEYS: Mapping[str, str] = {
     "shapes_masks": "image_size: 48",
     "image_captions": "image_size: 96",
     "drawn_captions": "image_size: 32, samples: 2000",
+    "image_questions": "image_size: 96",
+    "drawn_questions": "image_size: 32, samples: 4000, augment: none",
     "image_lines": "image_size: [32, 160]",
     "drawn_lines": "image_size: [32, 160], samples: 2000, augment: none",
     "drawn_boxes": "image_size: 64, samples: 1000, test: 0.5",
@@ -34,6 +36,7 @@ TOKENIZER: Mapping[str, str] = {
     "dual_encoder": "tokenizer: {train: wordpiece, vocabulary: 4000}",
     "encoder_decoder": "tokenizer: {train: bpe, vocabulary: 4000}",
     "decoder": "tokenizer: {train: bpe, vocabulary: 4000}",
+    "visual_language": "tokenizer: {train: bpe, vocabulary: 4000}",
 }
 """`data.tokenizer` of a network that brings none, by its source."""
 
@@ -126,6 +129,12 @@ OFFERS: Mapping[str, Offer] = {
         "image",
         tolerance=0.01,
     ),
+    "visual_language": Offer(
+        ("visual_language:small",),
+        ("image_questions:table.csv", "drawn_questions"),
+        "visual_language",
+        tolerance=0.05,
+    ),
     "masked_language_model": Offer(
         ("encoder:tiny", "hf:my_encoder"),
         ("text:texts.txt", "csv:texts.csv"),
@@ -178,6 +187,7 @@ WANTED: Mapping[str, str] = {
     "embedding": "a table with the columns `text`, `second` and `target`, a score",
     "image_text": "a table with the columns `image`, a path, and `caption`",
     "image_to_text": "a table with the columns `image`, a path, and `text`, what the line says",
+    "visual_language": "a table with the columns `image`, a path, `question` and `answer`",
     "masked_language_model": "texts, one in each line",
     "causal_language_model": "texts, one in each line",
     "sequence_to_sequence": "a table with the columns `text` and `target`, both texts",

@@ -31,7 +31,7 @@ ACCEPT: Mapping[Saving, str] = {
     "both": "quantized",
 }
 """`accept_if.keep`: size counts too, or the float network ships where integers gain no time."""
-TEXT_CHAINS: tuple[Chain, ...] = ("encoder", "image_text", "decoder", "writer")
+TEXT_CHAINS: tuple[Chain, ...] = ("encoder", "image_text", "visual_language", "decoder", "writer")
 FREE_LENGTHS: tuple[Chain, ...] = (*TEXT_CHAINS, "audio")
 
 

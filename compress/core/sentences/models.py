@@ -48,6 +48,7 @@ SENTENCES: Sentences = {
     "models.embeddings_from_teacher": (
         "{subject} starts from the vectors of the teacher's tokens, projected to width {width}, with {kept:.1%} of the variance"
     ),
+    "models.vision_from_teacher": "{subject} starts from the vision encoder of the teacher, {parameters:,} parameters",
     "models.embeddings_factorized": (
         "embeddings of {subject}: {before:,} parameters of width {width} become {after:,} by rank {rank}, with {kept:.1%} of "
         "the variance"

@@ -66,13 +66,17 @@ def build_image_text_data(
         facts: About the source.
 
     Raises:
-        DataError: Too few pairs, no tokenizer, or no classes where images are to be classified.
+        DataError: Too few pairs, no tokenizer, no classes where images are to be classified, or questions where captions are
+            wanted.
         MissingPackageError: tokenizers is not installed.
     """
-    parts = divide(splits, validation=settings.validation, test=settings.test, seed=settings.seed)
-    most = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
-    pairs = [limited(part, limit, settings.seed) for part, limit in zip(parts, most, strict=True)]
-    check_image_counts([len(part) for part in pairs], settings.source)
+    pairs = divided_pairs(splits, settings)
+    if pairs[0].prompts:
+        msg = gettext(
+            "{source} has questions with answers, for the task visual_language; choose this task, or a source of captions",
+            source=settings.source,
+        )
+        raise DataError(msg)
     tokenizer = make_tokenizer(settings, TextTable(pairs[0].texts), origin.base)
     encoded = [tokenizer.encode(part.texts) for part in pairs]
     images = image_splits([readers.of(part.image) for part in pairs], readers, settings)
@@ -86,7 +90,7 @@ def build_image_text_data(
     _check_written(encoded, pairs, settings.source)
     train, validation, test = made
     return Data(
-        _spec(images[0], tokenizer, settings, readers.resize),
+        pair_spec(images[0], text_spec(tokenizer, settings, (), pairs=False, has_second=False), settings, readers.resize),
         train,
         validation,
         test,
@@ -95,6 +99,23 @@ def build_image_text_data(
         files={FILE: tokenizer.file},
         groups=pairs[2].members,
     )
+
+
+def divided_pairs(splits: Mapping[str, Captions], settings: DataSettings) -> list[Captions]:
+    """Pairs of training, validation and test, as many as the settings allow.
+
+    Args:
+        splits: Pairs of `train`, `val` and `test`, or of `all`.
+        settings: The `data:` block.
+
+    Raises:
+        DataError: Too few pairs.
+    """
+    parts = divide(splits, validation=settings.validation, test=settings.test, seed=settings.seed)
+    most = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
+    pairs = [limited(part, limit, settings.seed) for part, limit in zip(parts, most, strict=True)]
+    check_image_counts([len(part) for part in pairs], settings.source)
+    return pairs
 
 
 def image_splits(readers: Sequence[Reader], source: ImageReaders, settings: DataSettings) -> list[ImageSplit]:
@@ -169,10 +190,16 @@ def _check_written(encoded: Sequence[Encoded], pairs: Sequence[Captions], source
         raise DataError(msg)
 
 
-def _spec(images: ImageSplit, tokenizer: TextTokenizer, settings: DataSettings, resize: Resize) -> NetworkSpec:
-    """Specification of a network for an image and the tokens of a text."""
-    text = text_spec(tokenizer, settings, (), pairs=False, has_second=False)
-    assert text.text is not None  # noqa: S101  # `text_spec` has just made it
+def pair_spec(images: ImageSplit, text: NetworkSpec, settings: DataSettings, resize: Resize) -> NetworkSpec:
+    """Specification of a network for an image and the tokens of a text.
+
+    Args:
+        images: Training images.
+        text: Specification of a network for the text.
+        settings: The `data:` block.
+        resize: How an image is scaled to the input.
+    """
+    assert text.text is not None  # noqa: S101  # as `text_spec` makes it
     image = TensorSpec(name=IMAGE, shape=(BATCH, settings.channels, *settings.size))
     mean, std = images.moments
     both = ImageTextPreprocessing(image=ImagePreprocessing(mean=mean, std=std, resize=resize), text=text.text)

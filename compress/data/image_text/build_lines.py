@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from compress.core.fact import Fact
 from compress.core.network_spec import image_spec
 from compress.data.characters import character_names, character_targets, plain_transcript, unwritable
-from compress.data.image_text.build import ImageReaders, image_splits
-from compress.data.image_text.captions import Captions, divide, limited
+from compress.data.image_text.build import ImageReaders, divided_pairs, image_splits
+from compress.data.image_text.captions import Captions
 from compress.data.image_text.line_split import LineSplit
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
-from compress.data.split_checks import check_image_counts, find_copies
+from compress.data.split_checks import find_copies
 
 
 def build_line_data(
@@ -29,10 +29,7 @@ def build_line_data(
     Raises:
         DataError: Too few lines.
     """
-    parts = divide(splits, validation=settings.validation, test=settings.test, seed=settings.seed)
-    most = (settings.limit, settings.evaluation_limit, settings.evaluation_limit)
-    pairs = [limited(part, limit, settings.seed) for part, limit in zip(parts, most, strict=True)]
-    check_image_counts([len(part) for part in pairs], settings.source)
+    pairs = divided_pairs(splits, settings)
     texts = [[plain_transcript(text, lowercase=False) for text in part.texts] for part in pairs]
     names = character_names(texts[0], None, texts[0])
     images = image_splits([readers.of(part.image) for part in pairs], readers, settings)

@@ -19,12 +19,14 @@ class Captions:
         texts: The captions, (N,).
         classes: Name of the class of each image, (N,); empty for none.
         members: Group of each pair, for figures of each group; empty for none.
+        prompts: Question on the image that each text answers, (N,); empty for captions.
     """
 
     image: Indices
     texts: Sequence[str]
     classes: Sequence[str] = ()
     members: Sequence[str] = ()
+    prompts: Sequence[str] = ()
 
     def __len__(self) -> int:
         """N."""
@@ -33,10 +35,15 @@ class Captions:
     def select(self, rows: Indices) -> Captions:
         """These pairs."""
         chosen = rows.tolist()
-        texts, classes, members = (
-            [values[row] for row in chosen] if values else () for values in (self.texts, self.classes, self.members)
+        texts, classes, members, prompts = (
+            [values[row] for row in chosen] if values else ()
+            for values in (self.texts, self.classes, self.members, self.prompts)
         )
-        return Captions(self.image[rows], texts, classes, members)
+        return Captions(self.image[rows], texts, classes, members, prompts)
+
+    def as_answers(self) -> Captions:
+        """The same pairs whose classes are questions, and whose texts are the answers."""
+        return Captions(self.image, self.texts, (), self.members, self.classes)
 
     @property
     def labels(self) -> Indices:

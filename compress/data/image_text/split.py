@@ -15,7 +15,7 @@ from compress.data.image_split import ImageSplit
 from compress.data.image_text.names import IMAGE
 from compress.data.stratified import Indices
 from compress.data.text.ragged import Ragged
-from compress.data.text.split import IDS, padded_inputs
+from compress.data.text.split import IDS, padded_inputs, targets_at
 
 
 class ImageTextSplit:
@@ -24,7 +24,7 @@ class ImageTextSplit:
     Args:
         images: The image of each pair, augmented by its views.
         tokens: Tokens of the caption of each pair.
-        targets: By name, int64 (N,).
+        targets: By name, int64 (N,), or rows of different lengths, such as a token for each one.
         sentences: Tokens of further texts of each pair, by the prefix of their targets.
         texts: Captions, for messages.
 
@@ -38,16 +38,17 @@ class ImageTextSplit:
         self,
         images: ImageSplit,
         tokens: Ragged,
-        targets: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor | Ragged],
         sentences: Mapping[str, Ragged],
         texts: Sequence[str] = (),
     ) -> None:
         self.images, self.tokens, self.targets, self.sentences, self.texts = images, tokens, targets, sentences, texts
         self.views = images.views
         digest = hashlib.sha256(images.fingerprint.encode())
-        rows = {"tokens": tokens, **sentences}
+        rows = {"tokens": tokens, **sentences, **{name: each for name, each in targets.items() if isinstance(each, Ragged)}}
         tensors = {f"{name} {part}": getattr(each, part) for name, each in rows.items() for part in ("values", "offsets")}
-        for name, tensor in {**tensors, **targets}.items():
+        numbers = {name: each for name, each in targets.items() if not isinstance(each, Ragged)}
+        for name, tensor in {**tensors, **numbers}.items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.contiguous().numpy().tobytes())
         self.fingerprint = digest.hexdigest()
@@ -94,7 +95,7 @@ class ImageTextSplit:
         """A batch of images with the tokens of their captions and the targets."""
         samples = batch.samples
         assert samples is not None  # noqa: S101  # an image split numbers its samples
-        targets = {name: values[samples] for name, values in self.targets.items()}
+        targets = dict(targets_at(self.targets, samples))
         for prefix, rows in self.sentences.items():
             targets |= {f"{prefix}{name}": values for name, values in padded_inputs({IDS: rows}, samples).items()}
         return batch._replace(inputs={IMAGE: batch.input, **padded_inputs({IDS: self.tokens}, samples)}, targets=targets)

@@ -71,15 +71,21 @@ def encode_tables(
     _check_counts(tables, settings.source)
     tokenizer = tokenizer or make_tokenizer(settings, tables[0], origin.base)
     if settings.columns.has_responses and settings.columns.targets == "next":
-        tokenizer = _with_template(tokenizer, settings, origin.base)
+        tokenizer = with_template(tokenizer, settings, origin.base)
     if (made := task_splits(tables, tokenizer, settings)) is not None:
         return EncodedTables(tokenizer, made.encoded, (), made.classes, made)
     tokens = [tokenizer.encode(table.texts, table.pairs) for table in tables]
     return EncodedTables(tokenizer, tokens, *_targets(tables, settings.columns))
 
 
-def _with_template(tokenizer: TextTokenizer, settings: DataSettings, base: Path) -> TextTokenizer:
-    """The tokenizer with the template that the settings choose."""
+def with_template(tokenizer: TextTokenizer, settings: DataSettings, base: Path) -> TextTokenizer:
+    """The tokenizer with the template that the settings choose.
+
+    Args:
+        tokenizer: The tokenizer.
+        settings: The `data:` block.
+        base: Folder for relative paths.
+    """
     end = str(tokenizer.tokenizer.id_to_token(end_token(tokenizer)))
     tokens = {"eos_token": end, "bos_token": "", **tokenizer.tokens}
     return replace(tokenizer, chat=chosen_template(settings, tokenizer.chat, tokens, base))
@@ -176,12 +182,14 @@ def assemble(tables: Sequence[TextTable], encoded: EncodedTables, settings: Data
     )
     has_second = tables[0].pairs is not None if made is None else made.has_second
     spec = text_spec(tokenizer, settings, classes, pairs=pairs, has_second=has_second)
-    files = {FILE: tokenizer.file}
-    if settings.columns.targets in WRITTEN:
-        files = {**tokenizer.beside, **files}
-        if tokenizer.chat is not None:
-            files[TEMPLATE_FILE] = tokenizer.chat.text.encode()
+    files = writer_files(tokenizer) if settings.columns.targets in WRITTEN else {FILE: tokenizer.file}
     return TextParts(spec, splits, facts, files)
+
+
+def writer_files(tokenizer: TextTokenizer) -> dict[str, bytes]:
+    """Contents of the files of the tokenizer of a network that writes texts, by name."""
+    template = {} if tokenizer.chat is None else {TEMPLATE_FILE: tokenizer.chat.text.encode()}
+    return {**tokenizer.beside, FILE: tokenizer.file, **template}
 
 
 def text_spec(

@@ -52,8 +52,8 @@ class Columns(FrozenModel):
             each group of the test split. None for no groups.
         separator: Separator of the classes of a sample in one column, for `labels`.
         prompt: Of `next` and `responses`: name of the column of prompts, with `response`; loss and metrics are of the responses
-            alone.
-        response: Name of the column of responses.
+            alone. Of `image_questions:` the questions, in the column `question` where none is named.
+        response: Name of the column of responses; of `image_questions:` the answers, by default `answer`.
         messages: Of `next`: name of a column of conversations in place of both, each a list of `{role: …, content: …}`; loss
             and metrics are of the messages of the role `assistant` alone.
         image: Of images with captions: name of the column of paths, from the folder of the table.
@@ -83,7 +83,8 @@ class Columns(FrozenModel):
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:
         """What the task must have for the columns that are named."""
-        return {name: ("writes_text",) for name in ("prompt", "messages") if getattr(self, name) is not None}
+        needed: Mapping[str, Capability] = {"prompt": "takes_prompts", "messages": "writes_text"}
+        return {name: (capability,) for name, capability in needed.items() if getattr(self, name) is not None}
 
     @model_validator(mode="after")
     def _has_both(self) -> Self:

@@ -125,7 +125,7 @@ class TextSplit:
         return b"".join(values.row(index).numpy().tobytes() for values in self.inputs.values())
 
     def _batch(self, samples: Tensor, form: Mapping[str, Ragged]) -> Batch:
-        return Batch(padded_inputs(form, samples), _targets(self.targets, samples), samples)
+        return Batch(padded_inputs(form, samples), targets_at(self.targets, samples), samples)
 
 
 def padded_inputs(inputs: Mapping[str, Ragged], samples: Tensor) -> dict[str, Tensor]:
@@ -140,7 +140,13 @@ def padded_inputs(inputs: Mapping[str, Ragged], samples: Tensor) -> dict[str, Te
     return {IDS: ids, MASK: mask, **{name: inputs[name].padded(samples) for name in (TYPES, DECODER_IDS) if name in inputs}}
 
 
-def _targets(targets: Mapping[str, Tensor | Ragged], samples: Tensor) -> Tensors:
+def targets_at(targets: Mapping[str, Tensor | Ragged], samples: Tensor) -> Tensors:
+    """Targets of these samples by name, rows padded to the longest.
+
+    Args:
+        targets: Of all samples.
+        samples: Indices, int64 (R,).
+    """
     return {name: each.padded(samples) if isinstance(each, Ragged) else each[samples] for name, each in targets.items()}
 
 

@@ -21,7 +21,6 @@ from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.progress import NullReporter, Reporter
 from compress.core.sentences import render
-from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.criteria.base import channel_scores
@@ -47,6 +46,7 @@ from compress.prune.structured.select_channels import (
 )
 from compress.prune.structured.skipped_layers import explain_normalisation, skipped_layers
 from compress.prune.structured.tolerant_graph import build_graph
+from compress.train.module_globs import check_globs, match_modules
 
 TRIAL_WIDTHS = 3
 """Number of smaller widths that the trial of the groups alternates between."""

@@ -20,7 +20,6 @@ from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
-from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.criteria.base import ScoringData
@@ -32,6 +31,7 @@ from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, mea
 from compress.prune.structured.rotate_hidden import components, hidden_moments, kept_variance, principal_axes, rotate
 from compress.prune.structured.smallest_cut import smallest_cut
 from compress.tasks.flat_outputs import run_flat
+from compress.train.module_globs import check_globs, match_modules
 
 TOLERANCE = 1e-3
 """Largest difference of a network that is rotated but not narrowed, as a fraction of the norm of the outputs."""

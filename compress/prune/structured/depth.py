@@ -25,7 +25,6 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
-from compress.models.module_globs import check_globs, match_modules
 from compress.models.pruned_attention import empty_shape, is_skipped, restore_pruned_forwards
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
@@ -34,6 +33,7 @@ from compress.prune.structured.block_importance import BlockScoring
 from compress.prune.structured.equivalence import check_forward
 from compress.prune.structured.head_layouts import has_attention
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, measure_cost
+from compress.train.module_globs import check_globs, match_modules
 
 _TOLERANCE = 1e-6
 _LISTS = (nn.ModuleList, nn.Sequential)

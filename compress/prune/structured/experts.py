@@ -22,7 +22,6 @@ from compress.core.errors import ModelError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
-from compress.models.module_globs import check_globs, match_modules
 from compress.models.text.experts import MixtureOfExperts, keep_experts, mixtures
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
@@ -31,6 +30,7 @@ from compress.prune.structured.equivalence import check_forward
 from compress.prune.structured.expert_scores import ExpertScoring
 from compress.prune.structured.layer_costs import CostFn, CostMeasure, cost, measure_cost
 from compress.prune.structured.smallest_cut import smallest_cut
+from compress.train.module_globs import check_globs, match_modules
 
 Removal = tuple[str, int]
 """Name of a mixture, and the place of one of its experts."""

@@ -17,13 +17,13 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
-from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.field_types import parse_n_m
 from compress.prune.unstructured.channel_permutation import permute_channels
 from compress.prune.unstructured.solvers import Removal
 from compress.prune.unstructured.weights import WeightMasks, layer_of, prunable, pruned_by_rule
+from compress.train.module_globs import check_globs, match_modules
 
 
 def keep_mask(s: Tensor, n: int, m: int, part: float = 1.0) -> Tensor:

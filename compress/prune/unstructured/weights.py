@@ -19,7 +19,6 @@ from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
 from compress.core.sentences import render
-from compress.models.module_globs import check_globs, match_modules
 from compress.prune.base import Constraints, PrunedModel
 from compress.prune.criteria import Importance
 from compress.prune.criteria.base import Layerwise
@@ -28,6 +27,7 @@ from compress.prune.unstructured.blocks import SINGLE, Block
 from compress.prune.unstructured.keep_masks import Ranking, keep_masks, layer_counts, max_removals
 from compress.prune.unstructured.layer_by_layer import prune_layer_by_layer
 from compress.prune.unstructured.solvers import Removal
+from compress.train.module_globs import check_globs, match_modules
 
 _HOLDERS = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention)
 _HALVINGS = 12

@@ -1,6 +1,7 @@
-"""Code of `infer.py` that ranks texts for an image, or images for a text.
+"""Code of `infer.py` that ranks texts for an image, or images for a text, reads a line, or answers a question on an image.
 
-The script of an artifact defines `image_inputs(path)`, `text_inputs(texts)` and `run_tower(kind, feeds)`.
+The script of an artifact defines `image_inputs(path)`; to rank `text_inputs(texts)` and `run_tower(kind, feeds)`; to answer
+`run(feeds)`, `END`, the name of the token that ends a text, and `BEFORE` and `AFTER`, the text around a question.
 """
 
 from __future__ import annotations
@@ -61,5 +62,40 @@ if __name__ == "__main__":
     except (OSError, ValueError) as error:
         sys.exit(f"cannot read {sys.argv[1]}: {error}")
     print(f"{text}  ({chance:.1%})")
+''',
+)
+
+ANSWER = InferCode(
+    "Answer a question on an image with the likeliest tokens:  python infer.py INPUT",
+    '''
+
+def answer(path, question, tokens=128):
+    """The answer: the likeliest token each time, until one ends it; image and text are computed again for each."""
+    tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
+    end, most = tokenizer.token_to_id(END), (tokenizer.truncation or {"max_length": 10**9})["max_length"]
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    after = "" if AFTER == "\\n" and question[-1:].isspace() else AFTER
+    ids = tokenizer.encode(BEFORE + question + after).ids
+    ids, feeds, written = ids[:-1] if ids[-1:] == [end] else ids, image_inputs(path), []
+    if len(ids) >= most:
+        raise ValueError(f"the question has {len(ids)} tokens; give fewer than {most}")
+    while len(written) < min(tokens, most - len(ids)):
+        row = np.array([[*ids, *written]], dtype=np.int64)
+        logits = next(iter(run({**feeds, "input_ids": row, "attention_mask": np.ones_like(row)}).values()))
+        token = int(logits[0, -1].argmax())
+        if token == end:
+            break
+        written.append(token)
+    return tokenizer.decode(written)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(f"give an image and a question in quotes; got {len(sys.argv) - 1} arguments\\n{__doc__}")
+    try:
+        print(answer(sys.argv[1], sys.argv[2]))
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot answer on {sys.argv[1]}: {error}")
 ''',
 )

@@ -41,7 +41,7 @@ class TextWritingTask(TokenPrediction):
         generated: Texts that the network writes for metrics of written texts; None for none.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = TokenPrediction.capabilities | {"writes_text"}
+    capabilities: ClassVar[frozenset[Capability]] = TokenPrediction.capabilities | {"writes_text", "takes_prompts"}
     metrics: ClassVar[tuple[TaskMetric, ...]] = (Perplexity(), BitsPerByte(), PredictedAccuracy(NEXT_TOKEN))
     settings: ClassVar[type[BaseModel]] = TextWritingOptions
 

@@ -7,6 +7,8 @@ apart.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -36,8 +38,36 @@ Generator = np.random.Generator
 Box = tuple[float, float, float, float]
 
 
+class Thing(NamedTuple):
+    """An object of a scene.
+
+    Attributes:
+        extent: `small` or `large`.
+        colour: Its name.
+        shape: Its name.
+    """
+
+    extent: str
+    colour: str
+    shape: str
+
+
+class Scene(NamedTuple):
+    """A drawn scene.
+
+    Attributes:
+        image: uint8 (3, H, W).
+        things: Both objects.
+        relation: Place of the first one relative to the second.
+    """
+
+    image: NDArray[np.uint8]
+    things: tuple[Thing, Thing]
+    relation: str
+
+
 def draw_captioned(generator: Generator, size: Size) -> tuple[NDArray[np.uint8], str, str]:
-    """One scene.
+    """One scene with its caption.
 
     Args:
         generator: Of all that is random.
@@ -46,27 +76,37 @@ def draw_captioned(generator: Generator, size: Size) -> tuple[NDArray[np.uint8],
     Returns:
         The image, uint8 (3, H, W), its caption, and the shape of the first object.
     """
+    scene = draw_scene(generator, size)
+    first, second = (" ".join(each) for each in scene.things)
+    return scene.image, f"a {first} {scene.relation} a {second}", scene.things[0].shape
+
+
+def draw_scene(generator: Generator, size: Size) -> Scene:
+    """One scene of two objects.
+
+    Args:
+        generator: Of all that is random.
+        size: H and W.
+    """
     height, width = size
     large = width * OVERSAMPLING, height * OVERSAMPLING
-    words = [_object(generator) for _ in range(2)]
+    things = _object(generator), _object(generator)
     relation = str(generator.choice(list(RELATIONS)))
     ground = tuple(int(level) for level in generator.integers(80, 176, 3))
     scene = Image.new("RGB", large, ground)
     draw = ImageDraw.Draw(scene)
-    for (extent, colour, shape), centre in zip(words, _centres(generator, relation, large), strict=True):
-        radius = SIZES[extent] * min(large)
+    for thing, centre in zip(things, _centres(generator, relation, large), strict=True):
+        radius = SIZES[thing.extent] * min(large)
         jitter = generator.integers(-14, 15, 3)
-        fill = tuple(int(level) for level in np.clip(np.array(COLOURS[colour]) + jitter, 0, 255))
-        _draw(draw, shape, centre, radius, fill, ground)
+        fill = tuple(int(level) for level in np.clip(np.array(COLOURS[thing.colour]) + jitter, 0, 255))
+        _draw(draw, thing.shape, centre, radius, fill, ground)
     pixels = np.asarray(scene.resize((width, height), Image.Resampling.BOX), dtype=np.float64)
     noisy = np.rint(np.clip(pixels + generator.normal(0.0, NOISE, pixels.shape), 0, 255)).astype(np.uint8)
-    first, second = (" ".join(each) for each in words)
-    return np.ascontiguousarray(noisy.transpose(2, 0, 1)), f"a {first} {relation} a {second}", words[0][2]
+    return Scene(np.ascontiguousarray(noisy.transpose(2, 0, 1)), things, relation)
 
 
-def _object(generator: Generator) -> tuple[str, str, str]:
-    """Size, colour and shape."""
-    return (
+def _object(generator: Generator) -> Thing:
+    return Thing(
         str(generator.choice(list(SIZES))),
         str(generator.choice(list(COLOURS))),
         str(generator.choice(list(SHAPES))),

@@ -18,7 +18,8 @@ from compress.core.language import gettext
 from compress.core.seed_of import seed_of
 from compress.data.build_image_data import channel_moments, rgb_to_grey
 from compress.data.image_split import ImageArrays, Reader
-from compress.data.image_text.build import ImageReaders, build_image_text_data
+from compress.data.image_text.build import ImageReaders
+from compress.data.image_text.build_pairs import build_pair_data
 from compress.data.image_text.captions import Captions
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
@@ -37,7 +38,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         MissingPackageError: tokenizers is not installed.
     """
     splits, readers, facts = drawn_pairs("drawn_captions", lambda generator: draw_captioned(generator, settings.size), settings)
-    return build_image_text_data(splits, readers, settings, origin, facts)
+    return build_pair_data(splits, readers, settings, origin, facts)
 
 
 def drawn_pairs(name: str, draw: Draw, settings: DataSettings) -> tuple[dict[str, Captions], ImageReaders, tuple[Fact, ...]]:

@@ -9,7 +9,7 @@ Normalised by ImageNet's mean and standard deviation.
 
 from __future__ import annotations
 
-from compress.data.image_text.build import build_image_text_data
+from compress.data.image_text.build_pairs import build_pair_data
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
 from compress.data.sources.image_text.read_manifest import read_manifest
@@ -26,4 +26,4 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
         MissingPackageError: tokenizers is not installed.
     """
     manifest = read_manifest(origin.path, settings, settings.columns, EXAMPLE)
-    return build_image_text_data(manifest.splits, manifest.readers(settings.channels), settings, origin, manifest.facts)
+    return build_pair_data(manifest.splits, manifest.readers(settings.channels), settings, origin, manifest.facts)

@@ -11,8 +11,13 @@ from compress.core.errors import ModelError, nearest
 from compress.core.language import gettext
 
 
-def match_modules(module: nn.Module, globs: Sequence[str]) -> frozenset[str]:
+def match_modules(module: nn.Module, globs: Sequence[str], field: str = "protect") -> frozenset[str]:
     """Names of all modules that the globs match, with everything inside them.
+
+    Args:
+        module: The network.
+        globs: Of the names of its modules.
+        field: The setting that has them, for the message.
 
     Raises:
         ModelError: A glob matches nothing.
@@ -20,7 +25,7 @@ def match_modules(module: nn.Module, globs: Sequence[str]) -> frozenset[str]:
     names = [name for name, _ in module.named_modules() if name]
     hit: set[str] = set()
     for glob in globs:
-        matched = _matched("protect", glob, names)
+        matched = _matched(field, glob, names)
         hit |= {name for name in names for outer in matched if name == outer or name.startswith(f"{outer}.")}
     return frozenset(hit)
 

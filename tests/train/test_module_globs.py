@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 
 from compress.core.errors import ModelError
-from compress.models.module_globs import check_globs, match_modules
+from compress.train.module_globs import check_globs, match_modules
 
 NETWORK = nn.ModuleDict(
     {"stem": nn.Conv2d(3, 4, 1), "block1": nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU()), "block10": nn.Sequential(nn.ReLU())}
