@@ -149,11 +149,11 @@ def shown(rows: Errors, column: int) -> str:
 
 
 def change(rows: Mapping[str, Errors], after: str, before: str, column: int) -> tuple[float, str]:
-    """Difference of a rate of two networks on the same clips in points, and the same with its interval in words."""
+    """Difference of a rate of two networks on the same clips: the upper end of its interval in points, and both in words."""
     one, other = rows[after], rows[before]
     low, high = interval(lambda chosen: rate(one[chosen], column) - rate(other[chosen], column), len(one))
     value = 100 * (rate(one, column) - rate(other, column))
-    return high if before == "alone" else value, f"{value:+.1f} points (paired 95 % interval {low:+.1f} to {high:+.1f})"
+    return high, f"{value:+.1f} points (paired 95 % interval {low:+.1f} to {high:+.1f})"
 
 
 def section(
@@ -179,8 +179,8 @@ def section(
         ("distilled", "alone", "an interval below 0", 0.0),
         ("int8", "distilled", "below 0.2", 0.2),
     ):
-        judged, words = change(rows, after, before, 0)
-        verdict = "**met**" if judged < most else "**missed**"
+        high, words = change(rows, after, before, 0)
+        verdict = "**met**" if high < most else "**not shown**, for the interval reaches across it"
         letters = change(rows, after, before, 2)[1]
         lines += ["", f"{after} against {before}: WER {words}, goal {what}: {verdict}; CER {letters}."]
     gain, smaller = speedup(timings["distilled"], timings["int8"]), sizes["distilled"] / sizes["int8"]
