@@ -13,13 +13,14 @@ from compress.core.seed_of import seed_of
 from compress.data.batch import Batch
 from compress.data.image_split import ImageSplit
 from compress.data.image_text.names import IMAGE
+from compress.data.image_text.paired_split import PairedSplit, samples_of
 from compress.data.stratified import Indices
 from compress.data.text.ragged import Ragged
 from compress.data.text.split import IDS, padded_inputs, targets_at
 
 
-class ImageTextSplit:
-    """Pairs of an image and a caption. See `compress.data.batch.Split` for the interface.
+class ImageTextSplit(PairedSplit):
+    """Pairs of an image and a caption.
 
     Args:
         images: The image of each pair, augmented by its views.
@@ -27,12 +28,7 @@ class ImageTextSplit:
         targets: By name, int64 (N,), or rows of different lengths, such as a token for each one.
         sentences: Tokens of further texts of each pair, by the prefix of their targets.
         texts: Captions, for messages.
-
-    Attributes:
-        views: Of the images.
     """
-
-    views: int | None
 
     def __init__(
         self,
@@ -42,19 +38,8 @@ class ImageTextSplit:
         sentences: Mapping[str, Ragged],
         texts: Sequence[str] = (),
     ) -> None:
-        self.images, self.tokens, self.targets, self.sentences, self.texts = images, tokens, targets, sentences, texts
-        self.views = images.views
-        digest = hashlib.sha256(images.fingerprint.encode())
-        rows = {"tokens": tokens, **sentences, **{name: each for name, each in targets.items() if isinstance(each, Ragged)}}
-        tensors = {f"{name} {part}": getattr(each, part) for name, each in rows.items() for part in ("values", "offsets")}
-        numbers = {name: each for name, each in targets.items() if not isinstance(each, Ragged)}
-        for name, tensor in {**tensors, **numbers}.items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
-        self.fingerprint = digest.hexdigest()
-
-    def __len__(self) -> int:
-        return len(self.tokens)
+        super().__init__(images, {"tokens": tokens, **sentences, **targets}, texts)
+        self.tokens, self.targets, self.sentences = tokens, targets, sentences
 
     @property
     def lengths(self) -> Tensor:
@@ -71,30 +56,13 @@ class ImageTextSplit:
         tokens = self.tokens.row(index).numpy().tobytes()
         return hashlib.sha256(self.images.content(index) + tokens).digest()
 
-    def name(self, index: int) -> str:
-        """The image and its caption."""
-        return f"{self.images.names()[index]}: {self.texts[index]}" if len(self.texts) else self.images.names()[index]
-
-    def batches(self, batch_size: int) -> int:
-        """How many batches `epoch` gives."""
-        return self.images.batches(batch_size)
-
-    def ordered(self, batch_size: int) -> Iterator[Batch]:
-        """Every sample once, in order, not augmented, last batch short."""
-        return map(self._with_texts, self.images.ordered(batch_size))
-
-    def view(self, number: int, batch_size: int) -> Iterator[Batch]:
-        """Every sample once, in order, as in view `number` (modulo `views`)."""
-        return map(self._with_texts, self.images.view(number, batch_size))
-
     def epoch(self, number: int, batch_size: int, seed: int) -> Iterator[Batch]:
         """Shuffled batches of view `number` modulo `views`; a last batch of one sample is skipped."""
-        return map(self._with_texts, self.images.epoch(number, batch_size, seed_of("pairs", seed)))
+        return super().epoch(number, batch_size, seed_of("pairs", seed))
 
-    def _with_texts(self, batch: Batch) -> Batch:
+    def with_texts(self, batch: Batch) -> Batch:
         """A batch of images with the tokens of their captions and the targets."""
-        samples = batch.samples
-        assert samples is not None  # noqa: S101  # an image split numbers its samples
+        samples = samples_of(batch)
         targets = dict(targets_at(self.targets, samples))
         for prefix, rows in self.sentences.items():
             targets |= {f"{prefix}{name}": values for name, values in padded_inputs({IDS: rows}, samples).items()}
