@@ -48,7 +48,7 @@ def test_float_network_replaces_one_that_loses_too_much(network: nn.Module, cont
     assert chosen(outcome) == ["float"]
     failed, replaced = outcome.warnings
     assert (failed.code, failed.values["accurate"]) == ("quantize.acceptance", False)
-    assert render(failed).startswith("acceptance test failed: the quantized network loses")
+    assert render(failed).startswith("acceptance test failed: the quantized network has a worse accuracy, by ")
     assert replaced == Fact.of("quantize.float_network_ships")
     assert all(fact in outcome.notes for fact in (failed, replaced))
     assert outcome.results["acceptance_drop"].value > 0.01
