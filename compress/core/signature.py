@@ -5,7 +5,7 @@ torch is imported only for examples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
@@ -62,6 +62,13 @@ class AxisSizes(NamedTuple):
     most: int
 
 
+def axes_fit(axes: Sequence[Axis], sizes: Sequence[int]) -> bool:
+    """Whether there is a size for each axis, and that of a fixed axis is its own."""
+    return len(axes) == len(sizes) and all(
+        isinstance(axis, str) or axis == size for axis, size in zip(axes, sizes, strict=True)
+    )
+
+
 class TensorSpec(FrozenModel):
     """An input or output.
 
@@ -90,9 +97,7 @@ class TensorSpec(FrozenModel):
     def fits(self, shape: tuple[int, ...], batch: int) -> bool:
         """Whether a shape fits, with `batch` samples and any size of other free axes."""
         expected = [batch if axis == BATCH else axis for axis in self.shape]
-        return len(shape) == len(expected) and all(
-            isinstance(axis, str) or axis == size for axis, size in zip(expected, shape, strict=True)
-        )
+        return axes_fit(expected, shape)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype} {'×'.join(map(str, self.shape)) or 'scalar'}"

@@ -255,17 +255,8 @@ def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSo
         DataError: The name is unknown, or the argument is missing or not allowed.
     """
     name, colon, argument = source.partition(":")
-    if name not in names("data") and name != Path(name).stem:
-        takers = [each for each in names("data") if lookup("data", each).options.get("argument") == "PATH"]
-        msg = gettext(
-            "{source!r} is a path without its kind of data: write KIND:{source}, where KIND is one of {takers}",
-            source=source,
-            takers=", ".join(takers),
-        )
-        raise DataError(msg)
     if name not in names("data"):
-        msg = gettext("unknown data source {name!r}: {hint}", name=name, hint=nearest(name, names("data")))
-        raise DataError(msg)
+        raise _unknown(source, name)
     placeholder = lookup("data", name).options.get("argument")
     if placeholder and not argument:
         msg = gettext(
@@ -279,3 +270,17 @@ def parse_source(source: str, base: Path, *, trust_code: bool = False) -> DataSo
         msg = gettext("data source {name!r} takes no argument, got {argument!r}: write {name}", name=name, argument=argument)
         raise DataError(msg)
     return DataSource(name, argument, base, trust_code)
+
+
+def _unknown(source: str, name: str) -> DataError:
+    """The error of a name that is no data source, or of a path alone."""
+    if name == Path(name).stem:
+        msg = gettext("unknown data source {name!r}: {hint}", name=name, hint=nearest(name, names("data")))
+        return DataError(msg)
+    takers = [each for each in names("data") if lookup("data", each).options.get("argument") == "PATH"]
+    msg = gettext(
+        "{source!r} is a path without its kind of data: write KIND:{source}, where KIND is one of {takers}",
+        source=source,
+        takers=", ".join(takers),
+    )
+    return DataError(msg)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
+from compress.models.read_args import read_args
 
 NAME = "small"
 
@@ -38,15 +39,4 @@ def read_line_reader(name: str, args: Mapping[str, object]) -> LineReaderSetting
     """
     if name != NAME:
         raise ValueError(gettext("there is no network crnn:{name}; write crnn:{known}", name=name, known=NAME))
-    try:
-        return LineReaderSettings.model_validate(dict(args))
-    except ValidationError as error:
-        first = error.errors()[0]
-        msg = gettext(
-            "crnn:{name}: args.{loc}: {msg}; it takes {fields}",
-            name=name,
-            loc=".".join(map(str, first["loc"])),
-            msg=first["msg"],
-            fields=", ".join(LineReaderSettings.model_fields),
-        )
-        raise ValueError(msg) from error
+    return read_args(f"crnn:{name}", LineReaderSettings, args)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
 from compress.core.language import gettext
+from compress.models.read_args import read_args
 
 NAME, DECODER = "small", "decoder"
 DECODER_SOURCES = ("decoder", "hf")
@@ -56,18 +57,7 @@ def read_visual_language(name: str, args: Mapping[str, object]) -> VisualLanguag
     if name != NAME:
         msg = gettext("there is no network visual_language:{name}; write visual_language:{known}", name=name, known=NAME)
         raise ValueError(msg)
-    try:
-        settings = VisualLanguageSettings.model_validate(dict(args))
-    except ValidationError as error:
-        first = error.errors()[0]
-        msg = gettext(
-            "visual_language:{name}: args.{loc}: {msg}; it takes {fields}",
-            name=name,
-            loc=".".join(map(str, first["loc"])),
-            msg=first["msg"],
-            fields=", ".join(VisualLanguageSettings.model_fields),
-        )
-        raise ValueError(msg) from error
+    settings = read_args(f"visual_language:{name}", VisualLanguageSettings, args)
     source = settings.decoder.get("source")
     if not isinstance(source, str) or source.partition(":")[0] not in DECODER_SOURCES:
         msg = gettext(

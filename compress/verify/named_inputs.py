@@ -11,7 +11,7 @@ from compress.backends.random_inputs import load
 from compress.backends.runner_protocol import Array
 from compress.core.errors import DataError
 from compress.core.language import gettext
-from compress.core.signature import TensorSpec
+from compress.core.signature import TensorSpec, axes_fit
 from compress.data.settings import DataSettings, DataSource
 from compress.profile.file_inputs import load_feeds
 
@@ -70,11 +70,7 @@ def read_feeds(model: Path, path: Path) -> dict[str, Array]:
 def _check_array(path: Path, array: Array, spec: TensorSpec) -> None:
     """Check type and shape: the first axis replaces that of a batch, or counts the samples of an input without batch."""
     axes = spec.shape[1:] if array.ndim == len(spec.shape) else spec.shape
-    sizes = array.shape[1:]
-    fits = len(axes) == len(sizes) and all(
-        isinstance(axis, str) or axis == size for axis, size in zip(axes, sizes, strict=True)
-    )
-    if fits and array.dtype == np.dtype(spec.dtype):
+    if axes_fit(axes, array.shape[1:]) and array.dtype == np.dtype(spec.dtype):
         return
     msg = gettext(
         "{path}: array {name!r} is {dtype} {shape}, which does not fit the input {spec}; give the samples along the first axis",

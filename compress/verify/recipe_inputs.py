@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,13 +12,11 @@ from torch.nn import functional as F
 from compress.backends.file_signature import read_signature
 from compress.core.errors import DataError
 from compress.core.language import gettext
+from compress.core.signature import TensorSpec, axes_fit
 from compress.data.batch import Batch
 from compress.verify.prompts import check_tokenizer
 from compress.verify.spaced_samples import evenly_spaced
 from compress.verify.verification_samples import VerificationSamples
-
-if TYPE_CHECKING:
-    from compress.core.signature import TensorSpec
 
 BATCH_SIZE = 64
 
@@ -92,8 +89,11 @@ def _check_inputs(batch: Batch, specs: Sequence[TensorSpec], model: Path, recipe
     Raises:
         DataError: They are not.
     """
-    missing = [spec for spec in specs if spec.name not in batch.inputs or not _fits(batch.inputs[spec.name], spec)]
-    if missing:
+    fits = [
+        spec.name in batch.inputs and axes_fit(spec.shape[1:], batch.inputs[spec.name].shape[1:])  # the file has its own batch
+        for spec in specs
+    ]
+    if not all(fits):
         given = ", ".join(
             f"{name}: {'×'.join(map(str, ('batch', *tensor.shape[1:])))}" for name, tensor in batch.inputs.items()
         )
@@ -106,12 +106,3 @@ def _check_inputs(batch: Batch, specs: Sequence[TensorSpec], model: Path, recipe
             inputs="; ".join(map(str, specs)),
         )
         raise DataError(msg)
-
-
-def _fits(tensor: Tensor, spec: TensorSpec) -> bool:
-    """Whether the sizes that the network fixes are those of the samples."""
-    sizes = tensor.shape[1:]
-    axes = spec.shape[1:]
-    return len(axes) == len(sizes) and all(
-        isinstance(axis, str) or axis == size for axis, size in zip(axes, sizes, strict=True)
-    )

@@ -52,17 +52,23 @@ def test_faults_are_told_before_anything_runs(tmp_path):
     assert "is not a duration" in compress("search", write_recipe(tmp_path), "--trust-code", "--time", "soon").stderr
 
 
-def test_ctrl_c_keeps_everything_and_the_same_command_continues(tmp_path):
-    recipe = write_recipe(tmp_path, RECIPE.replace("trials: 3", "trials: 2").replace("epochs: 1", "epochs: 3"))
-    command = ["search", recipe, "--trust-code", "--out", tmp_path / "reports", "--device", "cpu"]
+def interrupted(folder, command):
+    """The process of a search that gets Ctrl-C in its first training, after its end, and what it wrote to standard error."""
     running = subprocess.Popen(
         [sys.executable, "-m", "compress", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("reports/small.stages/*/01-train*")) and time.monotonic() < deadline:
+    while not list(folder.glob("reports/small.stages/*/01-train*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
+    return running, errors
+
+
+def test_ctrl_c_keeps_everything_and_the_same_command_continues(tmp_path):
+    recipe = write_recipe(tmp_path, RECIPE.replace("trials: 3", "trials: 2").replace("epochs: 1", "epochs: 3"))
+    command = ["search", recipe, "--trust-code", "--out", tmp_path / "reports", "--device", "cpu"]
+    running, errors = interrupted(tmp_path, command)
     assert running.returncode == 130, errors
     assert "run the same command again" in errors
     assert "Traceback" not in errors
@@ -74,14 +80,7 @@ def test_ctrl_c_keeps_everything_and_the_same_command_continues(tmp_path):
 def test_two_interrupted_workers_are_reported_once(tmp_path):
     recipe = write_recipe(tmp_path, RECIPE.replace("epochs: 12", "epochs: 500"))
     command = ["search", recipe, "--trust-code", "--out", tmp_path / "reports", "--device", "cpu", "--workers", "2"]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "compress", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("reports/small.stages/*/01-train*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    running, errors = interrupted(tmp_path, command)
     assert running.returncode == 130, errors
     assert errors.count("interrupted") == 1
     assert "run the same command again" in errors

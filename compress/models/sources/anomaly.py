@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor, nn
 
 from compress.core.errors import ModelError
@@ -17,6 +17,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.models import fit_to_data
 from compress.models.anomaly_networks import AnomalyNetwork, BackboneLevels, ConvLevels
 from compress.models.factory import UnfittedModel, construct_model
+from compress.models.read_args import read_args
 from compress.models.settings import ModelSettings
 from compress.tasks.classification import Classification
 
@@ -59,17 +60,9 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
         )
         raise ModelError(msg)
     try:
-        arguments = AnomalyArguments.model_validate(settings.args)
-    except ValidationError as error:
-        first = error.errors()[0]
-        msg = gettext(
-            "anomaly:{name}: args.{loc}: {msg}; it takes {fields}",
-            name=name,
-            loc=".".join(map(str, first["loc"])),
-            msg=first["msg"],
-            fields=_fields(),
-        )
-        raise ModelError(msg) from error
+        arguments = read_args(f"anomaly:{name}", AnomalyArguments, settings.args, _fields())
+    except ValueError as error:
+        raise ModelError(str(error)) from error
     if any(stride not in (2**power for power in range(1, 7)) for stride in arguments.strides) or list(
         arguments.strides
     ) != sorted(set(arguments.strides)):

@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from compress.train.federated.read_samples import READ_BATCH, batch_of
 from compress.train.recalibrate_batchnorm import recalibrate_batchnorm
-
-BATCH = 256
 
 
 def join_moments(
@@ -37,8 +36,8 @@ def join_moments(
     squares = [torch.zeros_like(mean) for mean in means]
     for rows, weight in zip(parts, weights, strict=True) if norms else ():
         local = copy.deepcopy(module).to(device).eval()
-        count = -(-len(rows) // BATCH)
-        batches = [tuple(tensor[own].to(device) for tensor in inputs.values()) for own in rows.tensor_split(count)]
+        count = -(-len(rows) // READ_BATCH)
+        batches = [batch_of(inputs, own, device) for own in rows.tensor_split(count)]
         recalibrate_batchnorm(local, batches)
         for index, (mean, variance) in enumerate(_norms(local)):
             means[index] += weight * mean.cpu()

@@ -1,4 +1,4 @@
-"""The trained parameters of a network as one vector, and back."""
+"""What clients and server exchange: the trained parameters of a network, also as one vector, and its real buffers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+
+def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are trained."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def real_buffers(module: nn.Module) -> list[Tensor]:
+    """The buffers of real numbers, such as moments of batch norm."""
+    return [buffer for buffer in module.buffers() if buffer.is_floating_point()]
 
 
 def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:

@@ -36,6 +36,11 @@ def read_all(split: Split) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         raise TrainingError(msg) from error
 
 
+def batch_of(inputs: Mapping[str, Tensor], rows: Tensor, device: str) -> tuple[Tensor, ...]:
+    """Inputs of some samples, on a device."""
+    return tuple(tensor[rows].to(device) for tensor in inputs.values())
+
+
 def divide(stage: FederatedTraining, targets: Mapping[str, Tensor], seed: int) -> tuple[list[Indices], Tensor]:
     """Rows of the samples of each client, and of the server, which has some with `distill` only.
 

@@ -25,7 +25,7 @@ from compress.core.stage import Context
 from compress.train.distributed import resolve_device
 from compress.train.federated.client_moments import join_moments
 from compress.train.federated.compress_update import compress_update
-from compress.train.federated.flat_parameters import flatten, set_flat, split_flat
+from compress.train.federated.flat_parameters import flatten, real_buffers, set_flat, split_flat, trained_parameters
 from compress.train.federated.read_samples import divide, read_all
 from compress.train.federated.server_distillation import distill_on_server, logits_of
 from compress.train.federated.settings import FederatedTraining
@@ -111,8 +111,7 @@ class Simulation:
         self.device = resolve_device(context.device)
         self.inputs, self.targets = read_all(context.data.train)
         self.parts, self.server_rows = divide(stage, self.targets, context.seed)
-        self.trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        self.trained, self.buffers = trained_parameters(module), real_buffers(module)
         self.entries = sum(parameter.numel() for parameter in self.trained)
         self.errors = torch.zeros(stage.clients + 1, self.entries)
         self.course = Course()
@@ -139,12 +138,11 @@ class Simulation:
         for client, weight in zip(chosen, weights.tolist(), strict=True):
             local = copy.deepcopy(self.module)
             losses += weight * self._train_client(local, client, number, start)
-            local_parameters = [parameter for parameter in local.parameters() if parameter.requires_grad]
+            local_parameters = trained_parameters(local)
             sent, count = self._send(flatten(local_parameters) - start, client, number)
             mean += weight * sent
             sent_up += count + self.buffer_bytes
-            own = [buffer for buffer in local.buffers() if buffer.is_floating_point()]
-            for total, buffer in zip(buffers, own, strict=True):
+            for total, buffer in zip(buffers, real_buffers(local), strict=True):
                 total += weight * buffer.cpu()
             if stage.distill is not None:
                 set_flat(local_parameters, start + sent)
@@ -163,9 +161,9 @@ class Simulation:
         """The average after distillation on the server, (n,)."""
         assert self.stage.distill is not None  # noqa: S101  # as `run_round` checked
         averaged = copy.deepcopy(self.module)
-        own = [parameter for parameter in averaged.parameters() if parameter.requires_grad]
+        own = trained_parameters(averaged)
         set_flat(own, average)
-        for buffer, total in zip((b for b in averaged.buffers() if b.is_floating_point()), buffers, strict=True):
+        for buffer, total in zip(real_buffers(averaged), buffers, strict=True):
             buffer.copy_(total)
         generator = torch.Generator().manual_seed(seed_of("server", self.context.seed, number))
         rows, settings = self.server_rows, self.stage.distill
@@ -178,7 +176,7 @@ class Simulation:
         lr = stage.lr * lr_factor(number, stage.rounds, kind=stage.schedule, warmup=0.0)
         local.to(self.device).train()
         optimizer = build_optimizer(stage.optimizer, local, lr=lr, weight_decay=stage.weight_decay)
-        parameters = [parameter for parameter in local.parameters() if parameter.requires_grad]
+        parameters = trained_parameters(local)
         anchor = split_flat(start.to(self.device), parameters)
         seed = seed_of("client", self.context.seed, number, client)
         torch.manual_seed(seed)

@@ -13,15 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compress.train.federated.flat_parameters import trained_parameters
+from compress.train.federated.read_samples import READ_BATCH, batch_of
 from compress.train.federated.settings import ServerDistillation
 from compress.train.optimizers import lr_factor
-
-READ_BATCH = 256
-
-
-def batch_of(inputs: Mapping[str, Tensor], rows: Tensor, device: str) -> tuple[Tensor, ...]:
-    """Inputs of some samples, on a device."""
-    return tuple(tensor[rows].to(device) for tensor in inputs.values())
 
 
 @torch.no_grad()
@@ -62,7 +57,7 @@ def distill_on_server(
         generator: Of the order of the samples.
     """
     module.to(device).train()
-    optimizer = torch.optim.Adam([parameter for parameter in module.parameters() if parameter.requires_grad], lr=settings.lr)
+    optimizer = torch.optim.Adam(trained_parameters(module), lr=settings.lr)
     batches = -(-len(rows) // settings.batch_size)
     steps = settings.epochs * batches
     losses: list[float] = []

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from compress.distill.losses.image_text.token_places import PLACES, split_places
 from compress.distill.losses.projectors import check_equal_widths
+from compress.distill.losses.token_divergence import forward_kl
 from compress.train.loss_term import FeatureKind, LossInputs, LossTerm, MatchedLayers, Need
 
 if TYPE_CHECKING:
@@ -33,12 +34,10 @@ def mean_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Ten
     Returns:
         Scalar, at least 0, and 0 where the distributions are equal or R = 0.
     """
-    from torch.nn import functional as F
-
     if not len(student):
         return student.sum()
     log_p_s, log_p_t = ((each / temperature).log_softmax(dim=1) for each in (student, teacher))
-    return temperature**2 * F.kl_div(log_p_s, log_p_t, reduction="batchmean", log_target=True)
+    return temperature**2 * forward_kl(log_p_s, log_p_t).mean()
 
 
 class MDist(LossTerm):
