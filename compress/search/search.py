@@ -27,8 +27,10 @@ from compress.search.measure_trial import higher_is_better
 from compress.search.samplers import make_sampler
 from compress.search.storage import LONGEST_WAIT_S, OPEN_WAIT_S, open_storage
 from compress.search.study import SearchStudy, identity_of, no_study
+from compress.search.suggest import combination_of
 from compress.search.trial_source import PipelineSource, RecipeSource, TrialSource
-from compress.search.worker import WorkerOptions, combination_of, work
+from compress.search.worker import WorkerOptions, work
+from compress.search.written_trial import written_values
 
 if TYPE_CHECKING:
     from compress.pipeline.pipeline import Pipeline
@@ -133,6 +135,8 @@ class Search:
         identity = identity_of(source.tree, settings, smoke=source.smoke)
         study = SearchStudy(opened, self.study_name, identity, self.directions, create=create)
         seed = int(hashlib.sha256(f"{source.seed}:{study.states().total()}:{worker}".encode()).hexdigest()[:8], 16)
+        if study.is_new:
+            study.begin_with(written_values(source.tree, source.plan(source.tree).recipe, settings.space))
         study.study.sampler = make_sampler(settings.engine, seed=seed, trials=settings.trials)
         return study
 

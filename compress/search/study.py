@@ -39,6 +39,8 @@ FAR = 1e9
 """Added to the cost of a trial over the budget, so that it goes on after all trials within it."""
 STEPS, RUNG, PROMOTES = "steps", "rung", "promotes"
 """Intermediate values of a trial, its amount of training, and the trial with less training that it goes on from."""
+WRITTEN = -(10**9)
+"""What trials with the values of the recipe repeat: two workers that create a study at once run one of them."""
 MOST_DEATHS = 3
 """Deaths of the worker of one trial after which the trial counts as failed; it may be what kills the worker."""
 
@@ -62,6 +64,9 @@ class SearchStudy:
         identity: See `identity_of`.
         directions: Objectives, each with whether higher is better.
         create: Whether a study that is not there is created.
+
+    Attributes:
+        is_new: Whether it was not there.
 
     Raises:
         StoreError: The storage has a study of this name with another identity, or none.
@@ -91,7 +96,8 @@ class SearchStudy:
         self._own_new_trials(storage)
         self.watch = OwnerWatch()
         self._settled: dict[int, TrialRow] = {}
-        if self._identity() is None:
+        self.is_new = self._identity() is None
+        if self.is_new:
             self.study.set_user_attr(IDENTITY, dict(identity))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", self.optuna.exceptions.ExperimentalWarning)
@@ -114,6 +120,11 @@ class SearchStudy:
     def _identity(self) -> Mapping[str, Any] | None:
         known: Mapping[str, Any] | None = self.study.user_attrs.get(IDENTITY)
         return known
+
+    def begin_with(self, values: Mapping[str, object]) -> None:
+        """Let the first trial have these values; the engine chooses the others. Without any, the engine chooses all."""
+        if values:
+            self.study.enqueue_trial(dict(values), user_attrs={REPEATS: WRITTEN})
 
     def rows(self) -> list[TrialRow]:
         """Its trials, each once: those that were repeated or dropped are left out."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compress.config.key_path import KeyPath, quote
-from compress.config.recipe import Recipe
-from compress.config.search_settings import SearchSpace
-from compress.config.search_space import Combination, combine, takes_whole_numbers
+from compress.config.search_space import combine
 from compress.core.errors import StoreError, message_line
 from compress.core.language import gettext
 from compress.core.memory_errors import name_memory_errors
@@ -24,6 +21,7 @@ from compress.search.measure_trial import TrialResult, measure_trial
 from compress.search.owner import BEAT, Heartbeat
 from compress.search.shared_stages import SharedStages
 from compress.search.study import INTERRUPTED, REASON, RESULT, RUNG, STEPS, SearchStudy
+from compress.search.suggest import suggest_with
 from compress.search.trial_energy import EnergyOfTrial
 from compress.search.trial_source import TrialSource
 
@@ -120,48 +118,6 @@ class Collection:
         gc.collect()
         end_s = time.monotonic()
         self._due_s = end_s + (end_s - start_s) / COLLECTION_SHARE
-
-
-def suggest_with(trial: Any) -> Callable[[str, SearchSpace, KeyPath], object]:
-    """The values that the engine chooses for a trial."""
-
-    def suggest(key: str, space: SearchSpace, path: KeyPath) -> object:
-        if space.optional:
-            return trial.suggest_categorical(key, [True, False])
-        if space.choice is not None:
-            labels = choice_labels(space.choice)
-            return space.choice[labels.index(trial.suggest_categorical(key, labels))]
-        assert space.low is not None  # noqa: S101  # as its validator says
-        assert space.high is not None  # noqa: S101
-        if space.is_whole and takes_whole_numbers(Recipe, path):
-            return trial.suggest_int(key, int(space.low), int(space.high), step=int(space.step or 1), log=space.log)
-        return trial.suggest_float(key, float(space.low), float(space.high), step=space.step, log=space.log)
-
-    return suggest
-
-
-def choice_labels(choice: tuple[object, ...]) -> list[object]:
-    """Choices as a storage keeps them: plain values as they are, blocks and lists as numbered text."""
-    plain = all(value is None or isinstance(value, bool | int | float | str) for value in choice)
-    if plain and len(set(map(repr, choice))) == len(set(choice)) == len(choice):
-        return list(choice)
-    return [f"{index}: {quote(value)}" for index, value in enumerate(choice)]
-
-
-def combination_of(source: TrialSource, parameters: Mapping[str, object], rung: int = 0) -> Combination:
-    """The combination of a trial from its parameters in the storage, and its amount of training."""
-
-    class _Fixed:
-        def suggest_categorical(self, key: str, labels: list[object]) -> object:
-            del labels
-            return parameters[key]
-
-        def suggest_int(self, key: str, *_: object, **__: object) -> object:
-            return parameters[key]
-
-        suggest_float = suggest_int
-
-    return combine(source.tree, source.settings.space, suggest_with(_Fixed()), source.settings.fixed(rung))
 
 
 def _measure(trial: Any, study: SearchStudy, source: TrialSource, options: WorkerOptions) -> TrialResult:

@@ -30,6 +30,7 @@ def finished(tmp_path_factory):
 
 def test_all_trials_finish_and_train_once(finished):
     _, result, folder = finished
+    assert result.rows[0].parameters == {"stages.prune": True, "stages.prune.target.macs": 0.7}  # as written
     assert [row.state for row in result.rows] == ["finished"] * 3
     computed = [name for row in result.rows for name in row.result.computed_s]
     assert computed.count("train") == computed.count("start") == 1

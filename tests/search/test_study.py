@@ -98,6 +98,19 @@ def test_a_late_result_of_a_worker_that_was_taken_for_dead_is_not_counted(tmp_pa
     assert study.states() == {"running": 1}
 
 
+def test_the_first_trial_has_the_values_of_the_recipe_once(tmp_path):
+    one, two = open_study(tmp_path / "journal.log"), open_study(tmp_path / "journal.log")
+    assert (one.is_new, two.is_new) == (True, False)
+    for study in (one, two):  # as if both had created it
+        study.begin_with({"x": 0.25})
+    first, second = begin(one, most=2), begin(two, most=2)
+    assert first.params == {"x": 0.25}
+    assert second.params != {"x": 0.25}
+    assert begin(one, most=2) is None
+    first.set_user_attr(INTERRUPTED, True)
+    assert begin(two, most=2).params == {"x": 0.25}
+
+
 def finish(study, trial, accuracy, **distances):
     measured = result(accuracy, 1.0, **distances)
     trial.set_user_attr(RESULT, measured.model_dump(mode="json"))

@@ -15,7 +15,7 @@ from compress.core.errors import OutOfMemoryError, StoreError
 from compress.core.record import Metric
 from compress.search import worker
 from compress.search.samplers import make_sampler
-from compress.search.worker import WorkerOptions, choice_labels, combination_of, work
+from compress.search.worker import WorkerOptions, work
 from tests.search.toy_study import SETTINGS, open_study, quantity, result, source
 
 CHILD = """\
@@ -116,17 +116,6 @@ def test_no_trial_starts_after_the_time(tmp_path, monkeypatch):
     assert study.states().total() == 0
 
 
-def test_choices_are_kept_as_they_are_or_as_numbered_text():
-    assert choice_labels((2, 4.5, "a", None)) == [2, 4.5, "a", None]
-    assert choice_labels(({"scheme": "int8"}, "export")) == ["0: {'scheme': 'int8'}", "1: 'export'"]
-    assert choice_labels((True, 1)) == ["0: true", "1: 1"]
-
-
-def test_a_combination_follows_from_stored_values():
-    made = combination_of(source(), {"stages.prune.target.macs": 0.25})
-    assert made.tree["stages"] == [{"prune": {"target": {"macs": 0.25}}}]
-
-
 def test_a_trial_that_is_worse_than_the_others_stops_after_its_stage(tmp_path, monkeypatch):
     settings = SETTINGS.model_copy(update={"stop": "median", "engine": "tpe"})
     metric = Metric(name="accuracy", label="accuracy", unit="fraction", higher_is_better=True)
@@ -148,12 +137,6 @@ def test_a_trial_that_is_worse_than_the_others_stops_after_its_stage(tmp_path, m
     assert [row.state for row in rows] == ["finished"] * 4 + ["pruned", "finished"]
     assert "after prune its accuracy is 0.4" in rows[4].reason
     assert rows[4].steps == {1: -0.4}
-
-
-def test_a_rung_puts_its_values_into_the_recipe():
-    settings = SETTINGS.model_copy(update={"fidelity": {"stages.prune.recover.epochs": (1, 3), "stages.gone.epochs": (1, 3)}})
-    made = combination_of(source(settings), {"stages.prune.target.macs": 0.25}, rung=1)
-    assert made.tree["stages"] == [{"prune": {"target": {"macs": 0.25}, "recover": {"epochs": 3}}}]
 
 
 def run_child(storage: str, done: Path, trials: int) -> subprocess.Popen[bytes]:
