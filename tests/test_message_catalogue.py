@@ -100,6 +100,7 @@ ENGLISH = {
     "prune/unstructured/lottery_ticket.py": "the label of a checkpoint",
     "substitute/loop.py": "names of steps in a figure",
     "tasks/audio/infer_codes.py": "copied into infer.py",
+    "tasks/audio/voice_activity.py": "a generated file",
     "tasks/defect_task.py": "a generated file",
     "tasks/infer_defects.py": "copied into infer.py",
     "tasks/infer_detection.py": "copied into infer.py",

@@ -258,7 +258,7 @@ def write_data(kind: str, folder: Path) -> None:
         np.savez(folder / "inputs.npz", input=rng.normal(size=(24, *spec.shape)).astype(np.float32))
         export_onnx(nn.Sequential(kinds.body(2, 3), nn.Linear(16, 2)).eval(), spec, folder / "model.onnx")
         return
-    if kind in ("speech", "sounds", "captions", "lines"):
+    if kind in ("speech", "sounds", "voice", "captions", "lines"):
         write_heard_or_seen(kind, folder, place)
         return
     if kind == "text":
@@ -289,12 +289,13 @@ def write_heard_or_seen(kind: str, folder: Path, place: str) -> None:
     import numpy as np
     from PIL import Image
 
-    if kind in ("speech", "sounds"):
-        from tests.data.audio.files import write_manifest
+    if kind in ("speech", "sounds", "voice"):
+        from tests.data.audio.files import change, write_manifest
 
-        write_manifest(folder, 60, key="text" if kind == "speech" else "label").rename(
-            folder / place.removeprefix("audio_manifest:")
-        )
+        path = write_manifest(folder, 60, key="text" if kind == "speech" else "label")
+        for index in range(60):
+            change(path, index, speech="0.1-0.2")
+        path.rename(folder / place.removeprefix("audio_manifest:"))
         return
     column = "caption" if kind == "captions" else "text"
     words = [f"{size} {color} {shape}" for size in ("a small", "a big", "one") for color in ("red", "blue", "green", "grey")

@@ -6,7 +6,7 @@ from compress.data.audio.settings import AudioTargets
 from compress.data.settings import DataSettings
 from compress.tasks.base import Task
 
-TARGETS: dict[str, AudioTargets] = {"speech_ctc": "transcripts"}
+TARGETS: dict[str, AudioTargets] = {"speech_ctc": "transcripts", "voice_activity": "speech"}
 """Targets of the tasks of audio; those of other tasks are classes."""
 
 

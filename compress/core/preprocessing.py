@@ -79,8 +79,10 @@ class AudioPreprocessing(FrozenModel):
         kind: `audio`.
         rate: Samples per second.
         most_samples: Longest clip that the network was trained and measured for.
+        frame_samples: Length of a frame of the outputs; None where outputs have none of a fixed length.
     """
 
     kind: Literal["audio"] = "audio"
     rate: int = Field(ge=1)
     most_samples: int = Field(ge=1)
+    frame_samples: int | None = Field(default=None, ge=1)

@@ -89,6 +89,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("task", "audio_classification", "compress.tasks.audio.audio_classification:AudioClassification",
           "classes of clips: cross-entropy, accuracy, false accepts per hour; Chen et al. 2014, ICASSP"),
 
+    Entry("task", "voice_activity", "compress.tasks.audio.voice_activity:VoiceActivity",
+          "speech or none in each frame: cross-entropy, area under the ROC curve; Ramírez et al. 2004, Speech Communication"),
+
     Entry("data", "digits", "compress.data.sources.digits:load",
           "Alpaydin & Kaynak 1998, UCI optical digits, as in scikit-learn"),
     Entry("data", "glyphs", "compress.data.sources.glyphs:load", "glyphs of the fonts of matplotlib"),
@@ -135,6 +138,8 @@ ENTRIES: tuple[Entry, ...] = (
           "audio files with transcripts or classes in JSONL or CSV", {"argument": "PATH", "kind": "audio"}),
     Entry("data", "spoken_digits_synthetic", "compress.data.sources.audio.spoken_digits:load",
           "Fant 1960, source and filter; Peterson & Barney 1952, J. Acoust. Soc. Am. 24:175", {"kind": "audio"}),
+    Entry("data", "voice_activity_synthetic", "compress.data.sources.audio.voice_activity_synthetic:load",
+          "drawn speech between drawn silence, noise and other sounds", {"kind": "audio"}),
     Entry("data", "image_lines", "compress.data.sources.image_text.image_lines:load", "a table of lines of text in images",
           {"argument": "PATH", "fields": ("columns", "encoding")}),
     Entry("data", "drawn_lines", "compress.data.sources.image_text.drawn_lines:load", "synthetic lines of words and numbers"),
@@ -177,6 +182,9 @@ ENTRIES: tuple[Entry, ...] = (
           {"package": "torch"}),
     Entry("model", "audio_classifier", "compress.models.sources.ctc:build_classifier",
           "Kriman et al. 2020, QuartzNet, arXiv:1910.10261; Zhang et al. 2017, arXiv:1711.07128", {"package": "torch"}),
+    Entry("model", "audio_frames", "compress.models.sources.ctc:build_frames",
+          "Kriman et al. 2020, QuartzNet, arXiv:1910.10261; Jia et al. 2021, MarbleNet, arXiv:2010.13886",
+          {"package": "torch"}),
     Entry("model", "teacher", "compress.models.sources.teacher:build", "a copy of the recipe's trained teacher"),
 
     Entry("loss", "response", "compress.distill.losses.response:Response", "Hinton et al. 2015, arXiv:1503.02531"),

@@ -45,7 +45,7 @@ class DataSettings(FrozenModel):
             `image_captions:PATH` (a table of image files and captions), `drawn_captions` (drawn scenes with captions);
             `image_questions:PATH` (a table of image files, questions and answers), `drawn_questions` (drawn scenes with both);
             `image_lines:PATH` (a table of lines of text in images), `drawn_lines` (drawn lines);
-            audio: `audio_manifest:PATH` (a table of files), `spoken_digits_synthetic` (drawn by code);
+            audio: `audio_manifest:PATH` (a table of files), `spoken_digits_synthetic` and `voice_activity_synthetic` (drawn);
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).
         image_size: Pixels that the network sees: one number for height and width, or `[height, width]`.
         channels: 3, or 1 for networks with grey images.
@@ -56,7 +56,7 @@ class DataSettings(FrozenModel):
             as the imitation of a teacher. None for all.
         evaluation_limit: Use at most this many validation images and as many test images (class-balanced); None for all.
         samples: How many training images a generated source (`glyphs`, `drawn_parts`, `shapes_masks`) draws, or training
-            clips (`spoken_digits_synthetic`).
+            clips (`spoken_digits_synthetic`, `voice_activity_synthetic`).
         augment: `none`; `light` (small shifts, scales, rotations); `standard` (random resized crop, flip); `randaugment`. A
             `distilled:` set has its own augmentation and number of views; `none` turns it off. For images; texts are augmented
             by `augment` of a stage `train` or `distill`.

@@ -9,6 +9,7 @@ from compress.backends.streaming_graph import StreamingGraph
 from compress.core.network_spec import AudioPreprocessing, NetworkSpec
 from compress.core.signature import Signature
 from compress.data.audio.settings import AUDIO, MASK, SAMPLES
+from compress.tasks.infer_code import InferCode
 
 AUDIO_INPUT = """INPUT is an audio file that libsndfile reads (.wav, .flac, .ogg, .mp3, …), of at most {seconds:g} seconds,
 the longest that the network was measured with."""
@@ -50,7 +51,7 @@ def audio_preprocessing(audio: AudioPreprocessing, signature: Signature) -> tupl
     return AUDIO_INPUT.format(seconds=audio.most_samples / audio.rate), body
 
 
-STREAM = '''"""Print what is said, chunk by chunk, as it would be heard:  python stream.py clip.wav
+STREAM = '''"""{purpose}, as it would be heard:  python stream.py clip.wav
 
 streaming.onnx takes CHUNK samples and the states after the chunk before, which are zeros at first; it looks at no later audio.
 Needs: pip install numpy onnxruntime soundfile scipy
@@ -75,9 +76,9 @@ HERE = Path(__file__).resolve().parent
 RATE, CHUNK = {rate}, {chunk}  # samples per second, samples
 STATES = {states}  # name, channels, frames
 {decode}
-
+{tell}
 class Listener:
-    """Writes the text of a stream."""
+    """Runs the network on the chunks of a stream."""
 
     def __init__(self):
         options = onnxruntime.SessionOptions()
@@ -85,9 +86,8 @@ class Listener:
         self.session = onnxruntime.InferenceSession(
             str(HERE / "streaming.onnx"), options, providers=["CPUExecutionProvider"]
         )
-        self.labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
         self.states = {{name: np.zeros((1, channels, frames), np.float32) for name, channels, frames in STATES}}
-        self.before = 0
+        self.teller = Teller()
 
     def hear(self, samples):
         """The new text after a chunk; only the last chunk may be shorter than CHUNK."""
@@ -96,11 +96,7 @@ class Listener:
         mask = (np.arange(CHUNK) < len(samples)).astype(np.int64)[None]
         logits, *states = self.session.run(None, {{"{audio}": audio, "{mask}": mask, **self.states}})
         self.states = dict(zip(self.states, states))
-        text = ""
-        for best in logits[0].argmax(axis=1):
-            text += self.labels[best] if best and best != self.before else ""
-            self.before = best
-        return text
+        return self.teller.tell(logits[0])
 
 
 if __name__ == "__main__":
@@ -111,19 +107,22 @@ if __name__ == "__main__":
     listener = Listener()
     for start in range(0, len(clip), CHUNK):
         print(listener.hear(clip[start : start + CHUNK]), end="", flush=True)
-    print()
+    print(listener.teller.end(), end="")
 '''
 
 
-def stream_script(spec: NetworkSpec, streaming: StreamingGraph, chunk: int) -> str:
-    """Python source of `stream.py` for `streaming.onnx` and `labels.json` in the same folder.
+def stream_script(spec: NetworkSpec, streaming: StreamingGraph, chunk: int, code: InferCode) -> str:
+    """Python source of `stream.py` for `streaming.onnx` and the other files of the artifact in the same folder.
 
     Args:
         spec: Of the network.
         streaming: Its form for a stream.
         chunk: Samples of a chunk.
+        code: Of the task, for the outputs.
     """
     decode = _decoding_source()
     states = [(each.name, each.channels, each.frames) for each in streaming.states]
     rate = spec.audio.rate if spec.audio is not None else 0
-    return STREAM.format(rate=rate, chunk=chunk, states=states, decode=decode, audio=AUDIO, mask=MASK)
+    return STREAM.format(
+        purpose=code.purpose, rate=rate, chunk=chunk, states=states, decode=decode, tell=code.source, audio=AUDIO, mask=MASK
+    )

@@ -1,4 +1,4 @@
-"""`streaming.onnx` and `stream.py` beside the file of a causal network of speech, which take the audio chunk by chunk.
+"""`streaming.onnx` and `stream.py` beside the file of a causal network of audio, which take the audio chunk by chunk.
 
 The chunks of validation clips must have the outputs of the whole clips before the files are kept.
 """
@@ -23,7 +23,6 @@ from compress.data.audio.settings import AUDIO, MASK
 from compress.data.batch import Batch
 from compress.export.infer_audio import stream_script
 from compress.export.manifest import MODEL, rewrite_manifest
-from compress.tasks.audio.speech_ctc import SpeechCtc
 
 FILE, SCRIPT = "streaming.onnx", "stream.py"
 CHUNK_S = 0.16
@@ -47,7 +46,8 @@ def write_streaming(candidate: Candidate, folder: Path, context: Context) -> tup
         frames.
     """
     spec = candidate.spec
-    if not isinstance(context.task, SpeechCtc) or spec.audio is None or not (folder / MODEL).is_file():
+    code = context.task.stream_code
+    if code is None or spec.audio is None or not (folder / MODEL).is_file():
         return ()
     try:
         streaming = to_streaming(onnx_files.load(folder / MODEL))
@@ -60,7 +60,7 @@ def write_streaming(candidate: Candidate, folder: Path, context: Context) -> tup
     except ConversionError as error:
         (folder / FILE).unlink()
         return (Fact.of("export.no_streaming", FILE, reason=str(error)),)
-    write_text(folder / SCRIPT, stream_script(spec, streaming, chunk))
+    write_text(folder / SCRIPT, stream_script(spec, streaming, chunk, code))
     entry = {
         "file": FILE,
         "run": f"python {SCRIPT} clip.wav",

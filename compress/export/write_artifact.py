@@ -15,7 +15,7 @@ from compress.export.graph_with_postprocessing import compare_with_outside, file
 from compress.export.licences import artifact_notes
 from compress.export.manifest import MODEL, write_labels, write_licences, write_manifest
 from compress.export.settings import ExportTarget, Placement
-from compress.tasks.defect_task import DefectTask
+from compress.tasks.operating_point import HasOperatingPoint
 
 
 def write_artifact(
@@ -58,7 +58,7 @@ def write_artifact(
             results = write_graph(source, inside, spec, post)
             spec, further = (results, {}) if placement == "graph" else (spec, {inside.name: results})
     write_labels(folder, spec)
-    if isinstance(context.task, DefectTask):
+    if isinstance(context.task, HasOperatingPoint):
         write_threshold(folder, source, candidate.file_for("onnxruntime"), context)
     for name, contents in context.data.files.items():
         write_bytes(folder / name, contents)

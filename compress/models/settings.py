@@ -81,7 +81,7 @@ class ModelSettings(FrozenModel):
             `crnn:small`, `text_student:bilstm`, `text_student:cnn` or `text_student:mlp` (`args`: `StudentSettings`),
             `dual_encoder:small` (`args` are `dimensions`, and a block like this one for each tower, `image` and `text`),
             `visual_language:small` (`args`: `VisualLanguageSettings`),
-            `ctc:quartznet` for speech, `audio_classifier:quartznet` (`args` of both are those of `CtcSettings`),
+            `ctc:quartznet` for speech, `audio_classifier:quartznet`, `audio_frames:quartznet` (`args` of all: `CtcSettings`),
             `file:PATH` (with `architecture`), `onnx:PATH`, or `python:FILE.py:FUNCTION` (needs --trust-code). For `model:` also
             `teacher`, a copy of the recipe's teacher (the first of several) as its training left it.
         weights: For torchvision: a weights name such as `DEFAULT` or `IMAGENET1K_V2` (downloads). For timm:
@@ -203,7 +203,7 @@ class ModelSettings(FrozenModel):
         kind, name = split_source(self.source)
         if kind == "text_student":
             read_student(name, self.args)
-        if kind in ("ctc", "audio_classifier"):
+        if kind in ("ctc", "audio_classifier", "audio_frames"):
             read_ctc(name, self.args, kind)
         if kind == "crnn":
             read_line_reader(name, self.args)

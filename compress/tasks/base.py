@@ -63,6 +63,8 @@ class Task(ABC):
         settings: Model of its options, which a recipe writes as `task: {NAME: {OPTION: VALUE}}`. Each is an argument of its
             constructor and an attribute, of the same name.
         infer_code: Code for the outputs in `infer.py` of the artifact.
+        stream_code: Code for the outputs of chunks of audio in `stream.py`, a class `Teller` with `tell(logits)`, the text
+            after a chunk, and `end()`; None for tasks whose networks run on whole samples.
         generated: Which texts the network writes for metrics of written texts; None for a task that writes none.
     """
 
@@ -71,6 +73,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[TaskMetric, ...]]
     capabilities: ClassVar[frozenset[Capability]]
     infer_code: ClassVar[InferCode] = OUTPUTS
+    stream_code: ClassVar[InferCode | None] = None
     generated: GeneratedText | None = None
 
     @classmethod

@@ -6,11 +6,31 @@ A part is called defective where its score is above the threshold. Numpy alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.tasks.metric import Scores
+
 Floats = NDArray[np.floating]
+
+
+@runtime_checkable
+class HasOperatingPoint(Protocol):
+    """A task whose networks ship with a threshold."""
+
+    def operating_point(self, scores: Scores, classes: Sequence[str]) -> Mapping[str, str | float]:
+        """What ships as `threshold.json`.
+
+        Args:
+            scores: Statistics of the deciding metric on the validation split, of the file that ships.
+            classes: Class names.
+
+        Raises:
+            DataError: The split has nothing to choose it on.
+        """
 
 
 def threshold_on(good: Floats, fpr: float) -> float:

@@ -166,6 +166,12 @@ OFFERS: Mapping[str, Offer] = {
         "audio",
         tolerance=0.02,
     ),
+    "voice_activity": Offer(
+        ("audio_frames:quartznet",),
+        ("audio_manifest:clips.jsonl", "voice_activity_synthetic"),
+        "audio",
+        tolerance=0.02,
+    ),
     "outputs": Offer(
         ("onnx:model.onnx",),
         ("images:photos", "npz:inputs.npz", "random:model.onnx"),
@@ -193,6 +199,7 @@ WANTED: Mapping[str, str] = {
     "sequence_to_sequence": "a table with the columns `text` and `target`, both texts",
     "speech_ctc": "a table with the columns `audio`, files, and `text`, what is said in each",
     "audio_classification": "a table with the columns `audio`, files, and `label`, the class of each",
+    "voice_activity": "a table with the columns `audio`, files, and `speech`, from and to which second somebody speaks",
     "outputs": "a folder of images or an .npz of named arrays; no labels",
 }
 """What the data of a task have, for the question and the head of the recipe."""

@@ -19,6 +19,7 @@ from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
 from compress.data.audio.clips import Clips
 from compress.data.audio.read_clips import ClipIssues, ReadClip, Wave, find_issues, read_all
 from compress.data.audio.settings import AUDIO, MASK, SAMPLES, AudioSettings
+from compress.data.audio.speech_times import SPEECH_CLASSES, read_times, speech_targets
 from compress.data.audio.split import AudioSplit, ClipChanges
 from compress.data.batch import SPLITS
 from compress.data.characters import character_names, character_targets, plain_transcript, unwritable
@@ -58,8 +59,11 @@ def build_audio_data(splits: Mapping[str, TextTable], read: ReadClip, settings: 
         DataError: Too few clips, or targets that do not fit.
     """
     audio = settings.audio
+    _check_speed(audio)
     if audio.kind == "transcripts":
         splits = {name: _with_transcripts(table, audio) for name, table in splits.items()}
+    if audio.kind == "speech":
+        splits = {name: read_times(table) for name, table in splits.items()}
     train, validation, test = divide(splits, validation=settings.validation, test=settings.test, seed=settings.seed)
     seed, most = settings.seed, settings.evaluation_limit
     train = withhold(limited(train, settings.limit, seed), settings.labelled, seed)
@@ -110,8 +114,23 @@ def audio_spec(audio: AudioSettings, classes: Sequence[str]) -> NetworkSpec:
     return NetworkSpec(
         signature=Signature(inputs=inputs, sizes=sizes),
         classes=tuple(classes),
-        preprocessing=AudioPreprocessing(rate=audio.rate, most_samples=audio.most_samples),
+        preprocessing=AudioPreprocessing(
+            rate=audio.rate,
+            most_samples=audio.most_samples,
+            frame_samples=audio.frame_samples if audio.kind == "speech" else None,
+        ),
     )
+
+
+def _check_speed(audio: AudioSettings) -> None:
+    """Refuse a change of speed where the targets are times.
+
+    Raises:
+        DataError: The speed is changed.
+    """
+    if audio.kind == "speech" and audio.augment is not None and audio.augment.speed != (1.0, 1.0):
+        msg = gettext("a change of speed moves the times of speech; write audio.augment: {speed: [1, 1]}")
+        raise DataError(msg)
 
 
 def _with_transcripts(table: TextTable, audio: AudioSettings) -> TextTable:
@@ -180,6 +199,8 @@ def _targets(parts: Sequence[_Usable], audio: AudioSettings) -> tuple[list[Ragge
     if audio.kind == "classes":
         tensors, names = encode_targets([part.table for part in parts], "classes", (str(audio.columns.target),))
         return list(tensors), tuple(names), ()
+    if audio.kind == "speech":
+        return [speech_targets(part.table, part.waves, audio) for part in parts], SPEECH_CLASSES, ()
     texts = [_transcripts(part.table) for part in parts]
     names = character_names(texts[0], audio.characters, parts[0].table.texts)
     strange = ClipIssues()

@@ -17,9 +17,9 @@ SAMPLES = "samples"
 FRAMES = "frames"
 """Name of the free axis of the frames of a network's outputs."""
 Factor = Annotated[float, Field(ge=0.5, le=2.0)]
-AudioTargets = Literal["transcripts", "classes"]
-"""Kinds of targets: what is said, or a class for each clip."""
-TARGET_COLUMNS: dict[AudioTargets, str] = {"transcripts": "text", "classes": "label"}
+AudioTargets = Literal["transcripts", "classes", "speech"]
+"""Kinds of targets: what is said, a class for each clip, or the times in which somebody speaks."""
+TARGET_COLUMNS: dict[AudioTargets, str] = {"transcripts": "text", "classes": "label", "speech": "speech"}
 """Default name of the column of targets."""
 
 
@@ -61,9 +61,10 @@ class AudioSettings(FrozenModel):
         typical: Length that is served most, seconds, for examples and timings.
         most: Longest clip, seconds. Longer clips with transcripts are left out, and longer clips with a class are cut there.
         file: Name of the column of a manifest with the path of the audio file, relative to the manifest.
-        target: Name of the column of targets; None is `text` for transcripts and `label` for classes.
+        target: Name of the column of targets; None is `text` for transcripts, `label` for classes and `speech` for times.
         group: Name of the column with the group of each clip, such as its speaker; the report shows the metric of each group.
-        targets: `transcripts` or `classes`; None is what the task needs.
+        targets: `transcripts`, `classes` or `speech`; None is what the task needs.
+        frame: Length of a frame with a target of `speech`, seconds; that of the network's frames, hop · stride.
         characters: The characters that the network can write, besides the space; None for those of the training transcripts.
         lowercase: Whether transcripts are made lower case.
         augment: How training clips are changed, alike for teacher and student; None for as they are.
@@ -76,6 +77,7 @@ class AudioSettings(FrozenModel):
     target: str | None = None
     group: str | None = None
     targets: AudioTargets | None = None
+    frame: float = Field(default=0.02, gt=0.0, le=1.0)
     characters: str | None = Field(default=None, min_length=1)
     lowercase: bool = True
     augment: AudioAugmentation | None = None
@@ -100,6 +102,11 @@ class AudioSettings(FrozenModel):
     def most_samples(self) -> int:
         """Longest clip in samples."""
         return round(self.most * self.rate)
+
+    @property
+    def frame_samples(self) -> int:
+        """Length of a frame with a target in samples."""
+        return max(1, round(self.frame * self.rate))
 
     @property
     def columns(self) -> Columns:

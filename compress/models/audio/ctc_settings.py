@@ -15,7 +15,7 @@ KINDS = ("quartznet",)
 
 
 class CtcSettings(FrozenModel):
-    """The `args` of a `ctc:` or `audio_classifier:` network.
+    """The `args` of a `ctc:`, `audio_frames:` or `audio_classifier:` network.
 
     Attributes:
         width: Channels of all blocks.

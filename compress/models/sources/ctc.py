@@ -1,4 +1,7 @@
-"""`ctc:KIND` and `audio_classifier:KIND`: small networks of audio with new weights, for transcripts and for classes."""
+"""`ctc:KIND`, `audio_frames:KIND` and `audio_classifier:KIND`: small networks of audio with new weights.
+
+They are for transcripts, for a class of each frame, and for a class of each clip.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,31 @@ def build_classifier(
 ) -> UnfittedModel:
     """Build a classifier for the sampling rate and the classes of the data; errors as for `build`."""
     return UnfittedModel(AudioClassifier(*_parts("audio_classifier", name, settings, spec)), 0)
+
+
+def build_frames(
+    name: str,
+    settings: ModelSettings,
+    spec: NetworkSpec,
+    *,
+    task: Task,  # noqa: ARG001  # the interface of sources
+    base: Path,  # noqa: ARG001
+    trust_code: bool,  # noqa: ARG001
+) -> UnfittedModel:
+    """Build a network that gives a class to each frame of the targets; errors as for `build`, and another length of frames."""
+    parts = _parts("audio_frames", name, settings, spec)
+    sizes, rate, _ = parts
+    own, needed = round(sizes.hop * rate) * sizes.stride, spec.audio.frame_samples if spec.audio else None
+    if needed is not None and own != needed:
+        msg = gettext(
+            "audio_frames:{name} has frames of {own:g} s (hop · stride), the targets of the data have {needed:g} s; set "
+            "args.hop and args.stride, or data.audio.frame",
+            name=name,
+            own=own / rate,
+            needed=needed / rate,
+        )
+        raise ModelError(msg)
+    return UnfittedModel(CtcNetwork(*parts), 0)
 
 
 def _parts(source: str, name: str, settings: ModelSettings, spec: NetworkSpec) -> tuple[CtcSettings, int, int]:

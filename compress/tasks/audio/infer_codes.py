@@ -51,3 +51,27 @@ def transcribe(path):
 '''
     + _MAIN,
 )
+STREAM_TRANSCRIPT = InferCode(
+    "Print what is said, chunk by chunk",
+    '''
+class Teller:
+    """Writes the text of a stream."""
+
+    def __init__(self):
+        self.labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
+        self.before = 0
+
+    def tell(self, logits):
+        """The new text after the logits of a chunk, (T, K)."""
+        text = ""
+        for best in logits.argmax(axis=1):
+            text += self.labels[best] if best and best != self.before else ""
+            self.before = best
+        return text
+
+    def end(self):
+        """The text after the last chunk."""
+        return "\\n"
+
+''',
+)

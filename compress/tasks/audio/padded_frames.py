@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from compress.tasks.output_agreement import OutputAgreement
+
 NEVER = -1e4
 """Logit of a class that cannot be, within the range of half precision."""
 
@@ -33,3 +35,17 @@ def blank_padding(logits: Tensor, mask: Tensor) -> Tensor:
 def is_padding(logits: Tensor) -> Tensor:
     """Which frames are after the end of a clip, bool (N, T)."""
     return logits[..., 1:].amax(dim=2) <= NEVER / 2
+
+
+def frame_agreement(reference: Tensor, other: Tensor) -> OutputAgreement:
+    """Differences of the logits, and the fraction of frames with the same class; frames after the end of a clip are 0.
+
+    Args:
+        reference: (N, T, K).
+        other: (N, T, K) of the same clips.
+    """
+    from compress.tasks.output_agreement import compare_outputs
+
+    ended = is_padding(reference)[:, :, None]
+    first, second = (each.masked_fill(ended, 0.0).movedim(2, 1).numpy() for each in (reference, other))
+    return compare_outputs(first, second)

@@ -19,8 +19,8 @@ from compress.core.signature import BATCH, TensorSpec
 from compress.data.audio.settings import FRAMES
 from compress.data.batch import TARGET, UNLABELLED, Split, Tensors
 from compress.data.characters import BLANK, BLANK_NAME
-from compress.tasks.audio.infer_codes import WRITE_BY_BEAM, WRITE_TRANSCRIPT
-from compress.tasks.audio.padded_frames import is_padding
+from compress.tasks.audio.infer_codes import STREAM_TRANSCRIPT, WRITE_BY_BEAM, WRITE_TRANSCRIPT
+from compress.tasks.audio.padded_frames import frame_agreement, is_padding
 from compress.tasks.audio.transcript_metrics import CER, WER, TranscriptErrors
 from compress.tasks.base import Rows, Task
 from compress.tasks.calibration_samples import Sample
@@ -64,6 +64,7 @@ class SpeechCtc(Task):
         metrics: The deciding metric is the word error rate.
         capabilities: A sample has many rows, one for each frame.
         infer_code: Prints the text of an audio file.
+        stream_code: Prints it as it is heard.
     """
 
     name: ClassVar[str] = "speech_ctc"
@@ -71,6 +72,7 @@ class SpeechCtc(Task):
     metrics: ClassVar[tuple[TaskMetric, ...]] = (TranscriptErrors(WER), TranscriptErrors(CER))
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows", "blank_class"))
     infer_code: ClassVar[InferCode] = WRITE_TRANSCRIPT
+    stream_code: ClassVar[InferCode | None] = STREAM_TRANSCRIPT
 
     def __init__(self, decoding: Decoding = "greedy") -> None:
         self.decoding = decoding
@@ -156,11 +158,7 @@ class SpeechCtc(Task):
 
     def agreement(self, reference: Tensors, other: Tensors) -> OutputAgreement:
         """Differences of the logits, and the fraction of frames with the same class; frames after the end of a clip are 0."""
-        from compress.tasks.output_agreement import compare_outputs
-
-        ended = is_padding(reference[LOGITS])[:, :, None]
-        first, second = (outputs[LOGITS].masked_fill(ended, 0.0).movedim(2, 1).numpy() for outputs in (reference, other))
-        return compare_outputs(first, second)
+        return frame_agreement(reference[LOGITS], other[LOGITS])
 
     def calibration(self, split: Split, samples: int, seed: int, *, classes: int = 0) -> list[Sample]:  # noqa: ARG002
         """Clips of all lengths; arguments as for `Task.calibration`."""

@@ -13,14 +13,13 @@ from compress.data.audio.build import build_audio_data, transcript_cell
 from compress.data.audio.read_clips import Wave
 from compress.data.interface import Data
 from compress.data.settings import DataSettings, DataSource
+from compress.data.sources.audio.drawn_counts import drawn_counts
 from compress.data.sources.audio.speech_synthesis import WORDS, draw_voice, speak
 from compress.data.text.table import Cell, TextTable
 
 MOST_WORDS = 4
 BACKGROUND = "background"
 """Class of sounds that are no digit."""
-LEAST_CLIPS = 40
-"""Fewest clips of validation and of test."""
 
 
 def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001  # the interface of sources
@@ -29,12 +28,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:  # noqa: ARG001  #
     Raises:
         DataError: The clips are longer than `audio.most`, so that too few are left.
     """
-    train = min(settings.samples, settings.limit or settings.samples)
-    counts = {"train": train}
-    for split, fraction in (("val", settings.validation), ("test", settings.test)):
-        drawn = max(LEAST_CLIPS, round(train * fraction))
-        counts[split] = min(drawn, settings.evaluation_limit or drawn)
-    tables = {split: _table(split, count, settings) for split, count in counts.items()}
+    tables = {split: _table(split, count, settings) for split, count in drawn_counts(settings).items()}
     return build_audio_data(tables, lambda name: _clip(name, settings), settings)
 
 
