@@ -160,7 +160,7 @@ def _loaded(
     if isinstance(network, nn.Module):
         module = network if module_device(network).type == device.type else copy.deepcopy(network).to(device)
         with eval_mode(module):
-            yield _module_inference(module, task, device), None
+            yield module_inference(module, task, device), None
     elif isinstance(network, onnx.ModelProto) or (isinstance(network, Path) and not optimized):
         session = onnx_session.create_session(network, optimised=optimized)
         shapes: Shapes = {entry.name: (tuple(entry.shape), entry.type) for entry in session.get_inputs()}
@@ -172,7 +172,9 @@ def _loaded(
         yield array_inference(network.run, network.shapes(), task, str(network.path))
 
 
-def _module_inference(module: nn.Module, task: Task, device: torch.device) -> Inference:
+def module_inference(module: nn.Module, task: Task, device: torch.device) -> Inference:
+    """A function from a batch to outputs on the CPU, floats in float32, of a module on the device in eval mode."""
+
     def infer(batch: Batch) -> Tensors:
         with torch.no_grad():
             outputs = task.forward(module, batch.to(device).inputs)

@@ -1,43 +1,48 @@
-"""Data without labels, with the outputs of an ONNX file as targets."""
+"""Data without labels, with the outputs of an ONNX file or of a torch network as targets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.backends.iterate_split import array_inference
+import torch
+
+from compress.backends.iterate_split import array_inference, module_inference
 from compress.backends.onnx_session import create_session
 from compress.backends.read_graph import graph_shapes
 from compress.backends.runner_protocol import Array, Feeds, run_error
 from compress.core.atomic_files import sha256
 from compress.core.language import gettext
+from compress.core.signature import BATCH, TensorSpec
 from compress.data.batch import Batch, Split
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from compress.backends.iterate_split import Inference
     from compress.data.interface import Data
     from compress.tasks.base import Task
 
 
 class ReferenceSplit:
-    """A split whose targets are the outputs of a file.
+    """A split whose targets are the outputs of a network.
 
     Args:
         split: Samples.
-        path: ONNX file.
-        task: Task, which names the outputs.
+        load: Loads the network when the first batch is read.
+        identity: Identifies the network.
 
     Attributes:
-        fingerprint: Fingerprint of the samples and the file.
+        fingerprint: Fingerprint of the samples and the network.
         views: Views of the samples.
     """
 
-    def __init__(self, split: Split, path: Path, task: Task) -> None:
-        self.split, self.path, self.task = split, path, task
-        self.fingerprint = f"{split.fingerprint}+{sha256(path)}"
+    def __init__(self, split: Split, load: Callable[[], Inference], identity: str) -> None:
+        self.split, self._load = split, load
+        self.fingerprint = f"{split.fingerprint}+{identity}"
         self.views = split.views
 
     def __len__(self) -> int:
@@ -62,18 +67,7 @@ class ReferenceSplit:
 
     @cached_property
     def _inference(self) -> Inference:
-        session = create_session(self.path)
-
-        def run(feeds: Feeds) -> Sequence[Array]:
-            try:
-                outputs: Sequence[Array] = session.run(None, dict(feeds))
-            except Exception as error:  # the runtime's exceptions have no common base but Exception
-                if not type(error).__module__.startswith("onnxruntime"):
-                    raise
-                raise run_error(self.path, feeds, gettext("inputs that its operators support"), error) from error
-            return outputs
-
-        return array_inference(run, graph_shapes(self.path), self.task, str(self.path))[0]
+        return self._load()
 
     def _labelled(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -88,5 +82,41 @@ def with_reference_targets(data: Data, path: Path, task: Task) -> Data:
         path: Float ONNX file.
         task: Task, which names the outputs.
     """
-    train, validation, test = (ReferenceSplit(split, path, task) for split in (data.train, data.validation, data.test))
+    return _with_targets(data, lambda: _of_file(path, task), sha256(path))
+
+
+def with_network_targets(data: Data, network: nn.Module, task: Task, identity: str) -> Data:
+    """Replace the targets of data by the outputs of a torch network, which are also those of its specification.
+
+    Args:
+        data: Data with or without targets.
+        network: On the CPU, in eval mode; it must not change any more.
+        task: Task, which names the outputs.
+        identity: Identifies the network with its weights.
+    """
+    infer = module_inference(network, task, torch.device("cpu"))
+    outputs = infer(next(iter(data.validation.ordered(1))))
+    specs = tuple(TensorSpec(name=name, shape=(BATCH, *values.shape[1:])) for name, values in outputs.items())
+    spec = data.spec.model_copy(update={"signature": data.spec.signature.model_copy(update={"outputs": specs})})
+    return _with_targets(replace(data, spec=spec), lambda: infer, identity)
+
+
+def _with_targets(data: Data, load: Callable[[], Inference], identity: str) -> Data:
+    load = cache(load)
+    train, validation, test = (ReferenceSplit(split, load, identity) for split in (data.train, data.validation, data.test))
     return replace(data, train=train, validation=validation, test=test)
+
+
+def _of_file(path: Path, task: Task) -> Inference:
+    session = create_session(path)
+
+    def run(feeds: Feeds) -> Sequence[Array]:
+        try:
+            outputs: Sequence[Array] = session.run(None, dict(feeds))
+        except Exception as error:  # the runtime's exceptions have no common base but Exception
+            if not type(error).__module__.startswith("onnxruntime"):
+                raise
+            raise run_error(path, feeds, gettext("inputs that its operators support"), error) from error
+        return outputs
+
+    return array_inference(run, graph_shapes(path), task, str(path))[0]

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from compress.config.detector_stages import check_stages
 from compress.config.key_path import KeyPath
 from compress.config.pydantic_messages import Finding
-from compress.config.source_checks import check_data_source, check_model, check_weights_file, with_towers
+from compress.config.source_checks import check_data_source, check_model, check_original, check_weights_file, with_towers
 from compress.config.start_form import first_torch_stage, start_form, why_no_teacher, why_not_trainable
 from compress.config.task_requirements import check_task, with_task_losses
 from compress.config.text_augmentation import check_augmentation
@@ -100,6 +100,8 @@ def check(draft: PartialRecipe, base: Path) -> Iterator[Finding]:
     model = dict(draft.models).get(("model",))
     yield from check_order(draft.chain, start_form(model.form if model is not None else "torch", torch_stage(draft.chain)))
     yield from check_given_file(draft, base)
+    if model is not None and draft.task is not None and draft.task.name == "outputs":
+        yield from check_original(model)
     if model is not None and model.needs_teacher and not draft.has_teacher:
         advice = gettext("the recipe has no teacher; add `teacher: {source: …, train: {…}}`")
         yield ("model", "source"), gettext("{source} starts from the teacher, but {advice}", source=model.source, advice=advice)

@@ -58,6 +58,20 @@ def with_towers(models: Sequence[tuple[KeyPath, ModelSettings]]) -> Iterator[tup
         yield from (((*path, "args", name), tower) for name, tower in settings.towers.items())
 
 
+def check_original(model: ModelSettings) -> Iterator[Finding]:
+    """Fresh weights of the network that the task `outputs` compares with.
+
+    Args:
+        model: The network at the start of the chain.
+    """
+    if not model.trained:
+        message = gettext(
+            "the task outputs compares with this network, which has new random weights; set weights: DEFAULT, or take "
+            "source: file:PATH with an architecture, source: onnx:PATH, or another task"
+        )
+        yield ("model", "source"), message
+
+
 def check_weights_file(path: KeyPath, settings: ModelSettings, base: Path) -> Iterator[Finding]:
     """Weights that are missing or cannot be read, and a network of a missing optional package."""
     kind, name = split_source(settings.source)

@@ -102,6 +102,11 @@ class NetworkSpec(FrozenModel):
         return size if isinstance(size, int) else None
 
     @property
+    def known_head_size(self) -> int | None:
+        """Size of the network's head: that of its output, else the number of classes; None where the network's own is kept."""
+        return self.head_size or len(self.classes) or None
+
+    @property
     def channels(self) -> int:
         """Image channels."""
         return self.image_shape[0]

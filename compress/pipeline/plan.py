@@ -22,6 +22,7 @@ from compress.core.errors import RecipeError, ValidationIssue
 from compress.core.language import Language, gettext
 from compress.core.registry import lookup
 from compress.core.registry_field import name_of
+from compress.core.run_directory import key_of
 from compress.core.stage import Form, Stage
 from compress.models.settings import ModelSettings
 from compress.pipeline.network_plan import (
@@ -36,6 +37,7 @@ from compress.pipeline.network_plan import (
     plan_network,
 )
 from compress.pipeline.task_data import check_requirements, data_for_task
+from compress.tasks.outputs import Outputs
 from compress.train.settings import Training
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from compress.config.recipe import LoadedRecipe
     from compress.config.tracking import Tracking
+    from compress.core.network_spec import NetworkSpec
     from compress.data.interface import Data
     from compress.tasks.base import Task
 
@@ -93,9 +96,14 @@ def from_recipe(loaded: LoadedRecipe, *, trust_code: bool = False) -> Plan:
     task = recipe.task.make()
     given = given_file(recipe.model.source, base)
     stage = needs_torch(recipe.stages)
+
+    def start(spec: NetworkSpec) -> tuple[nn.Module, str]:
+        plan = plan_network(recipe.model, task, recipe.seed, base, trust_code)
+        return plan.build(spec)[0], key_of({**plan.key})
+
     load_data = cache(
         lambda: data_for_task(
-            sources.load_data(recipe.data, base=base, trust_code=trust_code), task, given, converted=bool(stage)
+            sources.load_data(recipe.data, base=base, trust_code=trust_code), task, given, converted=bool(stage), start=start
         )
     )
     data_key = {**recipe.data.model_dump(mode="json"), "fingerprint": sources.data_fingerprint(recipe.data, base)}
@@ -168,14 +176,13 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
         ModelError: A network cannot be used.
     """
     from compress.config.recipe import targets
-    from compress.core.run_directory import key_of
 
     task = _task(task)
     given = given_file(model, Path.cwd()) if isinstance(model, str) else None
     stage = needs_torch(stages)
     if given is not None and stage and (reason := why_not_trainable(given, stage)):
         raise RecipeError(gettext("pipeline {name!r}", name=name), [ValidationIssue(reason, "model")])
-    data = data_for_task(data, task, given, converted=bool(stage))
+    data = data_for_task(data, task, given, converted=bool(stage), start=lambda spec: _reference(model, spec))
     stages = tuple(with_task_losses(stage, task) for stage in stages)
     check_requirements(name, task, data, stages)
     form: Form = "torch" if given is None or stage else "onnx"
@@ -216,6 +223,12 @@ def from_objects(  # each argument is one of `Pipeline`, the public API
         tracking=tracking,
         language=language,
     )
+
+
+def _reference(model: nn.Module | str, spec: NetworkSpec) -> tuple[nn.Module, str]:
+    """A copy of the network that the caller gave, to compare with, and what identifies its weights."""
+    network = network_of_source(model, Outputs(), 0, "") if isinstance(model, str) else network_of_module(model, spec)
+    return network.build(spec)[0], key_of({**network.key})
 
 
 def _task(task: str | Task) -> Task:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +19,22 @@ from compress.tasks.classification import Classification
 from compress.tasks.outputs import Outputs
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from compress.core.network_spec import NetworkSpec
     from compress.data.batch import Split
     from compress.data.interface import Data
     from compress.tasks.base import Task
 
 
-def data_for_task(data: Data, task: Task, given: Path | None = None, *, converted: bool = False) -> Data:
+def data_for_task(
+    data: Data,
+    task: Task,
+    given: Path | None = None,
+    *,
+    converted: bool = False,
+    start: Callable[[NetworkSpec], tuple[nn.Module, str]] | None = None,
+) -> Data:
     """The data with the outputs of the task in their specification.
 
     Args:
@@ -33,11 +42,13 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
         task: The task.
         given: The ONNX file at the start of the chain, whose outputs are the targets of a task without labels.
         converted: Whether the file is converted to a torch network, whose inputs and outputs are those of the file.
+        start: Builds the torch network at the start of the chain, for a task without labels, whose targets its outputs are
+            where no file is given; with what identifies its weights.
 
     Raises:
         DataError: They are for another task; validation or test samples have no label; anomaly detection has no good part to
-            train on; a classifier has training samples of one class alone; or a task without labels has no file to compare
-            with.
+            train on; a classifier has training samples of one class alone; or a task without labels has no network to
+            compare with.
         ConversionError: The file cannot be compressed, or one that is converted takes other inputs than the data.
     """
     data = replace(data, spec=task.complete_spec(data.spec))
@@ -52,12 +63,13 @@ def data_for_task(data: Data, task: Task, given: Path | None = None, *, converte
         data = replace(data, spec=converted_spec(given, data.spec))
     if not isinstance(task, Outputs):
         return data
+    from compress.backends.reference_targets import with_network_targets, with_reference_targets
+
     if given is None:
-        msg = gettext(
-            "task outputs compares with an ONNX file at the start of the chain: use model source onnx:PATH, or another task"
-        )
-        raise DataError(msg)
-    from compress.backends.reference_targets import with_reference_targets
+        if start is None:
+            raise DataError(gettext("task outputs compares with a trained network at the start of the chain; give one"))
+        network, identity = start(data.spec)
+        return with_network_targets(data, network, task, identity)
     from compress.models.sources.onnx_file import check_contents
     from compress.models.text.token_range import check_tokens_of_file
 

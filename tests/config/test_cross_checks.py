@@ -67,6 +67,15 @@ def issues(text: str, base: Path) -> list[tuple[str, str]]:
     return []
 
 
+def test_outputs_are_compared_with_a_trained_network_alone(tmp_path):
+    model = "model: {{source: 'torchvision:resnet18'{more}}}"
+    text = f"name: a\ntask: outputs\ndata: {{{{source: 'images:photos'}}}}\n{model}\nstages: [quantize]\n"
+    assert issues(text.format(more=", weights: DEFAULT"), tmp_path) == []
+    ((place, message),) = issues(text.format(more=""), tmp_path)
+    assert place == "model.source"
+    assert "new random weights; set weights: DEFAULT" in message
+
+
 @pytest.mark.parametrize(
     ("stages", "model", "allowed"),
     [

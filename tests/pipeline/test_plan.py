@@ -214,3 +214,14 @@ def test_an_object_of_a_class_of_the_users_own_is_a_task(data):
     assert plan.digest != from_objects("mine", network(), data, [Quantize()]).digest
     with pytest.raises(CompressError, match=r"unknown task 'clasification': .*classification"):
         from_objects("mine", network(), data, [Quantize()], task="clasification")
+
+
+def test_a_task_without_labels_compares_with_the_network_at_the_start():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
+    images = TensorDataset(torch.rand(8, 3, 8, 8), torch.zeros(8, dtype=torch.int64))
+    plain = Data.from_loaders(*(DataLoader(images, batch_size=4) for _ in range(3)), task="outputs")
+    plan = from_objects("mine", net, plain, [Quantize()], task="outputs")
+    loaded = plan.load_data()
+    batch = next(iter(loaded.test.ordered(4)))
+    torch.testing.assert_close(batch.targets["output_0"], net(batch.input).detach())
+    assert loaded.spec.signature.outputs[0].shape == ("batch", 5)

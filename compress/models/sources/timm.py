@@ -47,14 +47,16 @@ def build(
             name=name,
         )
         raise ModelError(msg)
-    arguments: dict[str, object] = {"num_classes": spec.head_size or len(spec.classes), "in_chans": spec.channels}
+    arguments: dict[str, object] = {"in_chans": spec.channels}
+    if (size := spec.known_head_size) is not None:
+        arguments["num_classes"] = size
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
         arguments["img_size"] = (spec.height, spec.width)
     arguments |= settings.args
     module = _created(name, settings.weights is not None, arguments)
     notes = (Fact.of("models.fitted_by_timm", name),) * (settings.weights is not None)
-    return UnfittedModel(module, integer(arguments, "num_classes"), notes)
+    return UnfittedModel(module, integer(arguments, "num_classes") if "num_classes" in arguments else 0, notes)
 
 
 def _created(name: str, pretrained: bool, arguments: dict[str, object]) -> nn.Module:

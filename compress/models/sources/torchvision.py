@@ -73,9 +73,11 @@ def build(
         return TASK_BUILDERS[task.name](name, settings, spec)
     if settings.weights is not None:
         return _pretrained(name, settings, spec)
-    arguments = {"num_classes": spec.head_size or len(spec.classes)} | settings.args
+    size = spec.known_head_size
+    arguments = ({} if size is None else {"num_classes": size}) | settings.args
     builder, notes = _builder(name, arguments, spec)
-    return UnfittedModel(_called(name, builder, arguments), integer(arguments, "num_classes"), notes)
+    classes = integer(arguments, "num_classes") if "num_classes" in arguments else 0
+    return UnfittedModel(_called(name, builder, arguments), classes, notes)
 
 
 def _refuse_unknown(name: str, task: Task) -> None:
