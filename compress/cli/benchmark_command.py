@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from compress.cli import completion
 from compress.cli.common import TrustCode, echo_json
 from compress.cli.common import terminal as open_terminal
 from compress.cli.ssh_option import SshHost, SshPython, chosen_profiles
@@ -21,16 +22,31 @@ from compress.core.user_path import user_path
 def benchmark(  # one parameter per flag: typer reads them from here
     models: Annotated[
         list[Path],
-        typer.Argument(parser=user_path, help="ONNX files, such as a float and an int8 one; a run directory; or hf:FOLDER."),
+        typer.Argument(
+            parser=user_path,
+            help="ONNX files, such as a float and an int8 one; a run directory; or hf:FOLDER.",
+            autocompletion=completion.runs,
+        ),
     ],
     runtimes: Annotated[
-        str, typer.Option(help="all, or names by comma such as onnxruntime,litert; by default those of the device profile.")
+        str,
+        typer.Option(
+            help="all, or names by comma such as onnxruntime,litert; by default those of the device profile.",
+            autocompletion=completion.runtimes,
+        ),
     ] = "",
-    device: Annotated[str, typer.Option(help="Profile of this machine, or of one over SSH.")] = "host",
+    device: Annotated[
+        str, typer.Option(help="Profile of this machine, or of one over SSH.", autocompletion=completion.devices)
+    ] = "host",
     ssh: SshHost = None,
     ssh_python: SshPython = None,
     data: Annotated[
-        str | None, typer.Option(metavar="RECIPE", help="Metric on the test split of this recipe; of a run, its own.")
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Metric on the test split of this recipe; of a run, its own.",
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of an inference.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.05, help="Measuring time of each row.")] = 2.0,

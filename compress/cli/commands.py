@@ -216,14 +216,18 @@ app.command()(review.card)
 
 @app.command()
 def methods(
-    family: Annotated[str | None, typer.Argument(help="Show only this family.", autocompletion=completion.families)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="FAMILY|METHOD", help="Only this family or method.", autocompletion=completion.methods),
+    ] = None,
 ) -> None:
     """List every method that a recipe can name, with its source."""
     from compress.cli.terminal import table
-    from compress.core.registry import entries
+    from compress.core.registry import entries, named
     from compress.tasks.choice import option_names
 
-    rows = [(row.family, row.name, row.source, ", ".join(option_names(row))) for row in entries(family)]
+    chosen = entries() if name is None else named(name)
+    rows = [(row.family, row.name, row.source, ", ".join(option_names(row))) for row in chosen]
     header = gettext("family|name|source|options").split("|")
     has_options = any(options for *_, options in rows)
     table(

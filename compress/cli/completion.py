@@ -55,11 +55,27 @@ def tasks(incomplete: str) -> list[str]:
     return _starting(incomplete, OFFERS)
 
 
-def families(incomplete: str) -> list[str]:
-    """Families of methods."""
+def methods(incomplete: str) -> list[str]:
+    """Families of methods, then the methods."""
+    from compress.core.registry import entries
     from compress.core.registry_entry import FAMILIES
 
-    return _starting(incomplete, FAMILIES)
+    return _starting(incomplete, dict.fromkeys((*FAMILIES, *(row.name for row in entries()))))
+
+
+def schemes(incomplete: str) -> list[str]:
+    """Schemes of quantization."""
+    from compress.quantize.target_requirements import SCHEME_RUNTIMES
+
+    return _starting(incomplete, ("auto", *SCHEME_RUNTIMES))
+
+
+def runtimes(incomplete: str) -> list[str]:
+    """Runtimes that `compress benchmark` compares, and `all`; in a list with commas, the last one."""
+    from compress.core.registry import names
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in _starting(last, (*names("runner"), "all"))]
 
 
 def runs(incomplete: str) -> list[str]:

@@ -39,7 +39,12 @@ def quantize(  # one parameter per flag: typer reads them from here
     model: Model,
     data: DataPath = None,
     device: Devices = "host",
-    scheme: Annotated[str, typer.Option(help="int8, dynamic_int8, weight_int8, weight_int4, block_int8, fp16, bf16.")] = "auto",
+    scheme: Annotated[
+        str,
+        typer.Option(
+            help="int8, dynamic_int8, weight_int8, weight_int4, block_int8, fp16, bf16.", autocompletion=completion.schemes
+        ),
+    ] = "auto",
     samples: Annotated[int | None, typer.Option(min=16, help="Number of calibration samples.")] = None,
     shape: Shapes = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006

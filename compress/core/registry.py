@@ -537,5 +537,6 @@ REGISTRY = Registry(ENTRIES)
 add = REGISTRY.add
 entries = REGISTRY.entries
 lookup = REGISTRY.lookup
+named = REGISTRY.named
 names = REGISTRY.names
 temporary = REGISTRY.temporary

@@ -157,6 +157,21 @@ class Registry:
             self._undescribed.discard((family, name))
         return entry
 
+    def named(self, name: str) -> tuple[Entry, ...]:
+        """The rows of a family, else the rows of every family with this name.
+
+        Raises:
+            CompressError: There is neither; the message has the nearest name.
+        """
+        if name in FAMILIES:
+            return self.entries(name)
+        found = tuple(row for row in self.entries() if row.name == name)
+        if not found:
+            known = dict.fromkeys((*FAMILIES, *(row.name for row in self.entries())))
+            msg = gettext("there is no family or method {name!r}: {hint}", name=name, hint=nearest(name, known))
+            raise CompressError(msg)
+        return found
+
     def add(self, entry: Entry) -> None:
         """Add one row.
 

@@ -15,7 +15,7 @@ def test_recipes_are_own_files_and_shipped_names(tmp_path: Path, monkeypatch: py
     (tmp_path / "pipelines").mkdir()
     for name in ("detect_cats.yaml", "pipelines/detect_dogs.yaml"):
         (tmp_path / name).write_text("name: x\n")
-    assert completion.recipes("detect") == ["detect_cats.yaml", "detect_dogs", "detection"]
+    assert completion.recipes("detect") == ["detect_cats.yaml", "detect_dogs", "detection", "detector_jetson"]
     assert completion.recipes("pipelines/d") == ["pipelines/detect_dogs.yaml"]
 
 
@@ -26,9 +26,15 @@ def test_devices_are_completed_one_after_the_other(tmp_path: Path, monkeypatch: 
     assert "host" in completion.devices("")
 
 
-def test_families_and_tasks_are_those_of_the_registry() -> None:
-    assert completion.families("imp") == ["importance"]
+def test_families_methods_and_tasks_are_those_of_the_registry() -> None:
+    assert completion.methods("imp") == ["importance"]
+    assert completion.methods("tay") == ["taylor"]
     assert completion.tasks("detec") == ["detection"]
+
+
+def test_schemes_and_runtimes_are_those_of_the_package() -> None:
+    assert completion.schemes("weight") == ["weight_int8", "weight_int4"]
+    assert completion.runtimes("onnxruntime,lite") == ["onnxruntime,litert"]
 
 
 def test_runs_are_offered_once_and_the_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.errors import CompressError, TrustError
-from compress.core.registry import ENTRIES, add, lookup
+from compress.core.registry import ENTRIES, add, lookup, named
 from compress.core.registry_entry import Entry, Registry
 
 
@@ -105,3 +105,11 @@ def test_temporary_rows_go_with_all_that_was_added_meanwhile() -> None:
         registry.add(Entry("schedule", "c", "m:c", "x"))
         assert [row.name for row in registry.entries()] == ["a", "b", "c"]
     assert [row.name for row in registry.entries()] == ["a"]
+
+
+def test_a_name_is_a_family_or_a_method_of_any_family() -> None:
+    assert {row.family for row in named("importance")} == {"importance"}
+    assert [(row.family, row.name) for row in named("taylor")] == [("importance", "taylor")]
+    assert {row.family for row in named("embedding")} == {"loss", "task"}
+    with pytest.raises(CompressError, match=r"no family or method 'tailor': .*taylor"):
+        named("tailor")
