@@ -17,6 +17,8 @@ from torch import Tensor
 
 from compress.backends.export_onnx import export_onnx
 from compress.backends.exporter_parity import parity_inputs
+from compress.backends.feeds import name_feeds
+from compress.backends.file_signature import read_signature
 from compress.backends.iterate_split import input_arrays
 from compress.core.atomic_files import sha256
 from compress.core.class_comparison import ClassComparison
@@ -36,6 +38,7 @@ from compress.pipeline.generated_texts import measure_generated, parent_of
 from compress.pipeline.split_metrics import ONNX_RUNTIME, measure_control, measure_splits
 from compress.pipeline.stage_output import FLOAT_ONNX, StageOutput, save_scores
 from compress.pipeline.useless_network import untrained_answers, useless_warning, warnings_of_same_bytes
+from compress.profile.cost_model.executed_work import macs_quantity
 from compress.profile.latency.interleave import TimingPlan
 from compress.profile.latency.timing import Timing, measure, speedup
 from compress.tasks.flat_outputs import flat_outputs
@@ -209,7 +212,7 @@ def evaluate_candidate(
         file: Its ONNX file, which for a torch candidate is the float export.
         context: The splits and the task; the metric is measured on test and on validation.
         before: Metrics before the stage; an ONNX candidate has the counts of its parent, since quantization removes no
-            operations.
+            operations. The file at the start of a chain has none, and its operators are counted.
         baseline: ONNX file of the previous stage, timed in turns with this one so that drift affects both equally; the result
             is `speedup_vs_before`.
         session: Key of the timing session, for the record of the latency.
@@ -227,7 +230,7 @@ def evaluate_candidate(
     if candidate.module is not None:
         metrics |= _counts(candidate.module, data)
     else:
-        metrics |= {name: before[name] for name in COUNTS if name in before}
+        metrics |= {name: before[name] for name in COUNTS if name in before} or _counts_of_file(file, data)
     metrics["size_bytes"] = Quantity.measured(file.stat().st_size, "bytes", gettext("ONNX file on disk"))
     files = {"this": file} | ({"baseline": baseline} if baseline else {})
     timings = _timings(files, data, {"this": runtime}, SMOKE_PLAN if context.smoke else LATENCY_PLAN)
@@ -271,6 +274,15 @@ def _counts(module: nn.Module, data: Data) -> Metrics:
         "parameters": Quantity.measured(total.parameters, "1", gettext("counted on the module")),
         "macs": Quantity.measured(total.macs, "MAC", gettext("counted on the module, one sample")),
     }
+
+
+def _counts_of_file(file: Path, data: Data) -> Metrics:
+    """Multiply-accumulates of a file for one test sample; a file in another format than ONNX is not counted."""
+    if file.suffix != ".onnx":
+        return {}
+    names = [each.name for each in read_signature(file).inputs]
+    feeds = name_feeds(input_arrays(next(iter(data.test.ordered(1)))), names, file.name)
+    return {"macs": macs_quantity(file, feeds)}
 
 
 def _timings(files: dict[str, Path], data: Data, runtimes: Mapping[str, str], plan: TimingPlan) -> dict[str, Timing]:

@@ -112,6 +112,17 @@ def test_all_metrics_of_the_task_are_measured_on_both_splits(eight_classes: Cont
     assert evaluation.scores.shape == (40,)
 
 
+def test_operations_of_a_file_at_the_start_are_counted_in_the_file(eight_classes: Context) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 8)).eval()
+    counted = evaluated(network, eight_classes).metrics["macs"]
+    file = eight_classes.folder / "model.onnx"
+    given = Candidate(eight_classes.data.spec, files={"onnxruntime": file})
+    found = evaluate_candidate(given, file, eight_classes, before={}, baseline=None, session="x").metrics["macs"]
+    assert (found.how, found.value) == ("measured", counted.value)
+    kept = evaluate_candidate(given, file, eight_classes, before={"macs": counted}, baseline=None, session="x")
+    assert kept.metrics["macs"] == counted
+
+
 @pytest.mark.parametrize(("bias", "code"), [(1000.0, "pipeline.one_class_for_all"), (0.0, "pipeline.at_chance")])
 def test_a_network_that_learned_nothing_is_named_and_fails_a_budget_on_size(
     eight_classes: Context, bias: float, code: str
