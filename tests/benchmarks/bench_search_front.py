@@ -93,12 +93,11 @@ def points_and_test(rows: Sequence[TrialRow]) -> list[tuple[float, float]]:
     return [(float(one.objectives["accuracy"].value or 0), float(one.test.value or 0)) for one in found]
 
 
-def run_seed(folder: Path, seed: int, trials: int) -> dict[str, object]:
+def run_seed(folder: Path, seed: int, trials: int, *, layers: bool) -> dict[str, object]:
     """Both searches and the default chain with one seed."""
     (folder / "network.py").write_text(NETWORK)
-    recipe, layers = folder / "front.yaml", folder / "layers.yaml"
+    recipe = folder / "front.yaml"
     recipe.write_text(RECIPE)
-    layers.write_text(RECIPE.partition("search:")[0] + LAYERS)
     out, result = folder / "reports", {}
     for engine in ("tpe", "random"):
         changes = [f"name=front_{engine}_{seed}", f"seed={seed}", f"search.engine={engine}", f"search.trials={trials}"]
@@ -108,13 +107,21 @@ def run_seed(folder: Path, seed: int, trials: int) -> dict[str, object]:
                           "parameters": [dict(row.parameters) for row in rows]}  # fmt: skip
     run = Pipeline.load(recipe, overrides=[f"seed={seed}"], trust_code=True).run(out=out, device="cpu")
     start, default = run.record.stages[0], run.record.stages[-1]
-    changes = [f"name=layers_{seed}", f"seed={seed}", f"search.trials={trials}"]
-    result["layers"] = points_and_test(Search(layers, overrides=changes, trust_code=True).run(out=out, device="cpu").rows)
+    result["layers"] = run_layers(folder, seed, trials) if layers else []
     result["fisher_test"] = default.after["accuracy"].value
     result["macs"] = start.after["macs"].value
     result["trained"] = start.after["accuracy_validation"].value
     result["default"] = (default.after["accuracy_validation"].value, default.after["macs"].value)
     return result
+
+
+def run_layers(folder: Path, seed: int, trials: int) -> list[tuple[float, float]]:
+    """The search of the ceilings of layers."""
+    recipe = folder / "layers.yaml"
+    recipe.write_text(RECIPE.partition("search:")[0] + LAYERS)
+    changes = [f"name=layers_{seed}", f"seed={seed}", f"search.trials={trials}"]
+    search = Search(recipe, overrides=changes, trust_code=True)
+    return points_and_test(search.run(out=folder / "reports", device="cpu").rows)
 
 
 def accuracy_of(known: Mapping[str, object]) -> str:
@@ -127,6 +134,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="folder of all runs and of front.json; it continues there")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--no-layers", action="store_true", help="leave out the ceilings of layers")
     chosen = parser.parse_args()
     print(f"{host().title}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     chosen.folder.mkdir(parents=True, exist_ok=True)
@@ -134,16 +142,16 @@ def main() -> None:
     for seed in range(chosen.seeds):
         stored = chosen.folder / f"seed-{seed}.json"
         if not stored.exists():
-            stored.write_text(json.dumps(run_seed(chosen.folder, seed, chosen.trials)))
+            stored.write_text(json.dumps(run_seed(chosen.folder, seed, chosen.trials, layers=not chosen.no_layers)))
         known = json.loads(stored.read_text())
         volumes = {engine: hypervolume(known[engine]["points"], known["macs"]) for engine in ("tpe", "random")}
         gains.append(volumes["tpe"] - volumes["random"])
         accuracy, macs = known["default"]
         equal = [cost for value, cost in known["tpe"]["points"] if value >= accuracy]
-        best, tested = max(known["layers"], default=(float("nan"), float("nan")))
-        print(
-            f"layers, seed {seed}: {best:.3f} validation, {tested:.3f} test; one-shot fisher {accuracy_of(known)}", flush=True
-        )
+        if known["layers"]:
+            best, tested = max(known["layers"])
+            fisher = accuracy_of(known)
+            print(f"layers, seed {seed}: {best:.3f} validation, {tested:.3f} test; one-shot fisher {fisher}", flush=True)
         print(f"| {seed} | {known['trained']:.3f} | {volumes['tpe']:.3f} | {volumes['random']:.3f} | {accuracy:.3f} at "
               f"{macs / 1e6:.1f} M | {min(equal, default=float('nan')) / 1e6:.1f} M | "
               f"{known['tpe']['cpu_s']:.0f} s, {known['random']['cpu_s']:.0f} s |", flush=True)  # fmt: skip

@@ -171,10 +171,10 @@ def _trial_copy(module: nn.Module, *, randomize: bool) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     for name, parameter in net.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        if not parameter.is_floating_point() or not parameter.dim():
+        if not parameter.is_floating_point() or not parameter.dim() or not parameter.numel():  # empty in dropped blocks
             continue
         if parameter.dim() > 1:
-            parameter.copy_(noise * (2 / max(parameter[0].numel(), 1)) ** 0.5)
+            parameter.copy_(noise * (2 / parameter[0].numel()) ** 0.5)
         else:
             parameter.copy_(0.1 * noise + (0.0 if name.endswith("bias") else 1.0))
     for part in net.modules():

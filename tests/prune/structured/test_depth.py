@@ -148,6 +148,19 @@ def test_a_recipe_drops_blocks_and_the_record_names_them(spec, data, task, tmp_p
     assert outcome.tables["layers"][0]["parameters"] == 8 * 8 * 9 + 8
 
 
+def test_channels_of_a_network_with_dropped_blocks_are_pruned(spec, data, task, tmp_path):
+    torch.manual_seed(0)
+    net = Deep().eval()
+    drop_block(net, "blocks.1")
+    context = Context(data=data, task=task, folder=tmp_path, cache=tmp_path / "cache", device="cpu")
+    stage = Prune(target={"macs": 0.7}, schedule={"kind": "one_shot"}, round_to=1, recover={"epochs": 0}, timing_seconds=0)
+    outcome = stage.run(Candidate(spec=spec, module=net), context)
+    assert outcome.results["macs_ratio"].value <= 0.7
+    made = outcome.candidate.network()
+    assert is_skipped(made.blocks[1])
+    assert made.stem.out_channels < 8
+
+
 class PostNorm(torch.nn.Module):
     """A layer as in BERT: the norm stands behind the sum, and the output is a tuple or a tensor."""
 
