@@ -44,6 +44,25 @@ def check_objectives(
                                 name=name, hint=hint)  # fmt: skip
         elif device and device not in profiled:
             yield path, gettext("no stage profiles {name}; add it to `devices` of a profile stage", name=device)
+    yield from _check_latency(search, chain)
+
+
+def _check_latency(search: SearchSettings, chain: Sequence[StageEntry]) -> Iterator[Finding]:
+    """Settings of latency that have nothing to act on."""
+    asked = [name for name in ("screen_after", "repeats") if getattr(search.latency, name)]
+    if not asked:
+        return
+    path = ("search", "latency", asked[0])
+    quantities = [objective_parts(objective)[0] for objective in search.objectives if objective_parts(objective)[1]]
+    if quantities.count("latency_ms") != 1:
+        yield path, gettext("{name} needs one objective of latency, such as {{latency_ms: host}}", name=asked[0])
+    elif chain and chain[-1].name != "profile":
+        yield (
+            path,
+            gettext("{name} needs a profile stage at the end; the last stage is {last}", name=asked[0], last=chain[-1].name),
+        )
+    elif search.latency.screen_after and (others := [name for name in quantities if name != "latency_ms"]):
+        yield path, gettext("screen_after leaves out the profile, which measures {other}; remove one of them", other=others[0])
 
 
 def check_space(tree: Tree, search: SearchSettings, faults: Callable[[Tree], list[Finding]]) -> Iterator[Finding]:

@@ -84,6 +84,24 @@ class SearchSpace(FrozenModel):
         return (True, False) if self.optional else (self.low, self.high)
 
 
+class LatencySettings(FrozenModel):
+    """How the latency of trials is measured; the defaults measure each trial once.
+
+    Attributes:
+        screen_after: After so many measured trials, the cost model estimates a trial first, and only trials that may reach the
+            front are measured; the others keep the estimate. None measures all. It needs an objective `latency_ms`, and a
+            profile stage at the end that measures this file.
+        margin: How far below the lowest ratio of measurement to estimate so far the latency of a trial is taken, as a fraction,
+            before it is judged to be behind the front.
+        repeats: Largest number of sessions in which the trials of the front whose intervals of latency overlap are timed again,
+            in turns, after the last trial. Their latency is then that of the last session.
+    """
+
+    screen_after: int | None = Field(default=None, ge=3)
+    margin: float = Field(default=0.1, ge=0.0, lt=1.0)
+    repeats: int = Field(default=0, ge=0, le=20)
+
+
 class SearchSettings(FrozenModel):
     """A search for values of a recipe. `compress search` runs it; `compress pipeline` runs the recipe as it stands.
 
@@ -102,6 +120,7 @@ class SearchSettings(FrozenModel):
         fidelity: Growing values of a parameter that costs time, such as `{stages.prune.recover.epochs: [1, 3, 9]}`. Trials
             begin with the first one; the best go on with the next, as trials of their own.
         reduction: Of so many trials one goes on.
+        latency: How latency is measured: by the cost model first, and again where intervals overlap.
     """
 
     space: Annotated[dict[str, SearchSpace], Field(min_length=1)]
@@ -111,6 +130,7 @@ class SearchSettings(FrozenModel):
     stop: StopRule | None = None
     fidelity: dict[str, Annotated[tuple[Any, ...], Field(min_length=2)]] | None = None
     reduction: int = Field(default=3, ge=2)
+    latency: LatencySettings = LatencySettings()
 
     @model_validator(mode="after")
     def _check_fidelity(self) -> Self:

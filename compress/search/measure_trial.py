@@ -39,6 +39,7 @@ class TrialResult(FrozenModel):
         computed_s: Wall time of the stages that it computed, by name; the others were finished.
         wall_s: Wall time of the trial, s.
         energy_j: Energy of the processor in that time, where a sensor was there.
+        estimated_ms: Latency by the cost model, ms, where the search has the cost model first.
     """
 
     objectives: dict[str, Quantity]
@@ -49,6 +50,7 @@ class TrialResult(FrozenModel):
     computed_s: dict[str, float] = Field(default_factory=dict)
     wall_s: float = 0.0
     energy_j: Quantity | None = None
+    estimated_ms: float | None = None
 
 
 def higher_is_better(objective: Objective, metrics: Sequence[Metric]) -> bool:
@@ -56,12 +58,15 @@ def higher_is_better(objective: Objective, metrics: Sequence[Metric]) -> bool:
     return {metric.name: metric.higher_is_better for metric in metrics}.get(objective_parts(objective)[0], False)
 
 
-def measure_trial(executor: PipelineExecutor, objectives: Sequence[Objective]) -> TrialResult:
+def measure_trial(
+    executor: PipelineExecutor, objectives: Sequence[Objective], *, rows: tuple[BenchmarkRow, ...] | None = None
+) -> TrialResult:
     """The result of a run whose stages are finished.
 
     Args:
         executor: The run.
         objectives: What is optimized.
+        rows: Rows of a profile in place of those of the run, such as estimates.
 
     Raises:
         SearchError: An objective was not measured.
@@ -69,7 +74,8 @@ def measure_trial(executor: PipelineExecutor, objectives: Sequence[Objective]) -
     last = executor.outputs[-1].record
     metrics = [metric.info for metric in executor.task.metrics]
     profile = profile_of_artifact(executor.outputs)
-    rows = profile.benchmark_rows if profile else ()
+    if rows is None:
+        rows = profile.benchmark_rows if profile else ()
     base = executor.plan.base
     values = {objective_name(objective): _value(objective, last.after, metrics, rows, base) for objective in objectives}
     for name, quantity in values.items():

@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from compress.config.search_settings import SearchSettings
@@ -22,6 +23,7 @@ from compress.search.early_stop import to_promote
 from compress.search.front import TrialRow, TrialState, cost
 from compress.search.measure_trial import TrialResult
 from compress.search.owner import OWNER, OwnerWatch, this_process
+from compress.search.repeated_results import RepeatedResults
 from compress.search.storage import import_optuna
 
 IDENTITY, RESULT, REASON, REPEATS, ABANDONED, DROPPED, INTERRUPTED = (
@@ -46,8 +48,8 @@ MOST_DEATHS = 3
 
 
 def identity_of(tree: Tree, search: SearchSettings, *, smoke: bool) -> dict[str, Any]:
-    """What all workers of a study must agree on: recipe, spaces and objectives; engine and number of trials may change."""
-    settings = search.model_dump(mode="json", exclude={"trials", "engine"})
+    """What all workers of a study must agree on: recipe, spaces and objectives. The settings that are left out may change."""
+    settings = search.model_dump(mode="json", exclude={"trials", "engine", "latency"})
     known = {key: value for key, value in tree.items() if key != "search"}
     identity: dict[str, Any] = json.loads(
         json.dumps({**known, "search": settings, "smoke": smoke}, sort_keys=True, default=str)
@@ -67,6 +69,7 @@ class SearchStudy:
 
     Attributes:
         is_new: Whether it was not there.
+        repeated: Results that replace those of trials.
 
     Raises:
         StoreError: The storage has a study of this name with another identity, or none.
@@ -94,6 +97,7 @@ class SearchStudy:
             load_if_exists=True,
         )
         self._own_new_trials(storage)
+        self.repeated = RepeatedResults(self.study)
         self.watch = OwnerWatch()
         self._settled: dict[int, TrialRow] = {}
         self.is_new = self._identity() is None
@@ -128,7 +132,9 @@ class SearchStudy:
 
     def rows(self) -> list[TrialRow]:
         """Its trials, each once: those that were repeated or dropped are left out."""
-        return [self._row(trial) for trial in Census(self._trials()).counted]
+        again = self.repeated.results()
+        rows = (self._row(trial) for trial in Census(self._trials()).counted)
+        return [replace(row, result=again.get(row.number, row.result)) for row in rows]
 
     def states(self) -> Counter[TrialState]:
         """How many of its trials are in each state."""

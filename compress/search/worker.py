@@ -19,6 +19,8 @@ from compress.pipeline.executor import PipelineExecutor
 from compress.search.early_stop import is_stopped
 from compress.search.measure_trial import TrialResult, measure_trial
 from compress.search.owner import BEAT, Heartbeat
+from compress.search.repeat_timing import repeat_overlapping
+from compress.search.screen_latency import estimate_latency, is_before_profile, screen
 from compress.search.shared_stages import SharedStages
 from compress.search.study import INTERRUPTED, REASON, RESULT, RUNG, STEPS, SearchStudy
 from compress.search.suggest import suggest_with
@@ -66,6 +68,7 @@ def work(study: SearchStudy, source: TrialSource, options: WorkerOptions) -> Non
             collection.collect_if_due()
             options.on_trial()
         elif is_over or not study.states().keys() & {"running", "waiting"}:
+            repeat_overlapping(study, source, options.out, options.folder, device=options.device, reporter=options.reporter)
             return
         else:
             options.on_trial()
@@ -129,12 +132,28 @@ def _measure(trial: Any, study: SearchStudy, source: TrialSource, options: Worke
     try:
         with name_memory_errors(gettext("trial {number}", number=trial.number), advice):
             executor = PipelineExecutor(plan, stages, device=options.device, reporter=options.reporter, smoke=source.smoke)
-            for finished in executor.run():
-                _stop_if_worse(trial, finished, study, source)
-            result = measure_trial(executor, source.settings.objectives)
+            result = _run_stages(executor, trial, study, source)
     finally:
         stages.close()
     return result.model_copy(update={"computed_s": stages.computed_s})
+
+
+def _run_stages(executor: PipelineExecutor, trial: Any, study: SearchStudy, source: TrialSource) -> TrialResult:
+    """Run the stages, without the profile of a trial that the cost model sees behind the front; its result."""
+    objectives, latency = source.settings.objectives, source.settings.latency
+    estimated = None
+    for finished in executor.run():
+        _stop_if_worse(trial, finished, study, source)
+        if latency.screen_after is None or not is_before_profile(executor):
+            continue
+        estimated = estimate_latency(executor, objectives)
+        if estimated is None:
+            continue
+        screened = screen(executor, study.rows(), study.directions, objectives, latency, estimated)
+        if screened is not None:
+            return screened.model_copy(update={"estimated_ms": estimated[1]})
+    result = measure_trial(executor, objectives)
+    return result.model_copy(update={"estimated_ms": estimated[1] if estimated else None})
 
 
 class StoppedEarly(Exception):  # noqa: N818  # no error

@@ -110,3 +110,29 @@ def test_values_of_fidelity_are_checked_like_those_of_the_space():
     ):
         ((_, _, message),) = issues(f"{space}  fidelity: {fidelity}\n")
         assert words in message
+
+
+LATENCY = "stages.prune.target.macs: {low: 0.2, high: 0.8}"
+
+
+@pytest.mark.parametrize(
+    ("objectives", "latency", "words"),
+    [
+        ("[accuracy]", "{repeats: 2}", "repeats needs one objective of latency"),
+        ("[accuracy, {latency_ms: host}, {energy_j: host}]", "{screen_after: 4}", "the profile, which measures energy_j"),
+        ("[accuracy, {latency_ms: host}]", "{screen_after: 1}", "must be at least 3, got 1"),
+    ],
+)
+def test_settings_of_latency_that_cannot_act_are_refused(objectives, latency, words):
+    ((_, path, message),) = issues(f"{search(LATENCY, objectives)}  latency: {latency}\n")
+    assert path.startswith("search.latency")
+    assert words in message
+
+
+def test_latency_is_screened_only_before_a_profile_at_the_end():
+    text = search(LATENCY).replace(
+        "  - export\n  - profile: {devices: [host]}\n", "  - profile: {devices: [host]}\n  - export\n"
+    )
+    ((_, _, message),) = issues(f"{text}  latency: {{screen_after: 4}}\n")
+    assert "screen_after needs a profile stage at the end; the last stage is export" in message
+    loads(f"{search(LATENCY)}  latency: {{screen_after: 4, repeats: 2}}\n")
