@@ -75,7 +75,7 @@ class SharedStages(RunDirectory):
     def commit(self, record: StageRecord) -> StageRecord:
         """Finish a stage, and release it for other workers."""
         closed = super().commit(record)
-        self.computed_s[record.name] = record.wall_time_s
+        self.computed_s[record.name] = self.computed_s.get(record.name, 0.0) + record.wall_time_s
         self.close()
         return closed
 

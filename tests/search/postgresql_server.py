@@ -7,10 +7,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/local/bin", "/usr/bin")
 
@@ -32,11 +33,13 @@ class Server:
         programs: Folder of its programs.
         data: Folder of its data.
         port: Port on 127.0.0.1.
+        addresses: Further addresses on which it listens, each with the network that may connect.
     """
 
     programs: Path
     data: Path
     port: int
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -52,7 +55,8 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.data} -c fsync=on"
+        listen = ",".join(("127.0.0.1", *self.addresses))
+        options = f"-p {self.port} -c listen_addresses={listen} -c unix_socket_directories={self.data} -c fsync=on"
         self.run("pg_ctl", "-D", str(self.data), "-o", options, "-l", str(self.data / "log"), "-w", "start")
 
     def stop(self) -> None:
@@ -61,19 +65,25 @@ class Server:
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """A server with an empty database, removed after the block."""
+def running_server(addresses: Mapping[str, str] = MappingProxyType({})) -> Iterator[Server]:
+    """A server with an empty database, removed after the block.
+
+    Args:
+        addresses: See `Server`.
+    """
     programs = server_programs()
     assert programs is not None
     folder = Path(tempfile.mkdtemp(prefix="compress-postgresql-", dir="/tmp"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = Server(programs, folder / "data", port)
+    server = Server(programs, folder / "data", port, addresses)
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
         server.run("initdb", "-D", str(server.data), "-U", "postgres", "-A", "trust", "-N")
+        with (server.data / "pg_hba.conf").open("a") as rules:
+            rules.writelines(f"host all all {network} trust\n" for network in addresses.values())
         server.start()
         yield server
     finally:

@@ -35,6 +35,14 @@ def test_a_stage_is_computed_by_one_trial_and_found_by_all(tmp_path):
     assert not two.computed_s
 
 
+def test_the_times_of_two_stages_of_one_name_are_added(tmp_path):
+    stages = SharedStages(tmp_path, "toy", "search-a")
+    for key in (KEY, "j" * 64):
+        stages.find(2, "prune", key)
+        compute(stages, key)
+    assert stages.computed_s == {"prune": 3.0}
+
+
 def test_a_pipeline_finds_the_stage_and_a_search_that_of_a_pipeline(tmp_path):
     shared = SharedStages(tmp_path, "toy", "search-a")
     shared.find(2, "prune", KEY)
