@@ -134,6 +134,8 @@ ENTRIES: tuple[Entry, ...] = (
           "a table of images, questions and answers", {"argument": "PATH", "kind": "image_text"}),
     Entry("data", "drawn_questions", "compress.data.sources.image_text.drawn_questions:load",
           "synthetic scenes with a question and its answer each", {"kind": "image_text"}),
+    Entry("data", "drawn_shape_questions", "compress.data.sources.image_text.drawn_shape_questions:load",
+          "synthetic images of one shape with a question and its answer each", {"kind": "image_text"}),
     Entry("data", "audio_manifest", "compress.data.sources.audio.manifest:load",
           "audio files with transcripts or classes in JSONL or CSV", {"argument": "PATH", "kind": "audio"}),
     Entry("data", "spoken_digits_synthetic", "compress.data.sources.audio.spoken_digits:load",

@@ -43,7 +43,8 @@ class DataSettings(FrozenModel):
                 `python_docs` (areas of sentences, or with columns `definition` and `summary` prompts with responses),
                 `word_tasks:reverse,sort` (drawn words with exact answers, see the columns in its module);
             `image_captions:PATH` (a table of image files and captions), `drawn_captions` (drawn scenes with captions);
-            `image_questions:PATH` (a table of image files, questions and answers), `drawn_questions` (drawn scenes with both);
+            `image_questions:PATH` (a table of image files, questions and answers), `drawn_questions` (drawn scenes with both),
+                `drawn_shape_questions` (drawn images of one shape with both);
             `image_lines:PATH` (a table of lines of text in images), `drawn_lines` (drawn lines);
             audio: `audio_manifest:PATH` (a table of files), `spoken_digits_synthetic` and `voice_activity_synthetic` (drawn);
             `distilled:PATH` (a set that the stage `dataset_distillation` made); `python:FILE.py:FUNCTION` (needs --trust-code).

@@ -23,7 +23,7 @@ FOLDER_KEYS: Mapping[str, str] = {
     "image_captions": "image_size: 96",
     "drawn_captions": "image_size: 32, samples: 2000",
     "image_questions": "image_size: 96",
-    "drawn_questions": "image_size: 32, samples: 4000, augment: none",
+    "drawn_shape_questions": "image_size: 32, samples: 4000, augment: none",
     "image_lines": "image_size: [32, 160]",
     "drawn_lines": "image_size: [32, 160], samples: 2000, augment: none",
     "drawn_boxes": "image_size: 64, samples: 1000, test: 0.5",
@@ -131,7 +131,7 @@ OFFERS: Mapping[str, Offer] = {
     ),
     "visual_language": Offer(
         ("visual_language:small",),
-        ("image_questions:table.csv", "drawn_questions"),
+        ("image_questions:table.csv", "drawn_shape_questions"),
         "visual_language",
         tolerance=0.05,
     ),

@@ -32,7 +32,7 @@ def text_fingerprint(settings: DataSettings, origin: DataSource) -> dict[str, ob
         parts["python"] = platform.python_version()
     elif origin.name == "word_tasks":
         parts["numpy"] = _version("numpy")
-    elif origin.name in ("drawn_captions", "drawn_questions"):
+    elif origin.name in ("drawn_captions", "drawn_questions", "drawn_shape_questions"):
         parts |= {"numpy": _version("numpy"), "pillow": _version("pillow")}
     elif origin.name in ("image_captions", "image_questions"):
         parts["files"] = manifest_hash(settings, origin.path)

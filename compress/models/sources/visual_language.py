@@ -1,6 +1,12 @@
 """`visual_language:small`: a convolutional vision encoder, a projector and a decoder of any source, see `VisualLanguage`.
 
-The decoder keeps its weights if it has some; encoder and projector are new.
+The decoder keeps its weights if it has some; encoder and projector are new. A new one of `decoder:` starts from normal weights of
+
+    σ = √(2 / (5 D))
+
+for the width D (Nguyen & Salazar 2019, Transformers without Tears, arXiv:1910.05895, SmallInit). The constant 0.02 of transformers,
+which is σ for D = 1000, leaves narrow decoders so small products that no gradient of use reaches the projector: they then learn
+answers without the image. `initializer_range` in the `args` of the decoder sets σ.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from compress.core.network_spec import NetworkSpec
 from compress.core.signature import SEQUENCE, AxisSizes
 from compress.models.factory import UnfittedModel, construct_model
 from compress.models.settings import ModelSettings
+from compress.models.sources.decoder import SIZES
 from compress.models.text.task_networks import NextTokens
 from compress.models.visual_language import VisionEncoder, VisualLanguage, make_projector, visual_tokens
 from compress.models.visual_language_settings import DECODER, read_visual_language
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compress.tasks.base import Task
+
+INITIALIZER = "initializer_range"
+"""What transformers calls σ."""
 
 
 def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, base: Path, trust_code: bool) -> UnfittedModel:  # noqa: ARG001
@@ -48,7 +58,7 @@ def build(name: str, settings: ModelSettings, spec: NetworkSpec, *, task: Task, 
         raise ModelError(msg)
     image = spec.tower("image")
     places = visual_tokens(image.height, image.width, sizes.vision.steps)
-    block = settings.towers[DECODER]
+    block = _with_small_init(settings.towers[DECODER])
     draft = construct_model(
         block, _longer(spec.tower("text"), places), task=CausalLanguageModel(), base=base, trust_code=trust_code
     )
@@ -91,6 +101,15 @@ def fill_vision_from_teacher(student: nn.Module, teacher: nn.Module, name: str) 
         raise ModelError(msg)
     own.load_state_dict(weights)
     return (Fact.of("models.vision_from_teacher", name, parameters=sum(each.numel() for each in own.parameters())),)
+
+
+def _with_small_init(block: ModelSettings) -> ModelSettings:
+    """The block of a decoder, of a new one with σ for its width."""
+    source, _, name = block.source.partition(":")
+    width = block.args.get("width", SIZES[name][1] if name in SIZES else None)
+    if source != "decoder" or INITIALIZER in block.args or not isinstance(width, int) or width < 1:
+        return block
+    return block.model_copy(update={"args": {**block.args, INITIALIZER: (2 / (5 * width)) ** 0.5}})
 
 
 def _longer(text: NetworkSpec, places: int) -> NetworkSpec:

@@ -67,6 +67,14 @@ def test_a_student_starts_from_the_vision_of_its_teacher(data):
         fill_vision_from_teacher(student, built(data, vision={"width": 8}), "visual_language:small")
 
 
+@pytest.mark.parametrize(("args", "sigma"), [({}, (2 / (5 * 64)) ** 0.5), ({"initializer_range": 0.02}, 0.02)])
+def test_a_new_decoder_starts_from_weights_of_its_width(data, args, sigma):
+    decoder = {"source": "decoder:tiny", "args": {"layers": 1, "width": 64, "heads": 1, **args}}
+    network = built(data, decoder=decoder).decoder
+    assert network.config.initializer_range == pytest.approx(sigma)
+    assert network.model.layers[0].mlp.up_proj.weight.std().item() == pytest.approx(sigma, rel=0.05)
+
+
 def test_what_cannot_be_is_told(data):
     with pytest.raises(ValidationError, match=r"args\.vision\.size(.|\n)*it takes vision, projector, decoder"):
         ModelSettings(source="visual_language:small", args={"vision": {"size": 3}})

@@ -7,6 +7,7 @@ apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,24 +89,47 @@ def draw_scene(generator: Generator, size: Size) -> Scene:
         generator: Of all that is random.
         size: H and W.
     """
+    things = draw_thing(generator), draw_thing(generator)
+    relation = str(generator.choice(list(RELATIONS)))
+    image = draw_things(generator, size, things, lambda large: _centres(generator, relation, large))
+    return Scene(image, things, relation)
+
+
+def draw_things(
+    generator: Generator,
+    size: Size,
+    things: Sequence[Thing],
+    place: Callable[[tuple[int, int]], Sequence[tuple[float, float]]],
+    extents: Mapping[str, float] = SIZES,
+) -> NDArray[np.uint8]:
+    """Draw objects on a ground of one colour, with noise.
+
+    Args:
+        generator: Of all that is random.
+        size: H and W.
+        things: The objects.
+        place: Width and height of the canvas, pixels → centre of each object, x and y.
+        extents: Radius by the name of an extent, as a fraction of the smaller side.
+
+    Returns:
+        The image, uint8 (3, H, W).
+    """
     height, width = size
     large = width * OVERSAMPLING, height * OVERSAMPLING
-    things = _object(generator), _object(generator)
-    relation = str(generator.choice(list(RELATIONS)))
     ground = tuple(int(level) for level in generator.integers(80, 176, 3))
-    scene = Image.new("RGB", large, ground)
-    draw = ImageDraw.Draw(scene)
-    for thing, centre in zip(things, _centres(generator, relation, large), strict=True):
-        radius = SIZES[thing.extent] * min(large)
+    canvas = Image.new("RGB", large, ground)
+    draw = ImageDraw.Draw(canvas)
+    for thing, centre in zip(things, place(large), strict=True):
         jitter = generator.integers(-14, 15, 3)
         fill = tuple(int(level) for level in np.clip(np.array(COLOURS[thing.colour]) + jitter, 0, 255))
-        _draw(draw, thing.shape, centre, radius, fill, ground)
-    pixels = np.asarray(scene.resize((width, height), Image.Resampling.BOX), dtype=np.float64)
+        _draw(draw, thing.shape, centre, extents[thing.extent] * min(large), fill, ground)
+    pixels = np.asarray(canvas.resize((width, height), Image.Resampling.BOX), dtype=np.float64)
     noisy = np.rint(np.clip(pixels + generator.normal(0.0, NOISE, pixels.shape), 0, 255)).astype(np.uint8)
-    return Scene(np.ascontiguousarray(noisy.transpose(2, 0, 1)), things, relation)
+    return np.ascontiguousarray(noisy.transpose(2, 0, 1))
 
 
-def _object(generator: Generator) -> Thing:
+def draw_thing(generator: Generator) -> Thing:
+    """Extent, colour and shape of an object, each drawn by itself."""
     return Thing(
         str(generator.choice(list(SIZES))),
         str(generator.choice(list(COLOURS))),
