@@ -1,8 +1,8 @@
-"""The part of an ONNX graph that some of its values need."""
+"""Parts of an ONNX graph: the nodes that some of its values need, and what depends on some of its values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import onnx
 from onnx import helper
@@ -34,3 +34,26 @@ def graph_part(
     part = helper.make_model(graph, opset_imports=model.opset_import, functions=model.functions, ir_version=model.ir_version)
     part.metadata_props.extend(model.metadata_props)
     return part
+
+
+def after(nodes: Iterable[onnx.NodeProto], names: Sequence[str]) -> set[str]:
+    """These values and all that depend on one of them."""
+    found = {*names}
+    for node in nodes:  # in the order of their inputs
+        if found & {*node.input}:
+            found |= {*node.output}
+    return found
+
+
+def read_batch_of(graph: onnx.GraphProto, name: str, is_other: Callable[[str], bool]) -> None:
+    """Read the size of the batch from an input, in place of other values that have the same, which a part may lack.
+
+    Args:
+        graph: The graph; changed in place.
+        name: The input.
+        is_other: Whether a value, by its name, is one of the others.
+    """
+    for node in graph.node:
+        places = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "Shape" and (places.get("start", 0), places.get("end")) == (0, 1) and is_other(node.input[0]):
+            node.input[0] = name

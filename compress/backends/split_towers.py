@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
-
 from compress.backends import onnx_files
-from compress.backends.graph_part import graph_part
+from compress.backends.graph_part import graph_part, read_batch_of
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
@@ -39,7 +37,7 @@ def split_towers(source: Path, folder: Path, spec: NetworkSpec) -> None:
         names = {each.name for each in own.signature.inputs}
         inputs = [each for each in model.graph.input if each.name in names]
         part = graph_part(model, inputs, [output], [output.name])
-        _read_own_batch(part.graph, names)
+        read_batch_of(part.graph, min(names), lambda value, own=names: value not in own)
         known = {name for node in part.graph.node for name in node.output} | {each.name for each in part.graph.initializer}
         needed = {name for node in part.graph.node for name in node.input if name} - known
         if further := needed - names:
@@ -53,12 +51,3 @@ def split_towers(source: Path, folder: Path, spec: NetworkSpec) -> None:
         onnx_files.write_metadata(part, own)
         onnx_files.check(part)
         onnx_files.save(part, folder / name)
-
-
-def _read_own_batch(graph: onnx.GraphProto, names: set[str]) -> None:
-    """Read the size of the batch from an input of the tower, in place of one of the other tower."""
-    own = min(names)
-    for node in graph.node:
-        places = {attribute.name: attribute.i for attribute in node.attribute}
-        if node.op_type == "Shape" and node.input[0] not in names and (places.get("start", 0), places.get("end")) == (0, 1):
-            node.input[0] = own

@@ -12,9 +12,9 @@ import json
 from compress.core.network_spec import NetworkSpec
 from compress.data import decode_image
 from compress.export.infer_audio import audio_preprocessing
-from compress.export.infer_image_text import APART, image_text_preprocessing
+from compress.export.infer_image_text import APART, PARTS, image_text_preprocessing
 from compress.export.infer_text import text_preprocessing
-from compress.tasks.image_text.infer_code import RANK
+from compress.tasks.image_text.infer_code import ANSWER, RANK
 from compress.tasks.infer_code import CLASSIFY, InferCode
 
 HEAD = '''"""{purpose}
@@ -165,6 +165,15 @@ def tower_script(spec: NetworkSpec) -> str:
         spec: Of a network with both towers.
     """
     return script_of(spec, RANK, ONNX_NEEDS.format(package="onnxruntime"), ONNX_IMPORTS, APART)
+
+
+def answer_script(spec: NetworkSpec) -> str:
+    """Python source of `infer.py` for `vision.onnx`, `language.onnx` and `tokenizer.json` in the same folder.
+
+    Args:
+        spec: Of the whole network.
+    """
+    return script_of(spec, ANSWER, ONNX_NEEDS.format(package="onnxruntime"), ONNX_IMPORTS, PARTS)
 
 
 def engine_script(spec: NetworkSpec, code: InferCode = CLASSIFY) -> str:

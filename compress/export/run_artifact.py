@@ -34,7 +34,7 @@ from compress.data.sources.find_images import SUFFIXES
 from compress.data.sources.text.read_lines import read_text
 from compress.export.converted_script import CODES, converted_script
 from compress.export.decoder_script import decoder_script, speculative_script
-from compress.export.infer_script import infer_script, tower_script
+from compress.export.infer_script import answer_script, infer_script, tower_script
 from compress.export.respond_script import respond_script
 
 SCRIPT, MODEL = "infer.py", "model.onnx"
@@ -138,7 +138,7 @@ def is_own_script(folder: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     spec = read_spec(folder / MODEL)
-    if spec.image_text is not None and not spec.image_text.writes and text == tower_script(spec):
+    if spec.image_text is not None and text == (answer_script if spec.image_text.writes else tower_script)(spec):
         return True
     responds = spec.text is not None and text in (respond_script(spec), respond_script(spec, cache=False))
     if responds or text in (decoder_script(spec), speculative_script(spec)):

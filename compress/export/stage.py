@@ -86,6 +86,7 @@ class Export(Stage):
         from compress.export.parity_chain import compare_engine, compare_runtime
         from compress.export.streaming_artifact import write_streaming
         from compress.export.tower_artifact import TowerArtifacts
+        from compress.export.visual_artifact import VisualArtifacts
         from compress.export.write_artifact import ArtifactComparisons, write_artifact
 
         pairs = ParityTable(context.task)
@@ -102,6 +103,7 @@ class Export(Stage):
         decoders = DecoderArtifacts(context, self.decoder, self.tolerance, pairs)
         parts = EncoderDecoderArtifacts(context, self.decoder, self.tolerance, pairs)
         towers = TowerArtifacts(context, self.tolerance, pairs)
+        visual = VisualArtifacts(context, self.tolerance, pairs)
         for target in targets:
             if reason := self._refusal(target, outcome):
                 skipped.append(Fact.of("export.artifact_refused", target.name, reason=reason))
@@ -112,8 +114,9 @@ class Export(Stage):
             notes += (*kept_outside, *write_streaming(outcome, folder, context))
             if any(each.name == DECODER_IDS for each in outcome.spec.signature.inputs):
                 notes += parts.write(target, outcome, folder)
-            elif outcome.spec.image_text is not None and not outcome.spec.image_text.writes:
-                notes += towers.write(target, outcome, folder)
+            elif outcome.spec.image_text is not None:
+                apart = visual if outcome.spec.image_text.writes else towers
+                notes += apart.write(target, outcome, folder)
             elif "writes_text" in context.task.capabilities and self.decoder.cache:
                 notes += decoders.write(target, outcome, folder)
             if target.family not in outcome.files and "onnxruntime" in outcome.files:
@@ -125,7 +128,7 @@ class Export(Stage):
             compare_runtime(runtime, outcome.file_for(runtime), context, pairs)
         notes += _ship_network(candidate, context)
         save_examples(outcome, context)
-        rows = {"parity": pairs.rows, "towers": towers.rows, "runtimes": choices.rows}
+        rows = {"parity": pairs.rows, "towers": towers.rows + visual.rows, "runtimes": choices.rows}
         tables: Tables = {name: tuple(each) for name, each in rows.items() if each or name == "parity"}
         return Outcome(outcome, results=results, skipped=tuple(skipped), notes=tuple(notes), tables=tables)
 

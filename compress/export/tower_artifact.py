@@ -31,15 +31,12 @@ from compress.export.infer_script import tower_script
 from compress.export.manifest import MODEL, rewrite_manifest
 from compress.export.parity import ParityTable, check, form_name
 from compress.export.parity_chain import FLOAT
+from compress.export.part_times import Part, time_parts
 from compress.export.settings import ExportTarget, Tolerance
-from compress.profile.latency.interleave import TimingPlan
-from compress.profile.latency.timing import time_runners
 from compress.profile.memory.memory import weights
 
 BATCHES, BATCH_SIZE = 4, 16
 """Batches of validation that are compared."""
-SECONDS = 0.5
-"""Timing of each file."""
 RUNTIME = "onnxruntime"
 
 
@@ -118,27 +115,17 @@ class TowerArtifacts:
 
     def _time(self, folder: Path, candidate: Candidate) -> list[Row]:
         """Weights and median latency of each file for one sample of the typical length, timed in turns on this machine."""
-        files = dict(
-            zip((gettext("both towers"), gettext("image tower"), gettext("text tower")), (MODEL, *TOWERS.values()), strict=True)
-        )
         example = {name: values.numpy() for name, values in candidate.spec.signature.example(1).items()}
-        with ExitStack() as stack:
-            runners = {name: stack.enter_context(OnnxRuntimeRunner(folder / file)) for name, file in files.items()}
-            feeds = {name: {key: example[key] for key in runner.shapes()} for name, runner in runners.items()}
-            plan = TimingPlan.of(SECONDS / 5 if self.context.smoke else SECONDS)
-            timings = time_runners(runners, feeds, plan, batch=1, reporter=self.context.reporter)
-        median = {name: timing.p50 for name, timing in timings.items()}
-        total = sum(median[name].value or 0.0 for name in files if files[name] != MODEL)
-        return [
-            {
-                "network": name,
-                "file": file,
-                "weights_mb": weights(folder / file) / 1e6,
-                "latency_ms": median[name].model_dump(mode="json"),
-                "share": None if file == MODEL or not total else (median[name].value or 0.0) / total,
-            }
-            for name, file in files.items()
-        ]
+        own = {
+            kind: {each.name: example[each.name] for each in spec.signature.inputs}
+            for kind, spec in (("image", candidate.spec.tower("image")), ("text", candidate.spec.tower("text")))
+        }
+        parts = {
+            gettext("both towers"): Part(MODEL, example, False),
+            gettext("image tower"): Part(TOWERS["image"], own["image"]),
+            gettext("text tower"): Part(TOWERS["text"], own["text"]),
+        }
+        return time_parts(folder, parts, self.context)
 
 
 def share_tower_weights(folder: Path) -> None:

@@ -10,7 +10,7 @@ numbers of each node are those of the file, so quantized files are divided as fl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import onnx
 from onnx import helper
 
 from compress.backends import onnx_files
-from compress.backends.graph_part import graph_part
+from compress.backends.graph_part import after, graph_part, read_batch_of
 from compress.backends.onnxruntime_runner import OnnxRuntimeRunner
 from compress.core.errors import ConversionError
 from compress.core.language import gettext
@@ -51,9 +51,10 @@ def split_encoder(source: Path, folder: Path) -> tuple[str, ...]:
         raise ConversionError(gettext("{path} does not read responses as {name}", path=source, name=DECODER_IDS))
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         raise ConversionError(gettext("{path} has branches or loops, whose values are not followed", path=source))
-    _read_batch_of_prompt(graph, next(name for name in inputs if name != DECODER_IDS))
-    of_response = _after(graph.node, [DECODER_IDS])
-    of_prompt = _after(graph.node, [name for name in inputs if name != DECODER_IDS]) - of_response
+    prompt_ids = next(name for name in inputs if name != DECODER_IDS)
+    read_batch_of(graph, prompt_ids, lambda value: value == DECODER_IDS)  # the encoder then does not depend on the response
+    of_response = after(graph.node, [DECODER_IDS])
+    of_prompt = after(graph.node, [name for name in inputs if name != DECODER_IDS]) - of_response
     read = dict.fromkeys(name for node in graph.node if of_response & {*node.output} for name in node.input)
     between = tuple(name for name in read if name in of_prompt and name not in inputs)
     outputs = [each.name for each in graph.output]
@@ -66,23 +67,6 @@ def split_encoder(source: Path, folder: Path) -> tuple[str, ...]:
     given = [*_typed_values(folder / ENCODER, between), *passed]
     onnx_files.save(graph_part(model, given, list(graph.output), outputs, stop=between), folder / DECODER)
     return between
-
-
-def _read_batch_of_prompt(graph: onnx.GraphProto, prompt: str) -> None:
-    """Read the size of the batch from the prompt in place of the response: the encoder then does not depend on the response."""
-    for node in graph.node:
-        places = {attribute.name: attribute.i for attribute in node.attribute}
-        if node.op_type == "Shape" and node.input[0] == DECODER_IDS and (places.get("start", 0), places.get("end")) == (0, 1):
-            node.input[0] = prompt
-
-
-def _after(nodes: Iterable[onnx.NodeProto], names: Sequence[str]) -> set[str]:
-    """These values and all that depend on one of them."""
-    found = {*names}
-    for node in nodes:  # in the order of their inputs
-        if found & {*node.input}:
-            found |= {*node.output}
-    return found
 
 
 def _typed_values(path: Path, names: Sequence[str]) -> list[onnx.ValueInfoProto]:

@@ -54,6 +54,14 @@ SENTENCES: Sentences = {
         "with its weights in the file `.data` of its name; model.onnx runs both at once and has the same weights"
     ),
     "export.towers_not_apart": "{subject}: both towers stay in one file, which takes an image and a text at once: {reason}",
+    "export.vision_apart": (
+        "{subject}: vision.onnx (weights of {vision:.2f} MB) makes {tokens} visual tokens of an image, and language.onnx "
+        "({language:.2f} MB) reads them and the question and writes the answer; it keeps keys and values, {bytes_per_token} "
+        "bytes per token; model.onnx is the whole network; weights.data has the weights of all three, each once"
+    ),
+    "export.vision_not_apart": (
+        "{subject}: vision and decoder stay in one file, so each token of an answer costs image and question too: {reason}"
+    ),
     "export.not_for_genai": "{subject}: onnxruntime-genai does not run layers with different numbers of key–value heads",
     "export.no_stop_tokens": "{subject}: the tokenizer names no token that ends a text; generation ends at its limit",
     "export.converted_file_ships": "{subject}: {file} ships, converted for {runtime} from the ONNX file beside it",

@@ -1,12 +1,13 @@
 """`visual_language:small`: a convolutional vision encoder, a projector and a decoder of any source, see `VisualLanguage`.
 
-The decoder keeps its weights if it has some; encoder and projector are new. A new one of `decoder:` starts from normal weights of
+The decoder keeps its weights if it has some; encoder and projector are new. A new one of `decoder:` starts from normal weights
+of the deviation
 
     σ = √(2 / (5 D))
 
-for the width D (Nguyen & Salazar 2019, Transformers without Tears, arXiv:1910.05895, SmallInit). The constant 0.02 of transformers,
-which is σ for D = 1000, leaves narrow decoders so small products that no gradient of use reaches the projector: they then learn
-answers without the image. `initializer_range` in the `args` of the decoder sets σ.
+for the width D (Nguyen & Salazar 2019, Transformers without Tears, arXiv:1910.05895, SmallInit). The constant 0.02 of
+transformers, which is σ for D = 1000, leaves narrow decoders so small products that no gradient of use reaches the projector:
+they then learn answers without the image. `initializer_range` in the `args` of the decoder sets σ.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Code of `infer.py` that ranks texts for an image, or images for a text, reads a line, or answers a question on an image.
 
 The script of an artifact defines `image_inputs(path)`; to rank `text_inputs(texts)` and `run_tower(kind, feeds)`; to answer
-`run(feeds)`, `END`, the name of the token that ends a text, and `BEFORE` and `AFTER`, the text around a question.
+`reader(image)`, which gives a function from further tokens to the logits of the next one, `END`, the name of the token that
+ends a text, and `BEFORE` and `AFTER`, the text around a question.
 """
 
 from __future__ import annotations
@@ -70,23 +71,23 @@ ANSWER = InferCode(
     '''
 
 def answer(path, question, tokens=128):
-    """The answer: the likeliest token each time, until one ends it; image and text are computed again for each."""
+    """The answer: the likeliest token each time, until one ends it."""
     tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
     end, most = tokenizer.token_to_id(END), (tokenizer.truncation or {"max_length": 10**9})["max_length"]
     tokenizer.no_truncation()
     tokenizer.no_padding()
     after = "" if AFTER == "\\n" and question[-1:].isspace() else AFTER
     ids = tokenizer.encode(BEFORE + question + after).ids
-    ids, feeds, written = ids[:-1] if ids[-1:] == [end] else ids, image_inputs(path), []
+    ids, read, written = ids[:-1] if ids[-1:] == [end] else ids, reader(image_inputs(path)), []
     if len(ids) >= most:
         raise ValueError(f"the question has {len(ids)} tokens; give fewer than {most}")
+    new = ids
     while len(written) < min(tokens, most - len(ids)):
-        row = np.array([[*ids, *written]], dtype=np.int64)
-        logits = next(iter(run({**feeds, "input_ids": row, "attention_mask": np.ones_like(row)}).values()))
-        token = int(logits[0, -1].argmax())
+        token = int(read(new).argmax())
         if token == end:
             break
         written.append(token)
+        new = [token]
     return tokenizer.decode(written)
 
 
