@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,17 @@ def test_the_script_answers_as_the_file_does(finished, tmp_path):
     alone = subprocess.run(command[:3], capture_output=True, text=True, check=False)
     assert alone.returncode == 1
     assert "give an image and a question in quotes; got 1 arguments" in alone.stderr
+
+
+def test_vision_and_decoder_ship_apart_and_are_compared_and_timed(finished):
+    folder, tables = finished.folder / "artifacts" / "host", finished.record.stages[-1].tables
+    assert [row["file"] for row in tables["towers"]] == ["model.onnx", "vision.onnx", "language.onnx", "language.onnx"]
+    assert sum(row["share"] or 0.0 for row in tables["towers"]) == pytest.approx(1)
+    assert any("vision, and decoder with past keys and values" in row["pair"] for row in tables["parity"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["visual_language"]["visual_tokens"] == 16
+    assert manifest["key_value_cache"]["bytes_per_token"] == 4 * 2 * 16
+    assert "vision.onnx" in (folder / "infer.py").read_text()
 
 
 def images_as_read(path: Path, spec: NetworkSpec) -> np.ndarray:

@@ -4,9 +4,9 @@
     vision.onnx:    image ──► visual_tokens (B, P, D), by vision encoder and projector
     language.onnx:  visual_tokens (B, P | 0, D), tokens, past ──► logits of the last token, keys and values
 
-The first call of `language.onnx` reads the visual tokens and the question, with an `attention_mask` over both and keys and values
-of no token; each further call reads no visual token and the token that was written last. The numbers of each node are those of
-the file, so quantized files are divided as float ones are.
+The first call of `language.onnx` reads the visual tokens and the question, with an `attention_mask` over both and keys and
+values of no token; each further call reads no visual token and the token that was written last. The numbers of each node are
+those of the file, so quantized files are divided as float ones are.
 """
 
 from __future__ import annotations
