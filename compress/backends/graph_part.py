@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import onnx
 from onnx import helper
@@ -45,15 +45,15 @@ def after(nodes: Iterable[onnx.NodeProto], names: Sequence[str]) -> set[str]:
     return found
 
 
-def read_batch_of(graph: onnx.GraphProto, name: str, is_other: Callable[[str], bool]) -> None:
+def read_batch_of(graph: onnx.GraphProto, name: str, others: Container[str]) -> None:
     """Read the size of the batch from an input, in place of other values that have the same, which a part may lack.
 
     Args:
         graph: The graph; changed in place.
         name: The input.
-        is_other: Whether a value, by its name, is one of the others.
+        others: Names of the other values.
     """
     for node in graph.node:
         places = {attribute.name: attribute.i for attribute in node.attribute}
-        if node.op_type == "Shape" and (places.get("start", 0), places.get("end")) == (0, 1) and is_other(node.input[0]):
+        if node.op_type == "Shape" and (places.get("start", 0), places.get("end")) == (0, 1) and node.input[0] in others:
             node.input[0] = name

@@ -37,7 +37,7 @@ def split_towers(source: Path, folder: Path, spec: NetworkSpec) -> None:
         names = {each.name for each in own.signature.inputs}
         inputs = [each for each in model.graph.input if each.name in names]
         part = graph_part(model, inputs, [output], [output.name])
-        read_batch_of(part.graph, min(names), lambda value, own=names: value not in own)
+        read_batch_of(part.graph, min(names), {value for node in part.graph.node for value in node.input} - names)
         known = {name for node in part.graph.node for name in node.output} | {each.name for each in part.graph.initializer}
         needed = {name for node in part.graph.node for name in node.input if name} - known
         if further := needed - names:

@@ -52,7 +52,7 @@ def split_encoder(source: Path, folder: Path) -> tuple[str, ...]:
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         raise ConversionError(gettext("{path} has branches or loops, whose values are not followed", path=source))
     prompt_ids = next(name for name in inputs if name != DECODER_IDS)
-    read_batch_of(graph, prompt_ids, lambda value: value == DECODER_IDS)  # the encoder then does not depend on the response
+    read_batch_of(graph, prompt_ids, [DECODER_IDS])  # the encoder then does not depend on the response
     of_response = after(graph.node, [DECODER_IDS])
     of_prompt = after(graph.node, [name for name in inputs if name != DECODER_IDS]) - of_response
     read = dict.fromkeys(name for node in graph.node if of_response & {*node.output} for name in node.input)

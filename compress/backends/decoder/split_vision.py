@@ -65,7 +65,7 @@ def split_vision(source: Path, folder: Path) -> tuple[DecoderLayout, int]:
     texts = [each for each in model.graph.input if each.name in (IDS, MASK)]
     outputs = list(model.graph.output)
     of_image = after(model.graph.node, [each.name for each in images]) - after(model.graph.node, [IDS, MASK])
-    read_batch_of(model.graph, IDS, lambda value: value in of_image)
+    read_batch_of(model.graph, IDS, of_image)
     decoder = graph_part(model, [visual, *texts], outputs, [each.name for each in outputs], stop=[VISUAL])
     proto = graphs.to_proto(_with_cache(ir.from_proto(decoder), layout))
     onnx_files.check(proto)
@@ -80,7 +80,7 @@ def _visual_value(graph: onnx.GraphProto, images: list[str], path: Path) -> str:
         if node.op_type == "Concat" and len(node.input) == 2:
             visual, text = node.input
             if visual in of_image - of_tokens and text in of_tokens - of_image:
-                return visual
+                return str(visual)
     msg = gettext("{path} does not join the vectors of an image with those of a text, so its parts cannot be apart", path=path)
     raise ConversionError(msg)
 
@@ -118,8 +118,9 @@ def _give_all_logits(model: ir.Model) -> None:
     (output,) = model.graph.outputs
     value, name = output, str(output.name)
     while (node := value.producer()) is not None and node.op_type in ("Slice", "Identity"):
-        value = node.inputs[0]
-        assert value is not None  # noqa: S101  # a slice has an input
+        source = node.inputs[0]
+        assert source is not None  # noqa: S101  # a slice has an input
+        value = source
     if value is not output:
         model.graph.outputs[0] = value
         output.name, value.name = f"{name}_of_text", name
