@@ -20,7 +20,7 @@ from compress.pipeline.pipeline import Pipeline
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 RECIPE = """\
 name: tiny
-task: visual_language
+task: {visual_language: {generated: {prompts: 24, max_new_tokens: 6}}}
 data:
   source: drawn_questions
   image_size: 32
@@ -61,6 +61,14 @@ def test_every_stage_is_judged_by_its_answers(finished):
     for stage in finished.record.stages:
         assert {"exact_match", "perplexity", "next_token_accuracy"} <= set(stage.after)
     assert "starts from the vision encoder of the teacher" in (finished.folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_answers_are_written_and_compared_with_those_of_the_data(finished):
+    for stage in finished.record.stages:
+        assert {"cer", "bleu", "cider_d", "generated_tokens"} <= set(stage.results)
+    lines = (finished.folder / "04-quantize" / "generated.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 9  # validation has 15 % of 96 samples, at most 40
+    assert {"prompt", "reference", "text", "tokens"} == set(json.loads(lines[1]))
 
 
 def test_the_script_answers_as_the_file_does(finished, tmp_path):

@@ -54,7 +54,8 @@ def check_text_data(data: DataSettings, models: Sequence[tuple[KeyPath, ModelSet
 
 def check_generated(data: DataSettings, task: Task) -> Iterator[Finding]:
     """Metrics of written texts without prompts to write them to."""
-    if task.generated is not None and data.is_text is not None and not (data.is_text and data.columns.has_responses):
+    writes = data.kind in ("any", "image_text") or (data.kind == "text" and data.columns.has_responses)
+    if task.generated is not None and not writes:
         yield (
             ("data", "columns"),
             gettext(

@@ -92,6 +92,10 @@ RESULT_LABELS = {
     "round_bytes_share": "bytes of a round against those without compression",
     "bleu": "BLEU",
     "bleu_drop": "BLEU drop",
+    "cer": "character error rate",
+    "cer_rise": "rise of the character error rate",
+    "cider_d": "CIDEr-D",
+    "cider_d_drop": "CIDEr-D drop",
     "changed_tokens": "changed greedy tokens",
     "exact_match": "exact match",
     "first_changed_token": "tokens before the first changed one",
@@ -159,7 +163,7 @@ RESULT_LABELS = {
 }
 """Quantities of single stages."""
 
-TEXT_METRICS = ("exact_match", "rouge_l", "bleu")
+TEXT_METRICS = ("exact_match", "rouge_l", "bleu", "cer", "cider_d")
 """Metrics of written texts, whose differences are among the results of a stage."""
 _SMALLEST = 4
 """Most decimals of a change."""

@@ -147,6 +147,11 @@ class NetworkSpec(FrozenModel):
         return self.preprocessing if isinstance(self.preprocessing, TextPreprocessing) else None
 
     @property
+    def written_text(self) -> TextPreprocessing | None:
+        """Preprocessing of the text of a network that reads texts, alone or with an image; None for other networks."""
+        return self.text if self.image_text is None else self.image_text.text
+
+    @property
     def image_text(self) -> ImageTextPreprocessing | None:
         """Preprocessing of an image and of a text; None where the inputs are not both."""
         return self.preprocessing if isinstance(self.preprocessing, ImageTextPreprocessing) else None

@@ -5,6 +5,7 @@ The parent of a converted or quantized network is the last torch network, that o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,24 @@ from compress.distill.generation.written_batches import prompts_of
 from compress.distill.prompts.template_prompts import read_template_prompts
 from compress.pipeline.template_metrics import measure_templates
 from compress.tasks.metric_quantity import estimate, loss_of
+from compress.tasks.text.cider import CiderD
 from compress.tasks.text.generated_text_agreement import AGREEMENT, FirstDivergence, IdenticalTexts
-from compress.tasks.text.generated_text_metrics import TEXT_METRICS, ExactMatch, SumShare
+from compress.tasks.text.generated_text_metrics import (
+    TEXT_METRICS,
+    Bleu,
+    CharacterErrors,
+    ExactMatch,
+    GeneratedTextMetric,
+    SumShare,
+)
 
 if TYPE_CHECKING:
     from compress.pipeline.stage_output import StageOutput
     from compress.tasks.text.generated_text import GeneratedText
 
 
+CAPTION_METRICS = (CharacterErrors(), Bleu(), CiderD())
+"""Metrics of answers and captions on images."""
 EXACT = ExactMatch()
 SHARE = SumShare(
     Metric(
@@ -67,7 +78,7 @@ def measure_generated(
     runtime, network = ("", candidate.module) if candidate.module is not None else candidate.artifact
     own = write_texts(network, context, settings, runtime)
     own.save(context.folder)
-    results = _own_results(own, parent, settings)
+    results = _own_results(own, parent, settings, _metrics(context))
     if parent is not None and (texts := _comparable(own, GeneratedTexts.read(parent.origin.folder))) is not None:
         against = gettext("the network after {stage}", stage=parent.record.name)
         results |= _agreement(candidate, context, own, texts, against)
@@ -105,10 +116,17 @@ def _answers(texts: GeneratedTexts, settings: GeneratedText) -> tuple[list[str],
     return list(map(settings.answer, texts.texts)), list(map(settings.answer, texts.references))
 
 
-def _own_results(own: GeneratedTexts, parent: StageOutput | None, settings: GeneratedText) -> Metrics:
+def _metrics(context: Context) -> tuple[GeneratedTextMetric, ...]:
+    """Metrics of the texts; whether an answer on an image is exact is a metric of its task on the test samples already."""
+    return TEXT_METRICS if context.data.spec.image_text is None else CAPTION_METRICS
+
+
+def _own_results(
+    own: GeneratedTexts, parent: StageOutput | None, settings: GeneratedText, metrics: Sequence[GeneratedTextMetric]
+) -> Metrics:
     """Metrics of the texts, and their losses against the parent's."""
     where = gettext("texts of {count} validation prompts, the likeliest tokens", count=len(own.texts))
-    scores = {metric: metric.compare(*_answers(own, settings)) for metric in TEXT_METRICS}
+    scores = {metric: metric.compare(*_answers(own, settings)) for metric in metrics}
     results = {metric.info.name: estimate(metric, rows, where) for metric, rows in scores.items()}
     length = float(np.mean([len(tokens) for tokens in own.tokens]))
     results["generated_tokens"] = Quantity.measured(length, "1", gettext("mean length of {detail}", detail=where))
@@ -146,6 +164,8 @@ def _agreement(
         metric.info.name: estimate(metric, metric.compare(own.tokens, parent.tokens), where)
         for metric in (FirstDivergence(), IdenticalTexts())
     }
+    if context.data.spec.image_text is not None:
+        return dict(found)
     split = _split_of(context, parent)
     runtime, network = ("", candidate.module) if candidate.module is not None else candidate.artifact
     parts = iterate_split(network, split, context.task, batch_size=BATCH, runtime=runtime)

@@ -1,4 +1,4 @@
-"""Texts that a language model or an encoder-decoder writes with its likeliest tokens: a torch module, or a file in its runtime.
+"""Texts that a network writes with its likeliest tokens: a torch module, or a file in its runtime.
 
 A network whose attention layers are known is run with past keys and values, as its artifact is; any other file reads the whole
 text again for each token.
@@ -20,6 +20,7 @@ from compress.backends.eval_mode import eval_mode
 from compress.backends.iterate_split import has_batch_ranges
 from compress.backends.open_runner import open_runner
 from compress.backends.runner_protocol import FileRunner
+from compress.data.batch import Tensors
 from compress.data.text.settings import DECODER_IDS
 
 BATCH = 32
@@ -34,6 +35,7 @@ def greedy_texts(
     most: int,
     max_new_tokens: int,
     runtime: str = "onnxruntime",
+    images: Sequence[Tensors] | None = None,
 ) -> list[list[int]]:
     """Tokens of the text after each prompt, with the token that ends it where it ends by itself.
 
@@ -44,6 +46,7 @@ def greedy_texts(
         most: Longest sequence that the network reads, in tokens.
         max_new_tokens: Longest text.
         runtime: Of a file, as in a device profile.
+        images: Further inputs of each prompt by name, such as the image that it is about; None for none.
 
     Raises:
         CompressError: The file cannot be loaded.
@@ -51,21 +54,29 @@ def greedy_texts(
     sampling = Sampling(max_new_tokens=max_new_tokens)
     if isinstance(network, nn.Module):
         with eval_mode(network):
-            return _in_batches(network, prompts, sampling, end=end, most=most, size=BATCH)
-    if runtime == "onnxruntime" and read_layout(network) is not None:
+            return _in_batches(network, prompts, sampling, images, end=end, most=most, size=BATCH)
+    if runtime == "onnxruntime" and images is None and read_layout(network) is not None:
         return _with_cache(network, prompts, end=end, most=most, max_new_tokens=max_new_tokens)
     size = 1 if has_batch_ranges(network) else BATCH
     with open_runner(runtime, network, threads=0) as runner:
         file = _FileEncoderDecoder(runner) if DECODER_IDS in runner.shapes() else _FileNetwork(runner)
-        return _in_batches(file, prompts, sampling, end=end, most=most, size=size)
+        return _in_batches(file, prompts, sampling, images, end=end, most=most, size=size)
 
 
 def _in_batches(
-    network: nn.Module, prompts: Sequence[Tensor], sampling: Sampling, *, end: int, most: int, size: int
+    network: nn.Module,
+    prompts: Sequence[Tensor],
+    sampling: Sampling,
+    images: Sequence[Tensors] | None,
+    *,
+    end: int,
+    most: int,
+    size: int,
 ) -> list[list[int]]:
     texts: list[list[int]] = []
     for start in range(0, len(prompts), size):
-        found = continue_prompts([(network, 1.0)], prompts[start : start + size], sampling, end=end, most=most)
+        own = network if images is None else _WithImages(network, images[start : start + size])
+        found = continue_prompts([(own, 1.0)], prompts[start : start + size], sampling, end=end, most=most)
         lengths: list[int] = found.lengths.tolist()
         texts += [tokens[:length].tolist() for tokens, length in zip(found.tokens, lengths, strict=True)]
     return texts
@@ -88,6 +99,25 @@ def _with_cache(path: Path, prompts: Sequence[Tensor], *, end: int, most: int, m
     return texts
 
 
+class _WithImages(nn.Module):
+    """A network that reads texts about images of its own.
+
+    Args:
+        network: Of images and texts.
+        images: Image of each text, by the name of the input.
+    """
+
+    def __init__(self, network: nn.Module, images: Sequence[Tensors]) -> None:
+        super().__init__()
+        self.network = network
+        self.images = {name: torch.stack([each[name] for each in images]) for name in images[0]}
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits of all tokens, (N, L, V)."""
+        logits: Tensor = self.network(**self.images, input_ids=input_ids, attention_mask=attention_mask)
+        return logits
+
+
 class _FileNetwork(nn.Module):
     """A file that reads whole texts, as a network."""
 
@@ -96,9 +126,9 @@ class _FileNetwork(nn.Module):
         self.runner = runner
         self.names = tuple(runner.shapes())
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **images: Tensor) -> Tensor:
         """Logits of all tokens, (N, L, V)."""
-        given = {IDS: ids.numpy(), MASK: mask.numpy()}
+        given = {name: values.numpy() for name, values in {IDS: input_ids, MASK: attention_mask, **images}.items()}
         feeds = {name: given.get(name, np.zeros_like(given[IDS])) for name in self.names}
         return torch.from_numpy(self.runner.run(feeds)[0]).float()
 

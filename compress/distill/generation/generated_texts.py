@@ -13,6 +13,8 @@ from torch import nn
 from compress.backends.decoder.greedy_texts import greedy_texts
 from compress.core.atomic_files import write_text
 from compress.core.stage import Context
+from compress.data.batch import Batch, Tensors
+from compress.data.image_text.names import IMAGE
 from compress.data.text.context_tokens import text_origin
 from compress.data.text.settings import FILE
 from compress.distill.generation.prepare import end_token
@@ -75,6 +77,11 @@ class GeneratedTexts:
         return own == others
 
 
+def _images(batch: Batch) -> list[Tensors]:
+    """The image of each sample, by the name of the input."""
+    return [{IMAGE: image} for image in batch.inputs[IMAGE]]
+
+
 def write_texts(network: nn.Module | Path, context: Context, settings: GeneratedText, runtime: str = "") -> GeneratedTexts:
     """The texts of a network to the first validation prompts.
 
@@ -92,14 +99,23 @@ def write_texts(network: nn.Module | Path, context: Context, settings: Generated
     data, count, longest = context.data, settings.prompts, settings.max_new_tokens
     if context.smoke:
         count, longest = min(count, SMOKE), min(longest, SMOKE)
-    text_origin(data.validation, "task.generated")
-    text, end = data.spec.text, end_token(context)
+    if data.spec.image_text is None:
+        text_origin(data.validation, "task.generated")
+    text, end = data.spec.written_text, end_token(context)
     assert text is not None  # noqa: S101  # data with prompts are texts
     assert end is not None  # noqa: S101  # responses end with it
     batches = list(data.validation.ordered(BATCH))
     prompts = [prompt for batch in batches for prompt in prompts_of(batch)][:count]
     responses = [response.tolist() for batch in batches for response in responses_of(batch)][:count]
-    tokens = greedy_texts(network, prompts, end=end, most=text.max_length, max_new_tokens=longest, runtime=runtime)
+    tokens = greedy_texts(
+        network,
+        prompts,
+        end=end,
+        most=text.max_length,
+        max_new_tokens=longest,
+        runtime=runtime,
+        images=None if data.spec.image_text is None else [image for batch in batches for image in _images(batch)][:count],
+    )
     file = data.files[FILE]
     decode = Tokenizer.from_str(file.decode()).decode
     return GeneratedTexts(

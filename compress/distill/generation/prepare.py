@@ -106,7 +106,7 @@ class OwnTexts:
 
 def end_token(context: Context) -> int | None:
     """Number of the token that ends a text; None where it is not known."""
-    text, file = context.data.spec.text, context.data.files.get(FILE)
+    text, file = context.data.spec.written_text, context.data.files.get(FILE)
     if text is None or text.end_token is None or file is None:
         return None
     from tokenizers import Tokenizer

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import BaseModel
+
 from compress.core.errors import DataError
 from compress.core.language import gettext
 from compress.core.network_spec import NetworkSpec
@@ -15,7 +17,8 @@ from compress.tasks.image_text.infer_code import ANSWER
 from compress.tasks.image_text.line_reading import EXACT_MATCH
 from compress.tasks.infer_code import InferCode
 from compress.tasks.metric import MeanOfScores, Scores, TaskMetric
-from compress.tasks.text.text_writing_task import NEXT_TOKEN
+from compress.tasks.text.generated_text import GeneratedText
+from compress.tasks.text.text_writing_task import NEXT_TOKEN, TextWritingOptions
 from compress.tasks.text.token_metrics import BitsPerByte, Perplexity, PredictedAccuracy
 from compress.tasks.text.token_prediction import TokenPrediction
 
@@ -50,12 +53,21 @@ class VisualLanguageTask(TokenPrediction):
         metrics: The deciding metric is `exact_match`.
         capabilities: A sample is a prompt with a response, and has a row for each token of the answer.
         infer_code: Answers a question on an image.
+        settings: `generated`.
+
+    Args:
+        generated: Answers to validation questions that the network writes after each stage, for the character error rate, BLEU
+            and CIDEr-D; None for none.
     """
 
     name: ClassVar[str] = "visual_language"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(("class_rows", "fixed_rows", "takes_prompts", "visual_tokens"))
     metrics: ClassVar[tuple[TaskMetric, ...]] = (ExactAnswer(), Perplexity(), BitsPerByte(), PredictedAccuracy(NEXT_TOKEN))
     infer_code: ClassVar[InferCode] = ANSWER
+    settings: ClassVar[type[BaseModel]] = TextWritingOptions
+
+    def __init__(self, *, generated: GeneratedText | None = None) -> None:
+        self.generated = generated
 
     def outputs(self, inputs: Sequence[TensorSpec], classes: Sequence[str]) -> tuple[TensorSpec, ...]:
         """Logits, (batch, sequence, V); V is that of the tokens of the input."""

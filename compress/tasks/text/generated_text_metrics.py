@@ -1,10 +1,11 @@
-"""Metrics of written texts against reference texts: ROUGE-L, exact match, BLEU. One row of statistics for each text.
+"""Metrics of written texts against reference texts: ROUGE-L, exact match, BLEU, CER. One row of statistics for each text.
 
 exact match   fraction of the texts that are the reference, but for white space at both ends
 ROUGE-L       mean of F = 2PR / (P + R),  P = LCS / words of the text,  R = LCS / words of the reference, with the longest
 common subsequence LCS of their words; Lin 2004, by the package rouge-score, without stemming
 BLEU          100 · BP · exp(¼ Σ_n log p_n) over the n-grams of all texts, n = 1 … 4; Papineni et al. 2002, by the package
 sacrebleu with its default tokenization; Post 2018, arXiv:1804.08771
+CER           Σ edit distance of text and reference in characters / Σ characters of the references
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 from compress.core.errors import MissingPackageError
 from compress.core.language import gettext
 from compress.core.record import Metric
-from compress.tasks.metric import Scores
+from compress.tasks.audio.transcript_metrics import CER
+from compress.tasks.edit_distance import edit_distance
+from compress.tasks.metric import RatioOfSums, Scores
 from compress.tasks.text.answer_metric import EXACT_MATCH
 
 if TYPE_CHECKING:
@@ -177,6 +180,27 @@ def sentence_bleu(text: str, reference: str) -> float:
     return float(Bleu().scorer.sentence_score(text, [reference]).score)
 
 
+class CharacterErrors(GeneratedTextMetric):
+    """Character error rate, a ratio of sums over the texts, see the module; it can be above 1."""
+
+    info: ClassVar[Metric] = CER
+
+    def compare(self, texts: Sequence[str], references: Sequence[str]) -> Scores:
+        """Errors of each text and characters of its reference, float64 (N, 2); white space at both ends is left out."""
+        pairs = [(text.strip(), reference.strip()) for text, reference in zip(texts, references, strict=True)]
+        rows = [(edit_distance(text, reference), len(reference)) for text, reference in pairs]
+        return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+    def value(self, scores: Scores) -> float:
+        """Errors per character of the references."""
+        return _RATE.value(scores)
+
+    def resampled(self, scores: Scores) -> Callable[[NDArray[np.int64]], float]:
+        """The rate as a function of how often each text is drawn."""
+        return lambda counts: _RATE.value(counts[:, None] * scores)
+
+
+_RATE = RatioOfSums(CER)
 TEXT_METRICS: tuple[GeneratedTextMetric, ...] = (ExactMatch(), RougeL(), Bleu())
 """The metrics of written texts, in the order of reports."""
 

@@ -23,7 +23,7 @@ class TextWritingOptions(FrozenModel):
     Attributes:
         generated: Texts that the network writes to validation prompts after each stage, for exact match, ROUGE-L, BLEU and the
             agreement with the parent, such as `{prompts: 128, max_new_tokens: 64}`; the data must be prompts with responses.
-            None writes no texts.
+            Of answers and captions on images the metrics are the character error rate, BLEU and CIDEr-D. None writes no texts.
     """
 
     generated: GeneratedText | None = None

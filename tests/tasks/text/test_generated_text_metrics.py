@@ -6,7 +6,7 @@ import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
 from compress.tasks.metric_quantity import drawn_rows, estimate
-from compress.tasks.text.generated_text_metrics import Bleu, ExactMatch, RougeL
+from compress.tasks.text.generated_text_metrics import Bleu, CharacterErrors, ExactMatch, RougeL
 
 REFERENCES = [
     "Return the absolute value of the argument.",
@@ -52,3 +52,12 @@ def test_each_has_an_interval_and_is_better_for_the_reference(metric):
     own = estimate(metric, metric.compare(TEXTS, REFERENCES), "texts")
     best = estimate(metric, metric.compare(REFERENCES, REFERENCES), "texts")
     assert own.low < own.value < own.high <= best.value == pytest.approx(100.0 if metric.info.name == "bleu" else 1.0)
+
+
+def test_character_errors_are_a_ratio_of_sums_and_lower_is_better():
+    metric = CharacterErrors()
+    scores = metric.compare(["abc ", "x", ""], ["abd", "xyz", "q"])
+    assert scores.tolist() == [[1.0, 3.0], [2.0, 3.0], [1.0, 1.0]]
+    assert metric.value(scores) == pytest.approx(4 / 7)
+    assert metric.resampled(scores)(np.array([2, 1, 0])) == pytest.approx(4 / 9)
+    assert not metric.info.higher_is_better
