@@ -87,7 +87,7 @@ def insert_qdq(model: ir.Model, ranges: Ranges, placement: QDQPlacement, options
         decompose_hardswish(copy)
     chains = find_moved_concats(model, placement.operators) if placement.moved_concats else MovedConcats(frozenset(), ())
     ranges = add_implied_ranges(copy, chains.share(ranges))
-    exclude = (*options.exclude, *float_arithmetic(model, placement, options.exclude))
+    exclude = (*options.exclude, *float_arithmetic(model, placement, options.exclude), *_clips_read_in_branches(copy))
     float_concat = [CONCAT] if chains.nodes else []  # its result is read through moves alone
     others = [
         str(node.name) for node in copy.graph if float_concat and node.op_type == CONCAT and node.name not in chains.nodes
@@ -213,6 +213,12 @@ def _quantize_biases(model: ir.Model) -> None:
         dequantize = graphs.make_node("DequantizeLinear", initializers, [f"{name}_float"], axis=0)
         model.graph.insert_before(node, dequantize)
         node.replace_input_with(2, dequantize.outputs[0])
+
+
+def _clips_read_in_branches(model: ir.Model) -> tuple[str, ...]:
+    """Names of ReLU and Clip operators that branches or loops read; without them these would read their input."""
+    clips = [node for node in model.graph if node.op_type in ("Relu", "Clip")]
+    return tuple(str(node.name) for node in clips if any(user.graph is not model.graph for user in node.outputs[0].consumers()))
 
 
 def _activation_products(model: ir.Model) -> tuple[str, ...]:

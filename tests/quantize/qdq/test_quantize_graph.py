@@ -340,3 +340,29 @@ def test_an_activation_that_gives_the_output_is_not_lost(operator: str) -> None:
     exact, rounded = (onnx_session.run(onnx_session.create_session(each), x) for each in (model, built))
     assert float(rounded.min()) >= 0
     np.testing.assert_allclose(exact, rounded, atol=0.1)
+
+
+def test_a_branch_reads_the_result_of_a_relu_and_not_the_tensor_before() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(4, 3, 1)).astype(np.float32)
+    parts = [onnx.parser.parse_graph(f"{name} () => (float[N, 4, T] {name}_out) {{ {name}_out = {op} }}") for name, op in (
+        ("kept", "Identity(y)"), ("negated", "Neg(y)"))]  # fmt: skip
+    graph = onnx.parser.parse_graph(
+        "net (float[N, 3, T] x, bool[] c) => (float[N, 4, T] z) { z0 = Conv(x, w) y = Relu(z0) z = If(c) }"
+    )
+    for index, node in enumerate(graph.node):
+        node.name = f"node_{index}"
+    graph.node[2].attribute.extend(
+        onnx.helper.make_attribute(name, part) for name, part in zip(("then_branch", "else_branch"), parts, strict=True)
+    )
+    graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    feeds = {"x": rng.normal(size=(1, 3, 5)).astype(np.float32), "c": np.array(True)}
+    (expected,) = onnx_session.create_session(model, threads=1).run(None, feeds)
+    built = int8.quantize_static(
+        graphs.to_ir(model), {"x": (-4.0, 4.0), "y": (0.0, float(expected.max()))}, "onnxruntime", int8.QDQOptions()
+    )
+    assert any(node.op_type == "QuantizeLinear" for node in built.graph.node)
+    (found,) = onnx_session.create_session(built, threads=1).run(None, feeds)
+    assert found.min() >= 0
+    np.testing.assert_allclose(found, expected, atol=0.1)
