@@ -19,6 +19,7 @@ SLOW = (
     "seq2seq_distillation",
     "llm_speculative",
     "image_text_student",
+    "visual_question_student",
     "voice_activity",
 )
 SEARCHES = ("search_under_latency",)

@@ -100,23 +100,23 @@ def _captions(table: TextTable, path: Path, numbers: dict[Path, int]) -> Caption
 
 
 def _check_rows(table: TextTable, path: Path) -> None:
-    """Refuse rows without image or caption, and images that are not there.
+    """Refuse rows without image or text, and images that are not there.
 
     Raises:
         DataError: There are such rows; the message names the place and the file of each.
     """
     faults = []
-    for row, (caption, image) in enumerate(zip(table.texts, table.pairs or (), strict=True)):
+    for row, (text, image) in enumerate(zip(table.texts, table.pairs or (), strict=True)):
         if not image.strip():
-            faults.append(gettext("{place}: the caption {caption!r} has no image", place=table.name(row), caption=caption[:60]))
-        elif not caption.strip():
-            faults.append(gettext("{place}: {image} has no caption", place=table.name(row), image=image))
+            faults.append(gettext("{place}: the text {text!r} has no image", place=table.name(row), text=text[:60]))
+        elif not text.strip():
+            faults.append(gettext("{place}: {image} has no text", place=table.name(row), image=image))
         elif not user_path(image.strip(), path.parent).is_file():
             faults.append(gettext("{place}: there is no file {image}", place=table.name(row), image=image))
     if faults:
         more = [gettext("and {count} more", count=len(faults) - NAMED)] if len(faults) > NAMED else []
         msg = gettext(
-            "{path}: {count} of {rows} rows are no pairs of an image and a caption; complete or remove them (paths start from "
+            "{path}: {count} of {rows} rows are no pairs of an image and a text; complete or remove them (paths start from "
             "{folder}):\n{listed}",
             path=path,
             count=len(faults),

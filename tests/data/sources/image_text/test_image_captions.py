@@ -85,8 +85,8 @@ def test_a_sentence_about_each_class_is_a_target(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": ""}, r"all\.jsonl line 3: the caption 'a picture of level 2' has no image"),
-        ({"caption": " "}, r"all\.jsonl line 3: photos/2\.png has no caption"),
+        ({"image": ""}, r"all\.jsonl line 3: the text 'a picture of level 2' has no image"),
+        ({"caption": " "}, r"all\.jsonl line 3: photos/2\.png has no text"),
         ({"image": "photos/none.png"}, r"all\.jsonl line 3: there is no file photos/none\.png"),
     ],
 )

@@ -41,7 +41,7 @@ def test_a_table_of_lines_gives_images_and_characters(tmp_path):
 
 def test_a_line_without_a_text_is_told_with_its_file(tmp_path):
     settings = write(tmp_path, {"train": ["ab", " ", "ba"], "test": ["b"]})
-    with pytest.raises(DataError, match=r"train\.csv line 3: train-1\.png has no caption"):
+    with pytest.raises(DataError, match=r"train\.csv line 3: train-1\.png has no text"):
         load_data(settings, base=tmp_path)
 
 

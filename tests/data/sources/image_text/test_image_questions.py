@@ -41,8 +41,8 @@ def test_a_table_is_read_with_its_own_names_of_columns(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (",how light is it?,dark", r"table.csv line 14: the caption 'dark' has no image"),
-        ("3.png,how light is it?,", r"table.csv line 14: 3.png has no caption"),
+        (",how light is it?,dark", r"table.csv line 14: the text 'dark' has no image"),
+        ("3.png,how light is it?,", r"table.csv line 14: 3.png has no text"),
         ("3.png,,dark", r"1 of 13 rows \(all\) have no question, such as row 13, with the answer 'dark'"),
         ("99.png,how light is it?,dark", r"there is no file 99.png"),
     ],
