@@ -52,6 +52,7 @@ ENGLISH = {
     "export/converted_script.py": "a generated file",
     "export/infer_script.py": "a generated file",
     "export/respond_script.py": "a generated file",
+    "export/written_speech_script.py": "a generated file",
     "data/text/augmentation/replacement.py": "a list of words",
     "export/infer_text.py": "a generated file",
     "export/licences.py": "a generated file",

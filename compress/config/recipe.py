@@ -241,7 +241,7 @@ def _validate(tree: dict[str, object], base: Path | None, *, trust_code: bool) -
     task = recipe.task.make()
     stages = tuple(with_task_losses(stage, task) for stage in recipe.stages)
     stages, budget = devices.rename(stages, recipe.budget, profile_names, (base or Path.cwd()).absolute())
-    data = complete_audio_data(recipe.data, task)
+    data = complete_audio_data(recipe.data, task, (*recipe.teachers, recipe.model))
     data = complete_text_data(data, (*recipe.teachers, recipe.model), task, base or Path())
     draft, folder = _draft(recipe), base or Path()
     if text_issues := [*check_tokenizers(draft, data, folder), *check_lengths(draft, data, folder)]:

@@ -72,6 +72,20 @@ class ImageTextPreprocessing(FrozenModel):
         return self.text.end_token is not None
 
 
+class WrittenTokens(FrozenModel):
+    """Tokens of the text that a network of audio writes.
+
+    Attributes:
+        prefix: Tokens that begin every text, the start first; they are given, not predicted.
+        end: Token that ends a text.
+        most: Longest text in tokens, with the prefix and the end.
+    """
+
+    prefix: tuple[int, ...] = Field(min_length=1)
+    end: int
+    most: int = Field(ge=2)
+
+
 class AudioPreprocessing(FrozenModel):
     """Preprocessing of a clip of audio: one channel of samples in [−1, 1].
 
@@ -80,9 +94,11 @@ class AudioPreprocessing(FrozenModel):
         rate: Samples per second.
         most_samples: Longest clip that the network was trained and measured for.
         frame_samples: Length of a frame of the outputs; None where outputs have none of a fixed length.
+        written: Tokens of a text that is written token by token; None for other networks.
     """
 
     kind: Literal["audio"] = "audio"
     rate: int = Field(ge=1)
     most_samples: int = Field(ge=1)
     frame_samples: int | None = Field(default=None, ge=1)
+    written: WrittenTokens | None = None

@@ -89,6 +89,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("task", "audio_classification", "compress.tasks.audio.audio_classification:AudioClassification",
           "classes of clips: cross-entropy, accuracy, false accepts per hour; Chen et al. 2014, ICASSP"),
 
+    Entry("task", "speech_seq2seq", "compress.tasks.audio.speech_seq2seq:SpeechSeq2Seq",
+          "Radford et al. 2022, Whisper, arXiv:2212.04356; Gandhi et al. 2023, Distil-Whisper, arXiv:2311.00430"),
     Entry("task", "voice_activity", "compress.tasks.audio.voice_activity:VoiceActivity",
           "speech or none in each frame: cross-entropy, area under the ROC curve; Ramírez et al. 2004, Speech Communication"),
 

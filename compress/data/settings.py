@@ -175,11 +175,16 @@ class DataSettings(FrozenModel):
         others = {
             "text": (*IMAGE_FIELDS, *AUDIO_FIELDS),
             "image_text": (*OTHER_FIELDS, *AUDIO_FIELDS),
-            "audio": tuple(name for name in (*IMAGE_FIELDS, *TEXT_FIELDS) if name not in ("samples", "encoding")),
+            "audio": tuple(name for name in (*IMAGE_FIELDS, *TEXT_FIELDS) if name not in self._of_audio),
         }.get(self.kind, (*TEXT_FIELDS, *AUDIO_FIELDS))
         others = tuple(name for name in others if name not in self._source_options.get("fields", ()))
         defaults = {name: field.get_default(call_default_factory=True) for name, field in type(self).model_fields.items()}
         return tuple(name for name in others if name in self.model_fields_set and getattr(self, name) != defaults[name])
+
+    @property
+    def _of_audio(self) -> tuple[str, ...]:
+        """Fields of other kinds of data that clips have too; a tokenizer, which is the network's, where targets are tokens."""
+        return ("samples", "encoding", *(("tokenizer",) if self.audio.targets == "tokens" else ()))
 
     @property
     def size(self) -> Size:

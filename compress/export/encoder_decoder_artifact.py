@@ -34,6 +34,7 @@ from compress.export.parity import ParityTable, check, form_name
 from compress.export.parity_chain import FLOAT
 from compress.export.respond_script import respond_script
 from compress.export.settings import DecoderExport, ExportTarget, Tolerance
+from compress.export.written_speech_script import written_speech_script
 from compress.profile.memory.memory import weights
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class EncoderDecoderArtifacts:
                 raise
             return (Fact.of("export.encoder_not_apart", target.name, reason=str(error)),)
         share_weights(folder, (MODEL, ENCODER, DECODER))
-        write_text(folder / "infer.py", respond_script(candidate.spec, cache=layout is not None))
+        script = respond_script if candidate.spec.audio is None else written_speech_script
+        write_text(folder / "infer.py", script(candidate.spec, cache=layout is not None))
         more: dict[str, object] = {"encoder_decoder": {"encoder": ENCODER, "decoder": DECODER, "weights": WEIGHTS}}
         if layout is not None and layout.response is not None:
             kept = {"bytes_per_token": layout.bytes_per_token, "bytes_per_prompt_token": layout.response.cross_bytes}
@@ -153,7 +155,7 @@ def _logits(source: Path, folder: Path, context: Context, step: int | None) -> I
         with OnnxRuntimeRunner(source) as runner:
             for batch in itertools.islice(context.data.validation.ordered(1), SAMPLES):
                 feeds = {name: values.numpy() for name, values in batch.inputs.items()}
-                session.read_prompt(feeds["input_ids"][0].tolist())
+                session.read_inputs({name: values for name, values in feeds.items() if name != DECODER_IDS})
                 tokens = feeds[DECODER_IDS][0].tolist()
                 parts = [tokens[start : start + (step or len(tokens))] for start in range(0, len(tokens), step or len(tokens))]
                 yield runner.run(feeds)[0][0], np.concatenate([session.read(part) for part in parts])

@@ -48,6 +48,8 @@ def audio_preprocessing(audio: AudioPreprocessing, signature: Signature) -> tupl
     decode = _decoding_source()
     least = signature.sizes[SAMPLES].least if SAMPLES in signature.sizes else 1
     body = PREPROCESS.format(rate=audio.rate, least=least, most=audio.most_samples, decode=decode, audio=AUDIO, mask=MASK)
+    if (written := audio.written) is not None:
+        body = f"PREFIX, END, MOST_TOKENS = {list(written.prefix)}, {written.end}, {written.most}\n{body}"
     return AUDIO_INPUT.format(seconds=audio.most_samples / audio.rate), body
 
 

@@ -99,7 +99,14 @@ class _ResponseCacheBuilder(CacheBuilder):
         is_first = self._before_all("Equal", [positions, zero], "response_is_first")
         start = self._integers("response_start", self.part.start)
         tokens = self._before_all("Where", [is_first, start, self.ids], "response_tokens")
-        find_layer(self.model, self.part.embedding, LOOKUPS).replace_input_with(1, tokens)
+        self._table().replace_input_with(1, tokens)
+
+    def _table(self) -> ir.Node:
+        """The lookup of tokens; an exporter may name one whose table is also the head's after the head."""
+        try:
+            return find_layer(self.model, self.part.embedding, LOOKUPS)
+        except ConversionError:
+            return find_layer(self.model, self.layout.head, LOOKUPS)
 
     def _read_learned_positions(self, positions: ir.Value) -> None:
         offset = self._integers("response_offset", self.part.position_offset)

@@ -1,4 +1,4 @@
-"""Find the attention layers over its own tokens in the decoder of an encoder-decoder: shapes of T5, BART and Marian."""
+"""Find the attention layers over its own tokens in the decoder of an encoder-decoder, as in T5, BART, Marian, Whisper."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ KINDS = {"SelfAttention": ("q", "k", "v", "o"), "self_attn": ("q_proj", "k_proj"
 WIDTHS = ("key_value_proj_dim", "head_dim")
 CROSS = ("EncDecAttention", "encoder_attn")
 TABLES, LEARNED, DISTANCES = ("embed_tokens", "shared"), "embed_positions", "relative_attention_bias"
+HEADS = ("lm_head", "proj_out")
+SCALED_QUERIES = ("WhisperAttention",)
+"""Attentions that scale their queries right after the layer that computes them, before the scores."""
 FLOAT_BYTES = 4
 
 
@@ -32,7 +35,7 @@ def response_layout(module: nn.Module, most: int) -> DecoderLayout | None:
         return None
     parts = {name: part for name, part in module.named_modules() if ".decoder." in f".{name}."}
     layers, cross = [*_attentions(parts, KINDS)], sum(_cross_bytes(parts))
-    head = next((name for name, _ in module.named_modules() if name.rpartition(".")[2] == "lm_head"), "")
+    head = next((name for name, _ in module.named_modules() if name.rpartition(".")[2] in HEADS), "")
     table = next((name for name in parts if name.rpartition(".")[2] in TABLES), "")
     if not layers or not head or not table:
         return None
@@ -70,7 +73,7 @@ def _attentions(parts: Mapping[str, nn.Module], kinds: Mapping[str, tuple[str, .
             continue
         heads, groups = (int(each.weight.shape[0]) // width for each in projections[:2])
         query, key, value, output = (f"{name}.{each}" for each in names)
-        scale = float(getattr(part, "scaling", 1.0))
+        scale = 1.0 if type(part).__name__ in SCALED_QUERIES else float(getattr(part, "scaling", 1.0))
         yield AttentionLayer(
             query=query, key=key, value=value, output=output, heads=heads, groups=groups, width=width, scale=scale
         )

@@ -76,15 +76,22 @@ class ResponseSession:
         Raises:
             ConversionError: The prompt exceeds the context.
         """
-        import onnxruntime
-
         if not 0 < len(tokens) <= self.context:
             msg = gettext(
                 "a prompt has {count} tokens, and the network takes 1 to {most}", count=len(tokens), most=self.context
             )
             raise ConversionError(msg)
         ids = np.array([tokens], np.int64)
-        given = {IDS: ids, MASK: np.ones_like(ids)}
+        self.read_inputs({IDS: ids, MASK: np.ones_like(ids)})
+
+    def read_inputs(self, given: Mapping[str, Array]) -> None:
+        """Read the inputs of one prompt, such as a clip, which a response follows.
+
+        Args:
+            given: By name, (1, …).
+        """
+        import onnxruntime
+
         prompt = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in given.items()}
         feeds = {name: prompt[name] for name in self._encoder.shapes()}
         values = self._encoder.session.run_with_ort_values(self._outputs, feeds)

@@ -28,6 +28,8 @@ ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 """Names of the files."""
 EXAMPLE = 3
 """Tokens of the prompt that tells types and shapes of the values."""
+SAMPLES = 1000
+"""Samples of audio in place of a token."""
 
 
 def split_encoder(source: Path, folder: Path) -> tuple[str, ...]:
@@ -73,9 +75,10 @@ def _typed_values(path: Path, names: Sequence[str]) -> list[onnx.ValueInfoProto]
     """The values as inputs: types are those of a run, and sizes that two prompts of different lengths share are fixed."""
     found = []
     with OnnxRuntimeRunner(path) as runner:
+        types = {each.name: np.float32 if "float" in each.type else np.int64 for each in runner.session.get_inputs()}
         for batch, length in ((1, EXAMPLE), (2, EXAMPLE + 2)):
-            shape = dict.fromkeys(runner.shapes(), (batch, length))
-            arrays = runner.run({name: np.ones(size, np.int64) for name, size in shape.items()})
+            factor = SAMPLES if np.float32 in types.values() else 1
+            arrays = runner.run({name: np.ones((batch, factor * length), dtype) for name, dtype in types.items()})
             found.append(dict(zip(names, arrays, strict=True)))
     return [_value(name, [each[name] for each in found]) for name in names]
 

@@ -172,6 +172,12 @@ OFFERS: Mapping[str, Offer] = {
         "audio",
         tolerance=0.02,
     ),
+    "speech_seq2seq": Offer(
+        ("hf:my_whisper",),
+        ("audio_manifest:clips.jsonl",),
+        "audio",
+        tolerance=0.02,
+    ),
     "outputs": Offer(
         ("onnx:model.onnx",),
         ("images:photos", "npz:inputs.npz", "random:model.onnx"),
@@ -200,6 +206,7 @@ WANTED: Mapping[str, str] = {
     "speech_ctc": "a table with the columns `audio`, files, and `text`, what is said in each",
     "audio_classification": "a table with the columns `audio`, files, and `label`, the class of each",
     "voice_activity": "a table with the columns `audio`, files, and `speech`, from and to which second somebody speaks",
+    "speech_seq2seq": "a table with the columns `audio`, files, and `text`, what is said in each",
     "outputs": "a folder of images or an .npz of named arrays; no labels",
 }
 """What the data of a task have, for the question and the head of the recipe."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -15,21 +17,28 @@ from compress.core.errors import DataError
 from compress.core.fact import Fact
 from compress.core.language import gettext
 from compress.core.network_spec import AudioPreprocessing, NetworkSpec
-from compress.core.signature import BATCH, AxisSizes, Signature, TensorSpec
+from compress.core.preprocessing import WrittenTokens
+from compress.core.signature import BATCH, RESPONSE, AxisSizes, Signature, TensorSpec
 from compress.data.audio.clips import Clips
 from compress.data.audio.read_clips import ClipIssues, ReadClip, Wave, find_issues, read_all
 from compress.data.audio.settings import AUDIO, MASK, SAMPLES, AudioSettings
 from compress.data.audio.speech_times import SPEECH_CLASSES, read_times, speech_targets
 from compress.data.audio.split import AudioSplit, ClipChanges
+from compress.data.audio.token_targets import token_targets
 from compress.data.batch import SPLITS
 from compress.data.characters import character_names, character_targets, plain_transcript, unwritable
 from compress.data.interface import Data
 from compress.data.settings import DataSettings
 from compress.data.split_checks import find_copies, find_missing_classes
 from compress.data.text.ragged import Ragged
+from compress.data.text.settings import DECODER_IDS
 from compress.data.text.table import TextTable, divide, limited, withhold
 from compress.data.text.targets import encode_targets
 
+TRANSCRIBED = ("transcripts", "tokens")
+"""Kinds of targets that are what is said."""
+TYPICAL_TOKENS = 16
+"""Tokens of a text that is served most."""
 LEAST_SECONDS = 0.05
 """Shortest clip that a network takes."""
 
@@ -42,25 +51,36 @@ class _Usable:
     waves: Sequence[Wave]
 
 
+class _Targets(NamedTuple):
+    """Targets of each split, tokens that a decoder reads, names of the classes, facts, and the tokens around each text."""
+
+    targets: Sequence[Ragged | Tensor]
+    read: Sequence[Ragged | None]
+    classes: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    written: WrittenTokens | None = None
+
+
 def transcript_cell(text: str) -> list[str]:
     """A transcript as the target of a row of a table, so that it is no class by which rows are divided."""
     return [text]
 
 
-def build_audio_data(splits: Mapping[str, TextTable], read: ReadClip, settings: DataSettings) -> Data:
+def build_audio_data(splits: Mapping[str, TextTable], read: ReadClip, settings: DataSettings, base: Path = Path()) -> Data:
     """Read clips and split them.
 
     Args:
         splits: Tables of `train`, `val` and `test`, or of `all`, whose texts are names of clips.
         read: Reads a clip by its name.
         settings: The `data:` block.
+        base: Folder for the relative path of a tokenizer.
 
     Raises:
         DataError: Too few clips, or targets that do not fit.
     """
     audio = settings.audio
     _check_speed(audio)
-    if audio.kind == "transcripts":
+    if audio.kind in TRANSCRIBED:
         splits = {name: _with_transcripts(table, audio) for name, table in splits.items()}
     if audio.kind == "speech":
         splits = {name: read_times(table) for name, table in splits.items()}
@@ -71,46 +91,50 @@ def build_audio_data(splits: Mapping[str, TextTable], read: ReadClip, settings: 
     issues, reasons = ClipIssues(), dict[str, str]()
     parts = [_usable_clips(table, read, audio, issues, reasons) for table in tables]
     _check_counts(parts, settings.source, reasons)
-    targets, classes, facts = _targets(parts, audio)
+    made_of = _made_targets(parts, settings, base)
     augmentation = None if audio.augment is None else ClipChanges(audio.augment, audio.rate, seed)
     made = [
-        AudioSplit(Clips.of(part.waves), target, part.table.texts, augmentation if index == 0 else None)
-        for index, (part, target) in enumerate(zip(parts, targets, strict=True))
+        AudioSplit(Clips.of(part.waves), target, part.table.texts, augmentation if index == 0 else None, read=tokens)
+        for index, (part, target, tokens) in enumerate(zip(parts, made_of.targets, made_of.read, strict=True))
     ]
     train_split, validation_split, test_split = made
     labels = {name: split.labels for name, split in zip(SPLITS[1:], made[1:], strict=True) if split.labels is not None}
     left_out = tuple(Fact.of("data.clip_unreadable", name, reason=reason) for name, reason in reasons.items())
     return Data(
-        audio_spec(audio, classes),
+        audio_spec(audio, made_of.classes, made_of.written),
         train_split,
         validation_split,
         test_split,
         source=settings.source,
         skipped=left_out,
         warnings=(
-            *facts,
+            *made_of.facts,
             *issues.facts(most=audio.most),
             *find_copies(*made),
-            *find_missing_classes(labels, classes),
+            *find_missing_classes(labels, made_of.classes),
         ),
         groups=parts[2].table.members,
     )
 
 
-def audio_spec(audio: AudioSettings, classes: Sequence[str]) -> NetworkSpec:
+def audio_spec(audio: AudioSettings, classes: Sequence[str], written: WrittenTokens | None = None) -> NetworkSpec:
     """Specification of a network for clips: `audio` float32 and `attention_mask` int64, each (batch, samples).
 
     Args:
         audio: Rate and lengths.
         classes: Names of the classes.
+        written: Tokens around the texts of networks that write them; these also read the tokens so far.
     """
     shape = (BATCH, SAMPLES)
-    inputs = (
+    inputs: tuple[TensorSpec, ...] = (
         TensorSpec(name=AUDIO, shape=shape),
         TensorSpec(name=MASK, dtype="int64", shape=shape, values=(1, 1)),  # examples hold no padding
     )
     least, typical = (max(1, round(seconds * audio.rate)) for seconds in (LEAST_SECONDS, audio.typical))
     sizes = {SAMPLES: AxisSizes(min(least, typical), typical, max(typical, audio.most_samples))}
+    if written is not None:
+        inputs += (TensorSpec(name=DECODER_IDS, dtype="int64", shape=(BATCH, RESPONSE), values=(0, len(classes) - 1)),)
+        sizes[RESPONSE] = AxisSizes(1, min(TYPICAL_TOKENS, written.most), written.most)
     return NetworkSpec(
         signature=Signature(inputs=inputs, sizes=sizes),
         classes=tuple(classes),
@@ -118,6 +142,7 @@ def audio_spec(audio: AudioSettings, classes: Sequence[str]) -> NetworkSpec:
             rate=audio.rate,
             most_samples=audio.most_samples,
             frame_samples=audio.frame_samples if audio.kind == "speech" else None,
+            written=written,
         ),
     )
 
@@ -154,7 +179,7 @@ def _usable_clips(
     table: TextTable, read: ReadClip, audio: AudioSettings, issues: ClipIssues, reasons: dict[str, str]
 ) -> _Usable:
     """The clips of a table that a network takes; those that are too long or cannot be read are left out and noted."""
-    texts = _transcripts(table) if audio.kind == "transcripts" else [None] * len(table)
+    texts = _transcripts(table) if audio.kind in TRANSCRIBED else [None] * len(table)
     rows, waves = [], []
     for row, wave in enumerate(read_all(table.texts, read, issues, reasons)):
         name = table.texts[row]
@@ -163,7 +188,7 @@ def _usable_clips(
         if len(wave) < LEAST_SECONDS * audio.rate:
             issues.add("data.clips_short", name)
             continue
-        if len(wave) > audio.most_samples and audio.kind == "transcripts":
+        if len(wave) > audio.most_samples and audio.kind in TRANSCRIBED:
             issues.add("data.clips_long", name)
             continue
         if len(wave) > audio.most_samples:
@@ -192,6 +217,18 @@ def _check_counts(parts: Sequence[_Usable], source: str, reasons: Mapping[str, s
                 least=least,
             )
             raise DataError(msg)
+
+
+def _made_targets(parts: Sequence[_Usable], settings: DataSettings, base: Path) -> _Targets:
+    """Targets of each split by the kind of the settings."""
+    if settings.audio.kind != "tokens":
+        targets, classes, facts = _targets(parts, settings.audio)
+        return _Targets(targets, [None] * len(parts), classes, facts)
+    transcripts = [_transcripts(part.table) for part in parts]
+    for part, texts in zip(parts[1:], transcripts[1:], strict=True):
+        _check_told(part, texts)
+    made = token_targets(transcripts, [part.table.texts for part in parts], settings, base)
+    return _Targets(list(made.targets), list(made.read), made.classes, (), made.written)
 
 
 def _targets(parts: Sequence[_Usable], audio: AudioSettings) -> tuple[list[Ragged | Tensor], tuple[str, ...], tuple[Fact, ...]]:

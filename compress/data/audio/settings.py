@@ -17,9 +17,10 @@ SAMPLES = "samples"
 FRAMES = "frames"
 """Name of the free axis of the frames of a network's outputs."""
 Factor = Annotated[float, Field(ge=0.5, le=2.0)]
-AudioTargets = Literal["transcripts", "classes", "speech"]
-"""Kinds of targets: what is said, a class for each clip, or the times in which somebody speaks."""
-TARGET_COLUMNS: dict[AudioTargets, str] = {"transcripts": "text", "classes": "label", "speech": "speech"}
+AudioTargets = Literal["transcripts", "classes", "speech", "tokens"]
+"""Kinds of targets: what is said, a class for each clip, the times in which somebody speaks, or
+what is said in tokens."""
+TARGET_COLUMNS: dict[AudioTargets, str] = {"transcripts": "text", "classes": "label", "speech": "speech", "tokens": "text"}
 """Default name of the column of targets."""
 
 
@@ -63,10 +64,11 @@ class AudioSettings(FrozenModel):
         file: Name of the column of a manifest with the path of the audio file, relative to the manifest.
         target: Name of the column of targets; None is `text` for transcripts, `label` for classes and `speech` for times.
         group: Name of the column with the group of each clip, such as its speaker; the report shows the metric of each group.
-        targets: `transcripts`, `classes` or `speech`; None is what the task needs.
+        targets: `transcripts`, `classes`, `speech` or `tokens`; None is what the task needs.
         frame: Length of a frame with a target of `speech`, seconds; that of the network's frames, hop · stride.
         characters: The characters that the network can write, besides the space; None for those of the training transcripts.
         lowercase: Whether transcripts are made lower case.
+        most_tokens: Longest transcript in tokens, with those around it, for `tokens`.
         augment: How training clips are changed, alike for teacher and student; None for as they are.
     """
 
@@ -80,6 +82,7 @@ class AudioSettings(FrozenModel):
     frame: float = Field(default=0.02, gt=0.0, le=1.0)
     characters: str | None = Field(default=None, min_length=1)
     lowercase: bool = True
+    most_tokens: int = Field(default=128, ge=4, le=4096)
     augment: AudioAugmentation | None = None
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from compress.data.batch import TARGET, Batch
 from compress.data.stratified import Indices
 from compress.data.text.buckets import bucketed_batches
 from compress.data.text.ragged import Ragged
+from compress.data.text.settings import DECODER_IDS
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,22 @@ class AudioSplit:
         target: Classes of the characters of each transcript, rows of different lengths, or one class for each clip, (N,).
         names: File of each clip for messages.
         augmentation: How clips are changed in training; None for as they are.
+        read: Tokens that the decoder of a network reads; None for networks without one.
     """
 
     views: int | None
 
     def __init__(
-        self, clips: Clips, target: Ragged | Tensor, names: Sequence[str], augmentation: ClipChanges | None = None
+        self,
+        clips: Clips,
+        target: Ragged | Tensor,
+        names: Sequence[str],
+        augmentation: ClipChanges | None = None,
+        *,
+        read: Ragged | None = None,
     ) -> None:
         self.clips, self.target, self._names, self.augmentation = clips, target, names, augmentation
+        self.read = read
         self.views = 1 if augmentation is None else augmentation.settings.views
         digest = hashlib.sha256(repr(augmentation).encode())
         parts = (target.values, target.offsets) if isinstance(target, Ragged) else (target,)
@@ -120,4 +129,7 @@ class AudioSplit:
         if self.augmentation is not None and view is not None:
             each = zip(waves, samples.tolist(), strict=True)
             waves = [torch.from_numpy(self.augmentation.apply(wave.numpy(), index, view)) for wave, index in each]
-        return Batch(padded_waves(waves), {TARGET: target}, samples)
+        inputs = padded_waves(waves)
+        if self.read is not None:
+            inputs[DECODER_IDS] = self.read.padded(samples)
+        return Batch(inputs, {TARGET: target}, samples)

@@ -89,7 +89,7 @@ class WhisperCtc(nn.Module):
         super().__init__()
         self.encoder: Any = encoder
         config: Any = encoder.config
-        self.features = WhisperFeatures(_filters(int(config.num_mel_bins)), rate)
+        self.features = WhisperFeatures(mel_filters_of(int(config.num_mel_bins)), rate)
         self.head: nn.Module = nn.Linear(int(config.d_model), outputs)
 
     def states(self, audio: Tensor, attention_mask: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -151,7 +151,7 @@ def check_whisper(config: PretrainedConfig, spec: NetworkSpec, name: str) -> Non
         raise ModelError(msg)
 
 
-def _filters(bands: int) -> NDArray[np.float64]:
+def mel_filters_of(bands: int) -> NDArray[np.float64]:
     """Mel filters at 16 kHz, (201, bands)."""
     from transformers import WhisperFeatureExtractor
 

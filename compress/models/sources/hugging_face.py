@@ -29,6 +29,7 @@ from compress.models.audio.transformers_ctc import (
     vocabulary,
 )
 from compress.models.audio.whisper_ctc import WHISPER, WhisperCtc, check_whisper
+from compress.models.audio.whisper_text import WINDOW, WhisperText, check_whisper_text
 from compress.models.factory import UnfittedModel
 from compress.models.hugging_face_config import (
     check_causal,
@@ -49,6 +50,7 @@ from compress.models.text.sentence_settings import SentenceSettings, sentence_se
 from compress.models.text.task_kinds import TextKind, text_kind
 from compress.models.text.task_networks import AnswerFinder, MaskedTokens, NextTokens, SentenceEncoder, TokenClassifier
 from compress.tasks.audio.speech_ctc import SpeechCtc
+from compress.tasks.audio.speech_seq2seq import SpeechSeq2Seq
 from compress.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -115,6 +117,8 @@ def build(
         TrustError: The checkpoint brings code of its own.
         ModelError: No such checkpoint, not a classifier, no safetensors, weights that do not fit, images of another size.
     """
+    if isinstance(task, SpeechSeq2Seq):
+        return _whisper_text(name, settings, spec, base=base, trust_code=trust_code)
     if isinstance(task, SpeechCtc):
         return _speech_network(name, settings, spec, base=base, trust_code=trust_code)
     kind = text_kind(task)
@@ -206,6 +210,25 @@ def _whisper_network(
     new = [f"head.{key}" for key in module.head.state_dict()]
     head = Fact.of("models.fresh_head", name, count=len(new), first=first_few(new))
     return UnfittedModel(module, 0, (*notes, head))
+
+
+def _whisper_text(name: str, settings: ModelSettings, spec: NetworkSpec, *, base: Path, trust_code: bool) -> UnfittedModel:
+    """Whisper with its decoder; errors as for `build`."""
+    from transformers import AutoModelForSpeechSeq2Seq
+
+    own = {key: value for key, value in settings.args.items() if key != WINDOW}
+    config = read_config(name, settings.model_copy(update={"args": own}), base, trust_code=trust_code)
+    if config.model_type != WHISPER:
+        msg = gettext(
+            "hf:{name} is a {model_type}; speech_seq2seq takes networks of the shape of Whisper",
+            name=name,
+            model_type=config.model_type,
+        )
+        raise ModelError(msg)
+    window = check_whisper_text(config, spec, settings.args.get(WINDOW), name)
+    network, notes = _network(AutoModelForSpeechSeq2Seq, name, config, settings, base=base, trust_code=trust_code)
+    assert spec.audio is not None  # noqa: S101  # `check_whisper_text` has read it
+    return UnfittedModel(WhisperText(network, spec.audio.rate, len(spec.classes), window), 0, notes)
 
 
 def _configured(settings: ModelSettings) -> Mapping[str, object]:

@@ -34,7 +34,7 @@ def load(settings: DataSettings, origin: DataSource) -> Data:
     as_texts = settings.model_copy(update={"columns": settings.audio.columns})
     tables = {split: _read(file, as_texts) for split, file in files.items()}
     folder = next(iter(files.values())).parent
-    return build_audio_data(tables, file_reader(folder, settings.audio.rate), settings)
+    return build_audio_data(tables, file_reader(folder, settings.audio.rate), settings, origin.base)
 
 
 def _read(path: Path, settings: DataSettings) -> TextTable:
