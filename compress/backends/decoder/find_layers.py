@@ -41,6 +41,22 @@ def find_layer(model: ir.Model, name: str, operators: Iterable[str] = PRODUCTS) 
     raise ConversionError(msg)
 
 
+def read_rows(lookup: ir.Node, rows: ir.Value) -> None:
+    """Make a lookup read these rows of its table, and of the scales of the rows where the table is stored as integers.
+
+    Args:
+        lookup: The node.
+        rows: In place of those that it reads.
+    """
+    table, old = lookup.inputs[:2]
+    assert table is not None  # noqa: S101  # a lookup has a table and rows
+    assert old is not None  # noqa: S101
+    for node in {use.node for use in old.uses() if use.node.op_type == lookup.op_type and use.idx == 1}:
+        own = node.inputs[0]
+        if own is not None and own.is_initializer() and own.shape and table.shape and own.shape[0] == table.shape[0]:
+            node.replace_input_with(1, rows)
+
+
 def layer_input(node: ir.Node) -> ir.Value:
     """The float tensor that a layer reads."""
     value = node.inputs[0]

@@ -21,7 +21,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.decoder.divide_by_root import divide_by_root
-from compress.backends.decoder.find_layers import find_layer, joint_results, layer_input, layer_result
+from compress.backends.decoder.find_layers import find_layer, joint_results, layer_input, layer_result, read_rows
 from compress.backends.read_graph import read_graph
 from compress.core.decoder_layout import ALL, CACHED, LAST, METADATA, AttentionLayer, DecoderLayout
 from compress.core.errors import ConversionError
@@ -262,7 +262,7 @@ class CacheBuilder:
         node = find_layer(self.model, self.layout.positions, LOOKUPS)
         positions = ir.Value(name=POSITIONS, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([self.batch, self.length]))
         self.model.graph.inputs.insert(2, positions)
-        node.replace_input_with(1, positions)
+        read_rows(node, positions)
 
     def keep_last_logits(self) -> None:
         """Give the head the last token alone."""

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
 from compress.backends.decoder.divide_by_root import divide_by_root
-from compress.backends.decoder.find_layers import find_layer, layer_result
+from compress.backends.decoder.find_layers import find_layer, layer_result, read_rows
 from compress.backends.decoder.key_value_cache import LOOKUPS, TOTAL_LENGTH, CacheBuilder
 from compress.core.decoder_layout import ALL, DecoderLayout, ResponsePart
 from compress.core.errors import ConversionError
@@ -99,19 +99,19 @@ class _ResponseCacheBuilder(CacheBuilder):
         is_first = self._before_all("Equal", [positions, zero], "response_is_first")
         start = self._integers("response_start", self.part.start)
         tokens = self._before_all("Where", [is_first, start, self.ids], "response_tokens")
-        self._table().replace_input_with(1, tokens)
+        read_rows(self._table(), tokens)
 
     def _table(self) -> ir.Node:
         """The lookup of tokens; an exporter may name one whose table is also the head's after the head."""
-        try:
-            return find_layer(self.model, self.part.embedding, LOOKUPS)
-        except ConversionError:
-            return find_layer(self.model, self.layout.head, LOOKUPS)
+        tied = any(
+            node.op_type in LOOKUPS and str(node.name).partition("/")[0] == self.layout.head for node in self.model.graph
+        )
+        return find_layer(self.model, self.layout.head if tied else self.part.embedding, LOOKUPS)
 
     def _read_learned_positions(self, positions: ir.Value) -> None:
         offset = self._integers("response_offset", self.part.position_offset)
         rows = self._before_all("Add", [positions, offset], "response_rows")
-        find_layer(self.model, self.layout.positions, LOOKUPS).replace_input_with(1, rows)
+        read_rows(find_layer(self.model, self.layout.positions, LOOKUPS), rows)
 
     def _relative_bias(self, positions: ir.Value, keys: ir.Value) -> ir.Value:
         """What relative positions add to the scores, (1, heads, T, P + T)."""
@@ -124,7 +124,7 @@ class _ResponseCacheBuilder(CacheBuilder):
         table = self._integers("response_buckets", self.part.buckets)
         rows = self._before_all("Gather", [table, clipped], "response_buckets_read")
         lookup = find_layer(self.model, self.part.distances, LOOKUPS)
-        lookup.replace_input_with(1, rows)
+        read_rows(lookup, rows)
         found = layer_result(lookup)
         moved = ir.node("Transpose", [found], {"perm": [2, 0, 1]}, outputs=[ir.Value(name="response_moved")])
         bias = graphs.make_node("Unsqueeze", [moved.outputs[0], axes[0]], ["response_bias"])
