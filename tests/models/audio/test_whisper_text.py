@@ -148,5 +148,5 @@ def test_the_artifact_writes_the_tokens_of_the_module(folder: Path) -> None:
 def test_a_long_transcript_is_told_with_its_file(tmp_path: Path) -> None:
     save_network(tmp_path / "net")
     change(write_manifest(tmp_path), 4, text="a" * 20)
-    with pytest.raises(DataError, match=r"004.wav: its transcript has 23 tokens"):
+    with pytest.raises(DataError, match=r"004.wav: its transcript has \d+ tokens, more than audio.most_tokens \(16\)"):
         load(tmp_path)
