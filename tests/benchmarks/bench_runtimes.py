@@ -1,18 +1,16 @@
 """Latency of five networks in every runtime, float and int8, all rows of a network in one interleaved session.
 
-    nice -n 5 python tests/benchmarks/bench_runtimes.py --cache /tmp/runtimes --side 128 --seconds 0.5
+    nice -n 5 python -m tests.benchmarks.bench_runtimes --cache /tmp/runtimes --seconds 0.5
 
-Batch 1, one thread; random weights and inputs, so that differences of outputs are shown and no accuracy. The statistics of
-batch normalisation are those of random inputs: with the initial ones activations shrink from layer to layer below the smallest
-scale that some quantizers allow, and their files answer zeros. Each network has its
-float ONNX file and our int8 files with the placements for ONNX Runtime and OpenVINO, converted for every installed runtime.
-Beside them are each converter's own default quantization (`runtime_defaults.py`) with the same calibration inputs. A conversion
-that fails is a row with its reason. Converted files and results are kept in the cache: a rerun continues, and `--print` prints
-what is there. Every row also has its error against the float network: ‖y − y_float‖ ÷ ‖y_float‖ over held-out inputs. With
+Batch 1, one thread. The networks are trained first (`runtime_networks.py`, minutes). Each has its float ONNX file and our int8
+files with the placements for ONNX Runtime and OpenVINO, converted for every installed runtime. Beside them are each converter's
+own default quantization (`runtime_defaults.py`) with the same calibration samples. A conversion that fails is a row with its
+reason. Converted files and results are kept in the cache: a rerun continues, and `--print` prints what is there. Every row also
+has, over the same held-out test samples, its accuracy and its error against the float network, ‖y − y_float‖ ÷ ‖y_float‖. With
 `--processor-time` rows have the processor time of an inference, for a machine that others use.
 
-Two figures over all networks, as geometric means. Our choice is the fastest of our rows whose outputs agree with their ONNX
-file.
+Two figures over all networks, as geometric means. Our choice is the fastest of our rows that loses at most 1 point of accuracy
+against the float file in ONNX Runtime.
 
 - our choice ÷ the best single runtime: the one pair of runtime and number format with the smallest geometric mean (goal ≤ 0.9);
 - our int8 row ÷ the converter's own default in the same runtime, for each runtime where both ran.
@@ -35,9 +33,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torchvision
-from torch import Tensor, nn
 
 from compress.backends import onnx_files
 from compress.backends import onnx_graph as graphs
@@ -47,9 +42,8 @@ from compress.backends.export_onnx import export_onnx
 from compress.backends.open_runner import open_runner
 from compress.config.devices import load_device
 from compress.core.errors import CompressError
-from compress.core.network_spec import NetworkSpec, image_spec
 from compress.core.progress import NullReporter
-from compress.core.signature import AxisSizes, Signature, TensorSpec
+from compress.data.interface import Data
 from compress.profile.fastest_runtime import compare_runtimes
 from compress.profile.runtimes.compare import RuntimeComparison, compare
 from compress.profile.runtimes.entrants import Entrant
@@ -57,104 +51,33 @@ from compress.profile.settings import MeasurementSettings
 from compress.quantize.settings import CalibrationSettings, PTQSettings
 from compress.quantize.static_int8 import Int8Format, plan_static_int8
 from compress.quantize.target_requirements import needs_7bit_weights
+from compress.tasks.base import Task
 from tests.benchmarks.runtime_defaults import ENDINGS
+from tests.benchmarks.runtime_networks import NETWORKS, TEXT, Inputs, data_of, samples_of, trained
 
 GOAL = 0.9
-CALIBRATION, HELD_OUT = 16, 16
-SETTLING, SETTLING_BATCH = 64, 16
+CALIBRATION, HELD_OUT = 64, 256
+FED = 16
+"""Held-out samples in a timed session."""
+LOSS = 0.01
 RUNTIMES = ("onnxruntime", "openvino", "ort", "litert", "executorch", "mnn", "ncnn")
 ROUNDS, RUNS_IN_ROUND = 40, 3
-LENGTH, VOCABULARY = 64, 5000
 FLOAT, OURS, DEFAULT = "float", "int8", "default int8"
-Inputs = dict[str, np.ndarray]
+Samples = tuple[list[Inputs], list[int]]
+"""Inputs of one sample each, and their classes."""
 
 
-class TextEncoder(nn.Module):
-    """BERT with the widths of MiniLM, six layers of 384, and a classifier on the mean of its states."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from transformers import BertConfig, BertModel
-
-        sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-        config = BertConfig(vocab_size=VOCABULARY, max_position_embeddings=512, attn_implementation="eager", **sizes)
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.head = nn.Linear(384, 10)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits, (N, 10)."""
-        states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        return self.head((states * mask).sum(1) / mask.sum(1))  # type: ignore[no-any-return]
-
-
-def vit_tiny(side: int) -> nn.Module:
-    """A vision transformer of DeiT-Ti's width."""
-    return torchvision.models.VisionTransformer(side, 16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768)
-
-
-TEXT = "text encoder"
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
-    "MobileNetV2": lambda _: torchvision.models.mobilenet_v2(),
-    "ResNet-18": lambda _: torchvision.models.resnet18(),
-    TEXT: lambda _: TextEncoder(),
-    "ViT-Tiny": vit_tiny,
-    "EfficientNet-B0": lambda _: torchvision.models.efficientnet_b0(),
-}
-
-
-def spec_of(name: str, side: int) -> NetworkSpec:
-    """Inputs of a network."""
-    if name != TEXT:
-        names = tuple(map(str, range(1000)))
-        return image_spec(channels=3, height=side, width=side, mean=(0.5,) * 3, std=(0.25,) * 3, classes=names)
-    values = {"input_ids": (0, VOCABULARY - 1), "attention_mask": (1, 1)}
-    inputs = tuple(
-        TensorSpec(name=each, dtype="int64", shape=("batch", "sequence"), values=pair) for each, pair in values.items()
-    )
-    outputs = (TensorSpec(name="logits", shape=("batch", 10)),)
-    sizes = {"sequence": AxisSizes(1, LENGTH, 512)}
-    return NetworkSpec(signature=Signature(inputs=inputs, outputs=outputs, sizes=sizes), classes=tuple(map(str, range(10))))
-
-
-def samples_of(name: str, side: int, count: int, seed: int) -> list[Inputs]:
-    """Random inputs of one sample each: smooth pictures, so that channels differ between samples; or tokens."""
-    random = np.random.default_rng(seed)
-    if name == TEXT:
-        ids = random.integers(0, VOCABULARY, (count, LENGTH))
-        return [{"input_ids": row[None], "attention_mask": np.ones((1, LENGTH), np.int64)} for row in ids]
-    coarse = torch.from_numpy(random.normal(size=(count, 3, 6, 6)).astype(np.float32)) * 1.5
-    pictures = nn.functional.interpolate(coarse, (side, side), mode="bilinear").numpy()
-    return [{"input": picture[None]} for picture in pictures]
-
-
-def settled(network: nn.Module, samples: list[Inputs]) -> nn.Module:
-    """The network, with the statistics of these samples in its batch normalisations."""
-    network.eval()
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # the plain mean over batches
-        norm.reset_running_stats()
-        norm.train()
-    with torch.no_grad():
-        for start in range(0, len(samples) if norms else 0, SETTLING_BATCH):
-            batch = samples[start : start + SETTLING_BATCH]
-            network(torch.from_numpy(np.concatenate([sample["input"] for sample in batch])))
-    return network.eval()
-
-
-def source_files(name: str, side: int, folder: Path) -> dict[str, Path]:
+def source_files(name: str, data: Data, task: Task, folder: Path) -> dict[str, Path]:
     """The float file and our int8 file, by subject; that of OpenVINO is beside it."""
     files = {FLOAT: folder / "float.onnx", OURS: folder / "int8.onnx"}
     if files[OURS].is_file():
         return files
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
-    spec = spec_of(name, side)
-    export_onnx(settled(NETWORKS[name](side), samples_of(name, side, SETTLING, 3)), spec, files[FLOAT])
+    spec = data.spec
+    export_onnx(trained(name, data, task, folder), spec, files[FLOAT])
     plan = plan_static_int8(
         graphs.to_ir(onnx_files.load(files[FLOAT])),
-        samples_of(name, side, CALIBRATION, 1),
+        samples_of(data.train, CALIBRATION)[0],
         Int8Format(("onnxruntime", "openvino"), seven_bit_weights=needs_7bit_weights()),
         CalibrationSettings(),
         PTQSettings(smooth=0.5) if name == TEXT else PTQSettings(),
@@ -205,18 +128,20 @@ def default_entrant(runtime: str, source: Path, samples: list[Inputs], folder: P
     return Entrant(*fields, target, "weights" if runtime == "mnn" else "all")
 
 
-def errors_of(rows: Iterable[tuple[Mapping[str, Any], Entrant]], source: Path, held_out: list[Inputs]) -> dict[str, float]:
-    """‖y − y_float‖ ÷ ‖y_float‖ of each row that ran, over held-out inputs; y_float in ONNX Runtime."""
+def add_answers(rows: list[dict[str, Any]], entrants: Sequence[Entrant], source: Path, samples: Samples) -> None:
+    """Accuracy of each row that ran over held-out samples, its error, and whether it keeps the accuracy of the float file."""
+    inputs, classes = samples
     with open_runner("onnxruntime", source) as runner:
-        expected = np.concatenate([runner.run(sample)[0] for sample in held_out])
-    errors = {}
-    for row, entrant in rows:
+        expected = np.concatenate([runner.run(sample)[0] for sample in inputs])
+    least = float((expected.argmax(1) == classes).mean()) - LOSS
+    for row, entrant in zip(rows, entrants, strict=True):
         if row["reason"] or entrant.file is None:
             continue
         with open_runner(entrant.runtime, entrant.file) as runner:
-            found = np.concatenate([runner.run(sample)[0] for sample in held_out])
-        errors[entrant.name] = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
-    return errors
+            found = np.concatenate([runner.run(sample)[0] for sample in inputs])
+        row["error"] = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+        row["accuracy"] = float((found.argmax(1) == classes).mean())
+        row["keeps"] = row["accuracy"] >= least
 
 
 def processor_times(entrants: Sequence[Entrant], feeds: Mapping[str, list[Inputs]]) -> list[dict[str, Any]]:
@@ -261,8 +186,9 @@ def processor_times(entrants: Sequence[Entrant], feeds: Mapping[str, list[Inputs
 def measure(name: str, side: int, seconds: float | None, cache: Path, runtimes: Sequence[str]) -> list[dict[str, Any]]:
     """All rows of a network; without seconds, with the processor time in place of the latency."""
     folder = cache / f"{name}-{side}"
-    files = source_files(name, side, folder)
-    calibration, held_out = samples_of(name, side, CALIBRATION, 1), samples_of(name, side, HELD_OUT, 2)
+    data, task = data_of(name, side)
+    files = source_files(name, data, task, folder)
+    calibration, (held_out, classes) = samples_of(data.train, CALIBRATION)[0], samples_of(data.test, HELD_OUT)
     entrants = []
     for subject, source in files.items():
         for runtime in runtimes:
@@ -272,16 +198,15 @@ def measure(name: str, side: int, seconds: float | None, cache: Path, runtimes: 
         entrants.append(default_entrant(runtime, files[FLOAT], calibration, folder))
         print(f"{name}: {entrants[-1].name} {entrants[-1].reason[:120]}", file=sys.stderr, flush=True)
     load = os.getloadavg()[0]
-    feeds = dict.fromkeys((*files, DEFAULT), held_out)
+    feeds = dict.fromkeys((*files, DEFAULT), held_out[:FED])
     if seconds is None:
         rows = processor_times(entrants, feeds)
-        errors = errors_of([(row, entrant) for row, entrant in zip(rows, entrants, strict=True)], files[FLOAT], held_out)
-        return [{**row, "error": errors.get(entrant.name), "load": load} for row, entrant in zip(rows, entrants, strict=True)]
-    device = load_device("host")
-    plan = MeasurementSettings.of(device, threads=1, seconds=seconds)
-    results = compare(entrants, RuntimeComparison(device, plan, feeds), NullReporter())
-    errors = errors_of([(each.as_row(), each.entrant) for each in results], files[FLOAT], held_out)
-    return [{**each.as_row(), "error": errors.get(each.entrant.name), "load": load} for each in results]
+    else:
+        device = load_device("host")
+        plan = MeasurementSettings.of(device, threads=1, seconds=seconds)
+        rows = [{**each.as_row()} for each in compare(entrants, RuntimeComparison(device, plan, feeds), NullReporter())]
+    add_answers(rows, entrants, files[FLOAT], (held_out, classes))
+    return [{**row, "load": load} for row in rows]
 
 
 def median_ms(row: Mapping[str, Any]) -> float | None:
@@ -294,15 +219,16 @@ def cells(name: str, row: Mapping[str, Any], chosen: bool) -> str:
     """A row of the table."""
     if row["reason"]:
         reason = " ".join(str(row["reason"]).split())[:200].replace("|", "/")
-        return f"| {name} | {row['subject']} | {row['runtime']} | - | - | - | {reason} |"
+        return f"| {name} | {row['subject']} | {row['runtime']} | - | - | - | - | {reason} |"
     took, size = row["latency_p50_ms"], row["size_bytes"]["value"] / 1e6
-    mark = "our choice" if chosen else "" if row["keeps"] else "outputs differ"
+    mark = "our choice" if chosen else "" if row["keeps"] else "loses accuracy"
+    answers = f"{row['error']:.2g} | {row['accuracy']:.1%}"
     time = f"{took['value']:.3g} ({took['low']:.3g}–{took['high']:.3g})"
-    return f"| {name} | {row['subject']} | {row['version']} | {time} | {size:.2f} | {row['error']:.2g} | {mark} |"
+    return f"| {name} | {row['subject']} | {row['version']} | {time} | {size:.2f} | {answers} | {mark} |"
 
 
 def choice(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The fastest of our rows whose outputs agree."""
+    """The fastest of our rows that keeps the accuracy."""
     ours = [row for row in rows if row["subject"] != DEFAULT and row["keeps"] and median_ms(row) is not None]
     return min(ours, key=lambda row: median_ms(row) or math.inf, default=None)
 
@@ -325,7 +251,7 @@ def judge(measured: Mapping[str, list[dict[str, Any]]]) -> float:
             ours = value_of.get((OURS, row["runtime"]))
             if row["subject"] == DEFAULT and value is not None and ours is not None:
                 ratios.setdefault(row["runtime"], []).append(ours / value)
-    chosen = [median_ms(row) or math.inf for rows in measured.values() if (row := choice(rows))]
+    chosen = [median_ms(picked) or math.inf for rows in measured.values() if (picked := choice(rows))]
     means = {key: geometric_mean(values) for key, values in times.items() if len(values) == len(measured)}
     best = min(means, key=lambda key: means[key])
     ratio = geometric_mean(chosen) / means[best]
@@ -341,7 +267,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--only", default="", help="networks, by comma; all by default")
     parser.add_argument("--runtimes", default=",".join(RUNTIMES))
-    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=2.0, help="counted time of each row")
     parser.add_argument(
         "--processor-time", action="store_true", help="processor time in place of latency, on a machine that others use"
@@ -358,7 +284,7 @@ def main() -> int:
             kept.write_text(json.dumps(rows, indent=1), encoding="utf-8")
         if kept.is_file():
             measured[name] = json.loads(kept.read_text(encoding="utf-8"))
-    print("| network | numbers | runtime | p50, ms | MB | error | |\n|---|---|---|---|---|---|---|")
+    print("| network | numbers | runtime | p50, ms | MB | error | accuracy | |\n|---|---|---|---|---|---|---|---|")
     for name, rows in measured.items():
         for row in sorted(rows, key=lambda row: median_ms(row) or math.inf):
             print(cells(name, row, row is choice(rows)), flush=True)
