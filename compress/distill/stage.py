@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
@@ -152,7 +151,7 @@ class Distill(Stage, Training):
         results |= _training_results(history)
         curves = dict(history.curves)
         if self.control:
-            control = copy.deepcopy(candidate.network())
+            control = self.teacher.build_student(candidate, context)
             hard_labels = (lookup("loss", "task").load()(),)
             control_history = self._fit(control, labelled, "control", hard_labels, None)
             curves |= {f"control_{name}": curve for name, curve in control_history.curves.items()}

@@ -82,6 +82,16 @@ def test_the_control_is_the_same_training_without_the_teacher(context):
     assert "control_loss" in outcome.curves
 
 
+def test_the_control_of_a_student_with_new_weights_starts_from_the_same_ones(context):
+    stage = Distill(**QUICK, teacher="born_again", control=True)
+    stage.run(candidate(), context)
+    born = Candidate(context.data.spec, stage.teacher.build_student(candidate(), context))
+    alone = Train(**QUICK).run(born, replace(context, folder=context.folder / "alone")).candidate.network()
+    control = conv_net(5)
+    load_model(control, context.folder / "control.safetensors")
+    assert same(control, alone)
+
+
 def test_without_a_teacher_distill_says_what_to_do(context):
     with pytest.raises(CompressError, match=r"add `teacher: .*or use `train`"):
         Distill(**QUICK).run(candidate(), replace(context, teachers=()))
