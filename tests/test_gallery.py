@@ -7,11 +7,19 @@ import pytest
 from compress import Pipeline, Search
 from compress.config.find_recipe import shipped
 from compress.config.recipe import load
+from tests.recipe_files import own_files
 
 RECIPES = {path.stem: path for path in shipped()}
-FAST = ("rigl", "line_reader", "wav2vec_to_int8_student", "keyword_spotting", "sparse_2_4_ampere")
+FAST = ("onnx_to_int8_pi", "rigl", "line_reader", "wav2vec_to_int8_student", "keyword_spotting")
 """Recipes that run in every test run; the others run with the slow tests."""
 SLOW = (
+    "several_teachers",
+    "self_distillation",
+    "phone_classifier",
+    "latency_on_a_board",
+    "detector_jetson",
+    "pretrained_to_int8",
+    "sparse_2_4_ampere",
     "qat_4_bits",
     "federated_sparse",
     "lottery_ticket",
@@ -27,10 +35,10 @@ SEARCHES = ("search_under_latency",)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_is_short_and_its_head_says_what_it_does(name: str) -> None:
+def test_a_recipe_is_short_and_its_head_says_what_it_does(name: str, tmp_path: Path) -> None:
     text = RECIPES[name].read_text(encoding="utf-8")
     assert len(text.splitlines()) < 60
-    recipe = load(RECIPES[name]).recipe
+    recipe = load(RECIPES[name], overrides=own_files(name, tmp_path)).recipe
     command = "compress pipeline" if recipe.search is None else "compress search"
     for key in ("# What:", f"# Run:     {command}", "# Sources:"):
         assert key in text
@@ -40,7 +48,7 @@ def test_a_recipe_is_short_and_its_head_says_what_it_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_a_recipe_runs_at_smoke_size(name: str, tmp_path: Path) -> None:
-    run = Pipeline.load(RECIPES[name], smoke=True).run(out=tmp_path, device="cpu")
+    run = Pipeline.load(RECIPES[name], overrides=own_files(name, tmp_path), smoke=True).run(out=tmp_path / "runs", device="cpu")
     stages = [stage.name for stage in run.record.stages]
     assert stages[-1] == "profile"
     assert run.record.smoke
