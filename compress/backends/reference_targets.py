@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ class ReferenceSplit:
 
     Args:
         split: Samples.
-        load: Loads the network when the first batch is read.
+        load: Gives the network, which it loads once, when the first batch is read.
         identity: Identifies the network.
 
     Attributes:
@@ -65,13 +65,9 @@ class ReferenceSplit:
         """See `Split.batches`."""
         return self.split.batches(batch_size)
 
-    @cached_property
-    def _inference(self) -> Inference:
-        return self._load()
-
     def _labelled(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            yield batch._replace(targets=self._inference(batch))
+            yield batch._replace(targets=self._load()(batch))
 
 
 def with_reference_targets(data: Data, path: Path, task: Task) -> Data:

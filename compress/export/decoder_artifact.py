@@ -155,14 +155,11 @@ class DecoderArtifacts:
         name = form_name(source)
         rows = [*_logits(source, path, self.context)]
         is_float = name == FLOAT and bits is None
-        limit = gettext(
-            "{absolute:g} + {relative:g} × largest output", absolute=self.tolerance.absolute, relative=self.tolerance.relative
-        )
         count = sum(len(one) for one, _ in rows)
         parity = self.pairs.add_logits(
             _pair(name, count, bits),
             rows,
-            limit if is_float else gettext("none: ranges of activations are those of other tokens"),
+            self.tolerance.limit if is_float else gettext("none: ranges of activations are those of other tokens"),
         )
         if is_float:
             what = gettext("the file against the same with past keys and values")

@@ -131,16 +131,13 @@ class EncoderDecoderArtifacts:
         name = form_name(source)
         rows = [*_logits(source, folder, self.context, 1 if layout is not None else None)]
         is_float = name == FLOAT
-        limit = gettext(
-            "{absolute:g} + {relative:g} × largest output", absolute=self.tolerance.absolute, relative=self.tolerance.relative
-        )
         count = sum(len(one) for one, _ in rows)
         apart = gettext("{form} → encoder and decoder apart, {count} tokens", form=name, count=count)
         kept = gettext("{form} → encoder, and decoder with past keys and values, {count} tokens", form=name, count=count)
         parity = self.pairs.add_logits(
             apart if layout is None else kept,
             rows,
-            limit if is_float else gettext("none: fused integer operators may round differently"),
+            self.tolerance.limit_of_parts(is_float=is_float),
         )
         if is_float:
             what = gettext("the file against its encoder and decoder")

@@ -50,11 +50,10 @@ def compare_float(
         inputs = search_inputs(validation, path)
         return nodes.describe_divergence(nodes.torch_outputs(network, inputs), nodes.float_outputs(path, inputs), limit)
 
-    limit = gettext("{absolute:g} + {relative:g} × largest output", absolute=tolerance.absolute, relative=tolerance.relative)
     parity = pairs.add(
         pairs.start(outputs_of_network(network, validation, context.task)),
         outputs_of_file(FLOAT, path, validation, context.task),
-        limit,
+        tolerance.limit,
     )
     what = gettext("torch against its ONNX export")
     check(parity, relative=tolerance.relative, absolute=tolerance.absolute, what=what, where=where)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import Field
 
 from compress.core.frozen_model import FrozenModel
+from compress.core.language import gettext
 from compress.core.registry import entries
 
 if TYPE_CHECKING:
@@ -74,6 +75,15 @@ class Tolerance(FrozenModel):
     absolute: float = Field(default=1e-4, ge=0.0)
     fused: float = Field(default=0.25, ge=0.0)
     top1: float = Field(default=0.0, ge=0.0, le=1.0)
+
+    @property
+    def limit(self) -> str:
+        """The limit of float files, for the table of comparisons."""
+        return gettext("{absolute:g} + {relative:g} × largest output", absolute=self.absolute, relative=self.relative)
+
+    def limit_of_parts(self, *, is_float: bool) -> str:
+        """The limit of the parts of a file against the whole one."""
+        return self.limit if is_float else gettext("none: fused integer operators may round differently")
 
     @property
     def requirements(self) -> Mapping[str, tuple[Capability, ...]]:

@@ -100,14 +100,11 @@ class TowerArtifacts:
         form = form_name(folder / MODEL)
         whole, apart = _vectors(folder, self.context)
         is_float = form == FLOAT
-        limit = gettext(
-            "{absolute:g} + {relative:g} × largest output", absolute=self.tolerance.absolute, relative=self.tolerance.relative
-        )
         parity = self.pairs.add_outputs(
             gettext("{form} → image tower and text tower apart", form=form),
             whole,
             apart,
-            limit if is_float else gettext("none: fused integer operators may round differently"),
+            self.tolerance.limit_of_parts(is_float=is_float),
         )
         if is_float:
             what = gettext("the file against its towers")

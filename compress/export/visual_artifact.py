@@ -108,16 +108,13 @@ class VisualArtifacts:
         form = form_name(folder / MODEL)
         rows = [*_logits(folder, self.context)]
         is_float = form == FLOAT
-        limit = gettext(
-            "{absolute:g} + {relative:g} × largest output", absolute=self.tolerance.absolute, relative=self.tolerance.relative
-        )
         count = sum(len(one) for one, _ in rows)
         parity = self.pairs.add_logits(
             gettext(
                 "{form} → vision, and decoder with past keys and values, {count} tokens of answers", form=form, count=count
             ),
             rows,
-            limit if is_float else gettext("none: fused integer operators may round differently"),
+            self.tolerance.limit_of_parts(is_float=is_float),
         )
         if is_float:
             what = gettext("the file against its vision part and its decoder")
